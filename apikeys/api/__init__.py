@@ -1,0 +1,1 @@
+"""The JSON API of keys themselves. Mount it: ``path("api/", include("apikeys.api.urls"))``."""

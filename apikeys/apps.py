@@ -1,0 +1,15 @@
+from django.apps import AppConfig, apps
+from django.utils.translation import gettext_lazy as _
+
+
+class ApiKeysConfig(AppConfig):
+    name = "apikeys"
+    verbose_name = _("API keys")
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from . import checks  # noqa: F401
+        from .drf import checks as view_checks  # noqa: F401
+
+        if apps.is_installed("drf_spectacular"):
+            from .drf import schema  # noqa: F401

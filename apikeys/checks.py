@@ -1,0 +1,112 @@
+"""System checks: a misconfiguration is a sentence with a hint, not a surprise at run time."""
+
+import re
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from difflib import get_close_matches
+from typing import Any
+
+from django.apps import AppConfig
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, register
+from django.core.exceptions import ImproperlyConfigured
+
+from . import scopes, token
+from .conf import app_settings
+from .lifecycle import MAX_OVERLAP
+from .models import get_project_model
+from .policy import Policy, has_field
+
+
+@register("apikeys")
+def check_settings(
+    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    return [*_names(), *_prefix(), *_scopes(), *_peppers(), *_policy(), *_overlap(), *_project()]
+
+
+def _names() -> Iterator[CheckMessage]:
+    known = app_settings.names()
+    for name in getattr(settings, "APIKEYS", {}):
+        if name not in known:
+            close = get_close_matches(str(name), known, n=1)
+            yield Error(
+                f"APIKEYS has no setting {name!r}.",
+                hint=f"Did you mean {close[0]!r}?" if close else f"There are: {', '.join(known)}.",
+                id="apikeys.E001",
+            )
+
+
+def _prefix() -> Iterator[CheckMessage]:
+    if not re.fullmatch(token.PREFIX_PATTERN, str(app_settings.PREFIX), re.ASCII):
+        yield Error(
+            f"APIKEYS['PREFIX'] is {app_settings.PREFIX!r}.",
+            hint="It takes 2 to 16 of a-z and 0-9, a letter first; say, your product's name.",
+            id="apikeys.E002",
+        )
+
+
+def _scopes() -> Iterator[CheckMessage]:
+    if not app_settings.SCOPES:
+        yield Error(
+            "APIKEYS['SCOPES'] declares no scope, so no key can be minted.",
+            hint='Say {"payments:read": "See payments", …}.',
+            id="apikeys.E003",
+        )
+    for name in app_settings.SCOPES:
+        if not isinstance(name, str) or not scopes.TOKEN_PATTERN.fullmatch(name):
+            yield Error(
+                f"APIKEYS['SCOPES'] has {name!r}, which is not a scope (RFC 6749 section 3.3).",
+                hint="Name it resource:action in printable ASCII, without a space.",
+                id="apikeys.E004",
+            )
+
+
+def _peppers() -> Iterator[CheckMessage]:
+    if not app_settings.PEPPERS or any(len(pepper) < 32 for pepper in app_settings.PEPPERS):
+        yield Error(
+            "APIKEYS['PEPPERS'] is empty, or has a pepper of fewer than 32 bytes.",
+            hint="Leave it out to derive peppers from SECRET_KEY, or make one with "
+            "`python -c 'import secrets; print(secrets.token_urlsafe(32))'`.",
+            id="apikeys.E005",
+        )
+
+
+def _policy() -> Iterator[CheckMessage]:
+    try:
+        valid = isinstance(app_settings.POLICY, Policy)
+    except (ImportError, TypeError) as error:
+        valid = False
+        reason = f" ({error})"
+    else:
+        reason = ""
+    if not valid:
+        yield Error(
+            f"APIKEYS['POLICY'] does not name a subclass of apikeys.policy.Policy{reason}.",
+            hint="It takes a dotted path, such as 'acme.policy.AcmePolicy'.",
+            id="apikeys.E006",
+        )
+
+
+def _overlap() -> Iterator[CheckMessage]:
+    if not timedelta(0) <= app_settings.ROTATION_OVERLAP <= MAX_OVERLAP:
+        yield Error(
+            "APIKEYS['ROTATION_OVERLAP'] is not from 0 to 7 days.",
+            hint="It takes a datetime.timedelta.",
+            id="apikeys.E007",
+        )
+
+
+def _project() -> Iterator[CheckMessage]:
+    try:
+        model = get_project_model()
+    except ImproperlyConfigured as error:
+        yield Error(str(error), id="apikeys.E008")
+        return
+    if not has_field(model, "slug") or not model._meta.get_field("slug").unique:
+        yield Error(
+            f"{model._meta.label} has no unique field `slug`, by which people name a project.",
+            hint="Add one, or subclass apikeys.models.AbstractProject.",
+            obj=model,
+            id="apikeys.E009",
+        )

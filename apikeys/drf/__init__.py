@@ -1,0 +1,7 @@
+"""Django REST framework: who it is, and whether this view is for them."""
+
+from .authentication import BearerAuthentication
+from .exceptions import InsufficientScope, refuse
+from .permissions import AnyScope, HasScope
+
+__all__ = ["AnyScope", "BearerAuthentication", "HasScope", "InsufficientScope", "refuse"]

@@ -1,0 +1,48 @@
+import re
+from typing import Any
+
+from django.views.decorators.debug import sensitive_variables
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.request import Request
+
+from .. import refusals
+from ..access import Access
+from ..conf import app_settings
+from ..refusals import Refused
+from ..verify import verify
+from .exceptions import challenge, refuse, scope_not_declared
+from .scoping import checks_scope
+
+# RFC 6750 section 2.1: b64token. One letter more than it ever needs ends the search.
+_CREDENTIAL = re.compile(r"[A-Za-z0-9\-._~+/]{1,8192}=*", re.ASCII)
+
+
+class BearerAuthentication(BaseAuthentication):
+    """Takes a key, or an OAuth token where ``apikeys.oauth`` is installed (RFC 6750).
+
+    ``request.user`` is the user, or the ``ProjectUser`` of a project key; ``request.auth``
+    is the ``Access``. A view whose permissions check no scope refuses every credential.
+    """
+
+    @sensitive_variables("credential")
+    def authenticate(self, request: Request) -> tuple[Any, Access] | None:
+        scheme, _, credential = request.META.get("HTTP_AUTHORIZATION", "").strip().partition(" ")
+        if scheme.lower() != "bearer":
+            return None
+        credential = credential.strip()
+        if not _CREDENTIAL.fullmatch(credential):
+            raise refuse(refusals.INVALID_REQUEST)
+        try:
+            access = verify(credential, request._request)
+        except Refused as refused:
+            # Not from it: its frames hold the credential, and error reports show frames.
+            refusal = refused.refusal
+        else:
+            view = (request.parser_context or {}).get("view")
+            if view is None or not checks_scope(request, view):
+                raise scope_not_declared(request, view)
+            return access.principal, access
+        raise refuse(refusal)
+
+    def authenticate_header(self, request: Request) -> str:
+        return challenge(refusals.NOT_AUTHENTICATED, app_settings.REALM)

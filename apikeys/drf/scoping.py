@@ -1,0 +1,64 @@
+"""Which scopes a view declares, and whether its permissions really ask for them.
+
+Fail closed: permissions compose with ``|``, ``&`` and ``~``, so that listing ``HasScope``
+does not mean that it decides. ``checks_scope`` answers for the whole composition.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from rest_framework.permissions import AND, NOT, OR, SAFE_METHODS
+from rest_framework.request import Request
+
+# Permission classes that check scopes, each with the question what it has to check for this
+# request in this view: nothing is refused.
+Declares = Callable[[Any, Request, Any], object]
+_scope_permissions: dict[type, Declares] = {}
+
+
+def register(permission_class: type, declares: Declares) -> None:
+    """Count ``permission_class`` and its subclasses among those that check scopes."""
+    _scope_permissions[permission_class] = declares
+
+
+def checks_scope(request: Request, view: Any) -> bool:
+    """Whether no request with a credential gets past the view's permissions unscoped."""
+    return any(_checks(permission, request, view) for permission in view.get_permissions())
+
+
+def _checks(permission: Any, request: Request, view: Any) -> bool:
+    if isinstance(permission, AND):
+        return any(_checks(p, request, view) for p in (permission.op1, permission.op2))
+    if isinstance(permission, OR):
+        return all(_checks(p, request, view) for p in (permission.op1, permission.op2))
+    if isinstance(permission, NOT):
+        return False
+    for cls in type(permission).__mro__:
+        if (declares := _scope_permissions.get(cls)) is not None:
+            return bool(declares(permission, request, view))
+    return False
+
+
+def required_scopes(view: Any, method: str, action: str | None = None) -> tuple[str, ...]:
+    """What ``view.required_scopes`` says for a request; empty if nothing.
+
+    It is a list for all requests, or a mapping whose keys are looked up in this order:
+    the ViewSet's action, the HTTP method, ``read`` or ``write``. ``HEAD`` and ``OPTIONS``
+    go by ``GET`` where they have no entry of their own.
+    """
+    declared = getattr(view, "required_scopes", None)
+    if isinstance(declared, Mapping):
+        declared = next((declared[key] for key in _keys(method, action) if key in declared), None)
+    if isinstance(declared, str):
+        return tuple(declared.split())
+    return tuple(declared) if isinstance(declared, Iterable) else ()
+
+
+def _keys(method: str, action: str | None) -> Iterable[str]:
+    method = method.upper()
+    if action:
+        yield action
+    yield from (method, method.lower())
+    if method in ("HEAD", "OPTIONS"):
+        yield from ("GET", "get")
+    yield "read" if method in SAFE_METHODS else "write"

@@ -1,0 +1,172 @@
+from datetime import datetime
+from typing import ClassVar
+
+from django.conf import settings
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from .. import scopes, token
+from ..conf import project_model
+
+
+class State(models.TextChoices):
+    """Where a key is in its life; all but ``LIVE`` are refused."""
+
+    LIVE = "live", _("live")
+    EXPIRED = "expired", _("expired")
+    REVOKED = "revoked", _("revoked")
+
+
+class AbstractKey(models.Model):
+    """What both kinds of key share. A secret is stored as a root and a digest only."""
+
+    KIND: ClassVar[str]
+
+    public_id = models.CharField(
+        _("id"), max_length=token.ID_LENGTH, unique=True, default=token.generate_id, editable=False
+    )
+    name = models.CharField(_("name"), max_length=100)
+    scope = models.TextField(
+        _("scopes"), help_text=_("Names of scopes, separated by spaces (RFC 6749 section 3.3).")
+    )
+
+    root = models.CharField(max_length=255, editable=False)
+    digest = models.CharField(max_length=64, editable=False)
+    pepper_id = models.CharField(max_length=16, editable=False)
+
+    created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
+    expires_at = models.DateTimeField(_("expires at"), null=True, blank=True)
+    last_used_at = models.DateTimeField(_("last used at"), null=True, blank=True, editable=False)
+    last_used_ip = models.GenericIPAddressField(
+        _("last used from"), null=True, blank=True, editable=False
+    )
+
+    replaces = models.OneToOneField(
+        "self",
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        editable=False,
+        related_name="replaced_by",
+        verbose_name=_("replaces"),
+    )
+    rotated_at = models.DateTimeField(_("rotated at"), null=True, blank=True, editable=False)
+
+    revoked_at = models.DateTimeField(_("revoked at"), null=True, blank=True, editable=False)
+    revoked_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        editable=False,
+        related_name="+",
+        verbose_name=_("revoked by"),
+    )
+    revoked_reason = models.CharField(
+        _("reason of revocation"), max_length=200, blank=True, editable=False
+    )
+
+    class Meta:
+        abstract = True
+        ordering = ["-created_at", "-pk"]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.public_id})"
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """The scopes that the key was given, sorted, without implied ones."""
+        return scopes.split(self.scope)
+
+    def state(self, now: datetime | None = None) -> State:
+        if self.revoked_at is not None:
+            return State.REVOKED
+        if self.expires_at is not None and self.expires_at <= (now or timezone.now()):
+            return State.EXPIRED
+        return State.LIVE
+
+    @property
+    def successor(self) -> "AbstractKey | None":
+        """The key that this one was rotated into."""
+        return getattr(self, "replaced_by", None)
+
+    def chain(self) -> "list[AbstractKey]":
+        """All keys that came of one another by rotation, oldest first."""
+        newest: AbstractKey = self
+        while newest.successor is not None:
+            newest = newest.successor
+        keys = [newest]
+        while (older := keys[-1].replaces) is not None:
+            keys.append(older)
+        return keys[::-1]
+
+
+class PersonalAccessToken(AbstractKey):
+    """Acts on behalf of a user: its scopes, within what the user may do now."""
+
+    KIND = token.PAT
+
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        models.CASCADE,
+        related_name="personal_access_tokens",
+        verbose_name=_("user"),
+    )
+    all_projects = models.BooleanField(
+        _("all projects"),
+        default=True,
+        help_text=_("Whether it reaches every project of its user, or only those selected."),
+    )
+    projects = models.ManyToManyField(
+        project_model(),
+        blank=True,
+        related_name="+",
+        verbose_name=_("projects"),
+    )
+
+    class Meta(AbstractKey.Meta):
+        abstract = False
+        verbose_name = _("personal access token")
+        verbose_name_plural = _("personal access tokens")
+
+    @property
+    def owner(self) -> models.Model:
+        return self.user
+
+
+class ProjectKey(AbstractKey):
+    """Belongs to a project, not to a person: it outlives whoever made it."""
+
+    KIND = token.KEY
+
+    project = models.ForeignKey(
+        project_model(),
+        models.CASCADE,
+        related_name="project_keys",
+        verbose_name=_("project"),
+    )
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        editable=False,
+        related_name="+",
+        verbose_name=_("created by"),
+    )
+
+    class Meta(AbstractKey.Meta):
+        abstract = False
+        verbose_name = _("project key")
+        verbose_name_plural = _("project keys")
+
+    @property
+    def owner(self) -> models.Model:
+        return self.project
+
+
+KEY_MODELS: dict[str, type[PersonalAccessToken] | type[ProjectKey]] = {
+    PersonalAccessToken.KIND: PersonalAccessToken,
+    ProjectKey.KIND: ProjectKey,
+}

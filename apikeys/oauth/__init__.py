@@ -1,0 +1,1 @@
+"""The bridge to django-oauth-toolkit: its tokens under the same header as keys."""

@@ -1,0 +1,15 @@
+from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
+
+
+class ApiKeysOAuthConfig(AppConfig):
+    name = "apikeys.oauth"
+    label = "apikeys_oauth"
+    verbose_name = _("API keys: OAuth")
+
+    def ready(self) -> None:
+        from .. import verify
+        from . import permissions, resolver
+
+        verify.register(resolver.resolve)
+        permissions.register()

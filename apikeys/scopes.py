@@ -1,0 +1,55 @@
+"""Scopes: what a credential may be used for (RFC 6749 section 3.3).
+
+Declared once, in ``APIKEYS["SCOPES"]``, as ``resource:action`` with a description.
+``write`` on a resource implies ``read`` on it.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Final
+
+from .conf import app_settings
+
+# RFC 6749 section 3.3: scope-token = 1*( %x21 / %x23-5B / %x5D-7E )
+TOKEN_PATTERN: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
+
+_WRITE = ":write"
+_READ = ":read"
+
+
+def declared() -> Mapping[str, str]:
+    """Every scope of the site with its description, in the order of declaration."""
+    return app_settings.SCOPES
+
+
+def split(scope: str) -> tuple[str, ...]:
+    """The space-separated ``scope`` of RFC 6749 as sorted names without doubles."""
+    return tuple(sorted(set(scope.split())))
+
+
+def join(names: Iterable[str]) -> str:
+    return " ".join(sorted(set(names)))
+
+
+@lru_cache(maxsize=4096)
+def expand(scope: str) -> frozenset[str]:
+    """Every scope that the space-separated ``scope`` amounts to, implied ones included."""
+    names = set(scope.split())
+    names.update([n.removesuffix(_WRITE) + _READ for n in names if n.endswith(_WRITE)])
+    return frozenset(names)
+
+
+def covers(granted: Iterable[str], required: Iterable[str]) -> bool:
+    """Whether ``granted`` amounts to all of ``required``."""
+    return expand(join(granted)).issuperset(required)
+
+
+def unknown(names: Iterable[str]) -> list[str]:
+    """Those of ``names`` that the site does not declare."""
+    known = declared()
+    return [name for name in names if name not in known]
+
+
+def is_read_only(name: str) -> bool:
+    return name.endswith(_READ)

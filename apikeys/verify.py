@@ -1,0 +1,120 @@
+"""The hot path: the text of a credential -> who it is, or a named refusal.
+
+A key costs one query, its user or project included; malformed text costs none. Nothing
+is built from a row, and nothing is told of it, before its secret was checked.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+from django.views.decorators.debug import sensitive_variables
+
+from . import hashing, refusals, token, usage
+from .access import PERSONAL_ACCESS_TOKEN, PROJECT_KEY, Access, ProjectUser
+from .conf import app_settings
+from .lookup import Lookup
+from .models import PersonalAccessToken, ProjectKey
+from .pepper_loss import check_root, renew_digest
+from .refusals import Refused
+
+Resolver = Callable[[str, HttpRequest | None], Access | None]
+
+# Each answers for texts that are not keys: an Access, a Refused raised, or None: "not mine".
+_resolvers: list[Resolver] = []
+
+_FIELDS = ("pk", "digest", "pepper_id", "name", "scope", "expires_at", "revoked_at")
+_LOOKUPS = {
+    token.PAT: Lookup(PersonalAccessToken, (*_FIELDS, "all_projects"), owner="user"),
+    token.KEY: Lookup(ProjectKey, _FIELDS, owner="project"),
+}
+_NO_DIGEST = "0" * 64
+
+
+def register(resolver: Resolver) -> None:
+    """Have ``resolver`` asked about credentials that do not look like this site's keys."""
+    if resolver not in _resolvers:
+        _resolvers.append(resolver)
+
+
+@sensitive_variables("text")
+def verify(text: str, request: HttpRequest | None = None) -> Access:
+    """Who presents ``text``: a key, or whatever credential a registered resolver knows.
+
+    Raises ``Refused`` with the reason.
+    """
+    if token.looks_like_key(text, app_settings.PREFIX):
+        return _verify_key(text, request)
+    for resolver in _resolvers:
+        if (access := resolver(text, request)) is not None:
+            return access
+    raise Refused(refusals.INVALID_TOKEN if _resolvers else refusals.MALFORMED_KEY)
+
+
+@sensitive_variables("text", "parsed")
+def _verify_key(text: str, request: HttpRequest | None) -> Access:
+    parsed = token.parse(text, app_settings.PREFIX)
+    if parsed is None:
+        raise Refused(refusals.MALFORMED_KEY)
+    lookup = _LOOKUPS[parsed.kind]
+    row = lookup.fetch(parsed.public_id)
+    if row is None:
+        # The same work as for a wrong secret, so that time does not tell which ids exist.
+        hashing.check_digest(parsed.secret, _NO_DIGEST, hashing.current_pepper_id())
+        raise Refused(refusals.INVALID_KEY)
+
+    pk, digest, pepper_id, *_ = row
+    matches = hashing.check_digest(parsed.secret, digest, pepper_id)
+    if matches is None:
+        matches = check_root(lookup.model, pk, parsed)
+    if not matches:
+        raise Refused(refusals.INVALID_KEY)
+    if pepper_id != hashing.current_pepper_id():
+        renew_digest(lookup.model, pk, pepper_id, parsed)
+
+    fields, owner = lookup.convert(row)
+    if fields["revoked_at"] is not None:
+        raise Refused(refusals.REVOKED_KEY)
+    if fields["expires_at"] is not None and fields["expires_at"] <= timezone.now():
+        raise Refused(refusals.EXPIRED_KEY)
+    build = _personal_access_token if parsed.kind == token.PAT else _project_key
+    access = build(parsed.public_id, fields, owner)
+    usage.record(lookup.model, pk, request.META.get("REMOTE_ADDR") if request else None)
+    return access
+
+
+def _personal_access_token(public_id: str, fields: dict[str, Any], user: Any) -> Access:
+    if not user.is_active:
+        raise Refused(refusals.INACTIVE_USER)
+    return Access(
+        kind=PERSONAL_ACCESS_TOKEN,
+        credential_id=public_id,
+        name=fields["name"],
+        scope=fields["scope"],
+        user=user,
+        principal=user,
+        expires_at=fields["expires_at"],
+        selected=None if fields["all_projects"] else partial(_selected_projects, fields["pk"]),
+    )
+
+
+def _project_key(public_id: str, fields: dict[str, Any], project: Any) -> Access:
+    # A project model of the site's own need not have the field.
+    if not getattr(project, "is_active", True):
+        raise Refused(refusals.INACTIVE_PROJECT)
+    return Access(
+        kind=PROJECT_KEY,
+        credential_id=public_id,
+        name=fields["name"],
+        scope=fields["scope"],
+        project=project,
+        principal=ProjectUser(project),
+        expires_at=fields["expires_at"],
+    )
+
+
+def _selected_projects(pk: int) -> QuerySet[Any, Any]:
+    return PersonalAccessToken.objects.filter(pk=pk, projects__isnull=False).values("projects")

@@ -1,0 +1,91 @@
+"""The API: views ask who may do what, and do not care with which kind of credential."""
+
+from decimal import Decimal
+from typing import Any
+
+from django.db.models import Count, QuerySet, Sum
+from rest_framework import generics, serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from apikeys.drf import InsufficientScope
+from apikeys.models import get_project_model
+
+from .models import Payment
+
+
+class PaymentSerializer(serializers.ModelSerializer[Payment]):
+    project = serializers.SlugRelatedField(
+        slug_field="slug",
+        queryset=get_project_model()._default_manager.none(),
+        required=False,
+        help_text="May be left out by a caller who can pay in one project only.",
+    )
+    amount = serializers.DecimalField(max_digits=12, decimal_places=2, min_value=Decimal("0.01"))
+    currency = serializers.RegexField("^[A-Z]{3}$", default="EUR")
+
+    class Meta:
+        model = Payment
+        fields = ["number", "project", "amount", "currency", "description", "created_at"]
+        read_only_fields = ["number", "created_at"]
+
+    def get_fields(self) -> dict[str, Any]:
+        fields = super().get_fields()
+        # None while the schema is generated.
+        if (access := getattr(self.context.get("request"), "auth", None)) is not None:
+            fields["project"].queryset = access.projects()
+        return fields
+
+    def validate(self, data: dict[str, Any]) -> dict[str, Any]:
+        payable = self.context["request"].auth.projects("payments:write")
+        if "project" not in data:
+            candidates = list(payable[:2])
+            if len(candidates) != 1:
+                raise serializers.ValidationError({"project": "Say which project pays."})
+            data["project"] = candidates[0]
+        elif not payable.filter(pk=data["project"].pk).exists():
+            # The credential has the scope, but its user's role in this project does not.
+            raise InsufficientScope("payments:write")
+        return data
+
+
+class PaymentQuerySet:
+    """The payments of the caller's projects; somebody else's do not exist for it."""
+
+    def get_queryset(self) -> QuerySet[Payment]:
+        projects = self.request.auth.projects("payments:read")  # type: ignore[attr-defined]
+        return Payment.objects.filter(project__in=projects).select_related("project")
+
+
+class PaymentList(PaymentQuerySet, generics.ListCreateAPIView[Payment]):
+    serializer_class = PaymentSerializer
+    required_scopes = {"read": ["payments:read"], "write": ["payments:write"]}
+
+
+class PaymentDetail(PaymentQuerySet, generics.RetrieveAPIView[Payment]):
+    serializer_class = PaymentSerializer
+    required_scopes = ["payments:read"]
+
+
+class ReportSerializer(serializers.Serializer[dict[str, Any]]):
+    project = serializers.CharField(source="project__slug")
+    currency = serializers.CharField()
+    payments = serializers.IntegerField()
+    total = serializers.DecimalField(max_digits=16, decimal_places=2)
+
+
+class Report(generics.GenericAPIView[Payment]):
+    """What each of the caller's projects paid."""
+
+    serializer_class = ReportSerializer
+    pagination_class = None
+    required_scopes = ["reports:read"]
+
+    def get(self, request: Request) -> Response:
+        rows = (
+            Payment.objects.filter(project__in=request.auth.projects("reports:read"))
+            .values("project__slug", "currency")
+            .annotate(payments=Count("pk"), total=Sum("amount"))
+            .order_by("project__slug", "currency")
+        )
+        return Response(self.get_serializer(rows, many=True).data)
