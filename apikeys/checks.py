@@ -54,7 +54,7 @@ def _scopes() -> Iterator[CheckMessage]:
             id="apikeys.E003",
         )
     for name in app_settings.SCOPES:
-        if not isinstance(name, str) or not scopes.TOKEN_PATTERN.fullmatch(name):
+        if not scopes.TOKEN_PATTERN.fullmatch(str(name)):
             yield Error(
                 f"APIKEYS['SCOPES'] has {name!r}, which is not a scope (RFC 6749 section 3.3).",
                 hint="Name it resource:action in printable ASCII, without a space.",

@@ -24,7 +24,7 @@ if not hasattr(settings, "APIKEYS_PROJECT_MODEL"):
 
 def project_model() -> str:
     """``app_label.ModelName`` of the project model, swappable like ``AUTH_USER_MODEL``."""
-    return cast("str", settings.APIKEYS_PROJECT_MODEL)
+    return cast("str", settings.APIKEYS_PROJECT_MODEL)  # type: ignore[misc]
 
 
 class AppSettings:

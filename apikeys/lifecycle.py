@@ -115,7 +115,7 @@ def rotate(
     key: K,
     *,
     overlap: timedelta | None = None,
-    expires_at: datetime | None | _Keep = KEEP,
+    expires_at: datetime | _Keep | None = KEEP,
     by: Any = None,
 ) -> Minted[K]:
     """Make the successor of ``key``: the same but for its id and secret.
@@ -134,18 +134,19 @@ def rotate(
             "overlap_out_of_range", _("The overlap must be from 0 to 7 days."), "overlap"
         )
     model = type(key)
+    selected: list[Any] = []
+    if isinstance(key, PersonalAccessToken):
+        selected = list(key.projects.all())
+        owner = {"user": key.user, "all_projects": key.all_projects}
+    else:
+        owner = {"project": key.project, "created_by": by or key.created_by}
     successor = model(
         name=key.name,
         scope=key.scope,
         expires_at=key.expires_at if isinstance(expires_at, _Keep) else _clean_expiry(expires_at),
         replaces=key,
+        **owner,
     )
-    selected: list[Any] = []
-    if isinstance(successor, PersonalAccessToken) and isinstance(key, PersonalAccessToken):
-        successor.user, successor.all_projects = key.user, key.all_projects
-        selected = list(key.projects.all())
-    elif isinstance(successor, ProjectKey) and isinstance(key, ProjectKey):
-        successor.project, successor.created_by = key.project, by or key.created_by
 
     now = timezone.now()
     old_ends = now + overlap if key.expires_at is None else min(now + overlap, key.expires_at)

@@ -64,5 +64,6 @@ class _Statement:
         self._converters = self._compiler.get_converters([c for c, *_ in self._compiler.select])
 
     def convert(self, row: Sequence[Any]) -> Sequence[Any]:
+        values: Sequence[Any]
         (values,) = self._compiler.apply_converters([row], self._converters)
         return values

@@ -96,7 +96,7 @@ def _run() -> None:
 def _flush_quietly() -> None:
     try:
         flush()
-    except Exception:  # noqa: BLE001 - the thread must outlive a database that is away
+    except Exception:  # the thread must outlive a database that is away
         logger.warning("Could not write when keys were last used.", exc_info=True)
 
 

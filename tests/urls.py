@@ -1,4 +1,4 @@
-"""The example's URLs; tests add views of their own with ``@override_settings(ROOT_URLCONF=...)``."""
+"""The example's URLs; a test adds views of its own with ``override_settings``."""
 
 from example_project.urls import urlpatterns
 

@@ -1,8 +1,7 @@
-from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from ..drf import AnyScope, BearerAuthentication
+from ..drf import AnyScope, AuthorizedRequest, BearerAuthentication
 from .serializers import AccessSerializer
 
 
@@ -13,5 +12,5 @@ class TokenView(APIView):
     permission_classes = [AnyScope]
     serializer_class = AccessSerializer
 
-    def get(self, request: Request) -> Response:
+    def get(self, request: AuthorizedRequest) -> Response:
         return Response(request.auth.facts(), headers={"Cache-Control": "no-store"})

@@ -1,7 +1,14 @@
 """Django REST framework: who it is, and whether this view is for them."""
 
-from .authentication import BearerAuthentication
+from .authentication import AuthorizedRequest, BearerAuthentication
 from .exceptions import InsufficientScope, refuse
 from .permissions import AnyScope, HasScope
 
-__all__ = ["AnyScope", "BearerAuthentication", "HasScope", "InsufficientScope", "refuse"]
+__all__ = [
+    "AnyScope",
+    "AuthorizedRequest",
+    "BearerAuthentication",
+    "HasScope",
+    "InsufficientScope",
+    "refuse",
+]

@@ -17,6 +17,12 @@ from .scoping import checks_scope
 _CREDENTIAL = re.compile(r"[A-Za-z0-9\-._~+/]{1,8192}=*", re.ASCII)
 
 
+class AuthorizedRequest(Request):
+    """For annotations: the request in a view that nobody enters without a credential."""
+
+    auth: Access
+
+
 class BearerAuthentication(BaseAuthentication):
     """Takes a key, or an OAuth token where ``apikeys.oauth`` is installed (RFC 6750).
 

@@ -45,7 +45,7 @@ class RefusedException(APIException):
         super().__init__({"detail": message, "code": refusal.code}, refusal.code)
 
     @property
-    def status_code(self) -> int:  # type: ignore[override]
+    def status_code(self) -> int:
         return self.refusal.status
 
     @status_code.setter

@@ -42,7 +42,7 @@ class AnyScope(BasePermission, metaclass=_ComposableMeta):
     raises = True
 
     def has_permission(self, request: Request, view: Any) -> bool:
-        if not request.user or not request.user.is_authenticated:
+        if not getattr(request.user, "is_authenticated", False):
             return self._refused(refuse(refusals.NOT_AUTHENTICATED))
         return True
 

@@ -8,7 +8,7 @@ from drf_spectacular.openapi import AutoSchema
 from .scoping import required_scopes
 
 
-class BearerAuthenticationScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+class BearerAuthenticationScheme(OpenApiAuthenticationExtension):
     target_class = "apikeys.drf.authentication.BearerAuthentication"
     match_subclasses = True
     name = "bearerAuth"

@@ -27,13 +27,13 @@ def checks_scope(request: Request, view: Any) -> bool:
 
 
 def _checks(permission: Any, request: Request, view: Any) -> bool:
-    if isinstance(permission, AND):
-        return any(_checks(p, request, view) for p in (permission.op1, permission.op2))
-    if isinstance(permission, OR):
-        return all(_checks(p, request, view) for p in (permission.op1, permission.op2))
-    if isinstance(permission, NOT):
+    operator = type(permission)
+    if operator in (AND, OR):
+        either = (_checks(p, request, view) for p in (permission.op1, permission.op2))
+        return any(either) if operator is AND else all(either)
+    if operator is NOT:
         return False
-    for cls in type(permission).__mro__:
+    for cls in operator.__mro__:
         if (declares := _scope_permissions.get(cls)) is not None:
             return bool(declares(permission, request, view))
     return False

@@ -1,5 +1,5 @@
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.db import models
@@ -118,7 +118,7 @@ class PersonalAccessToken(AbstractKey):
         default=True,
         help_text=_("Whether it reaches every project of its user, or only those selected."),
     )
-    projects = models.ManyToManyField(
+    projects: "models.ManyToManyField[Any, Any]" = models.ManyToManyField(
         project_model(),
         blank=True,
         related_name="+",

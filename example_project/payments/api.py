@@ -5,19 +5,27 @@ from typing import Any
 
 from django.db.models import Count, QuerySet, Sum
 from rest_framework import generics, serializers
-from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apikeys.drf import InsufficientScope
+from apikeys.drf import AuthorizedRequest, InsufficientScope
 from apikeys.models import get_project_model
 
 from .models import Payment
 
 
+class OwnProjectField(serializers.SlugRelatedField[Any]):
+    """A project that the caller reaches; others do not exist for it."""
+
+    queryset = get_project_model()._default_manager.none()
+
+    def get_queryset(self) -> QuerySet[Any]:
+        projects: QuerySet[Any] = self.context["request"].auth.projects()
+        return projects
+
+
 class PaymentSerializer(serializers.ModelSerializer[Payment]):
-    project = serializers.SlugRelatedField(
+    project = OwnProjectField(
         slug_field="slug",
-        queryset=get_project_model()._default_manager.none(),
         required=False,
         help_text="May be left out by a caller who can pay in one project only.",
     )
@@ -28,13 +36,6 @@ class PaymentSerializer(serializers.ModelSerializer[Payment]):
         model = Payment
         fields = ["number", "project", "amount", "currency", "description", "created_at"]
         read_only_fields = ["number", "created_at"]
-
-    def get_fields(self) -> dict[str, Any]:
-        fields = super().get_fields()
-        # None while the schema is generated.
-        if (access := getattr(self.context.get("request"), "auth", None)) is not None:
-            fields["project"].queryset = access.projects()
-        return fields
 
     def validate(self, data: dict[str, Any]) -> dict[str, Any]:
         payable = self.context["request"].auth.projects("payments:write")
@@ -74,14 +75,14 @@ class ReportSerializer(serializers.Serializer[dict[str, Any]]):
     total = serializers.DecimalField(max_digits=16, decimal_places=2)
 
 
-class Report(generics.GenericAPIView[Payment]):
+class Report(generics.GenericAPIView[Any]):
     """What each of the caller's projects paid."""
 
     serializer_class = ReportSerializer
     pagination_class = None
     required_scopes = ["reports:read"]
 
-    def get(self, request: Request) -> Response:
+    def get(self, request: AuthorizedRequest) -> Response:
         rows = (
             Payment.objects.filter(project__in=request.auth.projects("reports:read"))
             .values("project__slug", "currency")
