@@ -41,13 +41,14 @@ def register(resolver: Resolver) -> None:
 
 
 @sensitive_variables("text")
-def verify(text: str, request: HttpRequest | None = None) -> Access:
+def verify(text: str, request: HttpRequest | None = None, *, counts_as_use: bool = True) -> Access:
     """Who presents ``text``: a key, or whatever credential a registered resolver knows.
 
-    Raises ``Refused`` with the reason.
+    Whoever only looks at a key says ``counts_as_use=False``: when and from where it was
+    last used stays as it is. Raises ``Refused`` with the reason.
     """
     if token.looks_like_key(text, app_settings.PREFIX):
-        return _verify_key(text, request)
+        return _verify_key(text, request, counts_as_use)
     for resolver in _resolvers:
         if (access := resolver(text, request)) is not None:
             return access
@@ -55,7 +56,7 @@ def verify(text: str, request: HttpRequest | None = None) -> Access:
 
 
 @sensitive_variables("text", "parsed")
-def _verify_key(text: str, request: HttpRequest | None) -> Access:
+def _verify_key(text: str, request: HttpRequest | None, counts_as_use: bool) -> Access:
     parsed = token.parse(text, app_settings.PREFIX)
     if parsed is None:
         raise Refused(refusals.MALFORMED_KEY)
@@ -82,7 +83,8 @@ def _verify_key(text: str, request: HttpRequest | None) -> Access:
         raise Refused(refusals.EXPIRED_KEY)
     build = _personal_access_token if parsed.kind == token.PAT else _project_key
     access = build(parsed.public_id, fields, owner)
-    usage.record(lookup.model, pk, request.META.get("REMOTE_ADDR") if request else None)
+    if counts_as_use:
+        usage.record(lookup.model, pk, request.META.get("REMOTE_ADDR") if request else None)
     return access
 
 

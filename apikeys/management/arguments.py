@@ -1,0 +1,127 @@
+"""What people type -> what it means. Each function raises ``LifecycleError`` with a sentence."""
+
+import re
+from datetime import UTC, date, datetime, time, timedelta
+from difflib import get_close_matches
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.exceptions import ObjectDoesNotExist
+from django.utils import timezone
+
+from .. import token
+from ..lifecycle import LifecycleError
+from ..models import get_project_model
+from ..records import KINDS, AnyKey, with_facts
+
+_DURATION = re.compile(r"(\d{1,6})([mhdwy])", re.ASCII)
+_UNITS = {
+    "m": timedelta(minutes=1),
+    "h": timedelta(hours=1),
+    "d": timedelta(days=1),
+    "w": timedelta(weeks=1),
+    "y": timedelta(days=365),
+}
+_ID = re.compile(rf"[0-9a-z]{{{token.ID_LENGTH}}}", re.ASCII)
+# A key, even one cut short, or a secret alone.
+_SECRET = re.compile(
+    rf"_({'|'.join(token.KINDS)})_[0-9a-z]{{{token.ID_LENGTH}}}_.|"
+    rf"[0-9A-Za-z]{{{token.SECRET_LENGTH},}}"
+)
+_CANDIDATES = 1000  # names to look for a similar one among
+
+
+def expiry(text: str) -> datetime | None:
+    """A moment from a duration, a date (its end) or a date and time; ``None``: never."""
+    if text == "never":
+        return None
+    try:
+        if (span := _duration(text)) is not None:
+            return timezone.now() + span
+        return _in_time_zone(_moment(text))
+    except (ValueError, OverflowError):
+        raise LifecycleError(
+            "invalid_expiry",
+            f"--expires does not understand {text!r}. It takes a duration such as 30m, 12h, 90d, "
+            "4w or 1y, an ISO 8601 date such as 2030-01-31 (until its end) or date and time such "
+            "as 2030-01-31T12:00Z, or never.",
+            "expires_at",
+        ) from None
+
+
+def overlap(text: str) -> timedelta:
+    """How long a rotated key stays valid."""
+    span = timedelta(0) if text == "0" else _duration(text)
+    if span is None:
+        raise LifecycleError(
+            "invalid_overlap",
+            f"--overlap does not understand {text!r}. It takes a duration from 0 to 7d, such as "
+            "30m, 12h or 1d.",
+            "overlap",
+        )
+    return span
+
+
+def _duration(text: str) -> timedelta | None:
+    match = _DURATION.fullmatch(text)
+    return int(match[1]) * _UNITS[match[2]] if match else None
+
+
+def _moment(text: str) -> datetime:
+    try:
+        return datetime.combine(date.fromisoformat(text), time(23, 59, 59))
+    except ValueError:
+        return datetime.fromisoformat(text)
+
+
+def _in_time_zone(moment: datetime) -> datetime:
+    """As Django stores it; what says no time zone is in the current one."""
+    if not settings.USE_TZ:
+        return timezone.make_naive(moment) if timezone.is_aware(moment) else moment
+    aware = moment if timezone.is_aware(moment) else timezone.make_aware(moment)
+    return aware.astimezone(UTC)
+
+
+def find_user(username: str) -> Any:
+    model = get_user_model()
+    try:
+        return model._default_manager.get_by_natural_key(username)
+    except ObjectDoesNotExist:
+        hint = _similar(model, model.USERNAME_FIELD, username)
+        message = f"There is no user {username!r}.{hint}"
+        raise LifecycleError("unknown_user", message, "user") from None
+
+
+def find_project(slug: str) -> Any:
+    model = get_project_model()
+    try:
+        return model._default_manager.get(slug=slug)
+    except ObjectDoesNotExist:
+        message = f"There is no project {slug!r}.{_similar(model, 'slug', slug)}"
+        raise LifecycleError("unknown_project", message, "project") from None
+
+
+def find_key(public_id: str) -> AnyKey:
+    """Never repeats what is not an id: it may be a secret."""
+    if _SECRET.search(public_id):
+        raise LifecycleError(
+            "secret_in_arguments",
+            "That is a whole key, or its secret, and now it is in your shell's history: rotate "
+            "that key. Give only its id, the 16 characters after the second underscore.",
+            "id",
+        )
+    if not _ID.fullmatch(public_id):
+        message = f"An id is {token.ID_LENGTH} characters of a to z and 0 to 9; `list` shows them."
+        raise LifecycleError("invalid_id", message, "id")
+    for model in KINDS.values():
+        if (key := with_facts(model).filter(public_id=public_id).first()) is not None:
+            return key  # type: ignore[no-any-return]
+    raise LifecycleError("unknown_key", f"There is no key with the id {public_id}.", "id")
+
+
+def _similar(model: Any, field: str, name: str) -> str:
+    names = model._default_manager.filter(**{f"{field}__istartswith": name[:1]})
+    candidates = names.values_list(field, flat=True).order_by(field)[:_CANDIDATES]
+    close = get_close_matches(name, candidates, n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,350 @@
+import heapq
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from operator import attrgetter
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.views.decorators.debug import sensitive_variables
+
+from ... import lifecycle, refusals
+from ...lifecycle import LifecycleError
+from ...models import PersonalAccessToken, State
+from ...records import KINDS, AnyKey, live, record, with_facts
+from ...refusals import Refused
+from ...verify import verify
+from .. import arguments
+from ..output import Screen, show
+from ..prompts import ask, ask_scopes, is_interactive, not_empty, read_credential
+
+_PAT_LIFETIME = "90d"
+_CHUNK = 500  # rows in memory at a time
+
+_COLUMNS = (
+    "ID", "KIND", "NAME", "OWNER", "PROJECTS", "SCOPES", "EXPIRES", "LAST USED", "STATE",
+)  # fmt: skip
+_EXPENDABLE = ("PROJECTS", "LAST USED", "SCOPES")
+
+_SHOWN_ONCE = """
+The token is shown this once: put it where it is needed now. It goes into the header
+`Authorization: Bearer <token>`.
+"""
+
+
+class Command(BaseCommand):
+    help = "Personal access tokens and project keys: make, find, rotate, revoke and check them."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        commands = parser.add_subparsers(
+            dest="subcommand", required=True, title="commands", metavar="COMMAND"
+        )
+
+        def command(name: str, text: str, more: str = "") -> Any:
+            added = commands.add_parser(name, help=text, description=f"{text} {more}")
+            added.add_argument("--json", action="store_true", help="Print JSON, and ask nothing.")
+            return added
+
+        mint = command(
+            "mint",
+            "Make a key and show its token, once.",
+            "With --user it is a personal access token, which acts on behalf of that user, in "
+            "the given projects only if there are any. With --project alone it is a key of that "
+            "project. What is left out is asked for on a terminal.",
+        )
+        mint.add_argument("--user", metavar="USERNAME", help="Whose personal access token it is.")
+        mint.add_argument(
+            "--project",
+            metavar="SLUG",
+            action="append",
+            help="The project of a project key; or one that a personal access token is "
+            "restricted to (may be given several times).",
+        )
+        mint.add_argument("--name", help="What it is for, to tell it from others.")
+        mint.add_argument(
+            "--scope",
+            metavar="SCOPE",
+            action="append",
+            help="What it may be used for (may be given several times).",
+        )
+        mint.add_argument(
+            "--expires",
+            metavar="WHEN",
+            help="A duration (30m, 12h, 90d, 4w, 1y), an ISO 8601 date or date and time, or "
+            f"never. By default {_PAT_LIFETIME} for a personal access token, never for a "
+            "project key.",
+        )
+
+        listing = command("list", "List keys, newest first.")
+        listing.add_argument("--user", metavar="USERNAME", help="Only this user's.")
+        listing.add_argument(
+            "--project",
+            metavar="SLUG",
+            help="Only this project's keys, and personal access tokens restricted to it.",
+        )
+        listing.add_argument("--kind", choices=list(KINDS), help="Only keys of this kind.")
+        listing.add_argument("--all", action="store_true", help="Also revoked and expired ones.")
+        listing.add_argument(
+            "--limit", type=int, default=100, help="At most so many (default: %(default)s)."
+        )
+
+        def takes_id(parser: Any) -> None:
+            parser.add_argument(
+                "public_id", metavar="ID", help="The 16 characters that `list` shows."
+            )
+
+        takes_id(command("show", "Show all there is to know about a key but its secret."))
+
+        rotate = command(
+            "rotate",
+            "Replace a key by one with a new secret.",
+            "The new token is shown, once; the old one goes on working for a while.",
+        )
+        takes_id(rotate)
+        rotate.add_argument(
+            "--overlap",
+            metavar="DURATION",
+            help="How long the old key stays valid, from 0 to 7d; by default the setting "
+            "ROTATION_OVERLAP.",
+        )
+        rotate.add_argument(
+            "--expires",
+            metavar="WHEN",
+            help="When the new key expires, as for mint; by default when the old one would have.",
+        )
+
+        revoke = command("revoke", "End a key now, for good.")
+        takes_id(revoke)
+        revoke.add_argument("--reason", help="Why, for whoever asks later.")
+        revoke.add_argument("--by", metavar="USERNAME", help="The user who revokes it.")
+
+        command(
+            "verify",
+            "Tell whose credential comes on standard input.",
+            "Exits with 0 if it is good, and with 1 and the name of the refusal if not. It does "
+            "not count as a use of the key.",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        colors = self.style.SUCCESS("x") != "x" and not os.environ.get("NO_COLOR")
+        self._screen = Screen(
+            self.stdout, color=options["force_color"] or (colors and self.stdout.isatty())
+        )
+        self._notes = Screen(self.stderr, color=False)
+        self._as_json: bool = options["json"]
+        self._interactive = not self._as_json and is_interactive()
+        try:
+            getattr(self, f"_{options['subcommand']}")(**options)
+        except LifecycleError as error:
+            if self._as_json:
+                self._json({"code": error.code, "detail": error.message, "field": error.field})
+            raise CommandError(error.message) from error
+
+    def _mint(
+        self,
+        *,
+        user: str | None,
+        project: list[str] | None,
+        name: str | None,
+        scope: list[str] | None,
+        expires: str | None,
+        **options: Any,
+    ) -> None:
+        names = [word for words in scope or () for word in words.split()]
+        if not self._interactive:
+            _require({"--user or --project": user or project, "--name": name, "--scope": names})
+        owner = arguments.find_user(user) if user else None
+        projects = [arguments.find_project(slug) for slug in project or ()]
+        if owner is None and not projects:
+            owner, projects = self._ask_owner()
+        if owner is None and len(projects) > 1:
+            message = "A project key belongs to one project: give one --project, or a --user."
+            raise LifecycleError("several_projects", message, "project")
+        name = name or ask(self._notes, "Name: ", not_empty)
+        names = names or ask_scopes(self._notes)
+        if owner is None:
+            expires_at = arguments.expiry(expires or "never")
+            minted: lifecycle.Minted[Any] = lifecycle.mint(
+                project=projects[0], name=name, scopes=names, expires_at=expires_at
+            )
+        else:
+            expires_at = arguments.expiry(expires or _PAT_LIFETIME)
+            minted = lifecycle.mint(
+                user=owner,
+                projects=projects or None,
+                name=name,
+                scopes=names,
+                expires_at=expires_at,
+            )
+        self._reveal(minted)
+
+    def _ask_owner(self) -> tuple[Any, list[Any]]:
+        user = ask(
+            self._notes,
+            "Username (empty for a project key): ",
+            lambda answer: arguments.find_user(answer) if answer else None,
+        )
+        if user is not None:
+            return user, []
+        return None, [ask(self._notes, "Slug of the project: ", arguments.find_project)]
+
+    def _list(
+        self,
+        *,
+        user: str | None,
+        project: str | None,
+        kind: str | None,
+        limit: int,
+        **options: Any,
+    ) -> None:
+        if limit < 1:
+            raise LifecycleError("invalid_limit", "--limit takes a number from 1.", "limit")
+        kinds = [kind] if kind else list(KINDS)
+        owner = arguments.find_user(user) if user else None
+        inside = arguments.find_project(project) if project else None
+        found = heapq.merge(
+            *(_keys(each, owner, inside, options["all"], limit + 1) for each in kinds),
+            key=attrgetter("created_at"),
+            reverse=True,
+        )
+        records = map(record, islice(found, limit))
+        if self._as_json:
+            self._json_list(records)
+        elif rows := [_row(each) for each in records]:
+            self._screen.table(_COLUMNS, rows, _EXPENDABLE)
+        else:
+            self._screen.line(
+                "No keys." if options["all"] else "No live keys; --all lists the others too."
+            )
+        if next(found, None) is not None:
+            self._notes.line(f"There are more than these {limit}; --limit sets how many to list.")
+
+    def _show(self, *, public_id: str, **options: Any) -> None:
+        key = arguments.find_key(public_id)
+        facts, chain = record(key), [each.public_id for each in key.chain()]
+        if self._as_json:
+            self._json(facts | {"rotation_chain": chain})
+        else:
+            self._screen.facts(facts | {"rotation_chain": " -> ".join(chain)})
+
+    def _rotate(
+        self, *, public_id: str, overlap: str | None, expires: str | None, **options: Any
+    ) -> None:
+        key = arguments.find_key(public_id)
+        if self._interactive:
+            self._preview("To be rotated", key)
+        minted: lifecycle.Minted[Any] = lifecycle.rotate(
+            key,
+            overlap=arguments.overlap(overlap) if overlap is not None else None,
+            expires_at=arguments.expiry(expires) if expires is not None else lifecycle.KEEP,
+        )
+        ends = record(key)["expires_at"]
+        self._reveal(minted, replaces_expires_at=ends)
+        if not self._as_json:
+            self._screen.line(
+                f"\nIt replaces {public_id}, which ends at {show('expires_at', ends)}."
+            )
+
+    def _revoke(
+        self, *, public_id: str, reason: str | None, by: str | None, **options: Any
+    ) -> None:
+        if not self._interactive:
+            _require({"--reason": reason})
+        key = arguments.find_key(public_id)
+        user = arguments.find_user(by) if by else None
+        if self._interactive:
+            self._preview("To be revoked", key)
+            reason = reason or ask(self._notes, "Reason: ", not_empty)
+        revoked = lifecycle.revoke(key, by=user, reason=reason or "")
+        facts = record(key)
+        if self._as_json:
+            self._json(facts)
+        elif revoked:
+            self._screen.line(f"Revoked {key}: every request with it is refused from now on.")
+        else:
+            when = show("revoked_at", facts["revoked_at"])
+            self._screen.line(
+                f"{key} was revoked already, at {when}, and that stays so: {key.revoked_reason}"
+            )
+        for other in key.chain():
+            if other.state() is State.LIVE:
+                self._notes.line(f"{other.public_id}, of the same chain of rotations, is live.")
+
+    @sensitive_variables("text")
+    def _verify(self, **options: Any) -> None:
+        text = read_credential()
+        try:
+            if not text:
+                raise Refused(refusals.NOT_AUTHENTICATED)
+            access = verify(text, counts_as_use=False)
+        except Refused as refused:
+            refusal = refused.refusal
+        else:
+            facts = access.facts()
+            return self._json(facts) if self._as_json else self._screen.facts(facts)
+        detail = str(refusal.message) if text else "Nothing came on standard input."
+        if self._as_json:
+            self._json({"code": refusal.code, "detail": detail})
+        else:
+            self._screen.line(refusal.code)
+        raise CommandError(detail)
+
+    def _reveal(self, minted: lifecycle.Minted[Any], **more: Any) -> None:
+        """Show a new key's token: the only place that does."""
+        facts = record(minted.key)
+        if self._as_json:
+            self._json({"token": minted.token} | facts | more)
+        else:
+            self._screen.line(minted.token)
+            self._screen.line(_SHOWN_ONCE)
+            self._screen.facts(facts)
+
+    def _preview(self, title: str, key: AnyKey) -> None:
+        self._notes.line(f"{title}:")
+        self._notes.facts(record(key))
+        self._notes.line()
+
+    def _json(self, value: Any) -> None:
+        self.stdout.write(json.dumps(value, indent=2))
+
+    def _json_list(self, records: Iterable[dict[str, Any]]) -> None:
+        """A record to a line, written as they come."""
+        self.stdout.write("[", ending="")
+        separator = "\n"
+        for each in records:
+            self.stdout.write(separator + json.dumps(each), ending="")
+            separator = ",\n"
+        self.stdout.write("\n]")
+
+
+def _require(given: Mapping[str, object]) -> None:
+    if missing := [option for option, value in given.items() if not value]:
+        message = f"Missing: {', '.join(missing)}. On a terminal you would be asked."
+        raise LifecycleError("missing_argument", message, missing[0].split()[0].lstrip("-"))
+
+
+def _keys(kind: str, owner: Any, project: Any, everything: bool, limit: int) -> Iterator[AnyKey]:
+    """Newest first."""
+    model = KINDS[kind]
+    is_pat = model is PersonalAccessToken
+    keys = with_facts(model)
+    if owner is not None:
+        keys = keys.filter(user=owner) if is_pat else keys.none()
+    if project is not None:
+        keys = keys.filter(projects=project) if is_pat else keys.filter(project=project)
+    if not everything:
+        keys = keys.filter(live())
+    return iter(keys[:limit].iterator(chunk_size=_CHUNK))
+
+
+def _row(facts: dict[str, Any]) -> list[str]:
+    rotated = facts["state"] == State.LIVE and facts["rotated_at"]
+    return [
+        facts["id"],
+        facts["kind"],
+        facts["name"],
+        facts["user"] or facts["project"],
+        *(show(name, facts[name]) for name in ("projects", "scopes", "expires_at", "last_used_at")),
+        facts["state"] + (" (rotated)" if rotated else ""),
+    ]

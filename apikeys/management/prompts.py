@@ -1,0 +1,78 @@
+"""Questions to a person on a terminal."""
+
+import getpass
+import sys
+from collections.abc import Callable
+from contextlib import nullcontext, redirect_stdout
+from typing import TypeVar
+
+from django.core.management.base import CommandError
+
+from .. import scopes
+from ..lifecycle import LifecycleError
+from .output import Screen
+
+T = TypeVar("T")
+
+_TRIES = 3
+_LONGEST_CREDENTIAL = 65_536
+
+
+def is_interactive() -> bool:
+    """Whether somebody is there to answer."""
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
+def ask(screen: Screen, question: str, clean: Callable[[str], T]) -> T:
+    """Ask, and ask again if ``clean`` refuses the answer; its last refusal counts."""
+    for _ in range(_TRIES - 1):
+        try:
+            return clean(_input(question))
+        except LifecycleError as error:
+            screen.line(error.message)
+    return clean(_input(question))
+
+
+def ask_scopes(screen: Screen) -> list[str]:
+    screen.line("Scopes:")
+    declared = enumerate(scopes.declared().items(), start=1)
+    screen.table((), [[f"{number:>4}", *each] for number, each in declared])
+    return ask(screen, "Names or numbers, separated by blanks: ", _choose_scopes)
+
+
+def not_empty(answer: str) -> str:
+    if not answer:
+        raise LifecycleError("missing_argument", "This takes an answer; Ctrl-C cancels.")
+    return answer
+
+
+def _choose_scopes(answer: str) -> list[str]:
+    declared = list(scopes.declared())
+    numbers = {str(number): name for number, name in enumerate(declared, start=1)}
+    words = not_empty(answer).split()
+    if unknown := [word for word in words if word not in declared and word not in numbers]:
+        message = f"No such scope: {', '.join(unknown)}."
+        raise LifecycleError("unknown_scope", message, "scopes")
+    return [word if word in declared else numbers[word] for word in words]
+
+
+def _input(question: str) -> str:
+    try:
+        # A redirected stdout is for the answer; the question goes where it is seen.
+        with nullcontext() if sys.stdout.isatty() else redirect_stdout(sys.stderr):
+            return input(question).strip()
+    except (EOFError, KeyboardInterrupt):
+        raise CommandError("Cancelled; nothing was changed.") from None
+
+
+def read_credential() -> str:
+    """From standard input: arguments are for every user of the machine to see."""
+    if is_interactive():
+        try:
+            return getpass.getpass("Credential: ").strip()
+        except (EOFError, KeyboardInterrupt):
+            raise CommandError("Cancelled.") from None
+    try:
+        return sys.stdin.read(_LONGEST_CREDENTIAL).strip()
+    except UnicodeDecodeError:  # no credential has such bytes
+        return "\N{REPLACEMENT CHARACTER}"

@@ -1,0 +1,78 @@
+"""A key as the facts that may be told of it: never its secret, nor a hash of it."""
+
+from datetime import datetime
+from typing import Any, Final
+
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+
+from .access import PERSONAL_ACCESS_TOKEN, PROJECT_KEY
+from .models import PersonalAccessToken, ProjectKey
+
+AnyKey = PersonalAccessToken | ProjectKey
+
+#: The models by ``kind``.
+KINDS: Final[dict[str, type[AnyKey]]] = {
+    PERSONAL_ACCESS_TOKEN: PersonalAccessToken,
+    PROJECT_KEY: ProjectKey,
+}
+
+_RELATED = {
+    PersonalAccessToken: ("user", "revoked_by", "replaces", "replaced_by"),
+    ProjectKey: ("project", "created_by", "revoked_by", "replaces", "replaced_by"),
+}
+
+
+def with_facts(model: type[AnyKey]) -> QuerySet[Any]:
+    """Keys with all that ``record`` reads: two queries for any number of them."""
+    keys: QuerySet[Any] = model._default_manager.select_related(*_RELATED[model])
+    return keys.prefetch_related("projects") if model is PersonalAccessToken else keys
+
+
+def live(now: datetime | None = None) -> Q:
+    """Matches keys that are neither revoked nor expired."""
+    unexpired = Q(expires_at=None) | Q(expires_at__gt=now or timezone.now())
+    return Q(revoked_at=None) & unexpired
+
+
+def record(key: AnyKey) -> dict[str, Any]:
+    """The facts of ``key``, ready for JSON: the fields of ``Access.facts()``, and its life.
+
+    ``projects`` is ``None`` where a personal access token reaches all that its user is in.
+    """
+    created_by: Any
+    if isinstance(key, PersonalAccessToken):
+        kind, project, created_by = PERSONAL_ACCESS_TOKEN, None, key.user
+        projects = None if key.all_projects else sorted(p.slug for p in key.projects.all())
+    else:
+        kind, project, created_by = PROJECT_KEY, key.project.slug, key.created_by
+        projects = [project]
+    return {
+        "kind": kind,
+        "id": key.public_id,
+        "name": key.name,
+        "user": _username(key.user) if isinstance(key, PersonalAccessToken) else None,
+        "project": project,
+        "scopes": list(key.scopes),
+        "projects": projects,
+        "expires_at": _iso(key.expires_at),
+        "state": key.state().value,
+        "created_at": _iso(key.created_at),
+        "created_by": _username(created_by),
+        "last_used_at": _iso(key.last_used_at),
+        "last_used_ip": key.last_used_ip,
+        "rotated_at": _iso(key.rotated_at),
+        "replaces": key.replaces.public_id if key.replaces else None,
+        "replaced_by": key.successor.public_id if key.successor else None,
+        "revoked_at": _iso(key.revoked_at),
+        "revoked_by": _username(key.revoked_by),
+        "revoked_reason": key.revoked_reason or None,
+    }
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None
+
+
+def _username(user: Any) -> str | None:
+    return user.get_username() if user else None

@@ -1,0 +1,29 @@
+"""The documents as data: their code blocks and tables."""
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def read(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def blocks(name: str, language: str) -> list[str]:
+    """The fenced code blocks of ``language`` in a document, in order."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", read(name), re.DOTALL | re.MULTILINE)
+
+
+def table(name: str, first_header: str) -> list[list[str]]:
+    """The rows of the tables in a document whose first column has this header."""
+    rows, inside = [], False
+    for line in read(name).splitlines():
+        cells = [cell.strip() for cell in line.strip().strip("|").split(" | ")]
+        if not line.startswith("|"):
+            inside = False
+        elif cells[0] == first_header:
+            inside = True
+        elif inside and not line.startswith("| ---"):
+            rows.append(cells)
+    return rows

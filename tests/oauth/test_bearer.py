@@ -1,0 +1,182 @@
+"""OAuth access tokens under the same header, and the same ``request.auth``, as keys."""
+
+import hashlib
+from datetime import timedelta
+
+import pytest
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+from oauth2_provider.models import AccessToken, Application, RefreshToken
+
+from apikeys import verify
+from apikeys.refusals import Refused
+from tests.factories import MembershipFactory, bearer
+
+# The token endpoint warns, by design, of the one grant that the example keeps.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:The OAuth 2.0 resource owner password:DeprecationWarning"
+)
+
+
+def whoami(client, token):
+    return client.get("/api/token/", headers=bearer(token))
+
+
+@pytest.fixture
+def token(log_in):
+    return log_in().json()["access_token"]
+
+
+def stored(token):
+    return AccessToken.objects.get(token_checksum=hashlib.sha256(token.encode()).hexdigest())
+
+
+def test_says_who_it_is(client, token, ada):
+    response = whoami(client, token)
+
+    assert response.status_code == 200
+    row = stored(token)
+    assert response.json() == {
+        "kind": "oauth",
+        "id": str(row.pk),
+        "name": "Web app",
+        "user": "ada",
+        "project": None,
+        "client": "webapp",
+        "scopes": ["payments:read"],
+        "projects": ["analytical-engine"],
+        "expires_at": row.expires.isoformat(),
+    }
+
+
+def test_costs_one_query(token, django_assert_num_queries):
+    with django_assert_num_queries(1):
+        access = verify.verify(token)
+        assert access.user.username == "ada"
+        assert access.client.client_id == "webapp"
+
+
+def test_is_held_to_its_scopes(client, log_in):
+    token = log_in(scope="reports:read").json()["access_token"]
+
+    response = client.get("/api/payments/", headers=bearer(token))
+
+    assert response.status_code == 403
+    assert response.json()["code"] == "insufficient_scope"
+    assert 'error="insufficient_scope"' in response["WWW-Authenticate"]
+    assert 'scope="payments:read"' in response["WWW-Authenticate"]
+
+
+def test_reaches_the_projects_that_its_user_is_in_today(client, token, ada):
+    MembershipFactory(user=ada, project__slug="compiler", role="viewer")
+    assert whoami(client, token).json()["projects"] == ["analytical-engine", "compiler"]
+
+    ada.project_memberships.all().delete()
+    assert whoami(client, token).json()["projects"] == []
+
+
+def test_a_viewer_does_not_get_more_from_a_wide_token(log_in, ada):
+    project = MembershipFactory(user=ada, role="viewer").project
+    access = verify.verify(log_in(scope="payments:write").json()["access_token"])
+
+    assert access.allows("payments:write")
+    assert access.allows("payments:read", project=project)
+    assert not access.allows("payments:write", project=project)
+
+
+def test_nothing_usable_rests_in_the_database(log_in):
+    grant = log_in().json()
+
+    assert [row.token for row in AccessToken.objects.all()] == [""]
+    assert [row.token for row in RefreshToken.objects.all()] == [""]
+    assert stored(grant["access_token"])
+
+
+def refused(client, token):
+    response = whoami(client, token)
+    assert response.status_code == 401
+    assert response["WWW-Authenticate"].startswith('Bearer realm="api", error="invalid_token"')
+    return response.json()["code"]
+
+
+def test_an_unknown_token_is_refused(client, db):
+    assert refused(client, "nobody-has-made-this-one") == "invalid_token"
+
+
+def test_an_expired_token_is_refused(client, token):
+    AccessToken.objects.update(expires=timezone.now() - timedelta(seconds=1))
+
+    assert refused(client, token) == "invalid_token"
+
+
+def test_a_revoked_token_is_refused_at_the_next_request(client, token):
+    client.post("/o/revoke_token/", {"token": token, "client_id": "webapp"})
+
+    assert refused(client, token) == "invalid_token"
+
+
+def test_the_token_of_a_deactivated_user_is_refused(client, token, ada):
+    ada.is_active = False
+    ada.save()
+
+    assert refused(client, token) == "inactive_user"
+
+
+def test_a_token_for_another_resource_is_refused(client, token):
+    """RFC 8707 section 2: an audience that is not this API."""
+    AccessToken.objects.update(resource=["https://elsewhere.example/api"])
+
+    assert refused(client, token) == "invalid_token"
+    with pytest.raises(Refused, match="invalid_token"):
+        verify.verify(token)  # no request, so no audience to compare with
+
+
+def test_a_token_for_this_resource_is_accepted(client, token):
+    AccessToken.objects.update(resource=["http://testserver/api/"])
+
+    assert whoami(client, token).status_code == 200
+
+
+def test_a_token_with_no_user_reaches_no_project(client, db):
+    """The client credentials grant of django-oauth-toolkit stands for a client alone."""
+    secret = "a-secret-of-the-client"
+    app = Application.objects.create(
+        name="Robot",
+        client_type=Application.CLIENT_CONFIDENTIAL,
+        authorization_grant_type=Application.GRANT_CLIENT_CREDENTIALS,
+        client_secret=secret,
+    )
+    grant = client.post(
+        "/o/token/",
+        {
+            "grant_type": "client_credentials",
+            "client_id": app.client_id,
+            "client_secret": secret,
+            "scope": "payments:write",
+        },
+    ).json()
+
+    facts = whoami(client, grant["access_token"]).json()
+    assert (facts["user"], facts["client"], facts["projects"]) == (None, app.client_id, [])
+    payments = client.get("/api/payments/", headers=bearer(grant["access_token"]))
+    assert (payments.status_code, payments.json()) == (200, [])
+    access = verify.verify(grant["access_token"])
+    assert access.principal.is_authenticated
+    assert access.principal.pk is None
+    assert str(access.principal) == f"client:{app.client_id}"
+
+
+def test_a_text_that_claims_to_be_a_key_is_not_looked_up_as_a_token(client, connection_of_tests):
+    with CaptureQueriesContext(connection_of_tests) as queries:
+        response = whoami(client, "acme_pat_mistyped")
+
+    assert response.json()["code"] == "malformed_key"
+    assert len(queries) == 0
+
+
+@pytest.fixture
+def connection_of_tests(db):
+    from django.db import connection
+
+    connection.ensure_connection()
+    return connection
