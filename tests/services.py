@@ -1,0 +1,14 @@
+"""What a test needs of the machine: missing, it fails in CI, and is a skip that says why elsewhere."""
+
+import os
+
+import pytest
+
+
+def require(name: str, present: bool, hint: str) -> None:
+    if present:
+        return
+    reason = f"{name} is not here. {hint}"
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
