@@ -24,11 +24,6 @@ _UNITS = {
     "y": timedelta(days=365),
 }
 _ID = re.compile(rf"[0-9a-z]{{{token.ID_LENGTH}}}", re.ASCII)
-# A key, even one cut short, or a secret alone.
-_SECRET = re.compile(
-    rf"_({'|'.join(token.KINDS)})_[0-9a-z]{{{token.ID_LENGTH}}}_.|"
-    rf"[0-9A-Za-z]{{{token.SECRET_LENGTH},}}"
-)
 _CANDIDATES = 1000  # names to look for a similar one among
 
 
@@ -104,7 +99,7 @@ def find_project(slug: str) -> Any:
 
 def find_key(public_id: str) -> AnyKey:
     """Never repeats what is not an id: it may be a secret."""
-    if _SECRET.search(public_id):
+    if token.holds_secret(public_id):
         raise LifecycleError(
             "secret_in_arguments",
             "That is a whole key, or its secret, and now it is in your shell's history: rotate "
