@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
 
 from . import hashing, scopes, token
-from .access import Access
+from .access import PERSONAL_ACCESS_TOKEN, PROJECT_KEY, Access
 from .conf import app_settings
 from .grants import NOTHING, Extent, Grant
 from .models import KEY_MODELS, PersonalAccessToken, ProjectKey, State, live
@@ -21,6 +21,10 @@ from .signals import key_approved, key_edited, key_minted, key_revoked, key_rota
 MAX_OVERLAP: Final = timedelta(days=7)
 
 AnyKey = PersonalAccessToken | ProjectKey
+_KEY_KINDS: dict[str, type[AnyKey]] = {
+    PERSONAL_ACCESS_TOKEN: PersonalAccessToken,
+    PROJECT_KEY: ProjectKey,
+}
 K = TypeVar("K", PersonalAccessToken, ProjectKey)
 
 
@@ -77,6 +81,7 @@ def mint(
 ) -> Minted[ProjectKey]: ...
 
 
+@sensitive_variables("text")
 def mint(
     *,
     user: Any = None,
@@ -97,10 +102,10 @@ def mint(
     the policy's rules for the owner.
 
     Raises ``LifecycleError`` with one of the codes ``name_required``, ``name_too_long``,
-    ``scope_required``, ``unknown_scope``, ``scope_not_grantable``, ``expiry_in_the_past``,
-    ``expiry_required``, ``expiry_too_late``, ``outlives_credential``, ``inactive_user``,
-    ``inactive_project``, ``project_required``, ``unknown_project``,
-    ``project_not_grantable`` and ``too_many_keys``.
+    ``secret_in_text``, ``scope_required``, ``unknown_scope``, ``scope_not_grantable``,
+    ``expiry_in_the_past``, ``expiry_required``, ``expiry_too_late``, ``outlives_credential``,
+    ``credential_ended``, ``inactive_user``, ``inactive_project``, ``project_required``,
+    ``unknown_project``, ``project_not_grantable`` and ``too_many_keys``.
     """
     if (user is None) == (project is None):
         raise TypeError("mint() takes a user or a project, not both.")
@@ -130,6 +135,7 @@ def mint(
     _check_within(within, extent)
     text = _seal(key)
     with transaction.atomic(using=router.db_for_write(type(key))):
+        _check_credential(within)
         _check_number(key)
         _save(key, selected)
         key_minted.send(type(key), key=key, by=by, using=_using(within))
@@ -152,11 +158,12 @@ def edit(
     cannot be added: mint a key for it, which then awaits the approval, while this one works.
 
     Raises ``LifecycleError`` as ``mint`` does, and with ``revoked_key``, ``expired_key``,
-    ``already_rotated`` and ``approval_required``.
+    ``already_rotated``, ``unknown_key`` (it was deleted) and ``approval_required``.
     """
     if isinstance(key, ProjectKey) and not isinstance(projects, _Keep):
         raise TypeError("A project key has one project, for good.")
     with transaction.atomic(using=router.db_for_write(type(key))):
+        _check_credential(within)
         _lock(key)
         if (error := _why_not_live(key)) is not None:
             raise error
@@ -212,6 +219,7 @@ def reject(key: AnyKey, *, by: Any = None, reason: str = "") -> None:
         revoke(key, by=by, reason=reason or _("Not approved."))
 
 
+@sensitive_variables("text")
 def rotate(
     key: K,
     *,
@@ -231,7 +239,8 @@ def rotate(
     Of several rotations at the same moment one succeeds. Raises ``LifecycleError`` with
     one of the codes ``overlap_out_of_range``, ``expiry_in_the_past``, ``expiry_required``,
     ``expiry_too_late``, ``already_rotated``, ``revoked_key``, ``expired_key``,
-    ``scope_not_grantable``, ``project_not_grantable`` and ``outlives_credential``.
+    ``unknown_key``, ``scope_not_grantable``, ``project_not_grantable``,
+    ``outlives_credential`` and ``credential_ended``.
     """
     overlap = app_settings.ROTATION_OVERLAP if overlap is None else overlap
     if not timedelta(0) <= overlap <= MAX_OVERLAP:
@@ -242,6 +251,7 @@ def rotate(
     successor: Any = model()
     text = _seal(successor)  # slow by design, so before anything is locked
     with transaction.atomic(using=router.db_for_write(model)):
+        _check_credential(within)
         _lock(key)
         if (error := _why_not_live(key)) is not None:
             raise error
@@ -271,28 +281,58 @@ def rotate(
 def revoke(key: AnyKey, *, by: Any = None, reason: str = "", using: Access | None = None) -> bool:
     """End ``key`` now, for good, and every key that was made with it over the API.
 
+    So do those that were made with the keys that it replaces, and with what those made: of
+    what a thief made of a key nothing goes on, even if the key was rotated meanwhile.
+
     ``False`` if it was revoked before: the first one counts. Raises ``LifecycleError``
-    (``reason_too_long``).
+    (``reason_too_long``, ``secret_in_text``).
     """
     limit = _max_length(key, "revoked_reason")
     if len(reason) > limit:
         message = _("A reason has at most %(limit)d characters.") % {"limit": limit}
         raise LifecycleError("reason_too_long", message, "reason")
-    changes = {"revoked_at": timezone.now(), "revoked_by": by, "revoked_reason": reason}
-    model = type(key)
-    with transaction.atomic(using=router.db_for_write(model)):
-        if not model._default_manager.filter(pk=key.pk, revoked_at=None).update(**changes):
+    _check_no_key_in(reason, "reason")
+    with transaction.atomic(using=router.db_for_write(type(key))):
+        if not _end(key, by, reason, using):
             key.refresh_from_db()
             return False
-        for name, value in changes.items():
-            setattr(key, name, value)
-        key_revoked.send(model, key=key, by=by, using=using)
-        why = _("Made with %(id)s, which was revoked.") % {"id": key.public_id}
-        for made in KEY_MODELS.values():
-            children = made._default_manager.filter(live(), minted_with=key.public_id)
-            for child in children.order_by("pk"):
-                revoke(child, by=by, reason=why, using=using)
+        makers, known = _with_predecessors(key), set[str]()
+        while makers:
+            known.update(makers)
+            made: list[AnyKey] = [
+                child
+                for model in KEY_MODELS.values()
+                for child in model._default_manager.filter(
+                    revoked_at=None, minted_with__in=makers
+                ).order_by("pk")
+            ]
+            for child in made:
+                # One that has expired is over, but what it made may not be.
+                if child.state() is not State.EXPIRED:
+                    why = _("Made with %(id)s, which was revoked.") % {"id": child.minted_with}
+                    _end(child, by, why, using)
+            makers = [child.public_id for child in made if child.public_id not in known]
     return True
+
+
+def _end(key: AnyKey, by: Any, reason: str, using: Access | None) -> bool:
+    model = type(key)
+    changes = {"revoked_at": timezone.now(), "revoked_by": by, "revoked_reason": reason}
+    if not model._default_manager.filter(pk=key.pk, revoked_at=None).update(**changes):
+        return False
+    for name, value in changes.items():
+        setattr(key, name, value)
+    key_revoked.send(model, key=key, by=by, using=using)
+    return True
+
+
+def _with_predecessors(key: AnyKey) -> list[str]:
+    ids, rows = [key.public_id], type(key)._default_manager
+    replaced = key.replaces_id
+    while replaced is not None:
+        public_id, replaced = rows.values_list("public_id", "replaces").get(pk=replaced)
+        ids.append(public_id)
+    return ids
 
 
 @sensitive_variables("secret")
@@ -310,13 +350,28 @@ def _save(key: AnyKey, selected: Iterable[Any]) -> None:
         key.projects.set(selected)
 
 
-def _lock(row: Model) -> None:
-    """Bring ``row`` up to date, and keep others from writing it until the transaction ends."""
+def _lock(key: AnyKey) -> None:
+    """Bring ``key`` up to date, and keep others from writing it until the transaction ends."""
+    _hold(key)
+    try:
+        key.refresh_from_db(from_queryset=_rows(key))
+    except type(key).DoesNotExist:
+        message = _("This key does not exist any more.")
+        raise LifecycleError("unknown_key", message) from None
+
+
+def _hold(row: Model) -> None:
+    """Keep others from writing ``row`` until the transaction ends."""
+    rows = _rows(row).filter(pk=row.pk)
+    if connections[rows.db].features.has_select_for_update:
+        list(rows.select_for_update().values_list("pk"))
+    else:
+        rows.update(**{row._meta.pk.attname: row.pk})  # takes SQLite's lock
+
+
+def _rows(row: Model) -> Any:
     model: Any = type(row)
-    rows = model._default_manager.using(router.db_for_write(model))
-    if not connections[rows.db].features.has_select_for_update:
-        rows.filter(pk=row.pk).update(**{model._meta.pk.name: row.pk})  # takes SQLite's lock
-    row.refresh_from_db(from_queryset=rows.select_for_update())
+    return model._default_manager.using(router.db_for_write(model))
 
 
 def _using(within: Grant | None) -> Access | None:
@@ -347,6 +402,29 @@ def _why_not_live(key: AnyKey) -> LifecycleError | None:
     if state is State.EXPIRED:
         return LifecycleError("expired_key", _("This key has expired. Mint a new one."))
     return None
+
+
+def _check_credential(within: Grant | None) -> None:
+    """That what is asked for with a key is not written after that key was ended.
+
+    It was verified when the request came; whoever revokes it meanwhile waits, or goes first.
+    """
+    using = _using(within)
+    if using is None or using.kind not in _KEY_KINDS:
+        return
+    model = _KEY_KINDS[using.kind]
+    credential = model._default_manager.filter(public_id=using.credential_id).first()
+    if credential is not None:
+        _lock(credential)
+    if credential is None or credential.state() is not State.LIVE:
+        message = _("The credential that you use was revoked or has expired.")
+        raise LifecycleError("credential_ended", message)
+
+
+def _check_no_key_in(text: str, field: str) -> None:
+    if token.holds_key(text):
+        message = _("That holds a key. Write its id instead: the 16 characters before the secret.")
+        raise LifecycleError("secret_in_text", message, field)
 
 
 def _check_pending(key: AnyKey) -> None:
@@ -408,7 +486,7 @@ def _check_number(key: AnyKey) -> None:
     owner = key.owner
     if (most := app_settings.POLICY.most_live_keys(owner)) is None:
         return
-    _lock(owner)  # so that two at the same moment do not both count one too few
+    _hold(owner)  # so that two at the same moment do not both count one too few
     of_owner = {"user" if isinstance(key, PersonalAccessToken) else "project": owner}
     if type(key)._default_manager.filter(live(), rotated_at=None, **of_owner).count() >= most:
         message = _("There are %(most)d live keys already, the most there may be. Revoke some.")
@@ -422,6 +500,7 @@ def _max_length(key: Any, name: str) -> int:
 def _clean_name(name: str) -> str:
     name = " ".join(name.split())
     limit = _max_length(ProjectKey(), "name")
+    _check_no_key_in(name, "name")
     if not name:
         raise LifecycleError("name_required", _("Give the key a name."), "name")
     if len(name) > limit:
