@@ -35,6 +35,7 @@ AnyKey = PersonalAccessToken | ProjectKey
 
 _MOST_AT_ONCE = 500
 _MOST_SHOWN = 50
+_MOST_OF_CHAIN = 20  # each way; a query each
 _BARS = "▁▂▃▄▅▆▇█"
 
 #: Refusals of a key whose secret is right.
@@ -110,25 +111,25 @@ class KeyAdmin(ListAdmin):
 
     @admin.display(description=gettext_lazy("rotation chain"))
     def rotation_chain(self, key: AnyKey) -> str:
-        chain = key.chain()
-        if len(chain) == 1:
+        older, is_cut = _follow(key, "replaces")
+        newer, goes_on = _follow(key, "successor")
+        if not older and not newer:
             return _("Never rotated.")
+        rows = [
+            format_html(
+                "{} ({}, {})",
+                format_html("<b>{}</b>", each.public_id)
+                if each == key
+                else self._link(each, each.public_id),
+                self.state(each),
+                localize(timezone.localtime(each.created_at)),
+            )
+            for each in [*reversed(older), key, *newer]
+        ]
+        rows = ["…"] * is_cut + rows + ["…"] * goes_on
         return format_html(
-            "<ol class='apikeys-chain'>{}</ol>",
-            format_html_join(
-                "",
-                "<li>{} ({}, {})</li>",
-                (
-                    (
-                        format_html("<b>{}</b>", each.public_id)
-                        if each == key
-                        else self._link(each, each.public_id),
-                        self.state(each),
-                        localize(timezone.localtime(each.created_at)),
-                    )
-                    for each in chain
-                ),
-            ),
+            '<ol class="apikeys-chain">{}</ol>',
+            format_html_join("", "<li>{}</li>", ((row,) for row in rows)),
         )
 
     @admin.display(description=gettext_lazy("made with it"))
@@ -467,6 +468,16 @@ def recognise(text: str) -> AnyKey:
     if key is None:  # deleted between the two queries
         raise Refused(refusals.INVALID_KEY)
     return key
+
+
+def _follow(key: Any, relation: str) -> tuple[list[Any], bool]:
+    """The keys that one comes to from ``key``, and whether there are more than are shown."""
+    keys: list[Any] = []
+    while (key := getattr(key, relation)) is not None:
+        if len(keys) == _MOST_OF_CHAIN:
+            return keys, True
+        keys.append(key)
+    return keys, False
 
 
 def _why_not(refused: Refused) -> str:
