@@ -59,6 +59,9 @@ class KeyForm(_ModelForm):
 
     def clean(self) -> dict[str, Any]:
         data: dict[str, Any] = super().clean() or {}
+        for name in ("user", "project", "projects"):
+            if any(self.has_error(name, code) for code in ("invalid_choice", "invalid_pk_value")):
+                _forget(self, name)  # the widget would look in the database for what is no id
         if data.get("all_projects") and data.get("projects"):
             message = _("Either all projects, or those that you select: not both.")
             self.add_error("projects", message)
