@@ -84,6 +84,9 @@ class KeyAdmin(ListAdmin):
     class Media:
         css = {"all": ["apikeys/admin.css"]}
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).defer("root", "digest", "pepper_id")
+
     # What the pages show
 
     @admin.display(description=gettext_lazy("state"))

@@ -17,7 +17,7 @@ ROWS = 100_000
 PAGE_QUERIES = 12
 
 
-def fill(model, key, owner, owners):
+def fill(model, key, **related):
     """Keys of all states; one in 1,000 pending, one in 100 expiring soon."""
     sqlite = connection.vendor == "sqlite"
 
@@ -36,8 +36,9 @@ def fill(model, key, owner, owners):
         "revoked_at": "CASE WHEN i %% 3 = 0 THEN b.created_at END",
         "is_pending": "i %% 1000 = 1",
         "last_used_at": moved("-(i %% 365)", "day"),
-        f"{owner}_id": f"{min(each.pk for each in owners)} + i %% {len(owners)}",
     }
+    for name, rows in related.items():
+        columns[f"{name}_id"] = f"{min(each.pk for each in rows)} + i %% {len(rows)}"
     del columns["id"]
     table = model._meta.db_table
     with connection.cursor() as cursor:
@@ -71,8 +72,8 @@ def filled(client, root):
     users = type(root).objects.bulk_create(users)
     projects = [ProjectFactory.build(slug=f"team-{n:04}") for n in range(1000)]
     projects = type(projects[0]).objects.bulk_create(projects)
-    fill(PersonalAccessToken, mint_pat(users[0]).key, "user", users)
-    fill(ProjectKey, mint_key(projects[0]).key, "project", projects)
+    fill(PersonalAccessToken, mint_pat(users[0]).key, user=users)
+    fill(ProjectKey, mint_key(projects[0]).key, project=projects, created_by=users)
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE")
 
@@ -118,7 +119,9 @@ def test_no_page_reads_all_keys(client, filled):
             assert statements, query
             for statement in statements:
                 assert "COUNT(" not in statement or "LIMIT 10001" in statement, statement
-                assert "LIMIT" in statement, statement
+                assert "LIMIT" in statement or not response.context["cl"].multi_page, statement
+                assert '"root"' not in statement
+                assert '"digest"' not in statement
                 steps = plan(statement)
                 if indexed and not ("COUNT(" in statement and query.get("q") is None):
                     assert not reads_all(steps, table), f"{query}\n{statement}\n{steps}"
