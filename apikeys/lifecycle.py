@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Generic, TypeVar, overload
 
 from django.db import connections, router, transaction
-from django.db.models import Model
+from django.db.models import Model, Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
@@ -264,6 +264,8 @@ def rotate(
         successor.name, successor.scope, successor.expires_at = key.name, key.scope, ends
         successor.created_at, successor.replaces = now, key
         successor.is_pending, successor.minted_with = key.is_pending, key.minted_with
+        if (using := _using(within)) and using.credential_id != key.public_id:
+            successor.minted_with = using.credential_id  # which got to know its secret
         successor.approved_at, successor.approved_by = key.approved_at, key.approved_by
         if isinstance(key, PersonalAccessToken):
             successor.user, successor.all_projects = key.user, key.all_projects
@@ -296,22 +298,23 @@ def revoke(key: AnyKey, *, by: Any = None, reason: str = "", using: Access | Non
         if not _end(key, by, reason, using):
             key.refresh_from_db()
             return False
-        makers, known = _with_predecessors(key), set[str]()
+        makers, known = _with_predecessors(key), {key.public_id}
+        doomed: list[str] = []
         while makers:
             known.update(makers)
+            came_of = Q(minted_with__in=makers) | Q(replaces__public_id__in=doomed)
             made: list[AnyKey] = [
                 child
                 for model in KEY_MODELS.values()
-                for child in model._default_manager.filter(
-                    revoked_at=None, minted_with__in=makers
-                ).order_by("pk")
+                for child in model._default_manager.filter(came_of).order_by("pk")
+                if child.public_id not in known
             ]
             for child in made:
-                # One that has expired is over, but what it made may not be.
-                if child.state() is not State.EXPIRED:
-                    why = _("Made with %(id)s, which was revoked.") % {"id": child.minted_with}
+                # One that has ended is over, but what came of it may not be.
+                if child.state() in (State.LIVE, State.PENDING):
+                    why = _("Made with %(id)s, which was revoked.") % {"id": key.public_id}
                     _end(child, by, why, using)
-            makers = [child.public_id for child in made if child.public_id not in known]
+            makers = doomed = [child.public_id for child in made]
     return True
 
 

@@ -364,6 +364,38 @@ def test_what_an_expired_child_made_ends_as_well(ada):
     assert not is_live(grandchild)
 
 
+def test_a_secret_that_a_key_got_by_rotation_ends_with_that_key(ada):
+    """A thief with a key that manages keys rotates another, and so knows its secret."""
+    stolen, victim = mint_pat(ada), mint_pat(ada)
+    within = grants.for_tokens(ada, verify(stolen.token))
+    taken = lifecycle.rotate(victim.key, overlap=timedelta(0), within=within)
+    further = lifecycle.rotate(taken.key, overlap=timedelta(0))
+
+    lifecycle.revoke(stolen.key, reason="leaked")
+    assert not is_live(taken)
+    assert not is_live(further)
+
+
+def test_a_key_that_rotates_itself_leaves_its_successor_alone(ada):
+    key = mint_pat(ada)
+    within = grants.for_tokens(ada, verify(key.token))
+    successor = lifecycle.rotate(key.key, within=within)
+    assert successor.key.minted_with == ""
+
+    lifecycle.revoke(key.key, reason="its overlap is not needed")
+    assert is_live(successor)
+
+
+def test_what_was_made_with_a_key_ends_with_it_whoever_rotated_it_since(ada):
+    parent, other = mint_pat(ada), mint_pat(ada)
+    child = minted_with(parent, ada)
+    rotated = lifecycle.rotate(child.key, within=grants.for_tokens(ada, verify(other.token)))
+    lifecycle.revoke(child.key, reason="its overlap is not needed")
+
+    lifecycle.revoke(parent.key, reason="leaked")
+    assert not is_live(rotated)
+
+
 def test_a_long_line_of_keys_is_no_way_to_survive(ada):
     """Each made with the one before, longer than Python's stack."""
     first = mint_pat(ada)

@@ -118,7 +118,7 @@ class KeyAdmin(ListAdmin):
         newer, goes_on = _follow(key, "successor")
         if not older and not newer:
             return _("Never rotated.")
-        rows = [
+        rows: list[str] = [
             format_html(
                 "{} ({}, {})",
                 format_html("<b>{}</b>", each.public_id)
@@ -247,11 +247,7 @@ class KeyAdmin(ListAdmin):
         self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
     ) -> Any:
         key = context.get("original")
-        context |= {
-            "show_delete": False,
-            "show_save_and_add_another": False,
-            "save_label": _("Mint") if key is None else None,
-        }
+        context |= {"show_delete": False, "show_save_and_add_another": False}
         if key is None:
             context["show_save_and_continue"] = False
             context["title"] = _("Mint a %(kind)s") % {"kind": self.opts.verbose_name}
