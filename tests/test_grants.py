@@ -8,6 +8,7 @@ from django.db import connection
 from django.utils import timezone
 
 from apikeys import grants, lifecycle
+from apikeys.access import PERSONAL_ACCESS_TOKEN, Access
 from apikeys.grants import NOTHING, Extent
 from apikeys.lifecycle import LifecycleError
 from apikeys.models import Membership, PersonalAccessToken
@@ -200,11 +201,11 @@ def test_wider(has, than, wider):
 
 def test_a_site_without_time_zones_grants_as_well(ada, settings):
     settings.USE_TZ = False
-    with timezone.override(None):
-        parent = mint_pat(ada, expires_at=datetime.now() + timedelta(days=9))  # noqa: DTZ005
-        within = grants.for_tokens(ada, verify(parent.token))
-        later = datetime.now() + timedelta(days=10)  # noqa: DTZ005
-        assert code_of(mint_pat, ada, expires_at=later, within=within) == "outlives_credential"
+    ends = datetime.now() + timedelta(days=9)  # noqa: DTZ005
+    using = Access(PERSONAL_ACCESS_TOKEN, "0" * 16, "", "payments:read", ada, expires_at=ends)
+    within = grants.for_tokens(ada, using)
+    later = ends + timedelta(days=1)
+    assert code_of(mint_pat, ada, expires_at=later, within=within) == "outlives_credential"
 
 
 # At the same moment
