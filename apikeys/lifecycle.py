@@ -1,10 +1,12 @@
 """Mint, rotate, revoke: the only writers of keys."""
 
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, Generic, TypeVar, overload
 
+from django.core.exceptions import ObjectDoesNotExist
 from django.db import router, transaction
 from django.db.models import Q
 from django.utils import timezone
@@ -87,8 +89,8 @@ def mint(
     without expiry. ``by`` is the user who makes a project key.
 
     Raises ``LifecycleError`` with one of the codes ``name_required``, ``name_too_long``,
-    ``scope_required``, ``unknown_scope``, ``expiry_in_the_past``, ``inactive_user``,
-    ``inactive_project``, ``project_required`` and ``unknown_project``.
+    ``invalid_name``, ``scope_required``, ``unknown_scope``, ``expiry_in_the_past``,
+    ``inactive_user``, ``inactive_project``, ``project_required`` and ``unknown_project``.
     """
     if (user is None) == (project is None):
         raise TypeError("mint() takes a user or a project, not both.")
@@ -111,6 +113,7 @@ def mint(
     )
 
 
+@sensitive_variables("text")
 def rotate(
     key: K,
     *,
@@ -126,58 +129,58 @@ def rotate(
 
     Of several rotations at the same moment one succeeds. Raises ``LifecycleError`` with
     one of the codes ``overlap_out_of_range``, ``expiry_in_the_past``, ``already_rotated``,
-    ``revoked_key`` and ``expired_key``.
+    ``revoked_key``, ``expired_key`` and ``unknown_key``.
     """
     overlap = app_settings.ROTATION_OVERLAP if overlap is None else overlap
     if not timedelta(0) <= overlap <= MAX_OVERLAP:
         raise LifecycleError(
             "overlap_out_of_range", _("The overlap must be from 0 to 7 days."), "overlap"
         )
+    if not isinstance(expires_at, _Keep):
+        expires_at = _clean_expiry(expires_at)
     model = type(key)
-    selected: list[Any] = []
-    if isinstance(key, PersonalAccessToken):
-        selected = list(key.projects.all())
-        owner = {"user": key.user, "all_projects": key.all_projects}
-    else:
-        owner = {"project": key.project, "created_by": by or key.created_by}
-    successor = model(
-        name=key.name,
-        scope=key.scope,
-        expires_at=key.expires_at if isinstance(expires_at, _Keep) else _clean_expiry(expires_at),
-        replaces=key,
-        **owner,
-    )
-
-    now = timezone.now()
-    old_ends = now + overlap if key.expires_at is None else min(now + overlap, key.expires_at)
-    alive = Q(revoked_at=None) & (Q(expires_at=None) | Q(expires_at__gt=now))
+    alias = router.db_for_write(model)
+    successor = model()
     text = _seal(successor)  # slow by design, so before anything is locked
-    with transaction.atomic(using=router.db_for_write(model)):
+    with transaction.atomic(using=alias):
+        rows = model._default_manager.using(alias).filter(pk=key.pk)
+        now = timezone.now()
+        alive = Q(revoked_at=None) & (Q(expires_at=None) | Q(expires_at__gt=now))
         # The conditional write comes first: it locks the row, and only one can win it.
-        won = (
-            model._default_manager.filter(alive, pk=key.pk, rotated_at=None)
-            .update(rotated_at=now, expires_at=old_ends)
-        )  # fmt: skip
-        if not won:
+        if not rows.filter(alive, rotated_at=None).update(rotated_at=now):
             raise _why_not_rotated(key)
+        old = rows.get()  # as it is, whatever the caller's instance says
+        old_ends = now + overlap if old.expires_at is None else min(now + overlap, old.expires_at)
+        rows.update(expires_at=old_ends)
+        successor.replaces, successor.name, successor.scope = old, old.name, old.scope
+        successor.expires_at = old.expires_at if isinstance(expires_at, _Keep) else expires_at
+        selected: Iterable[Any] = ()
+        if isinstance(old, PersonalAccessToken):
+            successor.user, successor.all_projects = old.user, old.all_projects
+            selected = old.projects.all()
+        else:
+            successor.project, successor.created_by = old.project, by or old.created_by
         _save(successor, selected)
-    key.rotated_at, key.expires_at = now, old_ends
+    key.refresh_from_db()
     return Minted(successor, text)
 
 
 def revoke(key: PersonalAccessToken | ProjectKey, *, by: Any = None, reason: str = "") -> bool:
     """End ``key`` now, for good. ``False`` if it was revoked before: the first one counts.
 
-    Raises ``LifecycleError`` (``reason_too_long``).
+    Raises ``LifecycleError`` (``reason_too_long``, ``invalid_reason``, ``unknown_key``).
     """
     limit = _max_length(key, "revoked_reason")
     if len(reason) > limit:
         message = _("A reason has at most %(limit)d characters.") % {"limit": limit}
         raise LifecycleError("reason_too_long", message, "reason")
+    if not _is_text(reason):
+        message = _("The reason has a character that cannot be shown.")
+        raise LifecycleError("invalid_reason", message, "reason")
     changes = {"revoked_at": timezone.now(), "revoked_by": by, "revoked_reason": reason}
     model = type(key)
     if not model._default_manager.filter(pk=key.pk, revoked_at=None).update(**changes):
-        key.refresh_from_db()
+        _refresh(key)
         return False
     for name, value in changes.items():
         setattr(key, name, value)
@@ -208,7 +211,7 @@ def _save(key: PersonalAccessToken | ProjectKey, selected: Iterable[Any]) -> Non
 
 
 def _why_not_rotated(key: PersonalAccessToken | ProjectKey) -> LifecycleError:
-    key.refresh_from_db()
+    _refresh(key)
     if key.rotated_at is not None:
         successor = key.successor
         message = _("This key was rotated already. Rotate its successor %(id)s instead.") % {
@@ -218,6 +221,21 @@ def _why_not_rotated(key: PersonalAccessToken | ProjectKey) -> LifecycleError:
     if key.state() is State.REVOKED:
         return LifecycleError("revoked_key", _("This key was revoked. Mint a new one."))
     return LifecycleError("expired_key", _("This key has expired. Mint a new one."))
+
+
+def _refresh(key: PersonalAccessToken | ProjectKey) -> None:
+    try:
+        key.refresh_from_db()
+    except ObjectDoesNotExist:
+        raise LifecycleError("unknown_key", _("There is no such key any more.")) from None
+
+
+def _is_text(text: str) -> bool:
+    """Whether ``text`` has only characters that databases take and terminals survive."""
+    categories = {
+        unicodedata.category(character) for character in text if character not in "\r\n\t"
+    }
+    return categories.isdisjoint(("Cc", "Cs"))
 
 
 def _max_length(key: Any, name: str) -> int:
@@ -232,6 +250,9 @@ def _clean_name(name: str) -> str:
     if len(name) > limit:
         message = _("A name has at most %(limit)d characters.") % {"limit": limit}
         raise LifecycleError("name_too_long", message, "name")
+    if not _is_text(name):
+        message = _("The name has a character that cannot be shown.")
+        raise LifecycleError("invalid_name", message, "name")
     return name
 
 
