@@ -271,6 +271,8 @@ def rotate(
 def revoke(key: AnyKey, *, by: Any = None, reason: str = "", using: Access | None = None) -> bool:
     """End ``key`` now, for good, and every key that was made with it over the API.
 
+    Or with one that it replaces: whoever answers a leak by rotating may revoke later.
+
     ``False`` if it was revoked before: the first one counts. Raises ``LifecycleError``
     (``reason_too_long``).
     """
@@ -288,8 +290,9 @@ def revoke(key: AnyKey, *, by: Any = None, reason: str = "", using: Access | Non
             setattr(key, name, value)
         key_revoked.send(model, key=key, by=by, using=using)
         why = _("Made with %(id)s, which was revoked.") % {"id": key.public_id}
+        line = [each.public_id for each in key.predecessors()]
         for made in KEY_MODELS.values():
-            children = made._default_manager.filter(live(), minted_with=key.public_id)
+            children = made._default_manager.filter(live(), minted_with__in=[key.public_id, *line])
             for child in children.order_by("pk"):
                 revoke(child, by=by, reason=why, using=using)
     return True
