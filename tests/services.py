@@ -1,4 +1,4 @@
-"""What a test needs of the machine. Missing, it fails in CI, and elsewhere is a skip."""
+"""A missing service fails in CI, and is a skip that says why elsewhere."""
 
 import os
 
