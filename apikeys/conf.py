@@ -32,7 +32,8 @@ class AppSettings:
 
     @property
     def _user(self) -> Mapping[str, Any]:
-        return getattr(settings, "APIKEYS", {})
+        given = getattr(settings, "APIKEYS", {})
+        return given if isinstance(given, Mapping) else {}  # a check tells of it
 
     @cached_property
     def PREFIX(self) -> str:

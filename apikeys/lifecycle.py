@@ -79,6 +79,7 @@ def mint(
 ) -> Minted[ProjectKey]: ...
 
 
+@sensitive_variables("text")
 def mint(
     *,
     user: Any = None,
