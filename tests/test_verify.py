@@ -64,13 +64,22 @@ def revoke(minted):
     lifecycle.revoke(minted.key)
 
 
+def await_approval(minted):
+    change(minted, is_pending=True)
+
+
 def deactivate(minted):
     owner = minted.key.owner
     owner.is_active = False
     owner.save()
 
 
-DEATHS = {"expired_key": expire, "revoked_key": revoke, "inactive": deactivate}
+DEATHS = {
+    "expired_key": expire,
+    "revoked_key": revoke,
+    "approval_required": await_approval,
+    "inactive": deactivate,
+}
 
 
 def code_of_death(minted, death):
