@@ -28,10 +28,10 @@ def checks_scope(request: Request, view: Any) -> bool:
 
 def _checks(permission: Any, request: Request, view: Any) -> bool:
     operator = type(permission)
-    if operator in (AND, OR):
+    if issubclass(operator, (AND, OR)):
         either = (_checks(p, request, view) for p in (permission.op1, permission.op2))
-        return any(either) if operator is AND else all(either)
-    if operator is NOT:
+        return any(either) if issubclass(operator, AND) else all(either)
+    if issubclass(operator, NOT):
         return False
     for cls in operator.__mro__:
         if (declares := _scope_permissions.get(cls)) is not None:
