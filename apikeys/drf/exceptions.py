@@ -15,6 +15,7 @@ from rest_framework.request import Request
 from .. import refusals
 from ..conf import app_settings
 from ..refusals import Refusal
+from .scoping import view_name
 
 
 @lru_cache(maxsize=1024)
@@ -97,9 +98,6 @@ def scope_not_declared(request: Request, view: Any) -> APIException:
 
     405 instead where the view does not have the method at all.
     """
-    cls = type(view)
     if view is not None and not hasattr(view, (request.method or "").lower()):
         return MethodNotAllowed(request.method or "")
-    action = getattr(view, "action", None)
-    name = f"{cls.__module__}.{cls.__qualname__}" + (f".{action}" if action else "")
-    return refuse(refusals.SCOPE_NOT_DECLARED, view=name, method=request.method or "")
+    return refuse(refusals.SCOPE_NOT_DECLARED, view=view_name(view), method=request.method or "")

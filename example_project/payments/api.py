@@ -41,7 +41,9 @@ class PaymentSerializer(serializers.ModelSerializer[Payment]):
         payable = self.context["request"].auth.projects("payments:write")
         if "project" not in data:
             candidates = list(payable[:2])
-            if len(candidates) != 1:
+            if not candidates:
+                raise InsufficientScope("payments:write")
+            if len(candidates) > 1:
                 raise serializers.ValidationError({"project": "Say which project pays."})
             data["project"] = candidates[0]
         elif not payable.filter(pk=data["project"].pk).exists():

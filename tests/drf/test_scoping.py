@@ -57,7 +57,10 @@ class Payments(ViewSet):
     def list(self, request):
         return Response({})
 
-    create = retrieve = list
+    def create(self, request):
+        return Response({})
+
+    retrieve = create
 
     @action(detail=False, methods=["post"])
     def refund(self, request):
