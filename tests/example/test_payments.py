@@ -185,7 +185,7 @@ class TestPaying:
     @pytest.mark.parametrize(
         "project",
         [None, "", "\x00", "a\x00b", "\ud800", 7, 1.5, True, [], ["engine"], {}, {"slug": "engine"},
-         "engine ' OR 1=1 --", "e" * 10_000, "ENGINE", "engine\n"],
+         "engine ' OR 1=1 --", "e" * 10_000, "engine\n"],
     )  # fmt: skip
     def test_a_strange_project(self, person, project):
         response = person().post(**NEW, project=project)
