@@ -261,7 +261,7 @@ class TestShow:
         ("public_id", "code"),
         [
             ("0" * 16, "unknown_key"), ("", "invalid_id"), ("0" * 15, "invalid_id"),
-            ("0" * 17, "invalid_id"), ("A" * 16, "invalid_id"), ("１" * 16, "invalid_id"),
+            ("0" * 17, "invalid_id"), ("A" * 16, "invalid_id"), ("\N{FULLWIDTH DIGIT ONE}" * 16, "invalid_id"),
             ("0" * 15 + "\n", "invalid_id"), ("%" * 16, "invalid_id"),
         ],
     )  # fmt: skip
