@@ -1,22 +1,26 @@
-"""Mint, rotate, revoke: the only writers of keys."""
+"""Mint, edit, approve, rotate, revoke: the only writers of keys."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, Generic, TypeVar, overload
 
-from django.db import router, transaction
-from django.db.models import Q
+from django.db import connections, router, transaction
+from django.db.models import Model
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
 
 from . import hashing, scopes, token
+from .access import Access
 from .conf import app_settings
-from .models import PersonalAccessToken, ProjectKey, State
+from .grants import NOTHING, Extent, Grant
+from .models import KEY_MODELS, PersonalAccessToken, ProjectKey, State, live
+from .signals import key_approved, key_edited, key_minted, key_revoked, key_rotated
 
 MAX_OVERLAP: Final = timedelta(days=7)
 
+AnyKey = PersonalAccessToken | ProjectKey
 K = TypeVar("K", PersonalAccessToken, ProjectKey)
 
 
@@ -56,6 +60,8 @@ def mint(
     scopes: Iterable[str],
     projects: Iterable[Any] | None = None,
     expires_at: datetime | None = None,
+    by: Any = None,
+    within: Grant | None = None,
 ) -> Minted[PersonalAccessToken]: ...
 
 
@@ -67,6 +73,7 @@ def mint(
     scopes: Iterable[str],
     expires_at: datetime | None = None,
     by: Any = None,
+    within: Grant | None = None,
 ) -> Minted[ProjectKey]: ...
 
 
@@ -79,36 +86,130 @@ def mint(
     projects: Iterable[Any] | None = None,
     expires_at: datetime | None = None,
     by: Any = None,
+    within: Grant | None = None,
 ) -> Minted[PersonalAccessToken] | Minted[ProjectKey]:
     """Make a personal access token (of ``user``) or a project key (of ``project``).
 
     ``projects`` restricts a personal access token to some of its user's projects; ``None``
     means all that the user is in, now and later. ``expires_at`` is ``None`` for a key
-    without expiry. ``by`` is the user who makes a project key.
+    without expiry. ``by`` is the user who makes it, and ``within`` the most that they may
+    give; ``None`` is for the site's own code and operators, who are bound by nothing but
+    the policy's rules for the owner.
 
     Raises ``LifecycleError`` with one of the codes ``name_required``, ``name_too_long``,
-    ``scope_required``, ``unknown_scope``, ``expiry_in_the_past``, ``inactive_user``,
-    ``inactive_project``, ``project_required`` and ``unknown_project``.
+    ``scope_required``, ``unknown_scope``, ``scope_not_grantable``, ``expiry_in_the_past``,
+    ``expiry_required``, ``expiry_too_late``, ``outlives_credential``, ``inactive_user``,
+    ``inactive_project``, ``project_required``, ``unknown_project``,
+    ``project_not_grantable`` and ``too_many_keys``.
     """
     if (user is None) == (project is None):
         raise TypeError("mint() takes a user or a project, not both.")
+    owner, now = project if user is None else user, timezone.now()
+    scope, ends = _clean_scopes(scopes), _clean_expiry(expires_at, owner, now)
     common = {
         "name": _clean_name(name),
-        "scope": _clean_scopes(scopes),
-        "expires_at": _clean_expiry(expires_at),
+        "scope": scope,
+        "created_at": now,
+        "expires_at": ends,
+        "is_pending": bool(_to_approve(owner, scope)),
+        "minted_with": within.using.credential_id if within and within.using else "",
     }
     if user is None:
         if projects is not None:
             raise TypeError("mint() takes projects only for a user.")
         if not getattr(project, "is_active", True):
             raise LifecycleError("inactive_project", _("This project is deactivated."), "project")
-        return _create(ProjectKey(project=project, created_by=by, **common))
-    if not user.is_active:
-        raise LifecycleError("inactive_user", _("This user is deactivated."), "user")
-    selected = None if projects is None else _clean_projects(user, projects)
-    return _create(
-        PersonalAccessToken(user=user, all_projects=selected is None, **common), selected or ()
-    )
+        selected = [project]
+        key: Any = ProjectKey(project=project, created_by=by, **common)
+    else:
+        if not user.is_active:
+            raise LifecycleError("inactive_user", _("This user is deactivated."), "user")
+        selected = [] if projects is None else _clean_projects(user, projects)
+        key = PersonalAccessToken(user=user, all_projects=projects is None, **common)
+    extent = Extent(scope, None if projects is None and user else frozenset(selected), ends)
+    _check_within(within, extent)
+    text = _seal(key)
+    with transaction.atomic(using=router.db_for_write(type(key))):
+        _check_number(key)
+        _save(key, selected)
+        key_minted.send(type(key), key=key, by=by, using=_using(within))
+    return Minted(key, text)
+
+
+def edit(
+    key: AnyKey,
+    *,
+    name: str | _Keep = KEEP,
+    scopes: Iterable[str] | _Keep = KEEP,
+    projects: Iterable[Any] | _Keep | None = KEEP,
+    expires_at: datetime | _Keep | None = KEEP,
+    by: Any = None,
+    within: Grant | None = None,
+) -> dict[str, tuple[Any, Any]]:
+    """Change a key, from the next request on. Returns ``{field: (before, after)}``.
+
+    ``within`` bounds what is added; what the key has may stay or go. What needs an approval
+    cannot be added: mint a key for it, which then awaits the approval, while this one works.
+
+    Raises ``LifecycleError`` as ``mint`` does, and with ``revoked_key``, ``expired_key``,
+    ``already_rotated`` and ``approval_required``.
+    """
+    if isinstance(key, ProjectKey) and not isinstance(projects, _Keep):
+        raise TypeError("A project key has one project, for good.")
+    with transaction.atomic(using=router.db_for_write(type(key))):
+        _lock(key)
+        if (error := _why_not_live(key)) is not None:
+            raise error
+        had = Extent.of(key)
+        reached, scope, ends = had.projects, key.scope, key.expires_at
+        if not isinstance(scopes, _Keep):
+            scope = _clean_scopes(scopes, known=had.scope)
+        if isinstance(key, PersonalAccessToken) and not isinstance(projects, _Keep):
+            reached = None
+            if projects is not None:
+                reached = frozenset(_clean_projects(key.user, projects, had.projects or ()))
+        if not isinstance(expires_at, _Keep) and expires_at != ends:
+            ends = _clean_expiry(expires_at, key.owner, key.created_at)
+        new_name = key.name if isinstance(name, _Keep) else _clean_name(name)
+        has = Extent(scope, reached, ends)
+        _check_within(within, has, had)
+        _check_approval(key, has, had)
+
+        before, after = _told(key.name, had), _told(new_name, has)
+        changes = {f: (before[f], after[f]) for f in before if before[f] != after[f]}
+        if changes:
+            fields = ["name", "scope", "expires_at", "is_pending"]
+            key.name, key.scope, key.expires_at = new_name, scope, ends
+            key.is_pending = key.is_pending and bool(_to_approve(key.owner, scope))
+            if isinstance(key, PersonalAccessToken):
+                fields.append("all_projects")
+                key.all_projects = reached is None
+                key.projects.set(reached or ())
+            key.save(update_fields=fields)
+            key_edited.send(type(key), key=key, by=by, using=_using(within), changes=changes)
+    return changes
+
+
+def approve(key: AnyKey, *, by: Any = None) -> None:
+    """Let a key be used that awaits approval. Who may is the policy's ``may_approve``.
+
+    Raises ``LifecycleError`` with one of the codes ``not_pending``, ``revoked_key`` and
+    ``expired_key``.
+    """
+    with transaction.atomic(using=router.db_for_write(type(key))):
+        _lock(key)
+        _check_pending(key)
+        key.is_pending, key.approved_at, key.approved_by = False, timezone.now(), by
+        key.save(update_fields=["is_pending", "approved_at", "approved_by"])
+        key_approved.send(type(key), key=key, by=by, using=None)
+
+
+def reject(key: AnyKey, *, by: Any = None, reason: str = "") -> None:
+    """Revoke a key that awaits approval. Raises as ``approve`` does."""
+    with transaction.atomic(using=router.db_for_write(type(key))):
+        _lock(key)
+        _check_pending(key)
+        revoke(key, by=by, reason=reason or _("Not approved."))
 
 
 def rotate(
@@ -117,16 +218,20 @@ def rotate(
     overlap: timedelta | None = None,
     expires_at: datetime | _Keep | None = KEEP,
     by: Any = None,
+    within: Grant | None = None,
 ) -> Minted[K]:
     """Make the successor of ``key``: the same but for its id and secret.
 
     The old key stays valid for ``overlap`` (0 to 7 days; by default the setting
     ``ROTATION_OVERLAP``), and never longer than it would have been. The new one expires
-    when the old one would have, unless ``expires_at`` says otherwise.
+    when the old one would have, unless ``expires_at`` or a shorter ``longest_lifetime`` of
+    the policy says otherwise. ``within`` has to cover all of the key: its secret is handed
+    out, as at minting.
 
     Of several rotations at the same moment one succeeds. Raises ``LifecycleError`` with
-    one of the codes ``overlap_out_of_range``, ``expiry_in_the_past``, ``already_rotated``,
-    ``revoked_key`` and ``expired_key``.
+    one of the codes ``overlap_out_of_range``, ``expiry_in_the_past``, ``expiry_required``,
+    ``expiry_too_late``, ``already_rotated``, ``revoked_key``, ``expired_key``,
+    ``scope_not_grantable``, ``project_not_grantable`` and ``outlives_credential``.
     """
     overlap = app_settings.ROTATION_OVERLAP if overlap is None else overlap
     if not timedelta(0) <= overlap <= MAX_OVERLAP:
@@ -134,41 +239,42 @@ def rotate(
             "overlap_out_of_range", _("The overlap must be from 0 to 7 days."), "overlap"
         )
     model = type(key)
-    selected: list[Any] = []
-    if isinstance(key, PersonalAccessToken):
-        selected = list(key.projects.all())
-        owner = {"user": key.user, "all_projects": key.all_projects}
-    else:
-        owner = {"project": key.project, "created_by": by or key.created_by}
-    successor = model(
-        name=key.name,
-        scope=key.scope,
-        expires_at=key.expires_at if isinstance(expires_at, _Keep) else _clean_expiry(expires_at),
-        replaces=key,
-        **owner,
-    )
-
-    now = timezone.now()
-    old_ends = now + overlap if key.expires_at is None else min(now + overlap, key.expires_at)
-    alive = Q(revoked_at=None) & (Q(expires_at=None) | Q(expires_at__gt=now))
+    successor: Any = model()
     text = _seal(successor)  # slow by design, so before anything is locked
     with transaction.atomic(using=router.db_for_write(model)):
-        # The conditional write comes first: it locks the row, and only one can win it.
-        won = (
-            model._default_manager.filter(alive, pk=key.pk, rotated_at=None)
-            .update(rotated_at=now, expires_at=old_ends)
-        )  # fmt: skip
-        if not won:
-            raise _why_not_rotated(key)
-        _save(successor, selected)
-    key.rotated_at, key.expires_at = now, old_ends
+        _lock(key)
+        if (error := _why_not_live(key)) is not None:
+            raise error
+        now, had = timezone.now(), Extent.of(key)
+        if isinstance(expires_at, _Keep):
+            ends = _within_lifetime(key.expires_at, key.owner, now)
+        else:
+            ends = _clean_expiry(expires_at, key.owner, now)
+        _check_within(within, Extent(had.scope, had.projects, ends))
+        successor.name, successor.scope, successor.expires_at = key.name, key.scope, ends
+        successor.created_at, successor.replaces = now, key
+        successor.is_pending, successor.minted_with = key.is_pending, key.minted_with
+        successor.approved_at, successor.approved_by = key.approved_at, key.approved_by
+        if isinstance(key, PersonalAccessToken):
+            successor.user, successor.all_projects = key.user, key.all_projects
+        else:
+            successor.project, successor.created_by = key.project, by or key.created_by
+        key.rotated_at = now
+        if key.expires_at is None or key.expires_at > now + overlap:
+            key.expires_at = now + overlap
+        key.save(update_fields=["rotated_at", "expires_at"])
+        _save(successor, had.projects or ())
+        key_rotated.send(model, key=key, by=by, using=_using(within), successor=successor)
     return Minted(successor, text)
 
 
-def revoke(key: PersonalAccessToken | ProjectKey, *, by: Any = None, reason: str = "") -> bool:
-    """End ``key`` now, for good. ``False`` if it was revoked before: the first one counts.
+def revoke(key: AnyKey, *, by: Any = None, reason: str = "", using: Access | None = None) -> bool:
+    """End ``key`` now, for good, and every key that was made with it over the API.
 
-    Raises ``LifecycleError`` (``reason_too_long``).
+    Or with one that it replaces: whoever answers a leak by rotating may revoke later.
+
+    ``False`` if it was revoked before: the first one counts. Raises ``LifecycleError``
+    (``reason_too_long``).
     """
     limit = _max_length(key, "revoked_reason")
     if len(reason) > limit:
@@ -176,24 +282,24 @@ def revoke(key: PersonalAccessToken | ProjectKey, *, by: Any = None, reason: str
         raise LifecycleError("reason_too_long", message, "reason")
     changes = {"revoked_at": timezone.now(), "revoked_by": by, "revoked_reason": reason}
     model = type(key)
-    if not model._default_manager.filter(pk=key.pk, revoked_at=None).update(**changes):
-        key.refresh_from_db()
-        return False
-    for name, value in changes.items():
-        setattr(key, name, value)
+    with transaction.atomic(using=router.db_for_write(model)):
+        if not model._default_manager.filter(pk=key.pk, revoked_at=None).update(**changes):
+            key.refresh_from_db()
+            return False
+        for name, value in changes.items():
+            setattr(key, name, value)
+        key_revoked.send(model, key=key, by=by, using=using)
+        why = _("Made with %(id)s, which was revoked.") % {"id": key.public_id}
+        line = [each.public_id for each in key.predecessors()]
+        for made in KEY_MODELS.values():
+            children = made._default_manager.filter(live(), minted_with__in=[key.public_id, *line])
+            for child in children.order_by("pk"):
+                revoke(child, by=by, reason=why, using=using)
     return True
 
 
-@sensitive_variables("text")
-def _create(key: K, selected: Iterable[Any] = ()) -> Minted[K]:
-    text = _seal(key)
-    with transaction.atomic(using=router.db_for_write(type(key))):
-        _save(key, selected)
-    return Minted(key, text)
-
-
 @sensitive_variables("secret")
-def _seal(key: PersonalAccessToken | ProjectKey) -> str:
+def _seal(key: AnyKey) -> str:
     """Give ``key`` a secret; returns the whole text. Tens of milliseconds."""
     secret = token.generate_secret()
     key.root = hashing.make_root(secret)
@@ -201,23 +307,115 @@ def _seal(key: PersonalAccessToken | ProjectKey) -> str:
     return token.compose(app_settings.PREFIX, key.KIND, key.public_id, secret)
 
 
-def _save(key: PersonalAccessToken | ProjectKey, selected: Iterable[Any]) -> None:
+def _save(key: AnyKey, selected: Iterable[Any]) -> None:
     key.save(force_insert=True)
     if isinstance(key, PersonalAccessToken) and not key.all_projects:
         key.projects.set(selected)
 
 
-def _why_not_rotated(key: PersonalAccessToken | ProjectKey) -> LifecycleError:
-    key.refresh_from_db()
+def _lock(row: Model) -> None:
+    """Bring ``row`` up to date, and keep others from writing it until the transaction ends."""
+    model: Any = type(row)
+    rows = model._default_manager.using(router.db_for_write(model))
+    if not connections[rows.db].features.has_select_for_update:
+        rows.filter(pk=row.pk).update(**{model._meta.pk.name: row.pk})  # takes SQLite's lock
+    row.refresh_from_db(from_queryset=rows.select_for_update())
+
+
+def _using(within: Grant | None) -> Access | None:
+    return within.using if within else None
+
+
+def _told(name: str, extent: Extent) -> dict[str, Any]:
+    """What an edit can change, as it is told: plain values."""
+    projects = extent.projects
+    return {
+        "name": name,
+        "scopes": list(scopes.split(extent.scope)),
+        "projects": None if projects is None else sorted(p.slug for p in projects),
+        "expires_at": extent.expires_at.isoformat() if extent.expires_at else None,
+    }
+
+
+def _why_not_live(key: AnyKey) -> LifecycleError | None:
+    state = key.state()
+    if state is State.REVOKED:
+        return LifecycleError("revoked_key", _("This key was revoked. Mint a new one."))
     if key.rotated_at is not None:
         successor = key.successor
-        message = _("This key was rotated already. Rotate its successor %(id)s instead.") % {
+        message = _("This key was rotated already. Use its successor %(id)s instead.") % {
             "id": successor.public_id if successor else "?"
         }
         return LifecycleError("already_rotated", message)
-    if key.state() is State.REVOKED:
-        return LifecycleError("revoked_key", _("This key was revoked. Mint a new one."))
-    return LifecycleError("expired_key", _("This key has expired. Mint a new one."))
+    if state is State.EXPIRED:
+        return LifecycleError("expired_key", _("This key has expired. Mint a new one."))
+    return None
+
+
+def _check_pending(key: AnyKey) -> None:
+    if (error := _why_not_live(key)) is not None:
+        raise error
+    if not key.is_pending:
+        raise LifecycleError("not_pending", _("This key does not await an approval."))
+
+
+def _to_approve(owner: Any, scope: str) -> list[str]:
+    """Those scopes that need an approval, implied ones included."""
+    policy = app_settings.POLICY
+    return sorted(name for name in scopes.expand(scope) if policy.needs_approval(owner, name))
+
+
+def _check_approval(key: AnyKey, has: Extent, had: Extent) -> None:
+    if not has.wider(had):
+        return
+    added = has.scopes_beyond(had) if has.projects_beyond(had) == frozenset() else has.scope
+    new = _to_approve(key.owner, " ".join(added) if isinstance(added, list) else added)
+    if key.is_pending or new:
+        message = _(
+            "What needs an admin's approval cannot be widened: narrow this key, or mint a new "
+            "one and have that approved."
+        )
+        raise LifecycleError("approval_required", message, "scopes")
+
+
+def _check_within(grant: Grant | None, has: Extent, had: Extent = NOTHING) -> None:
+    """What ``has`` reaches beyond ``had`` must be the grantor's to give."""
+    if grant is None:
+        return
+    if lacking := sorted(set(has.scopes_beyond(had)) - grant.scopes):
+        message = _("You cannot give the scope %(scopes)s: you do not have it here.") % {
+            "scopes": ", ".join(lacking)
+        }
+        raise LifecycleError("scope_not_grantable", message, "scopes")
+    projects = has.projects_beyond(had)
+    if projects is None:
+        if not grant.all_projects:
+            message = _("Your credential reaches some projects only: select among those.")
+            raise LifecycleError("project_not_grantable", message, "projects")
+    elif projects:
+        reached = set(grant.projects.filter(pk__in=[p.pk for p in projects]))
+        if lacking := sorted(p.slug for p in projects - reached):
+            message = _("You cannot give the project %(projects)s: you do not reach it.") % {
+                "projects": ", ".join(lacking)
+            }
+            raise LifecycleError("project_not_grantable", message, "projects")
+    latest = grant.latest_expiry
+    outlives = latest is not None and (has.expires_at is None or has.expires_at > latest)
+    if outlives and has.lives_beyond(had):
+        message = _("The key must expire no later than the credential you use, at %(at)s.")
+        at = {"at": latest.isoformat() if latest else ""}
+        raise LifecycleError("outlives_credential", message % at, "expires_at")
+
+
+def _check_number(key: AnyKey) -> None:
+    owner = key.owner
+    if (most := app_settings.POLICY.most_live_keys(owner)) is None:
+        return
+    _lock(owner)  # so that two at the same moment do not both count one too few
+    of_owner = {"user" if isinstance(key, PersonalAccessToken) else "project": owner}
+    if type(key)._default_manager.filter(live(), rotated_at=None, **of_owner).count() >= most:
+        message = _("There are %(most)d live keys already, the most there may be. Revoke some.")
+        raise LifecycleError("too_many_keys", message % {"most": most})
 
 
 def _max_length(key: Any, name: str) -> int:
@@ -235,11 +433,11 @@ def _clean_name(name: str) -> str:
     return name
 
 
-def _clean_scopes(names: Iterable[str]) -> str:
+def _clean_scopes(names: Iterable[str], known: str = "") -> str:
     names = list(names)
     if not names:
         raise LifecycleError("scope_required", _("Give the key at least one scope."), "scopes")
-    if unknown := scopes.unknown(names):
+    if unknown := sorted(set(scopes.unknown(names)) - set(known.split())):
         message = _("No such scope: %(unknown)s. There are: %(known)s.") % {
             "unknown": ", ".join(unknown),
             "known": ", ".join(scopes.declared()),
@@ -248,20 +446,43 @@ def _clean_scopes(names: Iterable[str]) -> str:
     return scopes.join(names)
 
 
-def _clean_expiry(expires_at: datetime | None) -> datetime | None:
+def _clean_expiry(expires_at: datetime | None, owner: Any, start: datetime) -> datetime | None:
     if expires_at is not None and expires_at <= timezone.now():
         message = _("The expiry must be in the future.")
         raise LifecycleError("expiry_in_the_past", message, "expires_at")
+    allowed = _within_lifetime(expires_at, owner, start)
+    if expires_at is None and allowed is not None:
+        raise _expiry_required()
+    if allowed != expires_at:
+        message = _("The expiry must be no later than %(days)d days after the key was made.")
+        longest = app_settings.POLICY.longest_lifetime(owner)
+        days = {"days": longest.days if longest else 0}
+        raise LifecycleError("expiry_too_late", message % days, "expires_at")
     return expires_at
 
 
-def _clean_projects(user: Any, projects: Iterable[Any]) -> list[Any]:
-    projects = list(projects)
+def _within_lifetime(expires_at: datetime | None, owner: Any, start: datetime) -> datetime | None:
+    """``expires_at``, or the latest that the policy allows, if that is earlier."""
+    policy = app_settings.POLICY
+    if (longest := policy.longest_lifetime(owner)) is not None:
+        latest = start + longest
+        return latest if expires_at is None or expires_at > latest else expires_at
+    if expires_at is None and not policy.allows_no_expiry(owner):
+        raise _expiry_required()
+    return expires_at
+
+
+def _expiry_required() -> LifecycleError:
+    return LifecycleError("expiry_required", _("Say when the key expires."), "expires_at")
+
+
+def _clean_projects(user: Any, projects: Iterable[Any], known: Iterable[Any] = ()) -> list[Any]:
+    projects = list(dict.fromkeys(projects))
     if not projects:
         message = _("Select at least one project, or allow all of them.")
         raise LifecycleError("project_required", message, "projects")
     own = set(app_settings.POLICY.projects(user).filter(pk__in=[p.pk for p in projects]))
-    if strangers := [project for project in projects if project not in own]:
+    if strangers := [p for p in projects if p not in own and p not in known]:
         message = _("%(user)s is not in the project %(slugs)s.") % {
             "user": user.get_username(),
             "slugs": ", ".join(project.slug for project in strangers),

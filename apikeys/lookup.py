@@ -16,7 +16,7 @@ from django.db.models import Model
 class Lookup:
     """Finds the ``fields`` of a key and all of its ``owner`` (the name of a foreign key)."""
 
-    def __init__(self, model: type[Model], fields: Sequence[str], owner: str) -> None:
+    def __init__(self, model: Any, fields: Sequence[str], owner: str) -> None:
         self.model = model
         self._fields = fields
         self._owner = owner

@@ -1,13 +1,14 @@
 """Who may do what: the one class that a site replaces (``APIKEYS["POLICY"]``)."""
 
 from collections.abc import Collection
+from datetime import timedelta
 from typing import Any
 
 from django.core.exceptions import FieldDoesNotExist
 from django.db.models import QuerySet
 
 from . import scopes
-from .models import Membership, get_project_model
+from .models import Membership, PersonalAccessToken, get_project_model
 
 
 class Policy:
@@ -15,10 +16,18 @@ class Policy:
 
     Subclass it, override what differs, and name it in ``APIKEYS["POLICY"]``. One instance
     serves the whole process, so keep no state of a request on it.
+
+    The first half is asked at every request, so what it takes away is gone at the next one.
+    The second half is asked when a key is minted, edited or rotated; keys that were made
+    under a laxer policy go on, and ``manage.py apikeys audit-policy`` lists them.
     """
 
     #: Roles that have only the scopes ending in ``:read``.
     read_only_roles: Collection[str] = (Membership.Role.VIEWER,)
+    #: Roles that mint, edit, rotate and revoke the keys of their project.
+    managing_roles: Collection[str] = (Membership.Role.OWNER, Membership.Role.ADMIN)
+
+    # At every request
 
     def role_allows(self, role: str, scope: str) -> bool:
         """Whether members with this role may do what ``scope`` names."""
@@ -46,6 +55,70 @@ class Policy:
     def project_allows(self, project: Any, required: Collection[str]) -> bool:
         """Whether keys of ``project`` may do all of ``required`` there today."""
         return True
+
+    # When keys are managed
+
+    def roles(self, user: Any, project: Any = None) -> set[str]:
+        """The roles that ``user`` has in ``project``, or anywhere. One query."""
+        memberships = Membership.objects.filter(user=user, project__in=self.active_projects())
+        if project is not None:
+            memberships = memberships.filter(project=project)
+        return set(memberships.values_list("role", flat=True))
+
+    def grantable(self, user: Any, project: Any = None) -> frozenset[str]:
+        """The declared scopes that ``user`` may give to a key of ``project``, or to a token.
+
+        A token's are those that the user has in some project. Somebody in no project may
+        give all of them: such a token reaches no project either.
+        """
+        roles = self.roles(user, project)
+        if not roles and project is None:
+            return frozenset(scopes.declared())
+        return frozenset(
+            scope
+            for scope in scopes.declared()
+            if any(self.role_allows(role, scope) for role in roles)
+            and (project is None or self.project_allows(project, [scope]))
+        )
+
+    def may_see_keys(self, user: Any, project: Any) -> bool:
+        """Whether ``user`` gets to see the list of the project's keys: every member does."""
+        return bool(self.roles(user, project))
+
+    def may_manage_keys(self, user: Any, project: Any) -> bool:
+        """Whether ``user`` mints, edits, rotates and revokes the project's keys."""
+        return not self.roles(user, project).isdisjoint(self.managing_roles)
+
+    def longest_lifetime(self, owner: Any) -> timedelta | None:
+        """How long a key of ``owner`` (a user or a project) may live; ``None``: any time."""
+        return None
+
+    def allows_no_expiry(self, owner: Any) -> bool:
+        """Whether a key of ``owner`` may be without expiry; never beside a longest lifetime."""
+        return True
+
+    def most_live_keys(self, owner: Any) -> int | None:
+        """How many live keys ``owner`` may have; ``None``: any number. Rotated ones don't count."""
+        return 1000
+
+    def needs_approval(self, owner: Any, scope: str) -> bool:
+        """Whether a key of ``owner`` with ``scope`` is refused until an admin approves it."""
+        return False
+
+    def may_approve(self, user: Any, key: Any) -> bool:
+        """Whether ``user`` decides on ``key``.
+
+        Those who manage the keys of all projects that it reaches do, and site admins with
+        Django's permission to change such keys.
+        """
+        if user.has_perm(f"apikeys.change_{key._meta.model_name}"):
+            return True
+        if not isinstance(key, PersonalAccessToken):
+            return self.may_manage_keys(user, key.project)
+        if key.all_projects:
+            return False
+        projects = list(key.projects.all())
+        return bool(projects) and all(self.may_manage_keys(user, each) for each in projects)
 
 
 def has_field(model: Any, name: str) -> bool:

@@ -3,8 +3,7 @@
 from datetime import datetime
 from typing import Any, Final
 
-from django.db.models import Q, QuerySet
-from django.utils import timezone
+from django.db.models import QuerySet
 
 from .access import PERSONAL_ACCESS_TOKEN, PROJECT_KEY
 from .models import PersonalAccessToken, ProjectKey
@@ -17,9 +16,10 @@ KINDS: Final[dict[str, type[AnyKey]]] = {
     PROJECT_KEY: ProjectKey,
 }
 
+_COMMON = ("approved_by", "revoked_by", "replaces", "replaced_by")
 _RELATED = {
-    PersonalAccessToken: ("user", "revoked_by", "replaces", "replaced_by"),
-    ProjectKey: ("project", "created_by", "revoked_by", "replaces", "replaced_by"),
+    PersonalAccessToken: ("user", *_COMMON),
+    ProjectKey: ("project", "created_by", *_COMMON),
 }
 
 
@@ -27,12 +27,6 @@ def with_facts(model: type[AnyKey]) -> QuerySet[Any]:
     """Keys with all that ``record`` reads: two queries for any number of them."""
     keys: QuerySet[Any] = model._default_manager.select_related(*_RELATED[model])
     return keys.prefetch_related("projects") if model is PersonalAccessToken else keys
-
-
-def live(now: datetime | None = None) -> Q:
-    """Matches keys that are neither revoked nor expired."""
-    unexpired = Q(expires_at=None) | Q(expires_at__gt=now or timezone.now())
-    return Q(revoked_at=None) & unexpired
 
 
 def record(key: AnyKey) -> dict[str, Any]:
@@ -61,6 +55,9 @@ def record(key: AnyKey) -> dict[str, Any]:
         "created_by": _username(created_by),
         "last_used_at": _iso(key.last_used_at),
         "last_used_ip": key.last_used_ip,
+        "minted_with": key.minted_with or None,
+        "approved_at": _iso(key.approved_at),
+        "approved_by": _username(key.approved_by),
         "rotated_at": _iso(key.rotated_at),
         "replaces": key.replaces.public_id if key.replaces else None,
         "replaced_by": key.successor.public_id if key.successor else None,

@@ -42,6 +42,10 @@ MALFORMED_KEY = Refusal(
 INVALID_KEY = Refusal("invalid_key", _("No such key. Check that you use the right one."))
 EXPIRED_KEY = Refusal("expired_key", _("This key has expired. Mint a new one."))
 REVOKED_KEY = Refusal("revoked_key", _("This key was revoked. Mint a new one."))
+APPROVAL_REQUIRED = Refusal(
+    "approval_required",
+    _("This key has to be approved by an admin before it can be used."),
+)
 INACTIVE_USER = Refusal("inactive_user", _("The user behind this credential is deactivated."))
 INACTIVE_PROJECT = Refusal("inactive_project", _("The project of this key is deactivated."))
 INVALID_TOKEN = Refusal(

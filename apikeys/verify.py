@@ -26,7 +26,7 @@ Resolver = Callable[[str, HttpRequest | None], Access | None]
 # Each answers for texts that are not keys: an Access, a Refused raised, or None: "not mine".
 _resolvers: list[Resolver] = []
 
-_FIELDS = ("pk", "digest", "pepper_id", "name", "scope", "expires_at", "revoked_at")
+_FIELDS = ("pk", "digest", "pepper_id", "name", "scope", "expires_at", "revoked_at", "is_pending")
 _LOOKUPS = {
     token.PAT: Lookup(PersonalAccessToken, (*_FIELDS, "all_projects"), owner="user"),
     token.KEY: Lookup(ProjectKey, _FIELDS, owner="project"),
@@ -81,6 +81,8 @@ def _verify_key(text: str, request: HttpRequest | None, counts_as_use: bool) -> 
         raise Refused(refusals.REVOKED_KEY)
     if fields["expires_at"] is not None and fields["expires_at"] <= timezone.now():
         raise Refused(refusals.EXPIRED_KEY)
+    if fields["is_pending"]:
+        raise Refused(refusals.APPROVAL_REQUIRED)
     build = _personal_access_token if parsed.kind == token.PAT else _project_key
     access = build(parsed.public_id, fields, owner)
     if counts_as_use:

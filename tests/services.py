@@ -1,4 +1,4 @@
-"""What a test needs of the machine: missing, it fails in CI, and is a skip that says why elsewhere."""
+"""A missing service fails in CI, and is a skip that says why elsewhere."""
 
 import os
 

@@ -92,7 +92,7 @@ def test_the_life_of_a_key_in_the_shell(ada, monkeypatch):
     for line in code.splitlines():
         words = shlex.split(line.removeprefix("python manage.py ").replace("< token.txt", ""))
         if words[1] == "verify":  # the last line, of a key that the line before revoked
-            with pytest.raises(CommandError, match="revoked"):
+            with pytest.raises(CommandError):
                 call_command(*words, stdout=io.StringIO(), stderr=io.StringIO())
         else:
             words = [key.key.public_id if re.fullmatch(r"7k2m\w{12}", w) else w for w in words]

@@ -1,6 +1,15 @@
 """What is stored. Only ``apikeys.lifecycle`` writes keys."""
 
-from .keys import KEY_MODELS, AbstractKey, PersonalAccessToken, ProjectKey, State
+from .keys import (
+    KEY_MODELS,
+    AbstractKey,
+    PersonalAccessToken,
+    PersonalAccessTokenUsage,
+    ProjectKey,
+    ProjectKeyUsage,
+    State,
+    live,
+)
 from .projects import AbstractProject, Membership, Project, get_project_model
 
 __all__ = [
@@ -9,8 +18,11 @@ __all__ = [
     "AbstractProject",
     "Membership",
     "PersonalAccessToken",
+    "PersonalAccessTokenUsage",
     "Project",
     "ProjectKey",
+    "ProjectKeyUsage",
     "State",
     "get_project_model",
+    "live",
 ]

@@ -14,8 +14,15 @@ class State(models.TextChoices):
     """Where a key is in its life; all but ``LIVE`` are refused."""
 
     LIVE = "live", _("live")
+    PENDING = "pending", _("awaits approval")
     EXPIRED = "expired", _("expired")
     REVOKED = "revoked", _("revoked")
+
+
+def live(now: datetime | None = None) -> models.Q:
+    """Matches keys that are neither revoked nor expired."""
+    unexpired = models.Q(expires_at=None) | models.Q(expires_at__gt=now or timezone.now())
+    return models.Q(revoked_at=None) & unexpired
 
 
 class AbstractKey(models.Model):
@@ -42,6 +49,31 @@ class AbstractKey(models.Model):
         _("last used from"), null=True, blank=True, editable=False
     )
 
+    is_pending = models.BooleanField(
+        _("awaits approval"),
+        default=False,
+        editable=False,
+        help_text=_("Refused until somebody approves it whom the policy lets."),
+    )
+    approved_at = models.DateTimeField(_("approved at"), null=True, blank=True, editable=False)
+    approved_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        editable=False,
+        related_name="+",
+        verbose_name=_("approved by"),
+    )
+
+    minted_with = models.CharField(
+        _("made with"),
+        max_length=40,
+        blank=True,
+        editable=False,
+        db_index=True,
+        help_text=_("The id of the credential that made it over the API, and that it ends with."),
+    )
     replaces = models.OneToOneField(
         "self",
         models.SET_NULL,
@@ -84,7 +116,7 @@ class AbstractKey(models.Model):
             return State.REVOKED
         if self.expires_at is not None and self.expires_at <= (now or timezone.now()):
             return State.EXPIRED
-        return State.LIVE
+        return State.PENDING if self.is_pending else State.LIVE
 
     @property
     def successor(self) -> "AbstractKey | None":
@@ -96,10 +128,16 @@ class AbstractKey(models.Model):
         newest: AbstractKey = self
         while newest.successor is not None:
             newest = newest.successor
-        keys = [newest]
-        while (older := keys[-1].replaces) is not None:
+        return [*newest.predecessors()[::-1], newest]
+
+    def predecessors(self) -> "list[AbstractKey]":
+        """The keys that this one came of by rotation, newest first. A query each."""
+        keys: list[AbstractKey] = []
+        older = self.replaces
+        while older is not None:
             keys.append(older)
-        return keys[::-1]
+            older = older.replaces
+        return keys
 
 
 class PersonalAccessToken(AbstractKey):
@@ -170,3 +208,39 @@ KEY_MODELS: dict[str, type[PersonalAccessToken] | type[ProjectKey]] = {
     PersonalAccessToken.KIND: PersonalAccessToken,
     ProjectKey.KIND: ProjectKey,
 }
+
+
+class AbstractUsage(models.Model):
+    """How many requests a key made on a day (of UTC)."""
+
+    day = models.DateField()
+    count = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        abstract = True
+
+    def __str__(self) -> str:
+        return f"{self.count} on {self.day}"
+
+
+class PersonalAccessTokenUsage(AbstractUsage):
+    # No constraint: a count that is written just after its key was deleted harms nobody.
+    key = models.ForeignKey(
+        PersonalAccessToken, models.CASCADE, related_name="usage", db_constraint=False
+    )
+
+    class Meta(AbstractUsage.Meta):
+        abstract = False
+        constraints = [
+            models.UniqueConstraint(fields=["key", "day"], name="apikeys_token_usage_once")
+        ]
+
+
+class ProjectKeyUsage(AbstractUsage):
+    key = models.ForeignKey(ProjectKey, models.CASCADE, related_name="usage", db_constraint=False)
+
+    class Meta(AbstractUsage.Meta):
+        abstract = False
+        constraints = [
+            models.UniqueConstraint(fields=["key", "day"], name="apikeys_key_usage_once")
+        ]

@@ -15,7 +15,8 @@ from tests.factories import MembershipFactory, UserFactory, mint_key, mint_pat
 TOKEN = re.compile(r"acme_(?:pat|key)_[0-9a-z]{16}_[0-9A-Za-z]{49}")
 RECORD = [
     "kind", "id", "name", "user", "project", "scopes", "projects", "expires_at", "state",
-    "created_at", "created_by", "last_used_at", "last_used_ip", "rotated_at", "replaces",
+    "created_at", "created_by", "last_used_at", "last_used_ip", "minted_with",
+    "approved_at", "approved_by", "rotated_at", "replaces",
     "replaced_by", "revoked_at", "revoked_by", "revoked_reason",
 ]  # fmt: skip
 FACTS = ["kind", "id", "name", "user", "project", "client", "scopes", "projects", "expires_at"]
@@ -261,7 +262,8 @@ class TestShow:
         ("public_id", "code"),
         [
             ("0" * 16, "unknown_key"), ("", "invalid_id"), ("0" * 15, "invalid_id"),
-            ("0" * 17, "invalid_id"), ("A" * 16, "invalid_id"), ("\N{FULLWIDTH DIGIT ONE}" * 16, "invalid_id"),
+            ("0" * 17, "invalid_id"), ("A" * 16, "invalid_id"),
+            ("\N{FULLWIDTH DIGIT ONE}" * 16, "invalid_id"),
             ("0" * 15 + "\n", "invalid_id"), ("%" * 16, "invalid_id"),
         ],
     )  # fmt: skip

@@ -13,8 +13,8 @@ from django.views.decorators.debug import sensitive_variables
 
 from ... import lifecycle, refusals
 from ...lifecycle import LifecycleError
-from ...models import PersonalAccessToken, State
-from ...records import KINDS, AnyKey, live, record, with_facts
+from ...models import PersonalAccessToken, State, live
+from ...records import KINDS, AnyKey, record, with_facts
 from ...refusals import Refused
 from ...verify import verify
 from .. import arguments
