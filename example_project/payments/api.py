@@ -3,6 +3,7 @@
 from decimal import Decimal
 from typing import Any
 
+from django.core.validators import ProhibitNullCharactersValidator
 from django.db.models import Count, QuerySet, Sum
 from rest_framework import generics, serializers
 from rest_framework.response import Response
@@ -21,6 +22,10 @@ class OwnProjectField(serializers.SlugRelatedField[Any]):
     def get_queryset(self) -> QuerySet[Any]:
         projects: QuerySet[Any] = self.context["request"].auth.projects()
         return projects
+
+    def to_internal_value(self, data: Any) -> Any:
+        ProhibitNullCharactersValidator()(str(data))  # PostgreSQL takes none in a query
+        return super().to_internal_value(data)
 
 
 class PaymentSerializer(serializers.ModelSerializer[Payment]):
@@ -41,7 +46,9 @@ class PaymentSerializer(serializers.ModelSerializer[Payment]):
         payable = self.context["request"].auth.projects("payments:write")
         if "project" not in data:
             candidates = list(payable[:2])
-            if len(candidates) != 1:
+            if not candidates:
+                raise InsufficientScope("payments:write")
+            if len(candidates) > 1:
                 raise serializers.ValidationError({"project": "Say which project pays."})
             data["project"] = candidates[0]
         elif not payable.filter(pk=data["project"].pk).exists():
