@@ -24,8 +24,7 @@ class Problem extends Error {
 
 // Talking to the server
 
-let session = null; // { username, access, refresh, expiresAt }
-let refreshing = null; // the promise of a refresh on its way: a refresh token works once
+let session = null; // { username, access, refresh, expiresAt, refreshing }
 
 async function send(url, options) {
   try {
@@ -66,15 +65,18 @@ async function logIn(username, password) {
   session = { username, ...tokens };
 }
 
-function refresh() {
-  const current = session;
-  refreshing ??= grant({ grant_type: "refresh_token", refresh_token: current.refresh })
-    .then((tokens) => Object.assign(current, tokens))
+/** One at a time: a refresh token works once. */
+function refresh(mine) {
+  mine.refreshing ??= grant({ grant_type: "refresh_token", refresh_token: mine.refresh })
+    .then((tokens) => {
+      Object.assign(mine, tokens);
+      if (session !== mine) revoke(mine); // logged out meanwhile
+    })
     .catch((error) => {
       throw error.code === "invalid_grant" ? new Problem(ENDED, { code: "ended" }) : error;
     })
-    .finally(() => (refreshing = null));
-  return refreshing;
+    .finally(() => (mine.refreshing = null));
+  return mine.refreshing;
 }
 
 /** Ends the session at the server as well; works while the page is going away. */
@@ -91,11 +93,11 @@ async function api(path, { method = "GET", data } = {}) {
     if (data) headers["Content-Type"] = "application/json";
     return send(path, { method, headers, body: data && JSON.stringify(data) });
   };
-  if (refreshing || Date.now() >= mine.expiresAt) await refresh();
-  let used = mine.access;
+  if (mine.refreshing || Date.now() >= mine.expiresAt) await refresh(mine);
+  const used = mine.access;
   let response = await attempt();
   if (response.status === 401) {
-    if (used === mine.access) await refresh();
+    if (used === mine.access) await refresh(mine);
     response = await attempt();
   }
   const answer = await read(response);
