@@ -29,7 +29,15 @@ class PaymentSerializer(serializers.ModelSerializer[Payment]):
         required=False,
         help_text="May be left out by a caller who can pay in one project only.",
     )
-    amount = serializers.DecimalField(max_digits=12, decimal_places=2, min_value=Decimal("0.01"))
+    amount = serializers.DecimalField(
+        max_digits=12,
+        decimal_places=2,
+        min_value=Decimal("0.01"),
+        error_messages={
+            "invalid": "Write it as a number, like 12.50.",
+            "min_value": "Pay at least {min_value}.",
+        },
+    )
     currency = serializers.RegexField("^[A-Z]{3}$", default="EUR")
 
     class Meta:
