@@ -1,5 +1,6 @@
 """The demo's data and credentials: the same after any number of runs."""
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -171,6 +172,6 @@ def _password_grant(username: str) -> dict[str, Any]:
     grant: dict[str, Any] = json.loads(response.content)
     if response.status_code != 200:
         raise RuntimeError(f"The password grant was refused: {grant}")
-    newest = RefreshToken.objects.filter(user__username=username).latest("pk")
-    newest.delete()
+    checksum = hashlib.sha256(grant["access_token"].encode()).hexdigest()
+    RefreshToken.objects.filter(access_token__token_checksum=checksum).delete()
     return grant
