@@ -18,8 +18,8 @@ class Demo:
     seconds: int = 300
 
     def _environment(self):
-        inherited = {k: v for k, v in os.environ.items() if k != "DJANGO_SETTINGS_MODULE"}
-        return inherited | {
+        return os.environ | {
+            "DJANGO_SETTINGS_MODULE": "example_project.settings",
             "DEMO_DATABASE": str(self.database),
             "DEMO_ACCESS_TOKEN_SECONDS": str(self.seconds),
         }

@@ -131,7 +131,7 @@ def test_who_may_pay_where(served):
     assert projects(reader["token"]) == [engine | {"role": "owner", "may_pay": False}]
 
 
-def test_the_published_password_lets_nobody_in_elsewhere(served, settings, tmp_path):
+def test_the_published_password_lets_nobody_in_elsewhere(served):
     """The same database, served by other means than the demo."""
     code = (
         "import django; django.setup()\n"
