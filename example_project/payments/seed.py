@@ -26,8 +26,8 @@ from apikeys.models import (
     PersonalAccessToken,
     ProjectKey,
     get_project_model,
+    live,
 )
-from apikeys.records import live
 
 from .demo import PASSWORD
 from .models import Payment
