@@ -1,10 +1,12 @@
 """Mint, edit, approve, rotate, revoke: the only writers of keys."""
 
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, Generic, TypeVar, overload
 
+from django.core.exceptions import ObjectDoesNotExist
 from django.db import connections, router, transaction
 from django.db.models import Model, Q
 from django.utils import timezone
@@ -102,10 +104,10 @@ def mint(
     the policy's rules for the owner.
 
     Raises ``LifecycleError`` with one of the codes ``name_required``, ``name_too_long``,
-    ``secret_in_text``, ``scope_required``, ``unknown_scope``, ``scope_not_grantable``,
-    ``expiry_in_the_past``, ``expiry_required``, ``expiry_too_late``, ``outlives_credential``,
-    ``credential_ended``, ``inactive_user``, ``inactive_project``, ``project_required``,
-    ``unknown_project``, ``project_not_grantable`` and ``too_many_keys``.
+    ``invalid_name``, ``secret_in_text``, ``scope_required``, ``unknown_scope``,
+    ``scope_not_grantable``, ``expiry_in_the_past``, ``expiry_required``, ``expiry_too_late``,
+    ``outlives_credential``, ``credential_ended``, ``inactive_user``, ``inactive_project``,
+    ``project_required``, ``unknown_project``, ``project_not_grantable`` and ``too_many_keys``.
     """
     if (user is None) == (project is None):
         raise TypeError("mint() takes a user or a project, not both.")
@@ -287,19 +289,22 @@ def revoke(key: AnyKey, *, by: Any = None, reason: str = "", using: Access | Non
     what a thief made of a key nothing goes on, even if the key was rotated meanwhile.
 
     ``False`` if it was revoked before: the first one counts. Raises ``LifecycleError``
-    (``reason_too_long``, ``secret_in_text``).
+    (``reason_too_long``, ``invalid_reason``, ``secret_in_text``, ``unknown_key``).
     """
     limit = _max_length(key, "revoked_reason")
     if len(reason) > limit:
         message = _("A reason has at most %(limit)d characters.") % {"limit": limit}
         raise LifecycleError("reason_too_long", message, "reason")
+    if not _is_text(reason):
+        message = _("The reason has a character that cannot be shown.")
+        raise LifecycleError("invalid_reason", message, "reason")
     _check_no_key_in(reason, "reason")
     with transaction.atomic(using=router.db_for_write(type(key))):
         if not _end(key, by, reason, using):
-            key.refresh_from_db()
+            _lock(key)
             return False
-        makers, known = _with_predecessors(key), {key.public_id}
-        doomed: list[str] = []
+        makers = [key.public_id, *(each.public_id for each in key.predecessors())]
+        known, doomed = set[str](), list[str]()
         while makers:
             known.update(makers)
             came_of = Q(minted_with__in=makers) | Q(replaces__public_id__in=doomed)
@@ -329,15 +334,6 @@ def _end(key: AnyKey, by: Any, reason: str, using: Access | None) -> bool:
     return True
 
 
-def _with_predecessors(key: AnyKey) -> list[str]:
-    ids, rows = [key.public_id], type(key)._default_manager
-    replaced = key.replaces_id
-    while replaced is not None:
-        public_id, replaced = rows.values_list("public_id", "replaces").get(pk=replaced)
-        ids.append(public_id)
-    return ids
-
-
 @sensitive_variables("secret")
 def _seal(key: AnyKey) -> str:
     """Give ``key`` a secret; returns the whole text. Tens of milliseconds."""
@@ -355,12 +351,13 @@ def _save(key: AnyKey, selected: Iterable[Any]) -> None:
 
 def _lock(key: AnyKey) -> None:
     """Bring ``key`` up to date, and keep others from writing it until the transaction ends."""
-    _hold(key)
+    rows = _rows(key)
+    if not connections[rows.db].features.has_select_for_update:
+        _hold(key)
     try:
-        key.refresh_from_db(from_queryset=_rows(key))
-    except type(key).DoesNotExist:
-        message = _("This key does not exist any more.")
-        raise LifecycleError("unknown_key", message) from None
+        key.refresh_from_db(from_queryset=rows.select_for_update())
+    except ObjectDoesNotExist:
+        raise LifecycleError("unknown_key", _("There is no such key any more.")) from None
 
 
 def _hold(row: Model) -> None:
@@ -496,6 +493,14 @@ def _check_number(key: AnyKey) -> None:
         raise LifecycleError("too_many_keys", message % {"most": most})
 
 
+def _is_text(text: str) -> bool:
+    """Whether ``text`` has only characters that databases take and terminals survive."""
+    categories = {
+        unicodedata.category(character) for character in text if character not in "\r\n\t"
+    }
+    return categories.isdisjoint(("Cc", "Cs"))
+
+
 def _max_length(key: Any, name: str) -> int:
     return int(type(key)._meta.get_field(name).max_length)
 
@@ -509,6 +514,9 @@ def _clean_name(name: str) -> str:
     if len(name) > limit:
         message = _("A name has at most %(limit)d characters.") % {"limit": limit}
         raise LifecycleError("name_too_long", message, "name")
+    if not _is_text(name):
+        message = _("The name has a character that cannot be shown.")
+        raise LifecycleError("invalid_name", message, "name")
     return name
 
 

@@ -92,7 +92,7 @@ def test_a_whole_key_is_no_id_and_no_name(ada):
         with pytest.raises(CommandError) as caught:
             run(command, minted.token, *more)
         assert minted.token not in str(caught.value)
-    assert refused("edit", minted.key.public_id, "--name", minted.token) == "secret_in_text"
+    assert refused("edit", minted.key.public_id, "--name", minted.token) == "secret_in_arguments"
 
 
 def test_approve(pending):

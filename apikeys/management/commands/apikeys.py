@@ -1,6 +1,8 @@
 import heapq
 import json
 import os
+import re
+from argparse import SUPPRESS
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from operator import attrgetter
@@ -28,16 +30,26 @@ _COLUMNS = (
 )  # fmt: skip
 _EXPENDABLE = ("PROJECTS", "LAST USED", "SCOPES")
 
+_LONG_WORD = re.compile(r"[\w.~+/=-]{24,}")
+
 _SHOWN_ONCE = """
 The token is shown this once: put it where it is needed now. It goes into the header
 `Authorization: Bearer <token>`.
 """
 
 
+class _Parser(CommandParser):
+    """argparse repeats what it does not understand; a credential must not come out again."""
+
+    def error(self, message: str) -> Any:
+        super().error(_LONG_WORD.sub("…", message))
+
+
 class Command(BaseCommand):
     help = "Personal access tokens and project keys: make, find, rotate, revoke and check them."
 
     def add_arguments(self, parser: CommandParser) -> None:
+        parser.__class__ = _Parser
         commands = parser.add_subparsers(
             dest="subcommand", required=True, title="commands", metavar="COMMAND"
         )
@@ -163,12 +175,13 @@ class Command(BaseCommand):
             "Exits with 1 if there are any.",
         )
 
-        command(
+        verify = command(
             "verify",
             "Tell whose credential comes on standard input.",
             "Exits with 0 if it is good, and with 1 and the name of the refusal if not. It does "
             "not count as a use of the key.",
         )
+        verify.add_argument("misplaced", nargs="*", help=SUPPRESS)
 
     def handle(self, *args: Any, **options: Any) -> None:
         colors = self.style.SUCCESS("x") != "x" and not os.environ.get("NO_COLOR")
@@ -179,6 +192,7 @@ class Command(BaseCommand):
         self._as_json: bool = options["json"]
         self._interactive = not self._as_json and is_interactive()
         try:
+            arguments.refuse_secrets(options.values())
             getattr(self, "_" + options["subcommand"].replace("-", "_"))(**options)
         except LifecycleError as error:
             if self._as_json:
@@ -208,12 +222,12 @@ class Command(BaseCommand):
         name = name or ask(self._notes, "Name: ", not_empty)
         names = names or ask_scopes(self._notes)
         if owner is None:
-            expires_at = arguments.expiry(expires or "never")
+            expires_at = arguments.expiry("never" if expires is None else expires)
             minted: lifecycle.Minted[Any] = lifecycle.mint(
                 project=projects[0], name=name, scopes=names, expires_at=expires_at
             )
         else:
-            expires_at = arguments.expiry(expires or _PAT_LIFETIME)
+            expires_at = arguments.expiry(_PAT_LIFETIME if expires is None else expires)
             minted = lifecycle.mint(
                 user=owner,
                 projects=projects or None,
@@ -406,7 +420,9 @@ class Command(BaseCommand):
         self._notes.line("The policy would let all live keys be made today.")
 
     @sensitive_variables("text")
-    def _verify(self, **options: Any) -> None:
+    def _verify(self, *, misplaced: list[str], **options: Any) -> None:
+        if misplaced:
+            raise arguments.secret_in_arguments()
         text = read_credential()
         try:
             if not text:
@@ -476,7 +492,7 @@ def _row(facts: dict[str, Any]) -> list[str]:
     rotated = facts["state"] == State.LIVE and facts["rotated_at"]
     return [
         facts["id"],
-        facts["kind"],
+        KINDS[facts["kind"]].KIND,
         facts["name"],
         facts["user"] or facts["project"],
         *(show(name, facts[name]) for name in ("projects", "scopes", "expires_at", "last_used_at")),
