@@ -23,6 +23,7 @@ else:
     _Paginator = Paginator
 
 _MOST_RELATED = 1000  # people or projects whose names begin alike, in one search
+_FEW = 1000
 _LAST_LETTER = chr(0x10FFFF)
 
 
@@ -91,6 +92,11 @@ class ListAdmin(_ModelAdmin):
         term = " ".join(search_term.split())
         if term:
             queryset = queryset.filter(self.matches(term))
+            # Few are sorted once they are found; of many, a walk by age soon fills a page. A
+            # database that has to guess which may walk by age past all rows for few.
+            pks = list(queryset.order_by().values_list("pk", flat=True)[: _FEW + 1])
+            if len(pks) <= _FEW:
+                queryset = queryset.filter(pk__in=pks)
         return queryset, False
 
     def matches(self, term: str) -> Q:
