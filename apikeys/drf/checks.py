@@ -70,7 +70,9 @@ def _check(callback: Any, cls: Any, method: str, action: str | None) -> Iterator
             hint="Give it permission_classes = [HasScope] and required_scopes, or AnyScope.",
             id="apikeys.W001",
         )
-    if unknown := scopes.unknown(required_scopes(view, method, action)):
+    # A site that does not declare these keeps the API of keys to people.
+    own = {scopes.KEYS_READ, scopes.KEYS_WRITE}
+    if unknown := sorted(set(scopes.unknown(required_scopes(view, method, action))) - own):
         yield Warning(
             f"{name} requires the scope {', '.join(unknown)} for {method}, "
             "which APIKEYS['SCOPES'] does not declare, so no key can have it.",
