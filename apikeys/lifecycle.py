@@ -345,7 +345,7 @@ def _save(key: AnyKey, selected: Iterable[Any]) -> None:
 
 def _lock(row: Model) -> None:
     """Bring ``row`` up to date, and keep others from writing it until the transaction ends."""
-    model: Any = type(row)
+    model: Any = row._meta.model  # request.user is lazy, of a class of its own
     rows = model._default_manager.using(router.db_for_write(model))
     if not connections[rows.db].features.has_select_for_update:
         rows.filter(pk=row.pk).update(**{model._meta.pk.name: row.pk})  # takes SQLite's lock

@@ -18,7 +18,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 from rest_framework.viewsets import GenericViewSet
 
-from .. import grants, lifecycle, scopes, sudo, token
+from .. import grants, lifecycle, scopes, token
 from ..access import OAUTH, PROJECT_KEY, Access
 from ..conf import app_settings
 from ..drf import AnyScope, AuthorizedRequest, BearerAuthentication, HasScope, InsufficientScope
@@ -26,6 +26,7 @@ from ..grants import Extent, Grant
 from ..lifecycle import LifecycleError, Minted
 from ..models import PersonalAccessToken, ProjectKey, State, live, reaching_only
 from ..records import record, with_facts
+from ..web.sudo import get_sudo
 from .authentication import SessionAuthentication
 from .exceptions import (
     NotAManager,
@@ -112,7 +113,7 @@ class KeysView(GenericViewSet[Any]):
 
     def require_recent_login(self) -> None:
         """Of a person; a credential was made by one who was asked."""
-        if self.access is None and not sudo.is_recent(self.request):
+        if self.access is None and not get_sudo().is_recent(self.request._request):
             raise RecentLoginRequired
 
     def paged(self, keys: QuerySet[Any]) -> Response:
@@ -189,13 +190,13 @@ class KeyViewSet(KeysView):
     @method_decorator(sensitive_variables())
     def made(self, make: Any) -> Response:
         """201 with the record and the secret; without it, where it was asked for before."""
-        made, headers = once(self.request, self.caller(), make), {}
+        made = once(self.request, self.caller(), make)
         if isinstance(made, str):
-            key, text = self.get_queryset().get(public_id=made), None
-            headers["Idempotency-Replayed"] = "true"
-        else:
-            key, text = with_facts(self.model).get(pk=made.key.pk), made.token
-        return Response(record(key) | {"token": text}, status=201, headers=headers)
+            facts = record(self.get_queryset().get(public_id=made)) | {"token": None}
+            return Response(facts, status=201, headers={"Idempotency-Replayed": "true"})
+        facts = record(with_facts(self.model).get(pk=made.key.pk))
+        # Last, so that no error page can show a frame that holds it.
+        return Response(facts | {"token": made.token}, status=201)
 
     def caller(self) -> str:
         """Whose ``Idempotency-Key`` it is; an OAuth token may be refreshed in between."""
