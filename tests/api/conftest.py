@@ -21,7 +21,9 @@ class Caller:
     def __call__(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
         data = b"" if body is None else json.dumps(body)
         headers = self.headers | {name.replace("_", "-"): v for name, v in headers.items()}
-        return self.client.generic(method, f"/api/{path}", data, "application/json", headers=headers)
+        return self.client.generic(
+            method, f"/api/{path}", data, "application/json", headers=headers
+        )
 
 
 @pytest.fixture
