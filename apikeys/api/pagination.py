@@ -5,7 +5,7 @@ from rest_framework.pagination import Cursor, CursorPagination
 from rest_framework.request import Request
 
 from .exceptions import InvalidCursor
-from .serializers import ListParametersSerializer
+from .serializers import PageParameters
 
 
 class KeyPagination(CursorPagination):
@@ -17,7 +17,7 @@ class KeyPagination(CursorPagination):
     max_page_size = 100
 
     def get_page_size(self, request: Request) -> int:
-        parameters = ListParametersSerializer(data=request.query_params)
+        parameters = PageParameters(data=request.query_params)
         parameters.is_valid(raise_exception=True)
         return int(parameters.validated_data.get("page_size", self.page_size))
 
@@ -35,11 +35,11 @@ class KeyPagination(CursorPagination):
         described = super().get_paginated_response_schema(schema)
         described["required"] = ["next", "previous", "results"]
         for name in ("next", "previous"):
-            described["properties"][name].pop("example")
+            described["properties"][name]["example"] = "https://example.com/?cursor=cD00Mg%3D%3D"
         return described
 
     def get_schema_operation_parameters(self, view: Any) -> list[Any]:
-        return []  # ListParametersSerializer tells them
+        return []  # PageParameters tells them
 
 
 def _is_key(position: Any) -> bool:

@@ -1,15 +1,15 @@
 """What drf-spectacular tells of the JSON API; imported where it is installed."""
 
-from typing import Any, ClassVar
+from typing import Any
 
+from django.conf import settings
 from drf_spectacular.extensions import (
     OpenApiAuthenticationExtension,
+    OpenApiSerializerExtension,
     OpenApiSerializerFieldExtension,
     OpenApiViewExtension,
 )
 from drf_spectacular.openapi import AutoSchema
-from drf_spectacular.plumbing import ResolvedComponent, build_basic_type
-from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import (
     OpenApiExample,
     OpenApiParameter,
@@ -19,7 +19,7 @@ from drf_spectacular.utils import (
 )
 
 from .. import lifecycle, scopes, token
-from ..models import PersonalAccessToken
+from ..models import PersonalAccessToken, ProjectKey
 from . import serializers
 
 _RECORD: dict[str, Any] = {
@@ -60,7 +60,11 @@ _PROBLEMS = {
         serializers.ProblemSerializer,
         "scope_not_grantable",
     ),
-    404: ("No such key, as far as the caller may know.", serializers.ProblemSerializer, "not_found"),
+    404: (
+        "No such key, as far as the caller may know.",
+        serializers.ProblemSerializer,
+        "not_found",
+    ),
     406: ("JSON only.", serializers.ProblemSerializer, "not_acceptable"),
     409: ("Not in the state that it is in.", serializers.ProblemSerializer, "already_rotated"),
     413: ("Too large a body.", serializers.ProblemSerializer, "body_too_large"),
@@ -114,15 +118,15 @@ def _one(facts: Any) -> dict[int, OpenApiResponse]:
     return _answer(200, serializers.KeySerializer, "The record.", facts)
 
 
-def _list(summary: str, facts: Any, *, state: bool = True) -> Any:
-    parameters = [serializers.ListParametersSerializer]
+def _list(summary: str, facts: Any, parameters: Any = serializers.ListParameters) -> Any:
     return extend_schema(
         summary=summary,
-        parameters=parameters if state else [serializers.PageParametersSerializer],
+        parameters=[parameters],
         request=None,
         responses={
             200: OpenApiResponse(
-                serializers.KeySerializer(many=True), "A page, newest first.",
+                serializers.KeySerializer(many=True),
+                "A page, newest first.",
                 [OpenApiExample("A key", facts)],
             ),
             **_problems(400, 404),
@@ -188,7 +192,7 @@ def _keys(noun: str, create: Any, example: Any, facts: Any, secret: Any) -> Any:
         approve=extend_schema(
             summary=f"Approve a {noun}",
             description="For whom the site's policy lets decide on it.",
-            request=serializers.NoBody,
+            request=None,
             responses={**_one(facts), **_problems(400, 404, 409, 413, 415)},
         ),
         reject=extend_schema(
@@ -211,3 +215,110 @@ _ID = OpenApiParameter(
     description="The public id.",
 )
 _SLUG = OpenApiParameter("slug", str, OpenApiParameter.PATH, description="Of the project.")
+_ONE = ("retrieve", "partial_update", "destroy", "rotate", "approve", "reject")
+_OF_ONE = extend_schema_view(**{action: extend_schema(parameters=[_ID]) for action in _ONE})
+_OF_A_PROJECT = extend_schema_view(
+    **{action: extend_schema(parameters=[_SLUG]) for action in ("list", "create", *_ONE)}
+)
+
+
+class TokenViewSetExtension(OpenApiViewExtension):
+    target_class = "apikeys.api.views.TokenViewSet"
+
+    def view_replacement(self) -> Any:
+        asked = {
+            "name": "laptop",
+            "scopes": ["payments:read"],
+            "expires_at": "2030-01-31T12:00:00Z",
+            "projects": ["analytical-engine"],
+        }
+
+        @_keys("token", serializers.TokenBody, asked, _RECORD, _SECRET)
+        @_OF_ONE
+        class Described(self.target):  # type: ignore[name-defined]
+            queryset = PersonalAccessToken.objects.none()
+
+        return Described
+
+
+class ProjectKeyViewSetExtension(OpenApiViewExtension):
+    target_class = "apikeys.api.views.ProjectKeyViewSet"
+
+    def view_replacement(self) -> Any:
+        asked = {"name": "server", "scopes": ["payments:read"], "expires_at": None}
+
+        @_keys("project key", serializers.KeyBody, asked, _OF_PROJECT, _SECRET_OF_PROJECT)
+        @_OF_ONE
+        @_OF_A_PROJECT
+        class Described(self.target):  # type: ignore[name-defined]
+            queryset = ProjectKey.objects.none()
+
+        return Described
+
+
+class ApprovalsExtension(OpenApiViewExtension):
+    target_class = "apikeys.api.views.Approvals"
+    match_subclasses = True
+
+    def view_replacement(self) -> Any:
+        model = self.target.model
+        noun, facts = "project key", _OF_PROJECT
+        if model is PersonalAccessToken:
+            noun, facts = "token", _RECORD
+        summary = f"List the {noun}s that await the caller's approval"
+        facts = facts | {"state": "pending"}
+
+        @extend_schema_view(list=_list(summary, facts, serializers.PageParameters))
+        class Described(self.target):  # type: ignore[name-defined]
+            queryset = model.objects.none()
+
+        return Described
+
+
+class BodyExtension(OpenApiSerializerExtension):
+    target_class = "apikeys.api.serializers.Body"
+    match_subclasses = True
+
+    def map_serializer(self, auto_schema: AutoSchema, direction: Any) -> dict[str, Any]:
+        mapped = auto_schema._map_serializer(self.target, direction, bypass_extensions=True)
+        return {**mapped, "additionalProperties": False}
+
+
+class NameExtension(OpenApiSerializerFieldExtension):
+    target_class = "apikeys.api.serializers.Name"
+
+    def map_serializer_field(self, auto_schema: AutoSchema, direction: Any) -> dict[str, Any]:
+        limit = PersonalAccessToken._meta.get_field("name").max_length
+        # Neither blank nor with characters that no database takes.
+        return {"type": "string", "minLength": 1, "maxLength": limit, "pattern": r"[!-~]"}
+
+
+class ScopeExtension(OpenApiSerializerFieldExtension):
+    target_class = "apikeys.api.serializers.Scope"
+
+    def map_serializer_field(self, auto_schema: AutoSchema, direction: Any) -> dict[str, Any]:
+        declared = scopes.declared()
+        told = "\n".join(f"* `{name}`: {text}" for name, text in declared.items())
+        return {"type": "string", "enum": list(declared), "description": told}
+
+
+class SecondsExtension(OpenApiSerializerFieldExtension):
+    target_class = "apikeys.api.serializers.Seconds"
+
+    def map_serializer_field(self, auto_schema: AutoSchema, direction: Any) -> dict[str, Any]:
+        most = int(lifecycle.MAX_OVERLAP.total_seconds())
+        return {"type": "integer", "minimum": 0, "maximum": most}
+
+
+class SessionAuthenticationScheme(OpenApiAuthenticationExtension):
+    target_class = "apikeys.api.authentication.SessionAuthentication"
+    name = "session"
+
+    def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, Any]:
+        return {
+            "type": "apiKey",
+            "in": "cookie",
+            "name": settings.SESSION_COOKIE_NAME,
+            "description": "A person who is logged in on the site. Whatever writes needs the "
+            "CSRF token as the header `X-CSRFToken` too.",
+        }

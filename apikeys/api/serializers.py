@@ -29,7 +29,7 @@ class AccessSerializer(serializers.Serializer[dict[str, object]]):
 class KeySerializer(serializers.Serializer[dict[str, object]]):
     """``records.record()``."""
 
-    kind = serializers.ChoiceField(list(KINDS))
+    kind = serializers.CharField(help_text=" or ".join(f"`{kind}`" for kind in KINDS) + ".")
     id = serializers.CharField(help_text="Public; not the secret.")
     name = serializers.CharField()
     user = serializers.CharField(allow_null=True, help_text="On whose behalf a token acts.")
@@ -163,7 +163,10 @@ class NoBody(Body):
     """Nothing to say."""
 
 
-class ListParametersSerializer(serializers.Serializer[Any]):
+class PageParameters(serializers.Serializer[Any]):
     cursor = serializers.CharField(required=False, help_text="From `next` and `previous`.")
     page_size = serializers.IntegerField(required=False, min_value=1, max_value=100)
+
+
+class ListParameters(PageParameters):
     state = serializers.ChoiceField(State.choices, required=False)

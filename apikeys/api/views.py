@@ -10,6 +10,7 @@ from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
+from rest_framework.decorators import action
 from rest_framework.exceptions import NotAuthenticated, NotFound
 from rest_framework.permissions import SAFE_METHODS
 from rest_framework.renderers import JSONRenderer
@@ -42,7 +43,7 @@ from .serializers import (
     AccessSerializer,
     Body,
     KeyBody,
-    ListParametersSerializer,
+    ListParameters,
     NoBody,
     ReasonBody,
     RotateBody,
@@ -159,7 +160,7 @@ class KeyViewSet(KeysView):
 
     def list(self, request: Request, **kwargs: Any) -> Response:
         keys = self.get_queryset()
-        parameters = ListParametersSerializer(data=request.query_params)
+        parameters = ListParameters(data=request.query_params)
         parameters.is_valid(raise_exception=True)
         if state := parameters.validated_data.get("state"):
             keys = keys.filter(_in_state(State(state)))
@@ -174,6 +175,7 @@ class KeyViewSet(KeysView):
         self.require_recent_login()
         return self.made(lambda: self.mint(**self.resolve(asked)))
 
+    @action(detail=True, methods=["post"])
     @method_decorator(sensitive_variables())
     def rotate(self, request: Request, **kwargs: Any) -> Response:
         key = self.get_object()
@@ -222,6 +224,7 @@ class KeyViewSet(KeysView):
         lifecycle.revoke(key, by=self.person, reason=reason, using=self.access)
         return Response(status=204)
 
+    @action(detail=True, methods=["post"])
     def approve(self, request: Request, **kwargs: Any) -> Response:
         key = self.get_decided()
         self.body(NoBody)
@@ -230,6 +233,7 @@ class KeyViewSet(KeysView):
         lifecycle.approve(key, by=self.person, within=within)
         return self.answer(key)
 
+    @action(detail=True, methods=["post"])
     def reject(self, request: Request, **kwargs: Any) -> Response:
         key = self.get_decided()
         lifecycle.reject(key, by=self.person, reason=self.reason(), using=self.access)
