@@ -1,10 +1,12 @@
 """Mint, edit, approve, rotate, revoke: the only writers of keys."""
 
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, Generic, TypeVar, overload
 
+from django.core.exceptions import ObjectDoesNotExist
 from django.db import IntegrityError, connections, router, transaction
 from django.db.models import Model
 from django.utils import timezone
@@ -80,6 +82,7 @@ def mint(
 ) -> Minted[ProjectKey]: ...
 
 
+@sensitive_variables("text")
 def mint(
     *,
     user: Any = None,
@@ -102,9 +105,9 @@ def mint(
     was kept from an earlier moment, so that doing the same twice makes one key.
 
     Raises ``LifecycleError`` with one of the codes ``name_required``, ``name_too_long``,
-    ``scope_required``, ``unknown_scope``, ``scope_not_grantable``, ``expiry_in_the_past``,
-    ``expiry_required``, ``expiry_too_late``, ``outlives_credential``, ``inactive_user``,
-    ``inactive_project``, ``project_required``, ``unknown_project``,
+    ``invalid_name``, ``scope_required``, ``unknown_scope``, ``scope_not_grantable``,
+    ``expiry_in_the_past``, ``expiry_required``, ``expiry_too_late``, ``outlives_credential``,
+    ``inactive_user``, ``inactive_project``, ``project_required``, ``unknown_project``,
     ``project_not_grantable``, ``too_many_keys``, ``credential_changed`` and
     ``made_already`` (that ``public_id``).
     """
@@ -233,6 +236,7 @@ def reject(key: AnyKey, *, by: Any = None, reason: str = "", using: Access | Non
         revoke(key, by=by, reason=reason or _("Not approved."), using=using)
 
 
+@sensitive_variables("text")
 def rotate(
     key: K,
     *,
@@ -254,7 +258,7 @@ def rotate(
     one of the codes ``overlap_out_of_range``, ``expiry_in_the_past``, ``expiry_required``,
     ``expiry_too_late``, ``already_rotated``, ``revoked_key``, ``expired_key``,
     ``scope_not_grantable``, ``project_not_grantable``, ``outlives_credential`` and
-    ``credential_changed``.
+    ``credential_changed`` and ``unknown_key``.
     """
     overlap = app_settings.ROTATION_OVERLAP if overlap is None else overlap
     if not timedelta(0) <= overlap <= MAX_OVERLAP:
@@ -296,37 +300,32 @@ def rotate(
 def revoke(key: AnyKey, *, by: Any = None, reason: str = "", using: Access | None = None) -> bool:
     """End ``key`` now, for good, and every key that was made with it over the API.
 
-    Its predecessors count as itself here, while they and its successor go on.
+    Or with one that it replaces: whoever answers a leak by rotating may revoke later.
 
     ``False`` if it was revoked before: the first one counts. Raises ``LifecycleError``
-    (``reason_too_long``).
+    (``reason_too_long``, ``invalid_reason``, ``unknown_key``).
     """
     limit = _max_length(key, "revoked_reason")
     if len(reason) > limit:
         message = _("A reason has at most %(limit)d characters.") % {"limit": limit}
         raise LifecycleError("reason_too_long", message, "reason")
+    if not _is_text(reason):
+        message = _("The reason has a character that cannot be shown.")
+        raise LifecycleError("invalid_reason", message, "reason")
     with transaction.atomic(using=router.db_for_write(type(key))):
         if not _end(key, by, reason, using):
-            key.refresh_from_db()
+            _lock(key)
             return False
         ended: list[AnyKey] = [key]
         while ended:  # a loop: keys that made keys may be a long line
             maker = ended.pop()
             why = _("Made with %(id)s, which was revoked.") % {"id": maker.public_id}
+            line = [each.public_id for each in (maker, *maker.predecessors())]
             for model in KEY_MODELS.values():
                 # The expired too: what they made may go on.
-                made = model._default_manager.filter(revoked_at=None, minted_with__in=_line(maker))
+                made = model._default_manager.filter(revoked_at=None, minted_with__in=line)
                 ended += [each for each in made.order_by("pk") if _end(each, by, why, using)]
     return True
-
-
-def _line(key: AnyKey) -> list[str]:
-    """The id of ``key`` and of those that it came of by rotation."""
-    ids, older = [key.public_id], key.replaces
-    while older is not None:
-        ids.append(older.public_id)
-        older = older.replaces
-    return ids
 
 
 def _end(key: AnyKey, by: Any, reason: str, using: Access | None) -> bool:
@@ -361,7 +360,12 @@ def _lock(row: Model) -> None:
     rows = model._default_manager.using(router.db_for_write(model))
     if not connections[rows.db].features.has_select_for_update:
         rows.filter(pk=row.pk).update(**{model._meta.pk.name: row.pk})  # takes SQLite's lock
-    row.refresh_from_db(from_queryset=rows.select_for_update())
+    try:
+        row.refresh_from_db(from_queryset=rows.select_for_update())
+    except ObjectDoesNotExist:
+        if not isinstance(row, AnyKey):
+            raise
+        raise LifecycleError("unknown_key", _("There is no such key any more.")) from None
 
 
 def _lock_all(key: AnyKey | None, within: Grant | None) -> None:
@@ -488,6 +492,14 @@ def _check_number(key: AnyKey) -> None:
         raise LifecycleError("too_many_keys", message % {"most": most})
 
 
+def _is_text(text: str) -> bool:
+    """Whether ``text`` has only characters that databases take and terminals survive."""
+    categories = {
+        unicodedata.category(character) for character in text if character not in "\r\n\t"
+    }
+    return categories.isdisjoint(("Cc", "Cs"))
+
+
 def _max_length(key: Any, name: str) -> int:
     return int(type(key)._meta.get_field(name).max_length)
 
@@ -500,6 +512,9 @@ def _clean_name(name: str) -> str:
     if len(name) > limit:
         message = _("A name has at most %(limit)d characters.") % {"limit": limit}
         raise LifecycleError("name_too_long", message, "name")
+    if not _is_text(name):
+        message = _("The name has a character that cannot be shown.")
+        raise LifecycleError("invalid_name", message, "name")
     return name
 
 

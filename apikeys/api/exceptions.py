@@ -25,6 +25,7 @@ STATUSES: Final = {
     "project_not_grantable": status.HTTP_403_FORBIDDEN,
     "outlives_credential": status.HTTP_403_FORBIDDEN,
     "approval_required": status.HTTP_403_FORBIDDEN,
+    "unknown_key": status.HTTP_404_NOT_FOUND,
     # not in the state in which things are
     "revoked_key": status.HTTP_409_CONFLICT,
     "expired_key": status.HTTP_409_CONFLICT,

@@ -95,9 +95,15 @@ _REPLAYED = OpenApiParameter(
     description="Where this was asked for before, and nothing was made now.",
     response=[201],
 )
-_REASON = OpenApiParameter(
-    "reason", {"type": "string", "maxLength": 200}, description="Shown with the revoked key."
-)
+# Of characters that databases take and terminals survive; a name has something to see as well.
+_PLAIN = r"[^\u0000-\u001f\u007f-\u009f]*"
+_VISIBLE = rf"^{_PLAIN}[^\s\u0000-\u001f\u007f-\u009f]{_PLAIN}$"
+_REASON_SCHEMA: dict[str, Any] = {
+    "type": "string",
+    "maxLength": PersonalAccessToken._meta.get_field("revoked_reason").max_length,
+    "pattern": f"^{_PLAIN}$",
+}
+_REASON = OpenApiParameter("reason", _REASON_SCHEMA, description="Shown with the revoked key.")
 
 
 def _problems(*statuses: int) -> dict[int, OpenApiResponse]:
@@ -289,8 +295,14 @@ class NameExtension(OpenApiSerializerFieldExtension):
 
     def map_serializer_field(self, auto_schema: AutoSchema, direction: Any) -> dict[str, Any]:
         limit = PersonalAccessToken._meta.get_field("name").max_length
-        # Neither blank nor with characters that no database takes.
-        return {"type": "string", "minLength": 1, "maxLength": limit, "pattern": r"[!-~]"}
+        return {"type": "string", "minLength": 1, "maxLength": limit, "pattern": _VISIBLE}
+
+
+class ReasonExtension(OpenApiSerializerFieldExtension):
+    target_class = "apikeys.api.serializers.Reason"
+
+    def map_serializer_field(self, auto_schema: AutoSchema, direction: Any) -> dict[str, Any]:
+        return _REASON_SCHEMA
 
 
 class ScopeExtension(OpenApiSerializerFieldExtension):
@@ -300,6 +312,14 @@ class ScopeExtension(OpenApiSerializerFieldExtension):
         declared = scopes.declared()
         told = "\n".join(f"* `{name}`: {text}" for name, text in declared.items())
         return {"type": "string", "enum": list(declared), "description": told}
+
+
+class SomeExtension(OpenApiSerializerFieldExtension):
+    target_class = "apikeys.api.serializers.Some"
+
+    def map_serializer_field(self, auto_schema: AutoSchema, direction: Any) -> dict[str, Any]:
+        mapped = auto_schema._map_serializer_field(self.target, direction, bypass_extensions=True)
+        return {**mapped, "minItems": 1}
 
 
 class SecondsExtension(OpenApiSerializerFieldExtension):

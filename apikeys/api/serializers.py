@@ -95,8 +95,19 @@ class Name(Text):
         super().__init__(allow_blank=True, **kwargs)
 
 
+class Reason(Text):
+    """``lifecycle`` says what is wrong with a reason."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(required=False, allow_blank=True, **kwargs)
+
+
 class Scope(Text):
     """One of the site's."""
+
+
+class Some(serializers.ListField):
+    """``lifecycle`` says what is missing where there is none."""
 
 
 class Seconds(serializers.IntegerField):
@@ -132,14 +143,14 @@ class Body(serializers.Serializer[Any]):
 
 class KeyBody(Body):
     name = Name()
-    scopes = serializers.ListField(child=Scope())
+    scopes = Some(child=Scope())
     expires_at = Moment(
         required=False, allow_null=True, help_text="ISO 8601; null for none, if the site allows."
     )
 
 
 class TokenBody(KeyBody):
-    projects = serializers.ListField(
+    projects = Some(
         child=Text(),
         required=False,
         allow_null=True,
@@ -156,7 +167,7 @@ class RotateBody(Body):
 
 
 class ReasonBody(Body):
-    reason = Text(required=False, allow_blank=True)
+    reason = Reason()
 
 
 class NoBody(Body):
