@@ -6,7 +6,6 @@ from datetime import timedelta
 
 import pytest
 import schemathesis
-from argon2 import PasswordHasher
 from django.core.management import call_command
 from django.core.signals import request_finished, request_started
 from django.db import close_old_connections
@@ -18,7 +17,7 @@ from hypothesis import strategies as st
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi.checks import ignored_auth
 
-from apikeys import hashing, lifecycle
+from apikeys import lifecycle
 from apikeys.models import PersonalAccessToken, ProjectKey
 from example_project.wsgi import application
 from tests.factories import mint_key, mint_pat
@@ -44,14 +43,6 @@ def test_says_which_scopes_each_operation_takes():
                 scope = "keys:read" if method == "get" else "keys:write"
                 assert operation["security"] == [{"bearerAuth": [scope]}, {"session": []}]
                 assert {"401", "403"} <= set(operation["responses"])
-
-
-@pytest.fixture
-def quick_hashes(monkeypatch):
-    """Argon2id, as cheap as it can be: thousands of keys are made here."""
-    monkeypatch.setattr(
-        hashing, "_argon2", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
-    )
 
 
 @pytest.fixture
@@ -122,7 +113,7 @@ def made_real(case, draw):
             body["projects"] = ["analytical-engine"]
 
 
-@pytest.mark.usefixtures("quick_hashes", "one_connection")
+@pytest.mark.usefixtures("one_connection")
 def test_the_api_does_as_the_document_says(callers, ada, engine, record_property):
     for key in (mint_pat(ada), mint_pat(ada, projects=[engine]), mint_key(engine)):
         lifecycle.rotate(key.key)
