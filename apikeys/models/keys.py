@@ -177,6 +177,8 @@ class PersonalAccessToken(AbstractKey):
         abstract = False
         verbose_name = _("personal access token")
         verbose_name_plural = _("personal access tokens")
+        # Newest first, page by page, however many a user has.
+        indexes = [models.Index(fields=["user", "id"], name="apikeys_tokens_of_user")]
 
     @property
     def owner(self) -> models.Model:
@@ -208,6 +210,7 @@ class ProjectKey(AbstractKey):
         abstract = False
         verbose_name = _("project key")
         verbose_name_plural = _("project keys")
+        indexes = [models.Index(fields=["project", "id"], name="apikeys_keys_of_project")]
 
     @property
     def owner(self) -> models.Model:
