@@ -178,7 +178,10 @@ class PersonalAccessToken(AbstractKey):
         verbose_name = _("personal access token")
         verbose_name_plural = _("personal access tokens")
         # Newest first, page by page, however many a user has.
-        indexes = [models.Index(fields=["user", "id"], name="apikeys_tokens_of_user")]
+        indexes = [
+            models.Index(fields=["user", "id"], name="apikeys_tokens_of_user"),
+            models.Index(fields=["is_pending", "id"], name="apikeys_tokens_pending"),
+        ]
 
     @property
     def owner(self) -> models.Model:
@@ -210,7 +213,10 @@ class ProjectKey(AbstractKey):
         abstract = False
         verbose_name = _("project key")
         verbose_name_plural = _("project keys")
-        indexes = [models.Index(fields=["project", "id"], name="apikeys_keys_of_project")]
+        indexes = [
+            models.Index(fields=["project", "id"], name="apikeys_keys_of_project"),
+            models.Index(fields=["is_pending", "id"], name="apikeys_keys_pending"),
+        ]
 
     @property
     def owner(self) -> models.Model:
