@@ -7,26 +7,23 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Generic, TypeVar, overload
 
 from django.core.exceptions import ObjectDoesNotExist
-from django.db import connections, router, transaction
+from django.db import IntegrityError, connections, router, transaction
 from django.db.models import Model, Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
 
 from . import hashing, scopes, token
-from .access import PERSONAL_ACCESS_TOKEN, PROJECT_KEY, Access
+from .access import Access
 from .conf import app_settings
 from .grants import NOTHING, Extent, Grant
 from .models import KEY_MODELS, PersonalAccessToken, ProjectKey, State, live
+from .records import KINDS
 from .signals import key_approved, key_edited, key_minted, key_revoked, key_rotated
 
 MAX_OVERLAP: Final = timedelta(days=7)
 
 AnyKey = PersonalAccessToken | ProjectKey
-_KEY_KINDS: dict[str, type[AnyKey]] = {
-    PERSONAL_ACCESS_TOKEN: PersonalAccessToken,
-    PROJECT_KEY: ProjectKey,
-}
 K = TypeVar("K", PersonalAccessToken, ProjectKey)
 
 
@@ -66,6 +63,7 @@ def mint(
     scopes: Iterable[str],
     projects: Iterable[Any] | None = None,
     expires_at: datetime | None = None,
+    public_id: str | None = None,
     by: Any = None,
     within: Grant | None = None,
 ) -> Minted[PersonalAccessToken]: ...
@@ -78,6 +76,7 @@ def mint(
     name: str,
     scopes: Iterable[str],
     expires_at: datetime | None = None,
+    public_id: str | None = None,
     by: Any = None,
     within: Grant | None = None,
 ) -> Minted[ProjectKey]: ...
@@ -92,6 +91,7 @@ def mint(
     scopes: Iterable[str],
     projects: Iterable[Any] | None = None,
     expires_at: datetime | None = None,
+    public_id: str | None = None,
     by: Any = None,
     within: Grant | None = None,
 ) -> Minted[PersonalAccessToken] | Minted[ProjectKey]:
@@ -101,13 +101,15 @@ def mint(
     means all that the user is in, now and later. ``expires_at`` is ``None`` for a key
     without expiry. ``by`` is the user who makes it, and ``within`` the most that they may
     give; ``None`` is for the site's own code and operators, who are bound by nothing but
-    the policy's rules for the owner.
+    the policy's rules for the owner. ``public_id`` is an id of ``token.generate_id()`` that
+    was kept from an earlier moment, so that doing the same twice makes one key.
 
     Raises ``LifecycleError`` with one of the codes ``name_required``, ``name_too_long``,
     ``invalid_name``, ``secret_in_text``, ``scope_required``, ``unknown_scope``,
     ``scope_not_grantable``, ``expiry_in_the_past``, ``expiry_required``, ``expiry_too_late``,
-    ``outlives_credential``, ``credential_ended``, ``inactive_user``, ``inactive_project``,
-    ``project_required``, ``unknown_project``, ``project_not_grantable`` and ``too_many_keys``.
+    ``outlives_credential``, ``credential_changed``, ``inactive_user``, ``inactive_project``,
+    ``project_required``, ``unknown_project``, ``project_not_grantable``, ``too_many_keys`` and
+    ``made_already`` (that ``public_id``).
     """
     if (user is None) == (project is None):
         raise TypeError("mint() takes a user or a project, not both.")
@@ -120,6 +122,7 @@ def mint(
         "expires_at": ends,
         "is_pending": bool(_to_approve(owner, scope)),
         "minted_with": within.using.credential_id if within and within.using else "",
+        "public_id": public_id or token.generate_id(),
     }
     if user is None:
         if projects is not None:
@@ -136,11 +139,19 @@ def mint(
     extent = Extent(scope, None if projects is None and user else frozenset(selected), ends)
     _check_within(within, extent)
     text = _seal(key)
-    with transaction.atomic(using=router.db_for_write(type(key))):
-        _check_credential(within)
-        _check_number(key)
-        _save(key, selected)
-        key_minted.send(type(key), key=key, by=by, using=_using(within))
+    try:
+        with transaction.atomic(using=router.db_for_write(type(key))):
+            if _using(within) is not None:
+                _lock_all(None, within)
+                _check_within(within, extent)
+            _check_number(key)
+            _save(key, selected)
+            key_minted.send(type(key), key=key, by=by, using=_using(within))
+    except IntegrityError:
+        if type(key)._default_manager.filter(public_id=key.public_id).exists():
+            message = _("The key %(id)s was made already.") % {"id": key.public_id}
+            raise LifecycleError("made_already", message) from None
+        raise
     return Minted(key, text)
 
 
@@ -156,8 +167,10 @@ def edit(
 ) -> dict[str, tuple[Any, Any]]:
     """Change a key, from the next request on. Returns ``{field: (before, after)}``.
 
-    ``within`` bounds what is added; what the key has may stay or go. What needs an approval
-    cannot be added: mint a key for it, which then awaits the approval, while this one works.
+    ``within`` bounds what is added; what the key has may stay or go. A credential that adds
+    anything has to cover all of the key, because what is added applies to all of it: a scope
+    in every project, a project with every scope. What needs an approval cannot be added:
+    mint a key for it, which then awaits the approval, while this one works.
 
     Raises ``LifecycleError`` as ``mint`` does, and with ``revoked_key``, ``expired_key``,
     ``already_rotated``, ``unknown_key`` (it was deleted) and ``approval_required``.
@@ -165,8 +178,7 @@ def edit(
     if isinstance(key, ProjectKey) and not isinstance(projects, _Keep):
         raise TypeError("A project key has one project, for good.")
     with transaction.atomic(using=router.db_for_write(type(key))):
-        _check_credential(within)
-        _lock(key)
+        _lock_all(key, within)
         if (error := _why_not_live(key)) is not None:
             raise error
         had = Extent.of(key)
@@ -199,26 +211,29 @@ def edit(
     return changes
 
 
-def approve(key: AnyKey, *, by: Any = None) -> None:
+def approve(key: AnyKey, *, by: Any = None, within: Grant | None = None) -> None:
     """Let a key be used that awaits approval. Who may is the policy's ``may_approve``.
 
-    Raises ``LifecycleError`` with one of the codes ``not_pending``, ``revoked_key`` and
-    ``expired_key``.
+    ``within`` has to cover all of the key, where that is done with a credential.
+
+    Raises ``LifecycleError`` with one of the codes ``not_pending``, ``revoked_key``,
+    ``expired_key``, and those of ``within``, as ``mint`` does.
     """
     with transaction.atomic(using=router.db_for_write(type(key))):
-        _lock(key)
+        _lock_all(key, within)
         _check_pending(key)
+        _check_within(within, Extent.of(key))
         key.is_pending, key.approved_at, key.approved_by = False, timezone.now(), by
         key.save(update_fields=["is_pending", "approved_at", "approved_by"])
-        key_approved.send(type(key), key=key, by=by, using=None)
+        key_approved.send(type(key), key=key, by=by, using=_using(within))
 
 
-def reject(key: AnyKey, *, by: Any = None, reason: str = "") -> None:
-    """Revoke a key that awaits approval. Raises as ``approve`` does."""
+def reject(key: AnyKey, *, by: Any = None, reason: str = "", using: Access | None = None) -> None:
+    """Revoke a key that awaits approval. Raises as ``approve`` and ``revoke`` do."""
     with transaction.atomic(using=router.db_for_write(type(key))):
         _lock(key)
         _check_pending(key)
-        revoke(key, by=by, reason=reason or _("Not approved."))
+        revoke(key, by=by, reason=reason or _("Not approved."), using=using)
 
 
 @sensitive_variables("text")
@@ -236,13 +251,14 @@ def rotate(
     ``ROTATION_OVERLAP``), and never longer than it would have been. The new one expires
     when the old one would have, unless ``expires_at`` or a shorter ``longest_lifetime`` of
     the policy says otherwise. ``within`` has to cover all of the key: its secret is handed
-    out, as at minting.
+    out, as at minting. So a successor that was made with another credential ends with that
+    one, while a key that rotates itself goes on when its predecessor is revoked.
 
     Of several rotations at the same moment one succeeds. Raises ``LifecycleError`` with
     one of the codes ``overlap_out_of_range``, ``expiry_in_the_past``, ``expiry_required``,
     ``expiry_too_late``, ``already_rotated``, ``revoked_key``, ``expired_key``,
     ``unknown_key``, ``scope_not_grantable``, ``project_not_grantable``,
-    ``outlives_credential`` and ``credential_ended``.
+    ``outlives_credential`` and ``credential_changed``.
     """
     overlap = app_settings.ROTATION_OVERLAP if overlap is None else overlap
     if not timedelta(0) <= overlap <= MAX_OVERLAP:
@@ -253,8 +269,7 @@ def rotate(
     successor: Any = model()
     text = _seal(successor)  # slow by design, so before anything is locked
     with transaction.atomic(using=router.db_for_write(model)):
-        _check_credential(within)
-        _lock(key)
+        _lock_all(key, within)
         if (error := _why_not_live(key)) is not None:
             raise error
         now, had = timezone.now(), Extent.of(key)
@@ -370,8 +385,34 @@ def _hold(row: Model) -> None:
 
 
 def _rows(row: Model) -> Any:
-    model: Any = type(row)
+    model: Any = row._meta.model  # not its type: request.user is a lazy wrapper
     return model._default_manager.using(router.db_for_write(model))
+
+
+def _lock_all(key: AnyKey | None, within: Grant | None) -> None:
+    """Lock ``key``, and the credential that it is changed with, in one order for everybody.
+
+    So a credential that is narrowed or revoked at the same moment gives nothing any more.
+    """
+    using = _using(within)
+    model = KINDS.get(using.kind) if using else None
+    if using is None or model is None:
+        if key is not None:
+            _lock(key)
+        return
+    credential = key
+    if not isinstance(key, model) or key.public_id != using.credential_id:
+        credential = model._default_manager.filter(public_id=using.credential_id).first()
+    rows = {row for row in (key, credential) if row is not None}
+    for row in sorted(rows, key=lambda row: (isinstance(row, ProjectKey), row.pk)):
+        _lock(row)
+    if (
+        credential is None
+        or credential.state() is not State.LIVE
+        or (credential.scope, credential.expires_at) != (using.scope, using.expires_at)
+    ):
+        message = _("The credential that you use was changed just now. Try again.")
+        raise LifecycleError("credential_changed", message)
 
 
 def _using(within: Grant | None) -> Access | None:
@@ -402,23 +443,6 @@ def _why_not_live(key: AnyKey) -> LifecycleError | None:
     if state is State.EXPIRED:
         return LifecycleError("expired_key", _("This key has expired. Mint a new one."))
     return None
-
-
-def _check_credential(within: Grant | None) -> None:
-    """That what is asked for with a key is not written after that key was ended.
-
-    It was verified when the request came; whoever revokes it meanwhile waits, or goes first.
-    """
-    using = _using(within)
-    if using is None or using.kind not in _KEY_KINDS:
-        return
-    model = _KEY_KINDS[using.kind]
-    credential = model._default_manager.filter(public_id=using.credential_id).first()
-    if credential is not None:
-        _lock(credential)
-    if credential is None or credential.state() is not State.LIVE:
-        message = _("The credential that you use was revoked or has expired.")
-        raise LifecycleError("credential_ended", message)
 
 
 def _check_no_key_in(text: str, field: str) -> None:
@@ -457,6 +481,8 @@ def _check_within(grant: Grant | None, has: Extent, had: Extent = NOTHING) -> No
     """What ``has`` reaches beyond ``had`` must be the grantor's to give."""
     if grant is None:
         return
+    if grant.using is not None and has.wider(had):
+        had = NOTHING
     if lacking := sorted(set(has.scopes_beyond(had)) - grant.scopes):
         message = _("You cannot give the scope %(scopes)s: you do not have it here.") % {
             "scopes": ", ".join(lacking)

@@ -424,7 +424,7 @@ def test_a_credential_that_ended_meanwhile_makes_nothing(ada):
         lambda: lifecycle.edit(other, name="x", within=within),
         lambda: lifecycle.rotate(other, within=within),
     ):
-        with refused("credential_ended"):
+        with refused("credential_changed"):
             act()
     assert PersonalAccessToken.objects.count() == 2
 

@@ -25,6 +25,16 @@ def live(now: datetime | None = None) -> models.Q:
     return models.Q(revoked_at=None) & unexpired
 
 
+def reaching_only(projects: models.QuerySet[Any, Any]) -> models.Q:
+    """Matches tokens with selected projects, each of which is among ``projects``."""
+    field = PersonalAccessToken._meta.get_field("projects")
+    beyond = PersonalAccessToken.projects.through._default_manager.exclude(
+        **{f"{field.m2m_reverse_field_name()}__in": projects}
+    )
+    tokens = beyond.values(field.m2m_field_name())
+    return models.Q(all_projects=False) & ~models.Q(pk__in=tokens)
+
+
 class AbstractKey(models.Model):
     """What both kinds of key share. A secret is stored as a root and a digest only."""
 
@@ -149,7 +159,7 @@ def _indexes(prefix: str) -> list[models.Index]:
     return [
         models.Index(fields=["created_at", "id"], name=f"{prefix}_created"),
         models.Index(fields=["expires_at"], name=f"{prefix}_expires"),
-        models.Index(fields=["is_pending"], name=f"{prefix}_pending"),
+        models.Index(fields=["is_pending", "id"], name=f"{prefix}_pending"),
         # So that PostgreSQL uses it for LIKE 'prefix%', whatever the collation.
         models.Index(fields=["name"], name=f"{prefix}_name", opclasses=["varchar_pattern_ops"]),
     ]
@@ -180,9 +190,13 @@ class PersonalAccessToken(AbstractKey):
 
     class Meta(AbstractKey.Meta):
         abstract = False
-        indexes = _indexes("apikeys_token")
         verbose_name = _("personal access token")
         verbose_name_plural = _("personal access tokens")
+        # Newest first, page by page, however many a user has.
+        indexes = [
+            models.Index(fields=["user", "id"], name="apikeys_tokens_of_user"),
+            *_indexes("apikeys_tokens"),
+        ]
 
     @property
     def owner(self) -> models.Model:
@@ -212,9 +226,12 @@ class ProjectKey(AbstractKey):
 
     class Meta(AbstractKey.Meta):
         abstract = False
-        indexes = _indexes("apikeys_key")
         verbose_name = _("project key")
         verbose_name_plural = _("project keys")
+        indexes = [
+            models.Index(fields=["project", "id"], name="apikeys_keys_of_project"),
+            *_indexes("apikeys_keys"),
+        ]
 
     @property
     def owner(self) -> models.Model:
