@@ -33,7 +33,8 @@ def usage(counts: Sequence[int]) -> dict[str, Any]:
         "width": len(counts) * _WIDTH,
         "height": _HEIGHT,
         "text": _in_words(counts),
-        "total": sum(counts),
+        "short": _("%(total)s in %(days)d days")
+        % {"total": number_format(sum(counts), force_grouping=True), "days": len(counts)},
     }
 
 
