@@ -365,7 +365,7 @@ class Revoke(KeyPage):
         keys = [self.key, *(self.others() if form.cleaned_data["also"] else ())]
         for key in keys:
             lifecycle.revoke(key, by=self.user, reason=form.cleaned_data["reason"])
-        done = _("Revoked: %(names)s is refused from now on.") % {"names": self.key.name}
+        done = _("Revoked: %(name)s is refused from now on.") % {"name": self.key.name}
         return self.go(self.owner.url("keys"), done)
 
     def others(self) -> list[AnyKey]:

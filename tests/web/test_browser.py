@@ -8,11 +8,12 @@ from urllib.request import Request, urlopen
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from django.contrib.sessions.backends.db import SessionStore
 from django.utils import timezone
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import Error, expect, sync_playwright
 
 from apikeys import lifecycle, usage
-from apikeys.models import PersonalAccessToken
+from apikeys.models import PersonalAccessToken, ProjectKey
 from example_project.payments.demo import PASSWORD
 from tests.factories import MembershipFactory
 from tests.services import require
@@ -46,26 +47,21 @@ def open_page(chromium, live_server, ada):
     """Opens pages; none of them may break the policy of content, or fail in its script."""
     contexts, complaints = [], []
 
-    def open_page(**options):
+    def open_page(*, watched=True, **options):
         context = chromium.new_context(base_url=live_server.url, locale="en", **options)
         context.set_default_timeout(15_000)
         contexts.append(context)
         page = context.new_page()
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on(
-            "console",
-            lambda message: (
-                complaints.append(message.text)
-                if "Content Security Policy" in message.text
-                else None
-            ),
-        )
+        if watched:
+            page.on("pageerror", lambda error: complaints.append(str(error)))
+            page.on("console", lambda message: complaints.append(message.text))
         return page
 
     yield open_page
     for context in contexts:
         context.close()
-    assert complaints == []
+    # A browser tells its console of every status beyond 399, which is no complaint.
+    assert [c for c in complaints if not c.startswith("Failed to load resource")] == []
 
 
 def log_in(page, url="/settings/keys/"):
@@ -145,40 +141,43 @@ def test_the_whole_life_of_a_token(open_page, live_server):
 
 
 @pytest.mark.parametrize("script", [True, False], ids=["with-script", "without"])
-def test_neither_reload_nor_back_shows_the_secret_again(open_page, script):
+def test_neither_back_nor_reload_shows_the_secret_again(open_page, script):
     page = open_page(java_script_enabled=script)
     log_in(page, "/settings/keys/projects/analytical-engine/new/")
     page.get_by_label("Name").fill("server")
-    page.get_by_role("group", name="payments").get_by_label("Read", exact=False).first.check()
+    page.get_by_role("group", name="payments").get_by_label("Read and write").check()
     if not script:
         page.get_by_role("button", name="Review").click()
     page.get_by_role("button", name="Make the key").click()
-    token = page.get_by_label("Project key", exact=True).input_value()
+    secret = page.get_by_label("Project key", exact=True)
+    token = secret.input_value()
     assert token not in page.url
 
+    page.get_by_role("link", name="I have copied it").click()
+    # It kept no copy, and asks before it sends a form again. Then the person says yes:
+    with pytest.raises(Error, match="ERR_CACHE_MISS"):
+        page.go_back()
+    assert token not in page.content()
     page.reload()
-    assert token not in page.content()
     expect(page.get_by_role("alert")).to_contain_text("made the key server already")
-
-    page.goto("/settings/keys/")
-    page.go_back()
+    expect(secret).to_have_count(0)
     assert token not in page.content()
+    assert ProjectKey.objects.count() == 1
 
 
-def test_back_to_the_secret_shows_nothing(open_page):
+def test_leaving_the_page_wipes_the_secret(open_page):
+    """For browsers that keep pages alive in memory whatever Cache-Control says."""
     page = open_page()
     log_in(page, "/settings/keys/new/")
     page.get_by_label("Name").fill("laptop")
     page.get_by_role("group", name="payments").get_by_label("Read and write").check()
     page.get_by_role("button", name="Make the token").click()
-    token = page.get_by_label("Personal token", exact=True).input_value()
-    page.get_by_role("link", name="I have copied it").click()
-    page.evaluate("history.back()")
-    page.wait_for_timeout(0)
-    page.wait_for_load_state()
-    assert token not in page.content()
-    assert all(field.input_value() != token for field in page.locator("input").all())
-    assert PersonalAccessToken.objects.count() == 1
+    secret = page.get_by_label("Personal token", exact=True)
+    expect(secret).not_to_have_value("")
+    page.evaluate("dispatchEvent(new PageTransitionEvent('pagehide', {persisted: true}))")
+    expect(secret).to_have_value("")
+    assert "acme_pat_" not in page.content()
+    expect(page.get_by_label("Try it")).to_have_value("")
 
 
 def test_a_life_without_script(open_page, live_server):
@@ -247,8 +246,6 @@ def test_the_password_again_and_nothing_is_lost(open_page, ada):
     page.get_by_label("Name").fill("typed with care")
     page.get_by_role("group", name="payments").get_by_label("Read and write").check()
     expect(page.get_by_role("button", name="Make the token")).to_be_visible()
-    from django.contrib.sessions.backends.db import SessionStore
-
     (cookie,) = (c for c in page.context.cookies() if c["name"] == "sessionid")
     session = SessionStore(cookie["value"])
     session["apikeys_logged_in_at"] = 0
@@ -339,7 +336,7 @@ def test_no_page_keeps_anybody_out(open_page, some_keys, scheme, width):
 
 def test_strictness_is_real(open_page):
     """The browser would refuse an inline script: the count of violations above can fail."""
-    page = open_page()
+    page = open_page(watched=False)
     log_in(page)
     with page.expect_console_message(lambda m: "Content Security Policy" in m.text):
         page.evaluate(
@@ -347,4 +344,3 @@ def test_strictness_is_real(open_page):
             " {textContent: 'document.title = \"run\"'}))"
         )
     assert page.title() != "run"
-    page.context.close()
