@@ -7,7 +7,7 @@ from urllib.parse import urljoin, urlsplit
 from django.contrib import messages
 from django.contrib.auth.views import redirect_to_login
 from django.core import signing
-from django.db.models import Q, QuerySet
+from django.db.models import Q, QuerySet, prefetch_related_objects
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.shortcuts import get_object_or_404, render
 from django.templatetags.static import static
@@ -133,8 +133,8 @@ class KeyList(OwnerPage):
         keys = self.owner.keys()
         if self.owner.project is None:
             keys = keys.prefetch_related("projects")
-        keys = keys.filter(_ended() if ended else live())
-        page = page_of(keys, request.GET.dict())
+        listed = keys.filter(_ended() if ended else live())
+        page = page_of(listed, request.GET.dict(), anchors=keys)
         return self.page("list", page=page, rows=_rows(page.rows, self.owner), ended=ended)
 
 
@@ -511,7 +511,9 @@ def _is_editable(key: AnyKey) -> bool:
 
 
 def _rows(keys: list[AnyKey], owner: Tokens, *, with_usage: bool = True) -> list[dict[str, Any]]:
-    """What the pages tell of each key: one query, for the usage of them all."""
+    """What the pages tell of each key: a query for usage, and one for successors if any."""
+    if rotated := [key for key in keys if key.rotated_at is not None]:
+        prefetch_related_objects(rotated, "replaced_by")
     counts = usage.daily(owner.model, [key.pk for key in keys]) if with_usage else {}
     now = timezone.now()
     return [

@@ -102,9 +102,9 @@ def many(place, ada, engine):
 @pytest.mark.parametrize("number", [1, 20])
 def test_a_list_costs_the_same_however_long(page, place, many, django_assert_num_queries, number):
     many(number)
-    # The session and its user; then tokens, their projects and usage, or the project, what
-    # the policy says twice, its keys and usage.
-    with django_assert_num_queries(2 + (3 if place.url == TOKENS else 3 + 2)):
+    # The session and its user; then tokens and their projects, or the project, what the
+    # policy says twice, and its keys; then successors and usage.
+    with django_assert_num_queries(2 + (2 if place.url == TOKENS else 4) + 2):
         response = page.get(place.url)
     assert len(response.context["rows"]) == 2 * number
 
@@ -145,6 +145,15 @@ def test_a_made_up_cursor_shows_nothing(page, ada, direction, cursor):
     response = page.get(TOKENS, {direction: cursor})
     assert response.status_code == 200
     assert response.context["rows"] == []
+
+
+def test_a_page_that_ended_in_a_key_revoked_since_goes_on(page, ada):
+    for n in range(51):
+        PersonalAccessToken.objects.create(user=ada, name=f"token {n}", scope="x")
+    onward = page.get(TOKENS).context["page"].next
+    PersonalAccessToken.objects.exclude(name="token 0").update(revoked_at=timezone.now())
+    (row,) = page.get(TOKENS + onward).context["rows"]
+    assert row["key"].name == "token 0"
 
 
 def test_somebody_elses_key_is_no_cursor(page, ada):
