@@ -4,7 +4,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from apikeys import usage
 from apikeys.models import PersonalAccessToken, ProjectKey
 from example_project.payments.demo import PASSWORD
 from tests.factories import MembershipFactory, ProjectFactory, UserFactory
@@ -23,11 +22,6 @@ def secret_of(response):
     return re.search(
         r"\bacme_(?:pat|key)_[0-9a-z]{16}_[0-9A-Za-z]{49}\b", response.content.decode()
     )[0]
-
-
-@pytest.fixture(autouse=True)
-def _no_uses_of_other_tests():
-    usage._pending.clear()
 
 
 @pytest.fixture
