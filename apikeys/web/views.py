@@ -7,7 +7,7 @@ from urllib.parse import urljoin, urlsplit
 from django.contrib import messages
 from django.contrib.auth.views import redirect_to_login
 from django.core import signing
-from django.db.models import Q, QuerySet
+from django.db.models import Q, QuerySet, prefetch_related_objects
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.shortcuts import get_object_or_404, render
 from django.templatetags.static import static
@@ -133,8 +133,8 @@ class KeyList(OwnerPage):
         keys = self.owner.keys()
         if self.owner.project is None:
             keys = keys.prefetch_related("projects")
-        keys = keys.filter(_ended() if ended else live())
-        page = page_of(keys, request.GET.dict())
+        listed = keys.filter(_ended() if ended else live())
+        page = page_of(listed, request.GET.dict(), anchors=keys)
         return self.page("list", page=page, rows=_rows(page.rows, self.owner), ended=ended)
 
 
@@ -242,9 +242,10 @@ class KeyPage(OwnerPage):
         return cast("AnyKey", get_object_or_404(keys, public_id=self.kwargs["key_id"]))
 
     def page(self, template: str, status: int = 200, **context: Any) -> HttpResponse:
-        names = ("key", "edit", "rotate", "revoke")
-        key_urls = {name: self.owner.url(name, self.key) for name in names}
-        return super().page(template, status, key=self.key, key_urls=key_urls, **context)
+        if (key := getattr(self, "key", None)) is not None:  # not where a viewer is refused
+            names = ("key", "edit", "rotate", "revoke")
+            context |= {"key": key, "key_urls": {name: self.owner.url(name, key) for name in names}}
+        return super().page(template, status, **context)
 
     @property
     def url(self) -> str:
@@ -364,7 +365,7 @@ class Revoke(KeyPage):
         keys = [self.key, *(self.others() if form.cleaned_data["also"] else ())]
         for key in keys:
             lifecycle.revoke(key, by=self.user, reason=form.cleaned_data["reason"])
-        done = _("Revoked: %(names)s is refused from now on.") % {"names": self.key.name}
+        done = _("Revoked: %(name)s is refused from now on.") % {"name": self.key.name}
         return self.go(self.owner.url("keys"), done)
 
     def others(self) -> list[AnyKey]:
@@ -510,7 +511,9 @@ def _is_editable(key: AnyKey) -> bool:
 
 
 def _rows(keys: list[AnyKey], owner: Tokens, *, with_usage: bool = True) -> list[dict[str, Any]]:
-    """What the pages tell of each key: one query, for the usage of them all."""
+    """What the pages tell of each key: a query for usage, and one for successors if any."""
+    if rotated := [key for key in keys if key.rotated_at is not None]:
+        prefetch_related_objects(rotated, "replaced_by")
     counts = usage.daily(owner.model, [key.pk for key in keys]) if with_usage else {}
     now = timezone.now()
     return [
@@ -519,7 +522,7 @@ def _rows(keys: list[AnyKey], owner: Tokens, *, with_usage: bool = True) -> list
             "state": key.state(now).value,
             "label": key.state(now).label,
             "scopes": _words(key.scopes),
-            "projects": _projects(key),
+            "projects": _projects(key, owner),
             "counts": counts.get(key.pk, []),
             "is_editable": _is_editable(key),
             "soon": key.expires_at is not None
@@ -534,9 +537,9 @@ def _rows(keys: list[AnyKey], owner: Tokens, *, with_usage: bool = True) -> list
     ]
 
 
-def _projects(key: AnyKey) -> list[Any] | None:
+def _projects(key: AnyKey, owner: Tokens) -> list[Any] | None:
     if isinstance(key, ProjectKey):
-        return [key.project]
+        return [owner.project]
     return None if key.all_projects else list(key.projects.all())
 
 
