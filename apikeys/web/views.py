@@ -33,6 +33,8 @@ from .pagination import page_of
 AnyKey = PersonalAccessToken | ProjectKey
 
 _DRAFT: Final = "apikeys_draft"
+_MOST_OF_DRAFT: Final = 100_000  # characters
+_ENTERED: Final = {*KeyForm.base_fields, *RotateForm.base_fields}
 _SALT: Final = "apikeys.web.mint"
 _FORM_AGE: Final = 24 * 60 * 60  # seconds for which a form can be sent
 _MOST_OF_CHAIN: Final = 10
@@ -78,9 +80,10 @@ class Page(View):
             kept = {
                 name: values
                 for name, values in self.request.POST.lists()
-                if name not in ("csrfmiddlewaretoken", "once", "step")
+                if name.partition(":")[0] in _ENTERED
             }
-            self.request.session[_DRAFT] = {"path": self.request.path, "data": kept}
+            if len(str(kept)) < _MOST_OF_DRAFT:  # or it is no form that a person filled in
+                self.request.session[_DRAFT] = {"path": self.request.path, "data": kept}
         return HttpResponseRedirect(sudo.get_sudo().url(self.request, self.request.path))
 
     def draft(self) -> QueryDict | None:

@@ -391,6 +391,22 @@ def test_a_wrong_rotation_changes_nothing(page, place, made, form):
     assert place.model.objects.count() == 1
 
 
+@pytest.mark.parametrize(
+    ("overlap", "told"),
+    [
+        (timedelta(minutes=90), "90 minutes"),
+        (timedelta(hours=36), "36 hours"),
+        (timedelta(days=3), "3 days"),
+        (timedelta(days=2, hours=12), "60 hours"),
+    ],
+)
+def test_the_usual_overlap_is_offered_as_it_is(page, place, made, settings, overlap, told):
+    settings.APIKEYS = settings.APIKEYS | {"ROTATION_OVERLAP": overlap}
+    response = page.get(f"{place.url}{made.key.public_id}/rotate/")
+    assert told in text_of(response)
+    assert response.context["form"]["overlap"].value() == str(int(overlap.total_seconds()))
+
+
 def test_nobody_gets_the_secret_of_a_project_key_beyond_their_own_rights(client, engine, settings):
     """A policy may let people manage keys that they could not make."""
     settings.APIKEYS = settings.APIKEYS | {"POLICY": f"{__name__}.Managing"}
