@@ -451,9 +451,12 @@ def test_the_predecessor_in_its_overlap_can_go_too(page, place, made, ada, also)
     assert new.key.revoked_at is not None
 
 
-def test_a_reason_that_is_too_long_revokes_nothing(page, place, made):
+def test_a_wrong_reason_revokes_nothing(page, place, made):
     url = f"{place.url}{made.key.public_id}/revoke/"
-    assert page.post(url, {"reason": "x" * 201}).status_code == 422
+    for reason, told in (("x" * 201, "at most 200"), (f"Lost {made.token}", "That holds a key.")):
+        response = page.post(url, {"reason": reason})
+        assert response.status_code == 422
+        assert told in text_of(response)
     assert verify(made.token)
 
 
