@@ -69,6 +69,8 @@ def log_in(page, url="/settings/keys/"):
     page.get_by_label("Username").fill("ada")
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("main").get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("button", name="Log out")).to_be_visible()
+    page.wait_for_load_state()
 
 
 def call(live_server, token, path="/api/payments/"):
