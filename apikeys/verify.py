@@ -16,7 +16,7 @@ from django.views.decorators.debug import sensitive_variables
 from . import hashing, refusals, token, usage
 from .access import PERSONAL_ACCESS_TOKEN, PROJECT_KEY, Access, ProjectUser
 from .conf import app_settings
-from .lookup import Lookup
+from .lookup import Lookup, but
 from .models import PersonalAccessToken, ProjectKey
 from .pepper_loss import check_root, renew_digest
 from .refusals import Refused
@@ -28,8 +28,10 @@ _resolvers: list[Resolver] = []
 
 _FIELDS = ("pk", "digest", "pepper_id", "name", "scope", "expires_at", "revoked_at", "is_pending")
 _LOOKUPS = {
-    token.PAT: Lookup(PersonalAccessToken, (*_FIELDS, "all_projects"), owner="user"),
-    token.KEY: Lookup(ProjectKey, _FIELDS, owner="project"),
+    token.PAT: Lookup(
+        PersonalAccessToken, "public_id", (*_FIELDS, "all_projects"), {"user": but("password")}
+    ),
+    token.KEY: Lookup(ProjectKey, "public_id", _FIELDS, {"project": but()}),
 }
 _NO_DIGEST = "0" * 64
 
@@ -76,7 +78,7 @@ def _verify_key(text: str, request: HttpRequest | None, counts_as_use: bool) -> 
     if pepper_id != hashing.current_pepper_id():
         renew_digest(lookup.model, pk, pepper_id, parsed)
 
-    fields, owner = lookup.convert(row)
+    fields, (owner,) = lookup.convert(row)
     if fields["revoked_at"] is not None:
         raise Refused(refusals.REVOKED_KEY)
     if fields["expires_at"] is not None and fields["expires_at"] <= timezone.now():
