@@ -8,8 +8,10 @@ class ApiKeysConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from . import checks  # noqa: F401
+        from . import cache, checks  # noqa: F401
         from .drf import checks as view_checks  # noqa: F401
+
+        cache.start()
 
         if apps.is_installed("drf_spectacular"):
             from .drf import schema  # noqa: F401

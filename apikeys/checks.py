@@ -1,9 +1,10 @@
 """System checks: a misconfiguration is a sentence with a hint, not a surprise at run time."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from difflib import get_close_matches
+from importlib.util import find_spec
 from typing import Any
 
 from django.apps import AppConfig
@@ -12,7 +13,7 @@ from django.core.checks import CheckMessage, Error, register
 from django.core.exceptions import ImproperlyConfigured
 
 from . import scopes, token
-from .conf import app_settings
+from .conf import CACHE_DEFAULTS, app_settings
 from .lifecycle import MAX_OVERLAP
 from .models import get_project_model
 from .policy import Policy, has_field
@@ -22,7 +23,16 @@ from .policy import Policy, has_field
 def check_settings(
     app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
-    return [*_names(), *_prefix(), *_scopes(), *_peppers(), *_policy(), *_overlap(), *_project()]
+    return [
+        *_names(),
+        *_prefix(),
+        *_scopes(),
+        *_peppers(),
+        *_policy(),
+        *_overlap(),
+        *_cache(),
+        *_project(),
+    ]
 
 
 def _names() -> Iterator[CheckMessage]:
@@ -94,6 +104,39 @@ def _overlap() -> Iterator[CheckMessage]:
             "APIKEYS['ROTATION_OVERLAP'] is not from 0 to 7 days.",
             hint="It takes a datetime.timedelta.",
             id="apikeys.E007",
+        )
+
+
+def _cache() -> Iterator[CheckMessage]:
+    given = getattr(settings, "APIKEYS", {}).get("CACHE")
+    if given is None:
+        return
+    if not isinstance(given, Mapping) or set(given) - set(CACHE_DEFAULTS):
+        yield Error(
+            f"APIKEYS['CACHE'] takes a dictionary of {', '.join(CACHE_DEFAULTS)}.",
+            id="apikeys.E020",
+        )
+        return
+    config = {**CACHE_DEFAULTS, **given}
+    for name in ("TIMEOUT", "MAX_ENTRIES"):
+        if not isinstance(config[name], int) or config[name] < 1:
+            yield Error(
+                f"APIKEYS['CACHE']['{name}'] is {config[name]!r}; it takes a number from 1.",
+                id="apikeys.E021",
+            )
+    if config["LOCATION"] is None:
+        if "TIMEOUT" not in given:
+            yield Error(
+                "APIKEYS['CACHE'] has neither LOCATION nor TIMEOUT, so nothing says how long a "
+                "revoked key may go on in another process.",
+                hint="Name a Redis in LOCATION, or say the bound: {'TIMEOUT': 5} is 5 seconds.",
+                id="apikeys.E022",
+            )
+    elif find_spec("redis") is None:
+        yield Error(
+            "APIKEYS['CACHE'] has a LOCATION, but redis-py is not installed.",
+            hint='Install it by `pip install "apikeys[redis]"`.',
+            id="apikeys.E023",
         )
 
 

@@ -45,7 +45,7 @@ class Lookup:
         model: Any,
         by: str,
         fields: Sequence[str] = (),
-        instances: Mapping[str, Wanted] = {},  # noqa: B006 - it is read only
+        instances: Mapping[str, Wanted] = {},
     ) -> None:
         self.model = model
         self._by = by
@@ -54,53 +54,65 @@ class Lookup:
         self._local = threading.local()
 
     @cached_property
-    def _parts(self) -> "list[_Part]":
-        return [_Part(self.model, path, wanted) for path, wanted in self._instances.items()]
+    def _slices(self) -> "list[tuple[_Part, int, int]]":
+        slices, start = [], len(self._fields)
+        for path, wanted in self._instances.items():
+            part = _Part(self.model, path, wanted)
+            slices.append((part, start, start + len(part.attnames)))
+            start += len(part.attnames)
+        return slices
 
     def _compiled(self, alias: str) -> "_Statement":
         statements: dict[str, _Statement] = self._local.__dict__
         try:
             return statements[alias]
         except KeyError:
-            paths = [*self._fields, *(path for part in self._parts for path in part.paths)]
+            paths = [*self._fields, *(path for part, *_ in self._slices for path in part.paths)]
             statements[alias] = _Statement(self.model, self._by, paths, alias)
             return statements[alias]
 
-    def fetch(self, value: str, alias: str | None = None) -> Row | None:
-        """The raw row, ``fields`` first; text and numbers can be used as they are."""
+    def find(self, value: str, alias: str | None = None) -> Row | None:
+        """The row as Python values, ``fields`` first. One query."""
         alias = alias or router.db_for_read(self.model)
+        statement = self._compiled(alias)
         with connections[alias].cursor() as cursor:
-            cursor.execute(self._compiled(alias).sql, (value,))
+            cursor.execute(statement.sql, (value,))
             row: Row | None = cursor.fetchone()
-        return row
+        return None if row is None else statement.convert(row)
 
-    def convert(self, row: Row, alias: str | None = None) -> Found:
-        alias = alias or router.db_for_read(self.model)
-        values = self._compiled(alias).convert(row)
-        start = len(self._fields)
-        fields = dict(zip(self._fields, values, strict=False))
-        instances = []
-        for part in self._parts:
-            end = start + len(part.attnames)
-            instances.append(part.build(alias, values[start:end]))
-            start = end
-        return Found(fields, instances)
+    def build(self, row: Row) -> Found:
+        """What a row that was found says. No query."""
+        alias = router.db_for_read(self.model)
+        return Found(
+            dict(zip(self._fields, row, strict=False)),
+            [part.build(alias, row[start:end]) for part, start, end in self._slices],
+        )
+
+    def made_of(self, row: Row) -> list[tuple[type[Model], Any]]:
+        """The models and primary keys of all that the row was made of."""
+        pks = [(part.model, part.pk_of(row[start:end])) for part, start, end in self._slices]
+        if "pk" in self._fields:
+            pks.append((self.model, row[self._fields.index("pk")]))
+        return [(model, pk) for model, pk in pks if pk is not None]
 
 
 class _Part:
     """One model instance out of the values of a row."""
 
     def __init__(self, model: Any, path: str, wanted: Wanted) -> None:
-        self._model = model._meta.get_field(path).related_model if path else model
-        fields = self._model._meta.concrete_fields
+        self.model = model._meta.get_field(path).related_model if path else model
+        fields = self.model._meta.concrete_fields
         self.attnames = [f.attname for f in fields if f.primary_key or wanted(f.name)]
         self.paths = [f"{path}__{name}" if path else name for name in self.attnames]
-        self._pk = self.attnames.index(self._model._meta.pk.attname)
+        self._pk = self.attnames.index(self.model._meta.pk.attname)
+
+    def pk_of(self, values: Row) -> Any:
+        return values[self._pk]
 
     def build(self, alias: str, values: Row) -> Any:
-        if values[self._pk] is None:  # a foreign key to nothing
+        if self.pk_of(values) is None:  # a foreign key to nothing
             return None
-        return self._model.from_db(alias, self.attnames, values)
+        return self.model.from_db(alias, self.attnames, values)
 
 
 class _Statement:

@@ -17,6 +17,7 @@ from oauth2_provider.models import (
 from oauth2_provider.oauth2_validators import OAuth2Validator
 from oauth2_provider.settings import oauth2_settings
 
+from .. import cache
 from ..lookup import Lookup, but, only
 
 
@@ -44,10 +45,10 @@ def _is_known(validator: type[OAuth2Validator]) -> bool:
 @sensitive_variables("text")
 def _validate(text: str, bearer: Any) -> Any:
     lookup = _lookup(get_access_token_model())
-    row = lookup.fetch(hashlib.sha256(text.encode()).hexdigest())
+    row = cache.find(lookup, hashlib.sha256(text.encode()).hexdigest())
     if row is None:
         return None
-    token, user, application = lookup.convert(row).instances
+    token, user, application = lookup.build(row).instances
     token.user, token.application = user, application
     if not token.is_valid([]):
         return None
