@@ -89,13 +89,9 @@ class Tracking:
         while not self._closed.is_set():
             try:
                 self._beat()
-            except Exception as error:  # the thread must outlive a Redis that is away
+            except Exception as error:  # noqa: BLE001 - the thread must outlive Redis
                 with self._lock:
-                    if self._poll is not None:
-                        logger.warning(
-                            "Redis is away, so every credential costs a query: %s", error
-                        )
-                    self._lose()
+                    self._lose(error)
             self._closed.wait(_BEAT)
 
     def _beat(self) -> None:
