@@ -105,7 +105,7 @@ class AppSettings:
         ``MAX_ENTRIES`` bounds the rows kept in each process.
         """
         given = self._user.get("CACHE")
-        return None if given is None else {**CACHE_DEFAULTS, **given}
+        return {**CACHE_DEFAULTS, **given} if isinstance(given, Mapping) else None
 
     @cached_property
     def FIRST_PARTY_CLIENTS(self) -> Sequence[str]:

@@ -43,7 +43,7 @@ class Tracking:
         )
         self._lock = threading.Lock()  # of the connection that listens
         self._connection: Any = None
-        self._poll: select.poll | None = None
+        self._socket: Any = None
         self._asked: float | None = None  # when, until it is answered
         self._heard = 0.0  # when the last question was asked that was answered
         self._owes = False
@@ -54,13 +54,13 @@ class Tracking:
 
     def is_current(self) -> bool:
         """Whether what is kept is true to all that was published until now. Microseconds."""
-        poll = self._poll
-        if poll is None or time.monotonic() - self._heard > _LEASE:
+        listening = self._socket
+        if listening is None or time.monotonic() - self._heard > _LEASE:
             return False
         # In this order: a thread that has read a message holds the lock until it dropped.
-        if poll.poll(0) or self._lock.locked():
+        if _readable(listening) or self._lock.locked():
             self._drain()
-        return self._poll is poll
+        return self._socket is listening
 
     def wait(self, timeout: float) -> bool:
         """Wait until Redis answered for the first time; for tests and warm starts."""
@@ -95,7 +95,7 @@ class Tracking:
             self._closed.wait(_BEAT)
 
     def _beat(self) -> None:
-        if self._poll is not None:
+        if self._socket is not None:
             self._drain()
         with self._lock:
             if self._connection is None:
@@ -118,14 +118,12 @@ class Tracking:
                 "CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", self._prefix, check_health=False
             )
             connection.read_response()
-            poll = select.poll()
-            poll.register(connection._sock, select.POLLIN)
         except BaseException:
             connection.disconnect()
             raise
         self._drop(["*"])  # what was published before this moment
         self._asked, self._heard = None, time.monotonic()
-        self._connection, self._poll = connection, poll
+        self._connection, self._socket = connection, connection._sock
         self._ready.set()
 
     def _drain(self) -> None:
@@ -134,8 +132,8 @@ class Tracking:
 
         with self._lock:
             try:
-                # poll() first: can_read() would connect anew where the connection is lost.
-                while (poll := self._poll) is not None and poll.poll(0):
+                # can_read() alone would connect anew where the connection is lost.
+                while self._socket is not None and _readable(self._socket):
                     self._take_in()
                     while self._connection.is_connected and self._connection.can_read(0):
                         self._take_in()
@@ -157,12 +155,22 @@ class Tracking:
         self._drop(tags)
 
     def _lose(self, error: Exception | None = None) -> None:
-        if error is not None and self._poll is not None:
+        if error is not None and self._socket is not None:
             logger.warning("Redis is away, so every credential costs a query: %s", error)
-        connection, self._connection, self._poll = self._connection, None, None
+        connection, self._connection, self._socket = self._connection, None, None
         if connection is not None:
             connection.disconnect()
         self._drop(["*"])
+
+
+def _readable(listening: Any) -> bool:
+    """Whether something was sent, or the connection has ended. A system call, no waiting."""
+    poll = select.poll()  # one object cannot be used by two threads at a time
+    try:
+        poll.register(listening, select.POLLIN)
+    except ValueError:  # closed meanwhile
+        return True
+    return bool(poll.poll(0))
 
 
 def _text(key: bytes | str) -> str:

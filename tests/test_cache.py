@@ -1,5 +1,6 @@
 """What is kept of credentials: it saves the query, and never lets anybody in who is out."""
 
+import re
 import signal
 import threading
 from datetime import timedelta
