@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import timedelta
 from difflib import get_close_matches
+from importlib.util import find_spec
 from typing import Any
 
 from django.apps import AppConfig
@@ -13,7 +14,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 from . import scopes, token
-from .conf import app_settings
+from .conf import CACHE_DEFAULTS, app_settings
 from .lifecycle import MAX_OVERLAP
 from .models import get_project_model
 from .policy import Policy, has_field
@@ -30,7 +31,7 @@ def check_settings(
     if not isinstance(given, Mapping):
         return [Error("APIKEYS is not a dictionary.", hint=_EXAMPLE, id="apikeys.E001")]
     checks = (
-        *(_names, _prefix, _scopes, _peppers, _policy, _overlap, _project),
+        *(_names, _prefix, _scopes, _peppers, _policy, _overlap, _project, _cache),
         *(_sudo, _last_used_interval, _argon2_tries, _realm, _first_party_clients),
     )
     return [message for check in checks for message in check()]
@@ -158,6 +159,39 @@ def _first_party_clients() -> Iterator[CheckMessage]:
             "APIKEYS['FIRST_PARTY_CLIENTS'] is not a list of client ids.",
             hint="Say ['webapp'].",
             id="apikeys.E013",
+        )
+
+
+def _cache() -> Iterator[CheckMessage]:
+    given = getattr(settings, "APIKEYS", {}).get("CACHE")
+    if given is None:
+        return
+    if not isinstance(given, Mapping) or set(given) - set(CACHE_DEFAULTS):
+        yield Error(
+            f"APIKEYS['CACHE'] takes a dictionary of {', '.join(CACHE_DEFAULTS)}.",
+            id="apikeys.E020",
+        )
+        return
+    config = {**CACHE_DEFAULTS, **given}
+    for name in ("TIMEOUT", "MAX_ENTRIES"):
+        if not isinstance(config[name], int) or config[name] < 1:
+            yield Error(
+                f"APIKEYS['CACHE']['{name}'] is {config[name]!r}; it takes a number from 1.",
+                id="apikeys.E021",
+            )
+    if config["LOCATION"] is None:
+        if "TIMEOUT" not in given:
+            yield Error(
+                "APIKEYS['CACHE'] has neither LOCATION nor TIMEOUT, so nothing says how long a "
+                "revoked key may go on in another process.",
+                hint="Name a Redis in LOCATION, or say the bound: {'TIMEOUT': 5} is 5 seconds.",
+                id="apikeys.E022",
+            )
+    elif find_spec("redis") is None:
+        yield Error(
+            "APIKEYS['CACHE'] has a LOCATION, but redis-py is not installed.",
+            hint='Install it by `pip install "apikeys[redis]"`.',
+            id="apikeys.E023",
         )
 
 

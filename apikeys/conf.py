@@ -27,6 +27,14 @@ def project_model() -> str:
     return cast("str", settings.APIKEYS_PROJECT_MODEL)  # type: ignore[misc]
 
 
+CACHE_DEFAULTS: Mapping[str, Any] = {
+    "LOCATION": None,
+    "TIMEOUT": 60,
+    "MAX_ENTRIES": 10_000,
+    "KEY_PREFIX": "apikeys:",
+}
+
+
 class AppSettings:
     """``APIKEYS`` with its defaults. Values are computed once, until the setting changes."""
 
@@ -88,6 +96,17 @@ class AppSettings:
     def ROTATION_OVERLAP(self) -> timedelta:
         """How long a rotated key stays valid when nobody says otherwise; 0 to 7 days."""
         return cast("timedelta", self._user.get("ROTATION_OVERLAP", timedelta(hours=24)))
+
+    @cached_property
+    def CACHE(self) -> Mapping[str, Any] | None:
+        """What is kept of credentials that were looked up; ``None``: nothing.
+
+        ``LOCATION`` is the URL of the Redis that tells all processes of changes; without one
+        ``TIMEOUT``, in seconds, is how long another process's revocation may go unnoticed.
+        ``MAX_ENTRIES`` bounds the rows kept in each process.
+        """
+        given = self._user.get("CACHE")
+        return {**CACHE_DEFAULTS, **given} if isinstance(given, Mapping) else None
 
     @cached_property
     def FIRST_PARTY_CLIENTS(self) -> Sequence[str]:

@@ -18,6 +18,8 @@ class Refusal:
     message: str | Promise = field(compare=False)
     status: int = 401
     error: str | None = "invalid_token"
+    #: Seconds, for ``Retry-After`` (RFC 9110 section 10.2.3).
+    retry_after: int | None = None
 
     def __post_init__(self) -> None:
         REFUSALS[self.code] = self
@@ -57,6 +59,14 @@ VERIFICATION_BUSY = Refusal(
     _("This key cannot be checked right now. Try again in a minute."),
     status=503,
     error=None,
+    retry_after=60,
+)
+TEMPORARILY_UNAVAILABLE = Refusal(
+    "temporarily_unavailable",
+    _("Credentials cannot be checked right now. Try again in a moment."),
+    status=503,
+    error=None,
+    retry_after=5,
 )
 INSUFFICIENT_SCOPE = Refusal(
     "insufficient_scope",

@@ -69,7 +69,7 @@ class RefusedException(APIException):
     @property
     def wait(self) -> int | None:
         """Seconds, for ``Retry-After``."""
-        return 60 if self.refusal.status == 503 else None
+        return self.refusal.retry_after
 
 
 class Unauthorized(RefusedException, AuthenticationFailed):
