@@ -114,6 +114,14 @@ class AppSettings:
         return cast("Sequence[str]", self._user.get("FIRST_PARTY_CLIENTS", ()))
 
     @cached_property
+    def TRUSTED_PROXIES(self) -> Sequence[str]:
+        """Networks of the reverse proxies whose ``X-Forwarded-For`` is believed; CIDRs.
+
+        ``"unix"`` stands for peers on a Unix socket. Needs the extra ``networks``.
+        """
+        return cast("Sequence[str]", self._user.get("TRUSTED_PROXIES", ()))
+
+    @cached_property
     def SUDO_MAX_AGE(self) -> timedelta:
         """How long after a log-in keys may be minted, rotated and widened on the pages."""
         return cast("timedelta", self._user.get("SUDO_MAX_AGE", timedelta(minutes=15)))

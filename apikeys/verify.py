@@ -17,7 +17,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
-from . import cache, hashing, refusals, token, usage
+from . import cache, hashing, networks, refusals, token, usage
 from .access import PERSONAL_ACCESS_TOKEN, PROJECT_KEY, Access, ProjectUser
 from .conf import app_settings
 from .lookup import Lookup, Row, but
@@ -121,7 +121,7 @@ def _check(
     build = _personal_access_token if parsed.kind == token.PAT else _project_key
     access = build(parsed.public_id, fields, owner)
     if counts_as_use:
-        usage.record(lookup.model, pk, request.META.get("REMOTE_ADDR") if request else None)
+        usage.record(lookup.model, pk, networks.client_ip(request))
     return access
 
 

@@ -11,9 +11,10 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.views.decorators.debug import sensitive_variables
 
-from ... import lifecycle, refusals
+from ... import audit, lifecycle, refusals
+from ...audit import FORMATS
 from ...lifecycle import LifecycleError
-from ...models import PersonalAccessToken, State, live
+from ...models import AuditEvent, PersonalAccessToken, State, live
 from ...records import KINDS, AnyKey, record, with_facts
 from ...refusals import Refused
 from ...verify import verify
@@ -27,6 +28,7 @@ _CHUNK = 500  # rows in memory at a time
 _COLUMNS = (
     "ID", "KIND", "NAME", "OWNER", "PROJECTS", "SCOPES", "EXPIRES", "LAST USED", "STATE",
 )  # fmt: skip
+_AUDIT_FIELDS = ("at", "event", "key", "name", "owner", "by", "using", "ip")
 _EXPENDABLE = ("PROJECTS", "LAST USED", "SCOPES")
 
 _LONG_WORD = re.compile(r"[\w.~+/=-]{24,}")
@@ -130,6 +132,24 @@ class Command(BaseCommand):
         takes_id(revoke)
         revoke.add_argument("--reason", help="Why, for whoever asks later.")
         revoke.add_argument("--by", metavar="USERNAME", help="The user who revokes it.")
+
+        audit = command(
+            "audit",
+            "Tell what happened to keys, oldest first.",
+            "All of it as CSV or JSON lines with --format, else the newest events as a table.",
+        )
+        audit.add_argument(
+            "--format", choices=list(FORMATS), help="Print every event, for other programs."
+        )
+        audit.add_argument("--user", metavar="USERNAME", help="Of this user's tokens only.")
+        audit.add_argument("--project", metavar="SLUG", help="Of this project's keys only.")
+        audit.add_argument("--key", metavar="ID", help="Of this key only, even a deleted one.")
+        audit.add_argument("--event", choices=AuditEvent.Event.values, help="Of this kind only.")
+        audit.add_argument("--since", metavar="WHEN", help="From this date, or date and time, on.")
+        audit.add_argument("--until", metavar="WHEN", help="Before this date, or date and time.")
+        audit.add_argument(
+            "--limit", type=int, default=100, help="At most so many in the table or --json."
+        )
 
         verify = command(
             "verify",
@@ -285,6 +305,25 @@ class Command(BaseCommand):
             if other.state() is State.LIVE:
                 self._notes.line(f"{other.public_id}, of the same chain of rotations, is live.")
 
+    def _audit(self, *, limit: int, **options: Any) -> None:
+        events = _events(**options)
+        if options["format"]:
+            lines, _media_type = FORMATS[options["format"]]
+            for line in lines(events.order_by("pk").iterator(chunk_size=_CHUNK)):
+                self.stdout.write(line, ending="")
+            return
+        if limit < 1:
+            raise LifecycleError("invalid_limit", "--limit takes a number from 1.", "limit")
+        newest = [audit.record(event) for event in events.order_by("-pk")[:limit]]
+        facts = newest[::-1]
+        if self._as_json:
+            self._json_list(facts)
+        elif facts:
+            rows = [[show(name, each[name]) for name in _AUDIT_FIELDS] for each in facts]
+            self._screen.table([name.upper() for name in _AUDIT_FIELDS], rows, ("NAME", "USING"))
+        else:
+            self._screen.line("Nothing happened.")
+
     @sensitive_variables("text")
     def _verify(self, *, misplaced: list[str], **options: Any) -> None:
         if misplaced:
@@ -332,6 +371,32 @@ class Command(BaseCommand):
             self.stdout.write(separator + json.dumps(each), ending="")
             separator = ",\n"
         self.stdout.write("\n]")
+
+
+def _events(
+    *,
+    user: str | None,
+    project: str | None,
+    key: str | None,
+    event: str | None,
+    since: str | None,
+    until: str | None,
+    **options: Any,
+) -> Any:
+    events = AuditEvent.objects.all()
+    if user:
+        events = events.of(arguments.find_user(user))
+    if project:
+        events = events.of(arguments.find_project(project))
+    if key:
+        events = events.filter(public_id=arguments.clean_id(key))
+    if event:
+        events = events.filter(event=event)
+    if since:
+        events = events.filter(at__gte=arguments.moment(since, "since"))
+    if until:
+        events = events.filter(at__lt=arguments.moment(until, "until"))
+    return events
 
 
 def _require(given: Mapping[str, object]) -> None:
