@@ -19,6 +19,12 @@ from tests.factories import MembershipFactory, ProjectFactory, UserFactory, mint
 pytestmark = pytest.mark.django_db
 
 
+@pytest.fixture(autouse=True)
+def nothing_noted(db):
+    """Keys of other tests had the same primary keys."""
+    usage._pending.clear()
+
+
 def asked(ip="198.51.100.7"):
     return RequestFactory().get("/", REMOTE_ADDR=ip)
 

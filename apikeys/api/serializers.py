@@ -8,7 +8,7 @@ from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
 from ..access import OAUTH, PERSONAL_ACCESS_TOKEN, PROJECT_KEY
-from ..models import State
+from ..models import AuditEvent, State
 from ..records import KINDS
 
 
@@ -181,3 +181,26 @@ class PageParameters(serializers.Serializer[Any]):
 
 class ListParameters(PageParameters):
     state = serializers.ChoiceField(State.choices, required=False)
+
+
+class AuditParameters(PageParameters):
+    key = serializers.RegexField(
+        r"\A[0-9a-z]{16}\Z", required=False, help_text="The id of one key."
+    )
+    event = serializers.ChoiceField(AuditEvent.Event.choices, required=False)
+
+
+class AuditEventSerializer(serializers.Serializer[dict[str, object]]):
+    """``audit.record()``."""
+
+    id = serializers.IntegerField()
+    at = serializers.DateTimeField()
+    event = serializers.ChoiceField(AuditEvent.Event.choices)
+    kind = serializers.CharField()
+    key = serializers.CharField(help_text="The id of the key.")
+    name = serializers.CharField()
+    owner = serializers.CharField(help_text="A username, or the slug of a project.")
+    by = serializers.CharField(allow_null=True)
+    using = serializers.CharField(allow_null=True, help_text="The id of the credential it took.")
+    ip = serializers.CharField(allow_null=True)
+    changes = serializers.JSONField()

@@ -16,6 +16,7 @@ def _keys(prefix: str, name: str, view: Any) -> list[URLPattern]:
     one = {"get": "retrieve", "patch": "partial_update", "delete": "destroy"}
     return [
         path(prefix, view.as_view({"get": "list", "post": "create"}), name=f"{name}-list"),
+        path(f"{prefix}audit/", view.as_view({"get": "audit"}), name=f"{name}-audit"),
         path(key, view.as_view(one), name=f"{name}-detail"),
         *(
             path(f"{key}{action}/", view.as_view({"post": action}), name=f"{name}-{action}")
