@@ -65,7 +65,7 @@ def compose(
     owner = key.owner
     row = AuditEvent(
         event=event,
-        kind=key._meta.model_name,
+        kind=key._meta.model_name or "",
         public_id=key.public_id,
         name=redact_value(key.name),
         owner=_name_of(owner),
@@ -121,6 +121,8 @@ def _facts(key: AnyKey) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "scopes": list(key.scopes),
         "expires_at": key.expires_at.isoformat() if key.expires_at else None,
+        "allowed_networks": key.allowed_networks.split(),
+        "rate_limits": key.rate_limits.split(),
         "awaits_approval": key.is_pending,
     }
     if isinstance(key, PersonalAccessToken):

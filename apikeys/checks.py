@@ -13,7 +13,7 @@ from django.core.checks import CheckMessage, Error, register
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
-from . import scopes, token
+from . import networks, scopes, token
 from .conf import CACHE_DEFAULTS, app_settings
 from .lifecycle import MAX_OVERLAP
 from .models import get_project_model
@@ -33,6 +33,7 @@ def check_settings(
     checks = (
         *(_names, _prefix, _scopes, _peppers, _policy, _overlap, _project, _cache),
         *(_sudo, _last_used_interval, _argon2_tries, _realm, _first_party_clients),
+        _trusted_proxies,
     )
     return [message for check in checks for message in check()]
 
@@ -144,6 +145,29 @@ def _realm() -> Iterator[CheckMessage]:
             f"APIKEYS['REALM'] is {realm!r}.",
             hint="It takes printable ASCII without quotation marks and backslashes.",
             id="apikeys.E012",
+        )
+
+
+def _trusted_proxies() -> Iterator[CheckMessage]:
+    given: Any = app_settings.TRUSTED_PROXIES
+    try:
+        if isinstance(given, str):
+            raise ValueError(given)
+        for each in given:
+            if each != networks.UNIX:
+                networks.parse_network(each)
+    except (TypeError, ValueError, AttributeError) as error:
+        yield Error(
+            f"APIKEYS['TRUSTED_PROXIES'] is not a list of networks: {error}.",
+            hint="Say ['10.0.0.0/8'], the addresses of your own proxies and of nobody else.",
+            id="apikeys.E030",
+        )
+        return
+    if given and find_spec("python_ipware") is None:
+        yield Error(
+            "APIKEYS['TRUSTED_PROXIES'] is set, but python-ipware is not installed.",
+            hint='Install it by `pip install "apikeys[networks]"`.',
+            id="apikeys.E031",
         )
 
 

@@ -25,7 +25,7 @@ Network = IPv4Network | IPv6Network
 UNIX: Final = "unix"
 
 _FORWARDED_FOR: Final = "HTTP_X_FORWARDED_FOR"
-_MAPPED: Final = ip_network("::ffff:0:0/96")
+_MAPPED: Final = IPv6Network("::ffff:0:0/96")
 
 # The networks that a new address is told of by: what one household or office usually has.
 _USUAL_PREFIX: Final = {4: 24, 6: 48}
@@ -50,7 +50,7 @@ def parse_network(text: str) -> Network:
     Bits beyond the prefix are an error: `10.0.0.5/8` may be meant as one address.
     """
     network = ip_network(text.strip())
-    if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):
+    if network.version == 6 and network.subnet_of(_MAPPED):
         address = network.network_address.ipv4_mapped
         return IPv4Network((int(address or 0), network.prefixlen - 96))
     return network
@@ -71,6 +71,11 @@ def join(networks: Iterable[Network]) -> str:
 def contains(networks: Iterable[Network], address: Address | None) -> bool:
     """Whether ``address`` is in one of ``networks``; an unknown address never is."""
     return address is not None and any(address in each for each in networks)
+
+
+def admits(texts: Iterable[str], ip: str | None) -> bool:
+    """Whether ``ip`` is in all of ``texts``, each a list of CIDRs; empty ones bound nothing."""
+    return all(contains(parse_all(text), parse_address(ip)) for text in texts if text)
 
 
 def is_within(network: Network, others: Iterable[Network]) -> bool:

@@ -60,7 +60,12 @@ def tell(
         if finding.network and first_networks.get(finding.pk) == finding.network:
             continue
         changes = {"network": finding.network} if finding.network else None
-        facts = {"at": finding.at, "ip": finding.ip, "changes": changes, "once": once}
+        facts: dict[str, Any] = {
+            "at": finding.at,
+            "ip": finding.ip,
+            "changes": changes,
+            "once": once,
+        }
         found.append((key, audit.compose(finding.event, key, **facts)))
     audit.write_once(found)
 

@@ -56,6 +56,20 @@ class Policy:
         """Whether keys of ``project`` may do all of ``required`` there today."""
         return True
 
+    def allowed_networks(self, owner: Any) -> Collection[str]:
+        """CIDRs from which alone keys of ``owner`` may be used, beside their own; none: anywhere.
+
+        Make no query here: it is asked while a key is verified.
+        """
+        return ()
+
+    def rate_limits(self, access: Any) -> Collection[str]:
+        """Rates such as ``1000/hour`` that bound ``access`` beside its own limits.
+
+        Make no query here: ``apikeys.drf.KeyThrottle`` asks it at every request.
+        """
+        return ()
+
     # When keys are managed
 
     def roles(self, user: Any, project: Any = None) -> set[str]:

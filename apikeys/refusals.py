@@ -54,6 +54,12 @@ INVALID_TOKEN = Refusal(
     "invalid_token",
     _("No such access token, or it has expired or was revoked. Get a new one."),
 )
+IP_NOT_ALLOWED = Refusal(
+    "ip_not_allowed",
+    _("This key may not be used from where this request comes from."),
+    status=403,
+    error=None,
+)
 VERIFICATION_BUSY = Refusal(
     "verification_busy",
     _("This key cannot be checked right now. Try again in a minute."),

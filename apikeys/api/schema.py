@@ -30,6 +30,8 @@ _RECORD: dict[str, Any] = {
     "project": None,
     "scopes": ["payments:read"],
     "projects": ["analytical-engine"],
+    "allowed_networks": [],
+    "rate_limits": [],
     "expires_at": "2030-01-31T12:00:00+00:00",
     "state": "live",
     "created_at": "2030-01-01T12:00:00+00:00",

@@ -40,6 +40,12 @@ class KeySerializer(serializers.Serializer[dict[str, object]]):
         allow_null=True,
         help_text="Slugs; null for all that the user is in, now and later.",
     )
+    allowed_networks = serializers.ListField(
+        child=serializers.CharField(), help_text="CIDRs; none for anywhere."
+    )
+    rate_limits = serializers.ListField(
+        child=serializers.CharField(), help_text="Such as 1000/hour; none for no bound."
+    )
     expires_at = serializers.DateTimeField(allow_null=True)
     state = serializers.ChoiceField(State.choices)
     created_at = serializers.DateTimeField()
@@ -146,6 +152,14 @@ class KeyBody(Body):
     scopes = Some(child=Scope())
     expires_at = Moment(
         required=False, allow_null=True, help_text="ISO 8601; null for none, if the site allows."
+    )
+    allowed_networks = Some(
+        child=Text(),
+        required=False,
+        help_text="CIDRs or addresses from which alone it may be used; none for anywhere.",
+    )
+    rate_limits = Some(
+        child=Text(), required=False, help_text="How often it may be used, such as 1000/hour."
     )
 
 

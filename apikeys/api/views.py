@@ -1,6 +1,7 @@
 """The JSON API over ``lifecycle``: tokens of a person, and keys of a project."""
 
 import re
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, ClassVar, cast
 
@@ -452,10 +453,12 @@ def _after(key: AnyKey, asked: dict[str, Any]) -> Extent:
     """What an edit asks for, for telling whether that is more."""
     had = Extent.of(key)
     projects = asked.get("projects", had.projects)
-    return Extent(
-        scopes.join(asked["scopes"]) if "scopes" in asked else had.scope,
-        None if projects is None else frozenset(projects),
-        asked.get("expires_at", had.expires_at),
+    return replace(
+        had,
+        scope=scopes.join(asked["scopes"]) if "scopes" in asked else had.scope,
+        projects=None if projects is None else frozenset(projects),
+        expires_at=asked.get("expires_at", had.expires_at),
+        **lifecycle.bounds(asked),
     )
 
 

@@ -1,4 +1,4 @@
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from django.db import models
@@ -30,7 +30,7 @@ class AuditQuerySet(models.QuerySet["AuditEvent"]):
         raise AppendOnlyError
 
     def bulk_update(
-        self, objs: Collection[Any], fields: Sequence[str], batch_size: int | None = None
+        self, objs: Iterable[Any], fields: Iterable[str], batch_size: int | None = None
     ) -> NoReturn:
         raise AppendOnlyError
 

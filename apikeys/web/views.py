@@ -1,6 +1,7 @@
 """The settings pages. Every change goes through ``lifecycle``; no view writes a key itself."""
 
 import re
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, Final, cast
 from urllib.parse import urljoin, urlsplit
@@ -329,9 +330,9 @@ class Edit(KeyPage):
         if not form.is_valid():
             return self.page("edit", 422, form=form)
         asked = form.asked()
-        if self.widens(asked) and not self.is_recent:
-            return self.ask_who()
         try:
+            if self.widens(asked) and not self.is_recent:
+                return self.ask_who()
             changes = lifecycle.edit(self.key, by=self.user, within=self.owner.grant(), **asked)
         except LifecycleError as error:
             if error.code in _CONFLICTS:
@@ -348,7 +349,8 @@ class Edit(KeyPage):
         had = Extent.of(self.key)
         projects = asked.get("projects", had.projects)
         reached = None if projects is None else frozenset(projects)
-        return Extent(scopes.join(asked["scopes"]), reached, asked["expires_at"]).wider(had)
+        has = Extent(scopes.join(asked["scopes"]), reached, asked["expires_at"])
+        return replace(has, **lifecycle.bounds(asked)).wider(had)
 
 
 class Rotate(KeyPage):

@@ -74,3 +74,16 @@ def test_who_may_not_see_it(client, viewer, engine, ada):
 def test_a_name_is_no_markup(page, ada):
     mint_pat(ada, name="<script>alert(1)</script>")
     assert "<script>alert" not in page.get("/settings/keys/activity/").content.decode()
+
+
+def test_networks_and_limits_are_entered_on_the_pages(page, ada, place):
+    mint(page, place, allowed_networks="203.0.113.0/24, 2001:db8::/32", rate_limits="10/s")
+    key = place.model.objects.get()
+    assert key.allowed_networks == "203.0.113.0/24 2001:db8::/32"
+    assert key.rate_limits == "10/second"
+    assert "203.0.113.0/24" in text_of(page.get(f"{place.url}{key.public_id}/"))
+
+    response = mint(page, place, allowed_networks="203.0.113.7/24", step="review")
+    assert response.status_code == 422
+    assert "203.0.113.7/24 is not a network" in text_of(response)
+    assert "203.0.113.7/24" in response.content.decode()  # and what was entered is still there

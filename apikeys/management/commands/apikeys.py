@@ -90,6 +90,19 @@ class Command(BaseCommand):
             "project key.",
         )
 
+        mint.add_argument(
+            "--allow-network",
+            metavar="CIDR",
+            action="append",
+            help="A network from which alone it may be used (may be given several times).",
+        )
+        mint.add_argument(
+            "--rate-limit",
+            metavar="RATE",
+            action="append",
+            help="How often it may be used, such as 1000/hour (may be given several times).",
+        )
+
         listing = command("list", "List keys, newest first.")
         listing.add_argument("--user", metavar="USERNAME", help="Only this user's.")
         listing.add_argument(
@@ -183,8 +196,14 @@ class Command(BaseCommand):
         name: str | None,
         scope: list[str] | None,
         expires: str | None,
+        allow_network: list[str] | None,
+        rate_limit: list[str] | None,
         **options: Any,
     ) -> None:
+        bounds: dict[str, Any] = {
+            "allowed_networks": allow_network or (),
+            "rate_limits": rate_limit or (),
+        }
         names = [word for words in scope or () for word in words.split()]
         if not self._interactive:
             _require({"--user or --project": user or project, "--name": name, "--scope": names})
@@ -200,7 +219,7 @@ class Command(BaseCommand):
         if owner is None:
             expires_at = arguments.expiry("never" if expires is None else expires)
             minted: lifecycle.Minted[Any] = lifecycle.mint(
-                project=projects[0], name=name, scopes=names, expires_at=expires_at
+                project=projects[0], name=name, scopes=names, expires_at=expires_at, **bounds
             )
         else:
             expires_at = arguments.expiry(_PAT_LIFETIME if expires is None else expires)
@@ -210,6 +229,7 @@ class Command(BaseCommand):
                 name=name,
                 scopes=names,
                 expires_at=expires_at,
+                **bounds,
             )
         self._reveal(minted)
 
