@@ -33,7 +33,7 @@ def check_settings(
     checks = (
         *(_names, _prefix, _scopes, _peppers, _policy, _overlap, _project, _cache),
         *(_sudo, _last_used_interval, _argon2_tries, _realm, _first_party_clients),
-        _trusted_proxies,
+        *(_trusted_proxies, _rate_limits),
     )
     return [message for check in checks for message in check()]
 
@@ -169,6 +169,18 @@ def _trusted_proxies() -> Iterator[CheckMessage]:
             hint='Install it by `pip install "apikeys[networks]"`.',
             id="apikeys.E031",
         )
+
+
+def _rate_limits() -> Iterator[CheckMessage]:
+    store: Any = app_settings.RATE_LIMIT_STORE
+    if not isinstance(store, str) or "://" not in store:
+        yield Error(
+            "APIKEYS['RATE_LIMIT_STORE'] is not a URL.",
+            hint="Say 'memory://' or 'redis://127.0.0.1:6379/0'.",
+            id="apikeys.E032",
+        )
+    if not isinstance(app_settings.RATE_LIMIT_FAIL_OPEN, bool):
+        yield Error("APIKEYS['RATE_LIMIT_FAIL_OPEN'] is neither True nor False.", id="apikeys.E033")
 
 
 def _first_party_clients() -> Iterator[CheckMessage]:

@@ -122,6 +122,16 @@ class AppSettings:
         return cast("Sequence[str]", self._user.get("TRUSTED_PROXIES", ()))
 
     @cached_property
+    def RATE_LIMIT_STORE(self) -> str:
+        """Where requests are counted: ``memory://`` of each process, or ``redis://…``."""
+        return cast("str", self._user.get("RATE_LIMIT_STORE", "memory://"))
+
+    @cached_property
+    def RATE_LIMIT_FAIL_OPEN(self) -> bool:
+        """Whether requests go on uncounted while the store is away, instead of a 503."""
+        return cast("bool", self._user.get("RATE_LIMIT_FAIL_OPEN", False))
+
+    @cached_property
     def SUDO_MAX_AGE(self) -> timedelta:
         """How long after a log-in keys may be minted, rotated and widened on the pages."""
         return cast("timedelta", self._user.get("SUDO_MAX_AGE", timedelta(minutes=15)))

@@ -74,6 +74,19 @@ TEMPORARILY_UNAVAILABLE = Refusal(
     error=None,
     retry_after=5,
 )
+RATE_LIMITED = Refusal(
+    "rate_limited",
+    _("This credential was used too often. Try again after the time in Retry-After."),
+    status=429,
+    error=None,
+)
+RATE_LIMIT_UNAVAILABLE = Refusal(
+    "rate_limit_unavailable",
+    _("It cannot be told right now how often this credential was used. Try again in a moment."),
+    status=503,
+    error=None,
+    retry_after=5,
+)
 INSUFFICIENT_SCOPE = Refusal(
     "insufficient_scope",
     _("This needs the scope {scope}, which your credential does not have here."),

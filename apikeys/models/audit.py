@@ -19,7 +19,7 @@ class AuditQuerySet(models.QuerySet["AuditEvent"]):
         from .keys import PersonalAccessToken, ProjectKey
 
         user_model = PersonalAccessToken._meta.get_field("user").related_model
-        is_user = isinstance(owner, user_model)  # type: ignore[arg-type]
+        is_user = isinstance(owner, user_model)
         model = PersonalAccessToken if is_user else ProjectKey
         return self.filter(kind=model._meta.model_name, owner_pk=str(owner.pk))
 
