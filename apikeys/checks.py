@@ -33,7 +33,7 @@ def check_settings(
     checks = (
         *(_names, _prefix, _scopes, _peppers, _policy, _overlap, _project, _cache),
         *(_sudo, _last_used_interval, _argon2_tries, _realm, _first_party_clients),
-        *(_trusted_proxies, _rate_limits),
+        *(_trusted_proxies, _rate_limits, _github),
     )
     return [message for check in checks for message in check()]
 
@@ -179,8 +179,21 @@ def _rate_limits() -> Iterator[CheckMessage]:
             hint="Say 'memory://' or 'redis://127.0.0.1:6379/0'.",
             id="apikeys.E032",
         )
-    if not isinstance(app_settings.RATE_LIMIT_FAIL_OPEN, bool):
+    fail_open: Any = app_settings.RATE_LIMIT_FAIL_OPEN
+    if not isinstance(fail_open, bool):
         yield Error("APIKEYS['RATE_LIMIT_FAIL_OPEN'] is neither True nor False.", id="apikeys.E033")
+
+
+def _github() -> Iterator[CheckMessage]:
+    url: Any = app_settings.GITHUB_KEYS_URL
+    if not isinstance(url, str) or not url.startswith(("https://", "http://")):
+        yield Error("APIKEYS['GITHUB_KEYS_URL'] is not a URL.", id="apikeys.E034")
+    if app_settings.GITHUB_LEAK_ACTION not in ("revoke", "warn"):
+        yield Error(
+            f"APIKEYS['GITHUB_LEAK_ACTION'] is {app_settings.GITHUB_LEAK_ACTION!r}.",
+            hint="Say 'revoke' or 'warn'.",
+            id="apikeys.E035",
+        )
 
 
 def _first_party_clients() -> Iterator[CheckMessage]:

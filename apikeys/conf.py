@@ -132,6 +132,17 @@ class AppSettings:
         return cast("bool", self._user.get("RATE_LIMIT_FAIL_OPEN", False))
 
     @cached_property
+    def GITHUB_KEYS_URL(self) -> str:
+        """Where the public keys are that GitHub signs its reports of found keys with."""
+        url = "https://api.github.com/meta/public_keys/secret_scanning"
+        return cast("str", self._user.get("GITHUB_KEYS_URL", url))
+
+    @cached_property
+    def GITHUB_LEAK_ACTION(self) -> str:
+        """What becomes of a key that GitHub finds: ``revoke``, or ``warn`` its owner only."""
+        return cast("str", self._user.get("GITHUB_LEAK_ACTION", "revoke"))
+
+    @cached_property
     def SUDO_MAX_AGE(self) -> timedelta:
         """How long after a log-in keys may be minted, rotated and widened on the pages."""
         return cast("timedelta", self._user.get("SUDO_MAX_AGE", timedelta(minutes=15)))

@@ -37,3 +37,7 @@ key_used_from_new_network = Signal()
 
 #: A right key was refused because of where it came from; once a day for each address.
 key_refused_by_network = Signal()
+
+#: A key was found where it should not be, ``url`` if that is known, by ``source``. It was
+#: revoked just before, if the site says so.
+key_leaked = Signal()

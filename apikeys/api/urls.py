@@ -2,6 +2,7 @@ from typing import Any
 
 from django.urls import URLPattern, path
 
+from .leaks import GitHub, Leaked
 from .views import (
     ProjectKeyApprovals,
     ProjectKeyViewSet,
@@ -26,6 +27,8 @@ def _keys(prefix: str, name: str, view: Any) -> list[URLPattern]:
 
 
 urlpatterns = [
+    path("leaked/", Leaked.as_view(), name="apikeys-leaked"),
+    path("leaked/github/", GitHub.as_view(), name="apikeys-leaked-github"),
     path("token/", TokenView.as_view(), name="apikeys-token"),
     *_keys("tokens/", "apikeys-tokens", TokenViewSet),
     *_keys("projects/<str:slug>/keys/", "apikeys-project-keys", ProjectKeyViewSet),
