@@ -14,7 +14,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 from . import networks, scopes, token
-from .conf import CACHE_DEFAULTS, app_settings
+from .conf import CACHE_DEFAULTS, NOTICES, app_settings
 from .lifecycle import MAX_OVERLAP
 from .models import get_project_model
 from .policy import Policy, has_field
@@ -33,7 +33,7 @@ def check_settings(
     checks = (
         *(_names, _prefix, _scopes, _peppers, _policy, _overlap, _project, _cache),
         *(_sudo, _last_used_interval, _argon2_tries, _realm, _first_party_clients),
-        *(_trusted_proxies, _rate_limits, _github),
+        *(_trusted_proxies, _rate_limits, _github, _notices),
     )
     return [message for check in checks for message in check()]
 
@@ -193,6 +193,16 @@ def _github() -> Iterator[CheckMessage]:
             f"APIKEYS['GITHUB_LEAK_ACTION'] is {app_settings.GITHUB_LEAK_ACTION!r}.",
             hint="Say 'revoke' or 'warn'.",
             id="apikeys.E035",
+        )
+
+
+def _notices() -> Iterator[CheckMessage]:
+    given: Any = app_settings.NOTICES
+    if not isinstance(given, Collection) or isinstance(given, str) or set(given) - set(NOTICES):
+        yield Error(
+            f"APIKEYS['NOTICES'] takes a list of {', '.join(NOTICES)}.",
+            hint="Say () to send no mail.",
+            id="apikeys.E036",
         )
 
 

@@ -3,7 +3,7 @@
 ``apikeys.checks`` validates them; ``docs/settings.md`` lists them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
@@ -33,6 +33,9 @@ CACHE_DEFAULTS: Mapping[str, Any] = {
     "MAX_ENTRIES": 10_000,
     "KEY_PREFIX": "apikeys:",
 }
+
+
+NOTICES = ("minted", "expiring", "revoked", "leaked")
 
 
 class AppSettings:
@@ -141,6 +144,11 @@ class AppSettings:
     def GITHUB_LEAK_ACTION(self) -> str:
         """What becomes of a key that GitHub finds: ``revoke``, or ``warn`` its owner only."""
         return cast("str", self._user.get("GITHUB_LEAK_ACTION", "revoke"))
+
+    @cached_property
+    def NOTICES(self) -> Collection[str]:
+        """The mails that are sent: ``minted``, ``expiring``, ``revoked``, ``leaked``."""
+        return cast("Collection[str]", self._user.get("NOTICES", NOTICES))
 
     @cached_property
     def SUDO_MAX_AGE(self) -> timedelta:

@@ -53,6 +53,7 @@ class AuditEvent(models.Model):
         FIRST_USED = "first_used", _("first used")
         NEW_NETWORK = "new_network", _("used from a new network")
         REFUSED_NETWORK = "refused_network", _("refused by network")
+        NOTIFIED = "notified", _("owner told that it expires")
         LEAKED = "leaked", _("reported as leaked")
 
     event = models.CharField(_("event"), max_length=24, choices=Event.choices)

@@ -11,7 +11,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.views.decorators.debug import sensitive_variables
 
-from ... import audit, lifecycle, refusals
+from ... import audit, lifecycle, notices, refusals
 from ...audit import FORMATS
 from ...lifecycle import LifecycleError
 from ...models import AuditEvent, PersonalAccessToken, State, live
@@ -162,6 +162,13 @@ class Command(BaseCommand):
         audit.add_argument("--until", metavar="WHEN", help="Before this date, or date and time.")
         audit.add_argument(
             "--limit", type=int, default=100, help="At most so many in the table or --json."
+        )
+
+        command(
+            "notify",
+            "Mail the owners of keys that end within 7 days, and again within one.",
+            "Run it daily. Each is told once, however often and wherever it runs. The audit log "
+            "is told of the keys that have expired.",
         )
 
         verify = command(
@@ -324,6 +331,18 @@ class Command(BaseCommand):
         for other in key.chain():
             if other.state() is State.LIVE:
                 self._notes.line(f"{other.public_id}, of the same chain of rotations, is live.")
+
+    def _notify(self, **options: Any) -> None:
+        done = notices.notify()
+        if self._as_json:
+            self._json(done)
+        else:
+            self._screen.line(
+                f"Told the owners of {done['notified']} keys that they end soon; "
+                f"{done['expired']} have expired."
+            )
+        if done["failed"]:
+            raise CommandError(f"{done['failed']} mails could not be sent; the log says why.")
 
     def _audit(self, *, limit: int, **options: Any) -> None:
         events = _events(**options)
