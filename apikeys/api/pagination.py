@@ -17,7 +17,7 @@ class KeyPagination(CursorPagination):
     max_page_size = 100
 
     def get_page_size(self, request: Request) -> int:
-        parameters = PageParameters(data=request.query_params)
+        parameters = PageParameters(data=request.query_params.dict())
         parameters.is_valid(raise_exception=True)
         return int(parameters.validated_data.get("page_size", self.page_size))
 

@@ -6,6 +6,7 @@ from typing import Any
 from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail, ValidationError
+from rest_framework.fields import empty
 
 from ..access import OAUTH, PERSONAL_ACCESS_TOKEN, PROJECT_KEY
 from ..models import AuditEvent, State
@@ -97,15 +98,12 @@ class Text(serializers.CharField):
 class Name(Text):
     """``lifecycle`` says what is wrong with a name."""
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(allow_blank=True, **kwargs)
+    def run_validation(self, data: Any = empty) -> Any:
+        return "" if isinstance(data, str) and not data.strip() else super().run_validation(data)
 
 
-class Reason(Text):
+class Reason(Name):
     """``lifecycle`` says what is wrong with a reason."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(required=False, allow_blank=True, **kwargs)
 
 
 class Scope(Text):
@@ -148,6 +146,8 @@ class Body(serializers.Serializer[Any]):
 
 
 class KeyBody(Body):
+    """A key to make, or what to change of one."""
+
     name = Name()
     scopes = Some(child=Scope())
     expires_at = Moment(
@@ -164,6 +164,8 @@ class KeyBody(Body):
 
 
 class TokenBody(KeyBody):
+    """A token to make, or what to change of one."""
+
     projects = Some(
         child=Text(),
         required=False,
@@ -173,6 +175,8 @@ class TokenBody(KeyBody):
 
 
 class RotateBody(Body):
+    """How to rotate."""
+
     overlap_seconds = Seconds(
         required=False,
         help_text="How long the old key stays valid: 0 to 604800. "
@@ -181,7 +185,9 @@ class RotateBody(Body):
 
 
 class ReasonBody(Body):
-    reason = Reason()
+    """Why."""
+
+    reason = Reason(required=False)
 
 
 class NoBody(Body):

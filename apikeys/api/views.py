@@ -173,7 +173,7 @@ class KeyViewSet(KeysView):
 
     def list(self, request: Request, **kwargs: Any) -> Response:
         keys = self.get_queryset()
-        parameters = ListParameters(data=request.query_params)
+        parameters = ListParameters(data=request.query_params.dict())
         parameters.is_valid(raise_exception=True)
         if state := parameters.validated_data.get("state"):
             keys = keys.filter(_in_state(State(state)))

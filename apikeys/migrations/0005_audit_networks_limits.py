@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('apikeys', '0003_idempotent_request'),
+        ('apikeys', '0004_indexes_of_lists'),
     ]
 
     operations = [
