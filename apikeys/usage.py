@@ -20,6 +20,7 @@ from django.db import connections, router, transaction
 from django.db.models import Case, F, Value, When
 from django.utils import timezone
 
+from . import observations
 from .conf import app_settings
 from .models import (
     PersonalAccessToken,
@@ -38,6 +39,7 @@ _USAGE: dict[type[AnyKey], type[PersonalAccessTokenUsage] | type[ProjectKeyUsage
 logger = logging.getLogger("apikeys")
 
 _BATCH = 500  # rows in one statement
+_MOST_PLACES = 10_000  # noted between two writes; a stolen key may come from anywhere
 
 
 class _Use(NamedTuple):
@@ -51,14 +53,25 @@ class _Notes:
     def __init__(self) -> None:
         self.last: dict[int, _Use] = {}
         self.counts: Counter[tuple[int, date]] = Counter()
+        #: When a key was first used from an address, and first refused because of it.
+        self.used_from: dict[tuple[int, str | None], datetime] = {}
+        self.refused_from: dict[tuple[int, str | None], datetime] = {}
 
     def add(self, pk: int, use: _Use) -> None:
         self.last[pk] = use
         self.counts[pk, use.at.date()] += 1
+        if len(self.used_from) < _MOST_PLACES:
+            self.used_from.setdefault((pk, use.ip), use.at)
+
+    def refuse(self, pk: int, use: _Use) -> None:
+        if len(self.refused_from) < _MOST_PLACES:
+            self.refused_from.setdefault((pk, use.ip), use.at)
 
     def put_back(self, earlier: "_Notes") -> None:
         self.last = earlier.last | self.last
         self.counts.update(earlier.counts)
+        self.used_from |= earlier.used_from
+        self.refused_from |= earlier.refused_from
 
 
 _lock = threading.Lock()
@@ -72,6 +85,18 @@ def record(model: type[AnyKey], pk: int, ip: str | None) -> None:
     use = _Use(timezone.now(), ip)
     with _lock:
         _pending[model].add(pk, use)
+    _start_if_needed()
+
+
+def record_refusal(model: type[AnyKey], pk: int, ip: str | None) -> None:
+    """Note that a right key was refused because of where it came from. No query."""
+    use = _Use(timezone.now(), ip)
+    with _lock:
+        _pending[model].refuse(pk, use)
+    _start_if_needed()
+
+
+def _start_if_needed() -> None:
     if _writer is None and app_settings.LAST_USED_INTERVAL is not None:
         _start()
 
@@ -121,10 +146,12 @@ def _write(model: type[AnyKey], notes: _Notes) -> None:
         last_used_at__isnull=False
     )
     written: dict[int, datetime] = {}  # by this process or another
+    used_before: dict[int, str | None] = {}
     pks = sorted(notes.last)
     for start in range(0, len(pks), _BATCH):
         batch = rows.filter(pk__in=pks[start : start + _BATCH])
-        written.update(batch.values_list("pk", "last_used_at"))
+        for pk, at, ip in batch.values_list("pk", "last_used_at", "last_used_ip"):
+            written[pk], used_before[pk] = at, ip
     # In one order, so that two processes never wait for each other.
     keys: list[Any] = [
         model(pk=pk, last_used_at=use.at, last_used_ip=_clean_ip(use.ip))
@@ -133,6 +160,7 @@ def _write(model: type[AnyKey], notes: _Notes) -> None:
     ]
     model._default_manager.bulk_update(keys, ["last_used_at", "last_used_ip"], batch_size=_BATCH)
     _count(_USAGE[model], sorted(notes.counts.items()))
+    observations.tell(model, used_before, notes.used_from, notes.refused_from)
 
 
 def _count(model: Any, counts: Sequence[tuple[tuple[int, date], int]]) -> None:

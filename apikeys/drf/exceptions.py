@@ -60,7 +60,7 @@ class RefusedException(APIException):
 
     @property
     def auth_header(self) -> str | None:
-        return self._header if self.refusal.status != 503 else None
+        return self._header if self.refusal.status not in (429, 503) else None
 
     @auth_header.setter
     def auth_header(self, value: str) -> None:
@@ -69,7 +69,7 @@ class RefusedException(APIException):
     @property
     def wait(self) -> int | None:
         """Seconds, for ``Retry-After``."""
-        return 60 if self.refusal.status == 503 else None
+        return self.refusal.retry_after
 
 
 class Unauthorized(RefusedException, AuthenticationFailed):

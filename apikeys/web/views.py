@@ -1,5 +1,7 @@
 """The settings pages. Every change goes through ``lifecycle``; no view writes a key itself."""
 
+import re
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, Final, cast
 from urllib.parse import urljoin, urlsplit
@@ -8,23 +10,37 @@ from django.contrib import messages
 from django.contrib.auth.views import redirect_to_login
 from django.core import signing
 from django.db.models import Q, QuerySet, prefetch_related_objects
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseRedirect,
+    QueryDict,
+    StreamingHttpResponse,
+)
 from django.shortcuts import get_object_or_404, render
 from django.templatetags.static import static
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
-from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.http import url_has_allowed_host_and_scheme, urlencode
 from django.utils.translation import gettext as _
 from django.views import View
 from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 
-from .. import lifecycle, records, scopes, token, usage
+from .. import audit, lifecycle, networks, records, scopes, token, usage
 from ..conf import app_settings
 from ..grants import Extent
 from ..lifecycle import LifecycleError
-from ..models import KEY_MODELS, PersonalAccessToken, ProjectKey, get_project_model, live
+from ..models import (
+    KEY_MODELS,
+    AuditEvent,
+    PersonalAccessToken,
+    ProjectKey,
+    get_project_model,
+    live,
+)
 from . import sudo
 from .forms import KEEP, ConfirmForm, KeyForm, RevokeForm, RotateForm
 from .owners import ProjectKeys, Tokens, owner_of
@@ -51,7 +67,8 @@ class Page(View):
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         if not request.user.is_authenticated:
             return redirect_to_login(request.get_full_path())
-        response = cast("HttpResponse", super().dispatch(request, *args, **kwargs))
+        with networks.asked_from(request):
+            response = cast("HttpResponse", super().dispatch(request, *args, **kwargs))
         return _guard(response)
 
     @property
@@ -127,7 +144,7 @@ class OwnerPage(Page):
         return super().dispatch(request, *args, **kwargs)
 
     def page(self, template: str, status: int = 200, **context: Any) -> HttpResponse:
-        urls = {name: self.owner.url(name) for name in ("keys", "mint")}
+        urls = {name: self.owner.url(name) for name in ("keys", "mint", "activity")}
         return super().page(template, status, owner=self.owner, urls=urls, **context)
 
 
@@ -140,6 +157,33 @@ class KeyList(OwnerPage):
         listed = keys.filter(_ended() if ended else live())
         page = page_of(listed, request.GET.dict(), anchors=keys)
         return self.page("list", page=page, rows=_rows(page.rows, self.owner), ended=ended)
+
+
+class Activity(OwnerPage):
+    """What happened to the keys: for their owner, and for those who manage a project's."""
+
+    manages = True
+
+    def get(self, request: HttpRequest, **kwargs: Any) -> Any:
+        events = AuditEvent.objects.of(self.owner.owner)
+        of_key = request.GET.get("key", "")
+        if of_key:
+            events = events.filter(public_id=of_key) if _is_id(of_key) else events.none()
+        if name := request.GET.get("format"):
+            return self.export(name, events)
+        page = page_of(events, request.GET.dict(), name="pk")
+        kept = urlencode({"key": of_key}) + "&" if of_key else ""
+        return self.page("activity", page=page, of_key=of_key, kept=kept, formats=audit.FORMATS)
+
+    def export(self, name: str, events: QuerySet[Any]) -> Any:
+        if name not in audit.FORMATS:
+            message = _("There are these formats: %(names)s.")
+            return self.refused(message % {"names": ", ".join(audit.FORMATS)}, 400)
+        lines, media_type = audit.FORMATS[name]
+        found = events.order_by("pk").iterator(chunk_size=500)
+        response = StreamingHttpResponse(lines(found), content_type=media_type)
+        response["Content-Disposition"] = f'attachment; filename="activity.{name}"'
+        return response
 
 
 class ProjectList(Page):
@@ -290,9 +334,9 @@ class Edit(KeyPage):
         if not form.is_valid():
             return self.page("edit", 422, form=form)
         asked = form.asked()
-        if self.widens(asked) and not self.is_recent:
-            return self.ask_who()
         try:
+            if self.widens(asked) and not self.is_recent:
+                return self.ask_who()
             changes = lifecycle.edit(self.key, by=self.user, within=self.owner.grant(), **asked)
         except LifecycleError as error:
             if error.code in _CONFLICTS:
@@ -309,7 +353,8 @@ class Edit(KeyPage):
         had = Extent.of(self.key)
         projects = asked.get("projects", had.projects)
         reached = None if projects is None else frozenset(projects)
-        return Extent(scopes.join(asked["scopes"]), reached, asked["expires_at"]).wider(had)
+        has = Extent(scopes.join(asked["scopes"]), reached, asked["expires_at"])
+        return replace(has, **lifecycle.bounds(asked)).wider(had)
 
 
 class Rotate(KeyPage):
@@ -508,6 +553,10 @@ def _guard(response: HttpResponse) -> HttpResponse:
     response["Referrer-Policy"] = "same-origin"
     response["X-Content-Type-Options"] = "nosniff"
     return response
+
+
+def _is_id(text: str) -> bool:
+    return re.fullmatch(r"[0-9a-z]{16}", text, re.ASCII) is not None
 
 
 def _ended() -> Q:

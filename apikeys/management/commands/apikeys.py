@@ -11,9 +11,10 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.views.decorators.debug import sensitive_variables
 
-from ... import lifecycle, refusals
+from ... import audit, lifecycle, notices, refusals
+from ...audit import FORMATS
 from ...lifecycle import LifecycleError
-from ...models import PersonalAccessToken, State, live
+from ...models import AuditEvent, PersonalAccessToken, State, live
 from ...records import KINDS, AnyKey, record, with_facts
 from ...refusals import Refused
 from ...verify import verify
@@ -28,6 +29,7 @@ _CHUNK = 500  # rows in memory at a time
 _COLUMNS = (
     "ID", "KIND", "NAME", "OWNER", "PROJECTS", "SCOPES", "EXPIRES", "LAST USED", "STATE",
 )  # fmt: skip
+_AUDIT_FIELDS = ("at", "event", "key", "name", "owner", "by", "using", "ip")
 _EXPENDABLE = ("PROJECTS", "LAST USED", "SCOPES")
 
 _LONG_WORD = re.compile(r"[\w.~+/=-]{24,}")
@@ -89,6 +91,19 @@ class Command(BaseCommand):
             "project key.",
         )
 
+        mint.add_argument(
+            "--allow-network",
+            metavar="CIDR",
+            action="append",
+            help="A network from which alone it may be used (may be given several times).",
+        )
+        mint.add_argument(
+            "--rate-limit",
+            metavar="RATE",
+            action="append",
+            help="How often it may be used, such as 1000/hour (may be given several times).",
+        )
+
         listing = command("list", "List keys, newest first.")
         listing.add_argument("--user", metavar="USERNAME", help="Only this user's.")
         listing.add_argument(
@@ -131,6 +146,31 @@ class Command(BaseCommand):
         takes_id(revoke)
         revoke.add_argument("--reason", help="Why, for whoever asks later.")
         revoke.add_argument("--by", metavar="USERNAME", help="The user who revokes it.")
+
+        audit = command(
+            "audit",
+            "Tell what happened to keys, oldest first.",
+            "All of it as CSV or JSON lines with --format, else the newest events as a table.",
+        )
+        audit.add_argument(
+            "--format", choices=list(FORMATS), help="Print every event, for other programs."
+        )
+        audit.add_argument("--user", metavar="USERNAME", help="Of this user's tokens only.")
+        audit.add_argument("--project", metavar="SLUG", help="Of this project's keys only.")
+        audit.add_argument("--key", metavar="ID", help="Of this key only, even a deleted one.")
+        audit.add_argument("--event", choices=AuditEvent.Event.values, help="Of this kind only.")
+        audit.add_argument("--since", metavar="WHEN", help="From this date, or date and time, on.")
+        audit.add_argument("--until", metavar="WHEN", help="Before this date, or date and time.")
+        audit.add_argument(
+            "--limit", type=int, default=100, help="At most so many in the table or --json."
+        )
+
+        command(
+            "notify",
+            "Mail the owners of keys that end within 7 days, and again within one.",
+            "Run it daily. Each is told once, however often and wherever it runs. The audit log "
+            "is told of the keys that have expired.",
+        )
 
         edit = command(
             "edit",
@@ -207,8 +247,14 @@ class Command(BaseCommand):
         name: str | None,
         scope: list[str] | None,
         expires: str | None,
+        allow_network: list[str] | None,
+        rate_limit: list[str] | None,
         **options: Any,
     ) -> None:
+        bounds: dict[str, Any] = {
+            "allowed_networks": allow_network or (),
+            "rate_limits": rate_limit or (),
+        }
         names = [word for words in scope or () for word in words.split()]
         if not self._interactive:
             _require({"--user or --project": user or project, "--name": name, "--scope": names})
@@ -224,7 +270,7 @@ class Command(BaseCommand):
         if owner is None:
             expires_at = arguments.expiry("never" if expires is None else expires)
             minted: lifecycle.Minted[Any] = lifecycle.mint(
-                project=projects[0], name=name, scopes=names, expires_at=expires_at
+                project=projects[0], name=name, scopes=names, expires_at=expires_at, **bounds
             )
         else:
             expires_at = arguments.expiry(_PAT_LIFETIME if expires is None else expires)
@@ -234,6 +280,7 @@ class Command(BaseCommand):
                 name=name,
                 scopes=names,
                 expires_at=expires_at,
+                **bounds,
             )
         self._reveal(minted)
 
@@ -328,6 +375,37 @@ class Command(BaseCommand):
         for other in key.chain():
             if other.state() is State.LIVE:
                 self._notes.line(f"{other.public_id}, of the same chain of rotations, is live.")
+
+    def _notify(self, **options: Any) -> None:
+        done = notices.notify()
+        if self._as_json:
+            self._json(done)
+        else:
+            self._screen.line(
+                f"Told the owners of {done['notified']} keys that they end soon; "
+                f"{done['expired']} have expired."
+            )
+        if done["failed"]:
+            raise CommandError(f"{done['failed']} mails could not be sent; the log says why.")
+
+    def _audit(self, *, limit: int, **options: Any) -> None:
+        events = _events(**options)
+        if options["format"]:
+            lines, _media_type = FORMATS[options["format"]]
+            for line in lines(events.order_by("pk").iterator(chunk_size=_CHUNK)):
+                self.stdout.write(line, ending="")
+            return
+        if limit < 1:
+            raise LifecycleError("invalid_limit", "--limit takes a number from 1.", "limit")
+        newest = [audit.record(event) for event in events.order_by("-pk")[:limit]]
+        facts = newest[::-1]
+        if self._as_json:
+            self._json_list(facts)
+        elif facts:
+            rows = [[show(name, each[name]) for name in _AUDIT_FIELDS] for each in facts]
+            self._screen.table([name.upper() for name in _AUDIT_FIELDS], rows, ("NAME", "USING"))
+        else:
+            self._screen.line("Nothing happened.")
 
     def _edit(
         self,
@@ -466,6 +544,32 @@ class Command(BaseCommand):
             self.stdout.write(separator + json.dumps(each), ending="")
             separator = ",\n"
         self.stdout.write("\n]")
+
+
+def _events(
+    *,
+    user: str | None,
+    project: str | None,
+    key: str | None,
+    event: str | None,
+    since: str | None,
+    until: str | None,
+    **options: Any,
+) -> Any:
+    events = AuditEvent.objects.all()
+    if user:
+        events = events.of(arguments.find_user(user))
+    if project:
+        events = events.of(arguments.find_project(project))
+    if key:
+        events = events.filter(public_id=arguments.clean_id(key))
+    if event:
+        events = events.filter(event=event)
+    if since:
+        events = events.filter(at__gte=arguments.moment(since, "since"))
+    if until:
+        events = events.filter(at__lt=arguments.moment(until, "until"))
+    return events
 
 
 def _require(given: Mapping[str, object]) -> None:
