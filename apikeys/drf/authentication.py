@@ -1,4 +1,3 @@
-import re
 from typing import Any
 
 from django.views.decorators.debug import sensitive_variables
@@ -8,13 +7,11 @@ from rest_framework.request import Request
 from .. import refusals
 from ..access import Access
 from ..conf import app_settings
+from ..header import challenge, read_credential
 from ..refusals import Refused
 from ..verify import verify
-from .exceptions import challenge, refuse, scope_not_declared
+from .exceptions import refuse, scope_not_declared
 from .scoping import checks_scope
-
-# RFC 6750 section 2.1: b64token. One letter more than it ever needs ends the search.
-_CREDENTIAL = re.compile(r"[A-Za-z0-9\-._~+/]{1,8192}=*", re.ASCII)
 
 
 class AuthorizedRequest(Request):
@@ -32,13 +29,10 @@ class BearerAuthentication(BaseAuthentication):
 
     @sensitive_variables("credential")
     def authenticate(self, request: Request) -> tuple[Any, Access] | None:
-        scheme, _, credential = request.META.get("HTTP_AUTHORIZATION", "").strip().partition(" ")
-        if scheme.lower() != "bearer":
-            return None
-        credential = credential.strip()
-        if not _CREDENTIAL.fullmatch(credential):
-            raise refuse(refusals.INVALID_REQUEST)
         try:
+            credential = read_credential(request._request)
+            if credential is None:
+                return None
             access = verify(credential, request._request)
         except Refused as refused:
             # Not from it: its frames hold the credential, and error reports show frames.

@@ -23,7 +23,7 @@ from rest_framework_simplejwt.authentication import (
     JWTAuthentication,
     JWTStatelessUserAuthentication,
 )
-from rest_framework_simplejwt.tokens import AccessToken as JWT
+from rest_framework_simplejwt.tokens import AccessToken as JWT  # noqa: N814
 
 from apikeys import lifecycle, token
 from apikeys.drf import BearerAuthentication, HasScope
@@ -131,8 +131,9 @@ def seed(count: int, user, plain, pat, key, access, knox, api_key) -> None:
     _copy(pat, count, public_id=number, user_id=owner)
     _copy(key, count, public_id=number)
     _copy(access, count, token_checksum=number, token=number, user_id=owner)
-    _copy(knox, count, digest=number, token_key=number.replace("1000000000000000", "10000000"))
-    _copy(api_key, count, id=number, prefix=number.replace("1000000000000000", "10000000"))
+    short = number.replace("1000000000000000", "10000000")
+    _copy(knox, count, digest=number, token_key=short, user_id=owner)
+    _copy(api_key, count, id=number, prefix=short)
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE")
 
@@ -165,5 +166,3 @@ def versions() -> dict[str, str]:
         "redis", "granian",
     )  # fmt: skip
     return {package: version(package) for package in packages}
-
-

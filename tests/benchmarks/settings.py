@@ -2,7 +2,7 @@ import os
 
 from tests.settings import *  # noqa: F403
 
-INSTALLED_APPS = [  # noqa: F405
+INSTALLED_APPS = [
     *INSTALLED_APPS,  # noqa: F405
     "rest_framework.authtoken",
     "knox",

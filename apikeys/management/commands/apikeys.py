@@ -2,6 +2,7 @@ import heapq
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import timedelta
 from itertools import islice
 from operator import attrgetter
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.views.decorators.debug import sensitive_variables
 
-from ... import lifecycle, refusals
+from ... import lifecycle, refusals, usage
 from ...lifecycle import LifecycleError
 from ...models import PersonalAccessToken, State, live
 from ...records import KINDS, AnyKey, record, with_facts
@@ -118,6 +119,25 @@ class Command(BaseCommand):
         takes_id(revoke)
         revoke.add_argument("--reason", help="Why, for whoever asks later.")
         revoke.add_argument("--by", metavar="USERNAME", help="The user who revokes it.")
+
+        prune = command(
+            "prune",
+            "Roll up and delete old counts of use.",
+            "Run it every night or every week: it keeps the tables of daily counts small.",
+        )
+        prune.add_argument(
+            "--daily",
+            metavar="DURATION",
+            default="90d",
+            help="For how long there is a count a day; then there is one a month "
+            "(default: %(default)s).",
+        )
+        prune.add_argument(
+            "--keep",
+            metavar="DURATION",
+            default="2y",
+            help="When even those are deleted (default: %(default)s).",
+        )
 
         command(
             "verify",
@@ -270,6 +290,18 @@ class Command(BaseCommand):
         for other in key.chain():
             if other.state() is State.LIVE:
                 self._notes.line(f"{other.public_id}, of the same chain of rotations, is live.")
+
+    def _prune(self, *, daily: str, keep: str, **options: Any) -> None:
+        daily_for = arguments.duration(daily, "daily")
+        kept_for = arguments.duration(keep, "keep")
+        if not timedelta(days=31) <= daily_for <= kept_for:
+            message = "--daily takes 31d or more, and --keep no less than that."
+            raise LifecycleError("invalid_duration", message, "daily")
+        deleted = usage.prune(daily_for, kept_for)
+        if self._as_json:
+            self._json({"deleted": deleted})
+        else:
+            self._screen.line(f"{deleted} rows fewer.")
 
     @sensitive_variables("text")
     def _verify(self, **options: Any) -> None:
