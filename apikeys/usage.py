@@ -156,7 +156,8 @@ def prune(daily_for: timedelta, kept_for: timedelta, now: datetime | None = None
         rows = model._default_manager.using(router.db_for_write(model))
         gone += _delete(rows.filter(day__lt=(today - kept_for).replace(day=1)))
         before = (today - daily_for).replace(day=1)
-        for first in list(rows.filter(day__lt=before).dates("day", "month")):
+        unrolled = rows.filter(day__lt=before).exclude(day__day=1)
+        for first in list(unrolled.dates("day", "month")):
             after = (first + timedelta(days=31)).replace(day=1)
             gone += _roll_up(model, rows.filter(day__gt=first, day__lt=after), first)
     return gone

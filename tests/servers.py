@@ -53,6 +53,16 @@ class Server:
         return dict(os.environ)
 
     def start(self) -> None:
+        self._launch()
+        wait_until(self._is_up, 60)
+
+    def _is_up(self) -> bool:
+        if self.process is None or self.process.poll() is not None:
+            # A killed PostgreSQL's children hold its memory for a moment longer.
+            self._launch()
+        return answers(self.port)
+
+    def _launch(self) -> None:
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 self.command(),
@@ -62,7 +72,6 @@ class Server:
                 stderr=log,
                 start_new_session=True,
             )
-        wait_until(lambda: answers(self.port), 60)
 
     def signal(self, number: int) -> None:
         if self.process is not None:
@@ -120,9 +129,9 @@ class PostgreSQLServer(Server):
         command = [str(self.binaries / "postgres"), "-D", str(self.data), *options]
         return [*self._as_postgres(), *command]
 
-    def start(self) -> None:
+    def _launch(self) -> None:
         (self.data / "postmaster.pid").unlink(missing_ok=True)
-        super().start()
+        super()._launch()
 
 
 @contextlib.contextmanager
