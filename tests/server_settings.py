@@ -14,6 +14,7 @@ if port := os.environ.get("SERVER_DATABASE_PORT"):
         "PORT": port,
         "OPTIONS": {"connect_timeout": 2},
         "CONN_MAX_AGE": None,
+        "CONN_HEALTH_CHECKS": True,  # or a connection that died costs its next request a 503
     }
 APIKEYS = {**APIKEYS, "LAST_USED_INTERVAL": 1}  # noqa: F405
 if location := os.environ.get("SERVER_REDIS"):

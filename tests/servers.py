@@ -59,7 +59,7 @@ class Server:
 
     def start(self) -> None:
         self._launch()
-        wait_until(self._is_up, 60)
+        wait_until(self._is_up, 120)
 
     def _is_up(self) -> bool:
         if self.process is None or self.process.poll() is not None:
