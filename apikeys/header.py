@@ -16,24 +16,23 @@ from . import refusals
 from .conf import app_settings
 from .refusals import Refusal, Refused
 
-# RFC 6750 section 2.1: b64token. One letter more than it ever needs ends the search.
-_CREDENTIAL = re.compile(r"[A-Za-z0-9\-._~+/]{1,8192}=*", re.ASCII)
+# RFC 6750 section 2.1: b64token, in which a bound ends the search.
+_BEARER = re.compile(r"(?i:bearer) +([A-Za-z0-9\-._~+/]{1,8192}={0,8192})", re.ASCII)
+_SCHEME = re.compile(r"(?i:bearer)(?![A-Za-z0-9])", re.ASCII)
 
 
-@sensitive_variables("credential", "header")
+@sensitive_variables("header", "match")
 def read_credential(request: HttpRequest) -> str | None:
     """What stands behind ``Bearer``; ``None`` without such a header.
 
     Raises ``Refused`` (``invalid_request``) if it is not one credential.
     """
-    header: str = request.META.get("HTTP_AUTHORIZATION", "")
-    scheme, _, credential = header.strip().partition(" ")
-    if scheme.lower() != "bearer":
-        return None
-    credential = credential.strip()
-    if not _CREDENTIAL.fullmatch(credential):
+    header: str = request.META.get("HTTP_AUTHORIZATION", "").strip(" \t")
+    if (match := _BEARER.fullmatch(header)) is not None:
+        return match[1]
+    if _SCHEME.match(header):
         raise Refused(refusals.INVALID_REQUEST)
-    return credential
+    return None
 
 
 @lru_cache(maxsize=1024)
@@ -60,7 +59,7 @@ def answer(
     """The body and the header fields that a refusal is told with."""
     body = {"detail": str(refusal.message).format(scope=scope, **params), "code": refusal.code}
     headers = {}
-    if refusal.status != 503:
+    if refusal.status not in (429, 503):
         headers["WWW-Authenticate"] = challenge(refusal, app_settings.REALM, scope, **params)
     if refusal.retry_after is not None:
         headers["Retry-After"] = str(refusal.retry_after)
