@@ -1,7 +1,7 @@
 """System checks: a misconfiguration is a sentence with a hint, not a surprise at run time."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import timedelta
 from difflib import get_close_matches
 from importlib.util import find_spec
@@ -11,28 +11,31 @@ from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
 
-from . import scopes, token
-from .conf import CACHE_DEFAULTS, app_settings
+from . import networks, scopes, token
+from .conf import CACHE_DEFAULTS, NOTICES, app_settings
 from .lifecycle import MAX_OVERLAP
 from .models import get_project_model
 from .policy import Policy, has_field
+from .web.sudo import Sudo
+
+_EXAMPLE = 'Say {"PREFIX": "acme", "SCOPES": {"payments:read": "See payments"}}.'
 
 
 @register("apikeys")
 def check_settings(
     app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
-    return [
-        *_names(),
-        *_prefix(),
-        *_scopes(),
-        *_peppers(),
-        *_policy(),
-        *_overlap(),
-        *_cache(),
-        *_project(),
-    ]
+    given = getattr(settings, "APIKEYS", {})
+    if not isinstance(given, Mapping):
+        return [Error("APIKEYS is not a dictionary.", hint=_EXAMPLE, id="apikeys.E001")]
+    checks = (
+        *(_names, _prefix, _scopes, _peppers, _policy, _overlap, _project, _cache),
+        *(_sudo, _last_used_interval, _argon2_tries, _realm, _first_party_clients),
+        *(_trusted_proxies, _rate_limits, _github, _notices),
+    )
+    return [message for check in checks for message in check()]
 
 
 def _names() -> Iterator[CheckMessage]:
@@ -57,14 +60,16 @@ def _prefix() -> Iterator[CheckMessage]:
 
 
 def _scopes() -> Iterator[CheckMessage]:
-    if not app_settings.SCOPES:
+    declared: Any = app_settings.SCOPES
+    if not declared or not isinstance(declared, Mapping):
         yield Error(
             "APIKEYS['SCOPES'] declares no scope, so no key can be minted.",
             hint='Say {"payments:read": "See payments", …}.',
             id="apikeys.E003",
         )
-    for name in app_settings.SCOPES:
-        if not scopes.TOKEN_PATTERN.fullmatch(str(name)):
+        return
+    for name in declared:
+        if not isinstance(name, str) or not scopes.TOKEN_PATTERN.fullmatch(name):
             yield Error(
                 f"APIKEYS['SCOPES'] has {name!r}, which is not a scope (RFC 6749 section 3.3).",
                 hint="Name it resource:action in printable ASCII, without a space.",
@@ -73,7 +78,11 @@ def _scopes() -> Iterator[CheckMessage]:
 
 
 def _peppers() -> Iterator[CheckMessage]:
-    if not app_settings.PEPPERS or any(len(pepper) < 32 for pepper in app_settings.PEPPERS):
+    try:
+        shortest = min(map(len, app_settings.PEPPERS), default=0)
+    except TypeError:  # not a list
+        shortest = 0
+    if shortest < 32:
         yield Error(
             "APIKEYS['PEPPERS'] is empty, or has a pepper of fewer than 32 bytes.",
             hint="Leave it out to derive peppers from SECRET_KEY, or make one with "
@@ -99,11 +108,116 @@ def _policy() -> Iterator[CheckMessage]:
 
 
 def _overlap() -> Iterator[CheckMessage]:
-    if not timedelta(0) <= app_settings.ROTATION_OVERLAP <= MAX_OVERLAP:
+    overlap: Any = app_settings.ROTATION_OVERLAP
+    if not isinstance(overlap, timedelta) or not timedelta(0) <= overlap <= MAX_OVERLAP:
         yield Error(
             "APIKEYS['ROTATION_OVERLAP'] is not from 0 to 7 days.",
             hint="It takes a datetime.timedelta.",
             id="apikeys.E007",
+        )
+
+
+def _last_used_interval() -> Iterator[CheckMessage]:
+    interval: Any = app_settings.LAST_USED_INTERVAL
+    if interval is not None and not (type(interval) in (int, float) and interval > 0):
+        yield Error(
+            f"APIKEYS['LAST_USED_INTERVAL'] is {interval!r}.",
+            hint="It takes seconds, more than 0, or None.",
+            id="apikeys.E010",
+        )
+
+
+def _argon2_tries() -> Iterator[CheckMessage]:
+    tries: Any = app_settings.ARGON2_TRIES
+    if not (type(tries) is int and tries > 0):
+        yield Error(
+            f"APIKEYS['ARGON2_TRIES'] is {tries!r}.",
+            hint="It takes a whole number, 1 or more.",
+            id="apikeys.E011",
+        )
+
+
+def _realm() -> Iterator[CheckMessage]:
+    # RFC 9110 section 5.6.4: what a quoted-string holds without an escape.
+    realm: Any = app_settings.REALM
+    if not isinstance(realm, str) or not re.fullmatch(r"[\x20\x21\x23-\x5b\x5d-\x7e]*", realm):
+        yield Error(
+            f"APIKEYS['REALM'] is {realm!r}.",
+            hint="It takes printable ASCII without quotation marks and backslashes.",
+            id="apikeys.E012",
+        )
+
+
+def _trusted_proxies() -> Iterator[CheckMessage]:
+    given: Any = app_settings.TRUSTED_PROXIES
+    try:
+        if isinstance(given, str):
+            raise ValueError(given)
+        for each in given:
+            if each != networks.UNIX:
+                networks.parse_network(each)
+    except (TypeError, ValueError, AttributeError) as error:
+        yield Error(
+            f"APIKEYS['TRUSTED_PROXIES'] is not a list of networks: {error}.",
+            hint="Say ['10.0.0.0/8'], the addresses of your own proxies and of nobody else.",
+            id="apikeys.E030",
+        )
+        return
+    if given and find_spec("python_ipware") is None:
+        yield Error(
+            "APIKEYS['TRUSTED_PROXIES'] is set, but python-ipware is not installed.",
+            hint='Install it by `pip install "apikeys[networks]"`.',
+            id="apikeys.E031",
+        )
+
+
+def _rate_limits() -> Iterator[CheckMessage]:
+    store: Any = app_settings.RATE_LIMIT_STORE
+    if not isinstance(store, str) or "://" not in store:
+        yield Error(
+            "APIKEYS['RATE_LIMIT_STORE'] is not a URL.",
+            hint="Say 'memory://' or 'redis://127.0.0.1:6379/0'.",
+            id="apikeys.E032",
+        )
+    fail_open: Any = app_settings.RATE_LIMIT_FAIL_OPEN
+    if not isinstance(fail_open, bool):
+        yield Error("APIKEYS['RATE_LIMIT_FAIL_OPEN'] is neither True nor False.", id="apikeys.E033")
+
+
+def _github() -> Iterator[CheckMessage]:
+    url: Any = app_settings.GITHUB_KEYS_URL
+    if not isinstance(url, str) or not url.startswith(("https://", "http://")):
+        yield Error("APIKEYS['GITHUB_KEYS_URL'] is not a URL.", id="apikeys.E034")
+    if app_settings.GITHUB_LEAK_ACTION not in ("revoke", "warn"):
+        yield Error(
+            f"APIKEYS['GITHUB_LEAK_ACTION'] is {app_settings.GITHUB_LEAK_ACTION!r}.",
+            hint="Say 'revoke' or 'warn'.",
+            id="apikeys.E035",
+        )
+
+
+def _notices() -> Iterator[CheckMessage]:
+    given: Any = app_settings.NOTICES
+    if not isinstance(given, Collection) or isinstance(given, str) or set(given) - set(NOTICES):
+        yield Error(
+            f"APIKEYS['NOTICES'] takes a list of {', '.join(NOTICES)}.",
+            hint="Say () to send no mail.",
+            id="apikeys.E036",
+        )
+
+
+def _first_party_clients() -> Iterator[CheckMessage]:
+    given: Any = app_settings.FIRST_PARTY_CLIENTS
+    # In a string, every part of it would be a client's id.
+    if (
+        not isinstance(given, Collection)
+        or isinstance(given, str)
+        or not all(isinstance(client, str) for client in given)
+    ):
+        yield Error(
+            "APIKEYS['FIRST_PARTY_CLIENTS'] is not a list of client ids.",
+            hint="Say ['webapp'].",
+            id="apikeys.E013",
         )
 
 
@@ -152,4 +266,24 @@ def _project() -> Iterator[CheckMessage]:
             hint="Add one, or subclass apikeys.models.AbstractProject.",
             obj=model,
             id="apikeys.E009",
+        )
+
+
+def _sudo() -> Iterator[CheckMessage]:
+    age: Any = app_settings.SUDO_MAX_AGE
+    if not isinstance(age, timedelta) or age < timedelta(minutes=1):
+        yield Error(
+            "APIKEYS['SUDO_MAX_AGE'] is not a time of at least a minute.",
+            hint="It takes a datetime.timedelta.",
+            id="apikeys.E030",
+        )
+    try:
+        valid, reason = issubclass(import_string(app_settings.SUDO), Sudo), ""
+    except (ImportError, TypeError) as error:
+        valid, reason = False, f" ({error})"
+    if not valid:
+        yield Error(
+            f"APIKEYS['SUDO'] does not name a subclass of apikeys.web.sudo.Sudo{reason}.",
+            hint="It takes a dotted path, such as 'apikeys.web.sudo.AllauthSudo'.",
+            id="apikeys.E031",
         )

@@ -3,7 +3,7 @@
 ``apikeys.checks`` validates them; ``docs/settings.md`` lists them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
@@ -35,12 +35,16 @@ CACHE_DEFAULTS: Mapping[str, Any] = {
 }
 
 
+NOTICES = ("minted", "expiring", "revoked", "leaked")
+
+
 class AppSettings:
     """``APIKEYS`` with its defaults. Values are computed once, until the setting changes."""
 
     @property
     def _user(self) -> Mapping[str, Any]:
-        return getattr(settings, "APIKEYS", {})
+        given = getattr(settings, "APIKEYS", {})
+        return given if isinstance(given, Mapping) else {}  # a check tells of it
 
     @cached_property
     def PREFIX(self) -> str:
@@ -88,7 +92,7 @@ class AppSettings:
 
     @cached_property
     def ARGON2_TRIES(self) -> int:
-        """How often in a minute a key whose pepper is gone may be tried against Argon2id."""
+        """How many wrong secrets a minute are tried on a key whose pepper is gone."""
         return cast("int", self._user.get("ARGON2_TRIES", 5))
 
     @cached_property
@@ -111,6 +115,55 @@ class AppSettings:
     def FIRST_PARTY_CLIENTS(self) -> Sequence[str]:
         """Client ids of the site's own pages: the only ones with the password grant."""
         return cast("Sequence[str]", self._user.get("FIRST_PARTY_CLIENTS", ()))
+
+    @cached_property
+    def TRUSTED_PROXIES(self) -> Sequence[str]:
+        """Networks of the reverse proxies whose ``X-Forwarded-For`` is believed; CIDRs.
+
+        ``"unix"`` stands for peers on a Unix socket. Needs the extra ``networks``.
+        """
+        return cast("Sequence[str]", self._user.get("TRUSTED_PROXIES", ()))
+
+    @cached_property
+    def RATE_LIMIT_STORE(self) -> str:
+        """Where requests are counted: ``memory://`` of each process, or ``redis://…``."""
+        return cast("str", self._user.get("RATE_LIMIT_STORE", "memory://"))
+
+    @cached_property
+    def RATE_LIMIT_FAIL_OPEN(self) -> bool:
+        """Whether requests go on uncounted while the store is away, instead of a 503."""
+        return cast("bool", self._user.get("RATE_LIMIT_FAIL_OPEN", False))
+
+    @cached_property
+    def GITHUB_KEYS_URL(self) -> str:
+        """Where the public keys are that GitHub signs its reports of found keys with."""
+        url = "https://api.github.com/meta/public_keys/secret_scanning"
+        return cast("str", self._user.get("GITHUB_KEYS_URL", url))
+
+    @cached_property
+    def GITHUB_LEAK_ACTION(self) -> str:
+        """What becomes of a key that GitHub finds: ``revoke``, or ``warn`` its owner only."""
+        return cast("str", self._user.get("GITHUB_LEAK_ACTION", "revoke"))
+
+    @cached_property
+    def NOTICES(self) -> Collection[str]:
+        """The mails that are sent: ``minted``, ``expiring``, ``revoked``, ``leaked``."""
+        return cast("Collection[str]", self._user.get("NOTICES", NOTICES))
+
+    @cached_property
+    def SUDO_MAX_AGE(self) -> timedelta:
+        """How long after a log-in keys may be minted, rotated and widened on the pages."""
+        return cast("timedelta", self._user.get("SUDO_MAX_AGE", timedelta(minutes=15)))
+
+    @cached_property
+    def SUDO(self) -> str:
+        """Dotted path of the class that knows a recent log-in, and asks for one."""
+        return cast("str", self._user.get("SUDO", "apikeys.web.sudo.PasswordSudo"))
+
+    @cached_property
+    def CURL_URL(self) -> str:
+        """What the ``curl`` beside a new secret asks for: a path of this site, or a URL."""
+        return cast("str", self._user.get("CURL_URL", "/api/token/"))
 
     @classmethod
     def names(cls) -> list[str]:

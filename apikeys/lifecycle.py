@@ -1,24 +1,29 @@
 """Mint, edit, approve, rotate, revoke: the only writers of keys."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+import unicodedata
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, Generic, TypeVar, overload
 
-from django.db import connections, router, transaction
-from django.db.models import Model
+from django.core.exceptions import ObjectDoesNotExist
+from django.db import IntegrityError, connections, router, transaction
+from django.db.models import Model, Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
 
-from . import hashing, scopes, token
+from . import hashing, networks, rates, scopes, token
 from .access import Access
 from .conf import app_settings
 from .grants import NOTHING, Extent, Grant
 from .models import KEY_MODELS, PersonalAccessToken, ProjectKey, State, live
+from .records import KINDS
 from .signals import key_approved, key_edited, key_minted, key_revoked, key_rotated
 
 MAX_OVERLAP: Final = timedelta(days=7)
+MAX_NETWORKS: Final = 100
+MAX_RATES: Final = 5
 
 AnyKey = PersonalAccessToken | ProjectKey
 K = TypeVar("K", PersonalAccessToken, ProjectKey)
@@ -60,6 +65,9 @@ def mint(
     scopes: Iterable[str],
     projects: Iterable[Any] | None = None,
     expires_at: datetime | None = None,
+    allowed_networks: Iterable[str] = (),
+    rate_limits: Iterable[str] = (),
+    public_id: str | None = None,
     by: Any = None,
     within: Grant | None = None,
 ) -> Minted[PersonalAccessToken]: ...
@@ -72,11 +80,15 @@ def mint(
     name: str,
     scopes: Iterable[str],
     expires_at: datetime | None = None,
+    allowed_networks: Iterable[str] = (),
+    rate_limits: Iterable[str] = (),
+    public_id: str | None = None,
     by: Any = None,
     within: Grant | None = None,
 ) -> Minted[ProjectKey]: ...
 
 
+@sensitive_variables("text")
 def mint(
     *,
     user: Any = None,
@@ -85,6 +97,9 @@ def mint(
     scopes: Iterable[str],
     projects: Iterable[Any] | None = None,
     expires_at: datetime | None = None,
+    allowed_networks: Iterable[str] = (),
+    rate_limits: Iterable[str] = (),
+    public_id: str | None = None,
     by: Any = None,
     within: Grant | None = None,
 ) -> Minted[PersonalAccessToken] | Minted[ProjectKey]:
@@ -92,27 +107,42 @@ def mint(
 
     ``projects`` restricts a personal access token to some of its user's projects; ``None``
     means all that the user is in, now and later. ``expires_at`` is ``None`` for a key
-    without expiry. ``by`` is the user who makes it, and ``within`` the most that they may
-    give; ``None`` is for the site's own code and operators, who are bound by nothing but
-    the policy's rules for the owner.
+    without expiry. ``allowed_networks`` are CIDRs or addresses from which alone it may be
+    used, ``rate_limits`` how often, such as ``1000/hour``; empty means without bound, or
+    those of the credential in ``within``.
+
+    ``by`` is the user who makes it, and ``within`` the most that they may give; ``None`` is
+    for the site's own code and operators, who are bound by nothing but the policy's rules for
+    the owner. ``public_id`` is an id of ``token.generate_id()`` that
+    was kept from an earlier moment, so that doing the same twice makes one key.
 
     Raises ``LifecycleError`` with one of the codes ``name_required``, ``name_too_long``,
-    ``scope_required``, ``unknown_scope``, ``scope_not_grantable``, ``expiry_in_the_past``,
-    ``expiry_required``, ``expiry_too_late``, ``outlives_credential``, ``inactive_user``,
-    ``inactive_project``, ``project_required``, ``unknown_project``,
-    ``project_not_grantable`` and ``too_many_keys``.
+    ``invalid_name``, ``secret_in_text``, ``scope_required``, ``unknown_scope``,
+    ``scope_not_grantable``, ``expiry_in_the_past``, ``expiry_required``, ``expiry_too_late``,
+    ``outlives_credential``,
+    ``inactive_user``, ``inactive_project``, ``project_required``, ``unknown_project``,
+    ``project_not_grantable``, ``invalid_network``, ``network_not_allowed``,
+    ``network_not_grantable``, ``too_many_networks``, ``invalid_rate_limit``,
+    ``too_many_rate_limits``, ``rate_limit_not_grantable``, ``too_many_keys``,
+    ``credential_changed`` and ``made_already`` (that ``public_id``).
     """
     if (user is None) == (project is None):
         raise TypeError("mint() takes a user or a project, not both.")
     owner, now = project if user is None else user, timezone.now()
     scope, ends = _clean_scopes(scopes), _clean_expiry(expires_at, owner, now)
+    using = _using(within)
+    places = _clean_networks(allowed_networks, owner) or (using.allowed_networks if using else "")
+    rate = _clean_rates(rate_limits) or (using.rate_limits if using else "")
     common = {
         "name": _clean_name(name),
         "scope": scope,
         "created_at": now,
         "expires_at": ends,
+        "allowed_networks": places,
+        "rate_limits": rate,
         "is_pending": bool(_to_approve(owner, scope)),
-        "minted_with": within.using.credential_id if within and within.using else "",
+        "minted_with": using.credential_id if using else "",
+        "public_id": public_id or token.generate_id(),
     }
     if user is None:
         if projects is not None:
@@ -126,13 +156,23 @@ def mint(
             raise LifecycleError("inactive_user", _("This user is deactivated."), "user")
         selected = [] if projects is None else _clean_projects(user, projects)
         key = PersonalAccessToken(user=user, all_projects=projects is None, **common)
-    extent = Extent(scope, None if projects is None and user else frozenset(selected), ends)
+    reached = None if projects is None and user else frozenset(selected)
+    extent = Extent(scope, reached, ends, places, rate)
     _check_within(within, extent)
     text = _seal(key)
-    with transaction.atomic(using=router.db_for_write(type(key))):
-        _check_number(key)
-        _save(key, selected)
-        key_minted.send(type(key), key=key, by=by, using=_using(within))
+    try:
+        with transaction.atomic(using=router.db_for_write(type(key))):
+            if using is not None:
+                _lock_all(None, within)
+                _check_within(within, extent)
+            _check_number(key)
+            _save(key, selected)
+            key_minted.send(type(key), key=key, by=by, using=using)
+    except IntegrityError:
+        if type(key)._default_manager.filter(public_id=key.public_id).exists():
+            message = _("The key %(id)s was made already.") % {"id": key.public_id}
+            raise LifecycleError("made_already", message) from None
+        raise
     return Minted(key, text)
 
 
@@ -143,21 +183,25 @@ def edit(
     scopes: Iterable[str] | _Keep = KEEP,
     projects: Iterable[Any] | _Keep | None = KEEP,
     expires_at: datetime | _Keep | None = KEEP,
+    allowed_networks: Iterable[str] | _Keep = KEEP,
+    rate_limits: Iterable[str] | _Keep = KEEP,
     by: Any = None,
     within: Grant | None = None,
 ) -> dict[str, tuple[Any, Any]]:
     """Change a key, from the next request on. Returns ``{field: (before, after)}``.
 
-    ``within`` bounds what is added; what the key has may stay or go. What needs an approval
-    cannot be added: mint a key for it, which then awaits the approval, while this one works.
+    ``within`` bounds what is added; what the key has may stay or go. A credential that adds
+    anything has to cover all of the key, because what is added applies to all of it: a scope
+    in every project, a project with every scope. What needs an approval cannot be added:
+    mint a key for it, which then awaits the approval, while this one works.
 
     Raises ``LifecycleError`` as ``mint`` does, and with ``revoked_key``, ``expired_key``,
-    ``already_rotated`` and ``approval_required``.
+    ``already_rotated``, ``unknown_key`` (it was deleted) and ``approval_required``.
     """
     if isinstance(key, ProjectKey) and not isinstance(projects, _Keep):
         raise TypeError("A project key has one project, for good.")
     with transaction.atomic(using=router.db_for_write(type(key))):
-        _lock(key)
+        _lock_all(key, within)
         if (error := _why_not_live(key)) is not None:
             raise error
         had = Extent.of(key)
@@ -171,7 +215,12 @@ def edit(
         if not isinstance(expires_at, _Keep) and expires_at != ends:
             ends = _clean_expiry(expires_at, key.owner, key.created_at)
         new_name = key.name if isinstance(name, _Keep) else _clean_name(name)
-        has = Extent(scope, reached, ends)
+        places, rate = had.networks, had.rates
+        if not isinstance(allowed_networks, _Keep):
+            places = _clean_networks(allowed_networks, key.owner)
+        if not isinstance(rate_limits, _Keep):
+            rate = _clean_rates(rate_limits)
+        has = Extent(scope, reached, ends, places, rate)
         _check_within(within, has, had)
         _check_approval(key, has, had)
 
@@ -179,6 +228,8 @@ def edit(
         changes = {f: (before[f], after[f]) for f in before if before[f] != after[f]}
         if changes:
             fields = ["name", "scope", "expires_at", "is_pending"]
+            fields += ["allowed_networks", "rate_limits"]
+            key.allowed_networks, key.rate_limits = places, rate
             key.name, key.scope, key.expires_at = new_name, scope, ends
             key.is_pending = key.is_pending and bool(_to_approve(key.owner, scope))
             if isinstance(key, PersonalAccessToken):
@@ -190,28 +241,42 @@ def edit(
     return changes
 
 
-def approve(key: AnyKey, *, by: Any = None) -> None:
+def bounds(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """The networks and rates that are ``asked`` for, as fields of an ``Extent``."""
+    found: dict[str, Any] = {}
+    if "allowed_networks" in asked:
+        found["networks"] = _parse_networks(asked["allowed_networks"])
+    if "rate_limits" in asked:
+        found["rates"] = _clean_rates(asked["rate_limits"])
+    return found
+
+
+def approve(key: AnyKey, *, by: Any = None, within: Grant | None = None) -> None:
     """Let a key be used that awaits approval. Who may is the policy's ``may_approve``.
 
-    Raises ``LifecycleError`` with one of the codes ``not_pending``, ``revoked_key`` and
-    ``expired_key``.
+    ``within`` has to cover all of the key, where that is done with a credential.
+
+    Raises ``LifecycleError`` with one of the codes ``not_pending``, ``revoked_key``,
+    ``expired_key``, and those of ``within``, as ``mint`` does.
     """
     with transaction.atomic(using=router.db_for_write(type(key))):
-        _lock(key)
+        _lock_all(key, within)
         _check_pending(key)
+        _check_within(within, Extent.of(key))
         key.is_pending, key.approved_at, key.approved_by = False, timezone.now(), by
         key.save(update_fields=["is_pending", "approved_at", "approved_by"])
-        key_approved.send(type(key), key=key, by=by, using=None)
+        key_approved.send(type(key), key=key, by=by, using=_using(within))
 
 
-def reject(key: AnyKey, *, by: Any = None, reason: str = "") -> None:
-    """Revoke a key that awaits approval. Raises as ``approve`` does."""
+def reject(key: AnyKey, *, by: Any = None, reason: str = "", using: Access | None = None) -> None:
+    """Revoke a key that awaits approval. Raises as ``approve`` and ``revoke`` do."""
     with transaction.atomic(using=router.db_for_write(type(key))):
         _lock(key)
         _check_pending(key)
-        revoke(key, by=by, reason=reason or _("Not approved."))
+        revoke(key, by=by, reason=reason or _("Not approved."), using=using)
 
 
+@sensitive_variables("text")
 def rotate(
     key: K,
     *,
@@ -226,12 +291,14 @@ def rotate(
     ``ROTATION_OVERLAP``), and never longer than it would have been. The new one expires
     when the old one would have, unless ``expires_at`` or a shorter ``longest_lifetime`` of
     the policy says otherwise. ``within`` has to cover all of the key: its secret is handed
-    out, as at minting.
+    out, as at minting. So a successor that was made with another credential ends with that
+    one, while a key that rotates itself goes on when its predecessor is revoked.
 
     Of several rotations at the same moment one succeeds. Raises ``LifecycleError`` with
     one of the codes ``overlap_out_of_range``, ``expiry_in_the_past``, ``expiry_required``,
     ``expiry_too_late``, ``already_rotated``, ``revoked_key``, ``expired_key``,
-    ``scope_not_grantable``, ``project_not_grantable`` and ``outlives_credential``.
+    ``unknown_key``, ``scope_not_grantable``, ``project_not_grantable``,
+    ``outlives_credential`` and ``credential_changed``.
     """
     overlap = app_settings.ROTATION_OVERLAP if overlap is None else overlap
     if not timedelta(0) <= overlap <= MAX_OVERLAP:
@@ -242,7 +309,7 @@ def rotate(
     successor: Any = model()
     text = _seal(successor)  # slow by design, so before anything is locked
     with transaction.atomic(using=router.db_for_write(model)):
-        _lock(key)
+        _lock_all(key, within)
         if (error := _why_not_live(key)) is not None:
             raise error
         now, had = timezone.now(), Extent.of(key)
@@ -250,10 +317,13 @@ def rotate(
             ends = _within_lifetime(key.expires_at, key.owner, now)
         else:
             ends = _clean_expiry(expires_at, key.owner, now)
-        _check_within(within, Extent(had.scope, had.projects, ends))
+        _check_within(within, replace(had, expires_at=ends))
         successor.name, successor.scope, successor.expires_at = key.name, key.scope, ends
+        successor.allowed_networks, successor.rate_limits = had.networks, had.rates
         successor.created_at, successor.replaces = now, key
         successor.is_pending, successor.minted_with = key.is_pending, key.minted_with
+        if (using := _using(within)) and using.credential_id != key.public_id:
+            successor.minted_with = using.credential_id  # which got to know its secret
         successor.approved_at, successor.approved_by = key.approved_at, key.approved_by
         if isinstance(key, PersonalAccessToken):
             successor.user, successor.all_projects = key.user, key.all_projects
@@ -271,27 +341,52 @@ def rotate(
 def revoke(key: AnyKey, *, by: Any = None, reason: str = "", using: Access | None = None) -> bool:
     """End ``key`` now, for good, and every key that was made with it over the API.
 
+    So do those that were made with the keys that it replaces, and with what those made: of
+    what a thief made of a key nothing goes on, even if the key was rotated meanwhile.
+
     ``False`` if it was revoked before: the first one counts. Raises ``LifecycleError``
-    (``reason_too_long``).
+    (``reason_too_long``, ``invalid_reason``, ``secret_in_text``, ``unknown_key``).
     """
     limit = _max_length(key, "revoked_reason")
     if len(reason) > limit:
         message = _("A reason has at most %(limit)d characters.") % {"limit": limit}
         raise LifecycleError("reason_too_long", message, "reason")
-    changes = {"revoked_at": timezone.now(), "revoked_by": by, "revoked_reason": reason}
-    model = type(key)
-    with transaction.atomic(using=router.db_for_write(model)):
-        if not model._default_manager.filter(pk=key.pk, revoked_at=None).update(**changes):
-            key.refresh_from_db()
+    if not _is_text(reason):
+        message = _("The reason has a character that cannot be shown.")
+        raise LifecycleError("invalid_reason", message, "reason")
+    _check_no_key_in(reason, "reason")
+    with transaction.atomic(using=router.db_for_write(type(key))):
+        if not _end(key, by, reason, using):
+            _lock(key)
             return False
-        for name, value in changes.items():
-            setattr(key, name, value)
-        key_revoked.send(model, key=key, by=by, using=using)
-        why = _("Made with %(id)s, which was revoked.") % {"id": key.public_id}
-        for made in KEY_MODELS.values():
-            children = made._default_manager.filter(live(), minted_with=key.public_id)
-            for child in children.order_by("pk"):
-                revoke(child, by=by, reason=why, using=using)
+        makers = [key.public_id, *(each.public_id for each in key.predecessors())]
+        known, doomed = set[str](), list[str]()
+        while makers:
+            known.update(makers)
+            came_of = Q(minted_with__in=makers) | Q(replaces__public_id__in=doomed)
+            made: list[AnyKey] = [
+                child
+                for model in KEY_MODELS.values()
+                for child in model._default_manager.filter(came_of).order_by("pk")
+                if child.public_id not in known
+            ]
+            for child in made:
+                # One that has ended is over, but what came of it may not be.
+                if child.state() in (State.LIVE, State.PENDING):
+                    why = _("Made with %(id)s, which was revoked.") % {"id": key.public_id}
+                    _end(child, by, why, using)
+            makers = doomed = [child.public_id for child in made]
+    return True
+
+
+def _end(key: AnyKey, by: Any, reason: str, using: Access | None) -> bool:
+    model = type(key)
+    changes = {"revoked_at": timezone.now(), "revoked_by": by, "revoked_reason": reason}
+    if not model._default_manager.filter(pk=key.pk, revoked_at=None).update(**changes):
+        return False
+    for name, value in changes.items():
+        setattr(key, name, value)
+    key_revoked.send(model, key=key, by=by, using=using)
     return True
 
 
@@ -310,13 +405,57 @@ def _save(key: AnyKey, selected: Iterable[Any]) -> None:
         key.projects.set(selected)
 
 
-def _lock(row: Model) -> None:
-    """Bring ``row`` up to date, and keep others from writing it until the transaction ends."""
-    model: Any = type(row)
-    rows = model._default_manager.using(router.db_for_write(model))
+def _lock(key: AnyKey) -> None:
+    """Bring ``key`` up to date, and keep others from writing it until the transaction ends."""
+    rows = _rows(key)
     if not connections[rows.db].features.has_select_for_update:
-        rows.filter(pk=row.pk).update(**{model._meta.pk.name: row.pk})  # takes SQLite's lock
-    row.refresh_from_db(from_queryset=rows.select_for_update())
+        _hold(key)
+    try:
+        key.refresh_from_db(from_queryset=rows.select_for_update())
+    except ObjectDoesNotExist:
+        raise LifecycleError("unknown_key", _("There is no such key any more.")) from None
+
+
+def _hold(row: Model) -> None:
+    """Keep others from writing ``row`` until the transaction ends."""
+    rows = _rows(row).filter(pk=row.pk)
+    if connections[rows.db].features.has_select_for_update:
+        list(rows.select_for_update().values_list("pk"))
+    else:
+        rows.update(**{row._meta.pk.attname: row.pk})  # takes SQLite's lock
+
+
+def _rows(row: Model) -> Any:
+    model: Any = row._meta.model  # not its type: request.user is a lazy wrapper
+    return model._default_manager.using(router.db_for_write(model))
+
+
+def _lock_all(key: AnyKey | None, within: Grant | None) -> None:
+    """Lock ``key``, and the credential that it is changed with, in one order for everybody.
+
+    So a credential that is narrowed or revoked at the same moment gives nothing any more.
+    """
+    using = _using(within)
+    model = KINDS.get(using.kind) if using else None
+    if using is None or model is None:
+        if key is not None:
+            _lock(key)
+        return
+    credential = key
+    if not isinstance(key, model) or key.public_id != using.credential_id:
+        credential = model._default_manager.filter(public_id=using.credential_id).first()
+    rows = {row for row in (key, credential) if row is not None}
+    for row in sorted(rows, key=lambda row: (isinstance(row, ProjectKey), row.pk)):
+        _lock(row)
+    if (
+        credential is None
+        or credential.state() is not State.LIVE
+        or (credential.scope, credential.expires_at) != (using.scope, using.expires_at)
+        or (credential.allowed_networks, credential.rate_limits)
+        != (using.allowed_networks, using.rate_limits)
+    ):
+        message = _("The credential that you use was changed just now. Try again.")
+        raise LifecycleError("credential_changed", message)
 
 
 def _using(within: Grant | None) -> Access | None:
@@ -331,6 +470,8 @@ def _told(name: str, extent: Extent) -> dict[str, Any]:
         "scopes": list(scopes.split(extent.scope)),
         "projects": None if projects is None else sorted(p.slug for p in projects),
         "expires_at": extent.expires_at.isoformat() if extent.expires_at else None,
+        "allowed_networks": extent.networks.split(),
+        "rate_limits": extent.rates.split(),
     }
 
 
@@ -347,6 +488,12 @@ def _why_not_live(key: AnyKey) -> LifecycleError | None:
     if state is State.EXPIRED:
         return LifecycleError("expired_key", _("This key has expired. Mint a new one."))
     return None
+
+
+def _check_no_key_in(text: str, field: str) -> None:
+    if token.holds_key(text):
+        message = _("That holds a key. Write its id instead: the 16 characters before the secret.")
+        raise LifecycleError("secret_in_text", message, field)
 
 
 def _check_pending(key: AnyKey) -> None:
@@ -379,6 +526,8 @@ def _check_within(grant: Grant | None, has: Extent, had: Extent = NOTHING) -> No
     """What ``has`` reaches beyond ``had`` must be the grantor's to give."""
     if grant is None:
         return
+    if grant.using is not None and has.wider(had):
+        had = NOTHING
     if lacking := sorted(set(has.scopes_beyond(had)) - grant.scopes):
         message = _("You cannot give the scope %(scopes)s: you do not have it here.") % {
             "scopes": ", ".join(lacking)
@@ -402,17 +551,35 @@ def _check_within(grant: Grant | None, has: Extent, had: Extent = NOTHING) -> No
         message = _("The key must expire no later than the credential you use, at %(at)s.")
         at = {"at": latest.isoformat() if latest else ""}
         raise LifecycleError("outlives_credential", message % at, "expires_at")
+    if grant.using is not None and had is NOTHING:
+        bounds = Extent("", None, None, grant.using.allowed_networks, grant.using.rate_limits)
+        if has.networks_beyond(bounds):
+            message = _("The key must be kept to the networks of the credential you use: %(all)s.")
+            names = {"all": ", ".join(bounds.networks.split())}
+            raise LifecycleError("network_not_grantable", message % names, "allowed_networks")
+        if has.rates_beyond(bounds):
+            message = _("The key must have the rate limits of the credential you use: %(all)s.")
+            names = {"all": ", ".join(bounds.rates.split())}
+            raise LifecycleError("rate_limit_not_grantable", message % names, "rate_limits")
 
 
 def _check_number(key: AnyKey) -> None:
     owner = key.owner
     if (most := app_settings.POLICY.most_live_keys(owner)) is None:
         return
-    _lock(owner)  # so that two at the same moment do not both count one too few
+    _hold(owner)  # so that two at the same moment do not both count one too few
     of_owner = {"user" if isinstance(key, PersonalAccessToken) else "project": owner}
     if type(key)._default_manager.filter(live(), rotated_at=None, **of_owner).count() >= most:
         message = _("There are %(most)d live keys already, the most there may be. Revoke some.")
         raise LifecycleError("too_many_keys", message % {"most": most})
+
+
+def _is_text(text: str) -> bool:
+    """Whether ``text`` has only characters that databases take and terminals survive."""
+    categories = {
+        unicodedata.category(character) for character in text if character not in "\r\n\t"
+    }
+    return categories.isdisjoint(("Cc", "Cs"))
 
 
 def _max_length(key: Any, name: str) -> int:
@@ -422,11 +589,15 @@ def _max_length(key: Any, name: str) -> int:
 def _clean_name(name: str) -> str:
     name = " ".join(name.split())
     limit = _max_length(ProjectKey(), "name")
+    _check_no_key_in(name, "name")
     if not name:
         raise LifecycleError("name_required", _("Give the key a name."), "name")
     if len(name) > limit:
         message = _("A name has at most %(limit)d characters.") % {"limit": limit}
         raise LifecycleError("name_too_long", message, "name")
+    if not _is_text(name):
+        message = _("The name has a character that cannot be shown.")
+        raise LifecycleError("invalid_name", message, "name")
     return name
 
 
@@ -441,6 +612,55 @@ def _clean_scopes(names: Iterable[str], known: str = "") -> str:
         }
         raise LifecycleError("unknown_scope", message, "scopes")
     return scopes.join(names)
+
+
+def _parse_networks(given: Iterable[str]) -> str:
+    found = []
+    for text in given:
+        try:
+            found.append(networks.parse_network(text))
+        except ValueError:
+            message = _(
+                "%(text)s is not a network. Write one as 203.0.113.0/24 or 2001:db8::/32, or "
+                "give a single address."
+            ) % {"text": text[:60]}
+            raise LifecycleError("invalid_network", message, "allowed_networks") from None
+    if len(set(found)) > MAX_NETWORKS:
+        message = _("A key has at most %(most)d networks.") % {"most": MAX_NETWORKS}
+        raise LifecycleError("too_many_networks", message, "allowed_networks")
+    return networks.join(found)
+
+
+def _clean_networks(given: Iterable[str], owner: Any) -> str:
+    text = _parse_networks(given)
+    imposed = networks.parse_all(" ".join(app_settings.POLICY.allowed_networks(owner)))
+    for network in networks.parse_all(text):
+        if imposed and not any(
+            networks.is_within(network, [each]) or networks.is_within(each, [network])
+            for each in imposed
+        ):
+            message = _("Keys may be used from %(all)s only, and %(network)s is not there.") % {
+                "all": ", ".join(map(str, imposed)),
+                "network": network,
+            }
+            raise LifecycleError("network_not_allowed", message, "allowed_networks")
+    return text
+
+
+def _clean_rates(given: Iterable[str]) -> str:
+    found = []
+    for text in given:
+        try:
+            found.append(rates.parse(text))
+        except ValueError:
+            message = _("%(text)s is not a rate limit. Write it as 1000/hour or 10/second.") % {
+                "text": text[:60]
+            }
+            raise LifecycleError("invalid_rate_limit", message, "rate_limits") from None
+    if len(set(found)) > MAX_RATES:
+        message = _("A key has at most %(most)d rate limits.") % {"most": MAX_RATES}
+        raise LifecycleError("too_many_rate_limits", message, "rate_limits")
+    return rates.join(found)
 
 
 def _clean_expiry(expires_at: datetime | None, owner: Any, start: datetime) -> datetime | None:

@@ -1,14 +1,15 @@
 """Who may do what: the one class that a site replaces (``APIKEYS["POLICY"]``)."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import timedelta
 from typing import Any
 
+from django.contrib.auth import get_user_model
 from django.core.exceptions import FieldDoesNotExist
 from django.db.models import QuerySet
 
 from . import scopes
-from .models import Membership, PersonalAccessToken, get_project_model
+from .models import Membership, PersonalAccessToken, get_project_model, reaching_only
 
 
 class Policy:
@@ -56,6 +57,20 @@ class Policy:
         """Whether keys of ``project`` may do all of ``required`` there today."""
         return True
 
+    def allowed_networks(self, owner: Any) -> Collection[str]:
+        """CIDRs from which alone keys of ``owner`` may be used, beside their own; none: anywhere.
+
+        Make no query here: it is asked while a key is verified.
+        """
+        return ()
+
+    def rate_limits(self, access: Any) -> Collection[str]:
+        """Rates such as ``1000/hour`` that bound ``access`` beside its own limits.
+
+        Make no query here: ``apikeys.drf.KeyThrottle`` asks it at every request.
+        """
+        return ()
+
     # When keys are managed
 
     def roles(self, user: Any, project: Any = None) -> set[str]:
@@ -89,6 +104,12 @@ class Policy:
         """Whether ``user`` mints, edits, rotates and revokes the project's keys."""
         return not self.roles(user, project).isdisjoint(self.managing_roles)
 
+    def key_managers(self, project: Any) -> Iterable[Any]:
+        """The users who are told by mail of the project's keys: those who manage them."""
+        users = get_user_model()._default_manager.filter(is_active=True)
+        memberships = Membership.objects.filter(project=project, role__in=self.managing_roles)
+        return users.filter(pk__in=memberships.values("user"))
+
     def longest_lifetime(self, owner: Any) -> timedelta | None:
         """How long a key of ``owner`` (a user or a project) may live; ``None``: any time."""
         return None
@@ -119,6 +140,21 @@ class Policy:
             return False
         projects = list(key.projects.all())
         return bool(projects) and all(self.may_manage_keys(user, each) for each in projects)
+
+    def approvable(self, user: Any, keys: QuerySet[Any]) -> QuerySet[Any]:
+        """Those of ``keys`` on which ``user`` decides: ``may_approve`` for lists, in one query.
+
+        Override both. What is listed here too many, ``may_approve`` refuses.
+        """
+        if user.has_perm(f"apikeys.change_{keys.model._meta.model_name}"):
+            return keys
+        memberships = Membership.objects.filter(user=user, role__in=self.managing_roles)
+        managed = self.active_projects().filter(pk__in=memberships.values("project"))
+        if keys.model is not PersonalAccessToken:
+            return keys.filter(project__in=managed)
+        # Through a subquery, so that a token of two projects comes once.
+        with_any = PersonalAccessToken.objects.filter(projects__in=managed).values("pk")
+        return keys.filter(reaching_only(managed.values("pk")), pk__in=with_any)
 
 
 def has_field(model: Any, name: str) -> bool:

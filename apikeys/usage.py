@@ -19,6 +19,7 @@ from django.db import connections, router, transaction
 from django.db.models import Sum
 from django.utils import timezone
 
+from . import observations
 from .conf import app_settings
 from .models import (
     PersonalAccessToken,
@@ -38,6 +39,7 @@ logger = logging.getLogger("apikeys")
 
 _BATCH = 500  # keys in one statement
 _UPSERT = 5000  # rows in one statement
+_MOST_PLACES = 10_000  # noted between two writes; a stolen key may come from anywhere
 
 
 class _Use(NamedTuple):
@@ -51,17 +53,29 @@ class _Notes:
     def __init__(self) -> None:
         self.last: dict[int, _Use] = {}
         self.counts: Counter[tuple[int, date]] = Counter()
+        #: When a key was first used from an address, and first refused because of it.
+        self.used_from: dict[tuple[int, str | None], datetime] = {}
+        self.refused_from: dict[tuple[int, str | None], datetime] = {}
 
     def add(self, pk: int, use: _Use) -> None:
         self.last[pk] = use
         self.counts[pk, use.at.date()] += 1
+        if len(self.used_from) < _MOST_PLACES:
+            self.used_from.setdefault((pk, use.ip), use.at)
+
+    def refuse(self, pk: int, use: _Use) -> None:
+        if len(self.refused_from) < _MOST_PLACES:
+            self.refused_from.setdefault((pk, use.ip), use.at)
 
     def put_back(self, earlier: "_Notes") -> None:
         self.last = earlier.last | self.last
         self.counts.update(earlier.counts)
+        self.used_from |= earlier.used_from
+        self.refused_from |= earlier.refused_from
 
 
 _lock = threading.Lock()
+_writing = threading.Lock()
 _pending: defaultdict[type[AnyKey], _Notes] = defaultdict(_Notes)
 _writer: threading.Thread | None = None
 
@@ -71,6 +85,18 @@ def record(model: type[AnyKey], pk: int, ip: str | None) -> None:
     use = _Use(timezone.now(), ip)
     with _lock:
         _pending[model].add(pk, use)
+    _start_if_needed()
+
+
+def record_refusal(model: type[AnyKey], pk: int, ip: str | None) -> None:
+    """Note that a right key was refused because of where it came from. No query."""
+    use = _Use(timezone.now(), ip)
+    with _lock:
+        _pending[model].refuse(pk, use)
+    _start_if_needed()
+
+
+def _start_if_needed() -> None:
     if _writer is None and app_settings.LAST_USED_INTERVAL is not None:
         _start()
 
@@ -88,7 +114,15 @@ def daily(model: type[AnyKey], pks: Iterable[int], days: int = 30) -> dict[int, 
 
 
 def flush() -> int:
-    """Write what was noted; returns how many keys that were."""
+    """Write what was noted; returns how many keys that were.
+
+    Waits for a flush that is under way: it may be the last thing that the process does.
+    """
+    with _writing:
+        return _flush()
+
+
+def _flush() -> int:
     with _lock:
         batches = dict(_pending)
         _pending.clear()
@@ -108,13 +142,25 @@ def flush() -> int:
 
 
 def _write(model: type[AnyKey], notes: _Notes) -> None:
+    rows: Any = model._default_manager.using(router.db_for_write(model)).filter(
+        last_used_at__isnull=False
+    )
+    written: dict[int, datetime] = {}  # by this process or another
+    used_before: dict[int, str | None] = {}
+    pks = sorted(notes.last)
+    for start in range(0, len(pks), _BATCH):
+        batch = rows.filter(pk__in=pks[start : start + _BATCH])
+        for pk, at, ip in batch.values_list("pk", "last_used_at", "last_used_ip"):
+            written[pk], used_before[pk] = at, ip
     # In one order, so that two processes never wait for each other.
     keys: list[Any] = [
         model(pk=pk, last_used_at=use.at, last_used_ip=_clean_ip(use.ip))
         for pk, use in sorted(notes.last.items())
+        if pk not in written or written[pk] < use.at
     ]
     model._default_manager.bulk_update(keys, ["last_used_at", "last_used_ip"], batch_size=_BATCH)
     _count(_USAGE[model], sorted(notes.counts.items()))
+    observations.tell(model, used_before, notes.used_from, notes.refused_from)
 
 
 def _count(model: Any, counts: Sequence[tuple[tuple[int, date], int]]) -> None:
@@ -184,7 +230,8 @@ def _delete(rows: Any) -> int:
 
 def _clean_ip(text: str | None) -> str | None:
     try:
-        return str(ipaddress.ip_address(text)) if text else None
+        # Without the zone of a link-local address, which databases do not take.
+        return str(ipaddress.ip_address(text.partition("%")[0])) if text else None
     except ValueError:  # a server on a Unix socket
         return None
 
@@ -192,10 +239,14 @@ def _clean_ip(text: str | None) -> str | None:
 def _start() -> None:
     global _writer
     with _lock:
-        if _writer is None:
-            _writer = threading.Thread(target=_run, name="apikeys-usage", daemon=True)
+        if _writer is not None:
+            return
+        atexit.register(_flush_quietly)
+        _writer = threading.Thread(target=_run, name="apikeys-usage", daemon=True)
+        try:
             _writer.start()
-            atexit.register(_flush_quietly)
+        except RuntimeError:  # no thread to be had, or the interpreter is about to exit
+            logger.warning("Writes when keys were last used at exit only.", exc_info=True)
 
 
 def _run() -> None:
@@ -214,8 +265,8 @@ def _flush_quietly() -> None:
 
 def _after_fork() -> None:
     # A child has neither the thread nor the right to its parent's notes.
-    global _writer, _lock
-    _lock = threading.Lock()
+    global _writer, _lock, _writing
+    _lock, _writing = threading.Lock(), threading.Lock()
     _pending.clear()
     _writer = None
 

@@ -17,7 +17,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
-from . import cache, hashing, refusals, token, usage
+from . import cache, hashing, networks, refusals, token, usage
 from .access import PERSONAL_ACCESS_TOKEN, PROJECT_KEY, Access, ProjectUser
 from .conf import app_settings
 from .lookup import Lookup, Row, but
@@ -32,7 +32,18 @@ Resolver = Callable[[str, HttpRequest | None], Access | None]
 # Each answers for texts that are not keys: an Access, a Refused raised, or None: "not mine".
 _resolvers: list[Resolver] = []
 
-_FIELDS = ("pk", "digest", "pepper_id", "name", "scope", "expires_at", "revoked_at", "is_pending")
+_FIELDS = (
+    "pk",
+    "digest",
+    "pepper_id",
+    "name",
+    "scope",
+    "expires_at",
+    "revoked_at",
+    "is_pending",
+    "allowed_networks",
+    "rate_limits",
+)
 _LOOKUPS = {
     token.PAT: Lookup(
         PersonalAccessToken, "public_id", (*_FIELDS, "all_projects"), {"user": but("password")}
@@ -106,10 +117,10 @@ def _check(
     matches = hashing.check_digest(parsed.secret, digest, pepper_id)
     if matches is None:
         matches = check_root(lookup.model, pk, parsed)
+    elif matches and pepper_id != hashing.current_pepper_id():
+        renew_digest(lookup.model, pk, pepper_id, parsed)
     if not matches:
         raise Refused(refusals.INVALID_KEY)
-    if pepper_id != hashing.current_pepper_id():
-        renew_digest(lookup.model, pk, pepper_id, parsed)
 
     fields, (owner,) = lookup.build(row)
     if fields["revoked_at"] is not None:
@@ -118,10 +129,16 @@ def _check(
         raise Refused(refusals.EXPIRED_KEY)
     if fields["is_pending"]:
         raise Refused(refusals.APPROVAL_REQUIRED)
+    ip = networks.client_ip(request)
+    imposed = app_settings.POLICY.allowed_networks(owner)
+    if not networks.admits((fields["allowed_networks"], " ".join(imposed)), ip):
+        if counts_as_use:
+            usage.record_refusal(lookup.model, pk, ip)
+        raise Refused(refusals.IP_NOT_ALLOWED)
     build = _personal_access_token if parsed.kind == token.PAT else _project_key
     access = build(parsed.public_id, fields, owner)
     if counts_as_use:
-        usage.record(lookup.model, pk, request.META.get("REMOTE_ADDR") if request else None)
+        usage.record(lookup.model, pk, ip)
     return access
 
 
@@ -136,6 +153,8 @@ def _personal_access_token(public_id: str, fields: dict[str, Any], user: Any) ->
         user=user,
         principal=user,
         expires_at=fields["expires_at"],
+        allowed_networks=fields["allowed_networks"],
+        rate_limits=fields["rate_limits"],
         selected=None if fields["all_projects"] else partial(_selected_projects, fields["pk"]),
     )
 
@@ -152,6 +171,8 @@ def _project_key(public_id: str, fields: dict[str, Any], project: Any) -> Access
         project=project,
         principal=ProjectUser(project),
         expires_at=fields["expires_at"],
+        allowed_networks=fields["allowed_networks"],
+        rate_limits=fields["rate_limits"],
     )
 
 

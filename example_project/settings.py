@@ -31,11 +31,13 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "apikeys.middleware.origin_middleware",
 ]
 
 ROOT_URLCONF = "example_project.urls"
@@ -44,6 +46,7 @@ WSGI_APPLICATION = "example_project.wsgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "example_project" / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -68,6 +71,10 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
 ]
 
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "apikeys:keys"
+LOGOUT_REDIRECT_URL = "login"
+
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
@@ -79,8 +86,11 @@ APIKEYS = {
         "payments:read": "See payments",
         "payments:write": "Make payments, and see them",
         "reports:read": "See reports",
+        "keys:read": "See tokens and keys",
+        "keys:write": "Make, change and revoke tokens and keys, and see them",
     },
     "FIRST_PARTY_CLIENTS": ["webapp"],
+    "CURL_URL": "/api/payments/",
 }
 
 REST_FRAMEWORK = {
@@ -116,4 +126,25 @@ OAUTH2_PROVIDER = {
     # The page at `/` logs in with the password grant. `Validator` above keeps that grant
     # to FIRST_PARTY_CLIENTS; the gate would turn it off for them as well.
     "COMPLIANT_BCP_RFC9700_PASSWORD_GRANT": False,
+}
+
+DEFAULT_EXCEPTION_REPORTER = "apikeys.reports.ExceptionReporter"
+DEFAULT_EXCEPTION_REPORTER_FILTER = "apikeys.reports.SafeExceptionReporterFilter"
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "filters": {
+        "redact_keys": {"()": "apikeys.reports.RedactKeys"},
+        # That gate is off on purpose, as said above: no need to hear of it at every login.
+        "password_grant": {
+            "()": "django.utils.log.CallbackFilter",
+            "callback": lambda record: (
+                "COMPLIANT_BCP_RFC9700_PASSWORD_GRANT" not in str(record.msg)
+            ),
+        },
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "filters": ["redact_keys"]}},
+    "root": {"handlers": ["console"], "level": "WARNING"},
+    "loggers": {"oauth2_provider": {"filters": ["password_grant"]}},
 }

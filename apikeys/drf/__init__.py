@@ -3,6 +3,7 @@
 from .authentication import AuthorizedRequest, BearerAuthentication
 from .exceptions import InsufficientScope, refuse
 from .permissions import AnyScope, HasScope
+from .throttling import KeyThrottle
 
 __all__ = [
     "AnyScope",
@@ -10,5 +11,6 @@ __all__ = [
     "BearerAuthentication",
     "HasScope",
     "InsufficientScope",
+    "KeyThrottle",
     "refuse",
 ]

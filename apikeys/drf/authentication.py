@@ -1,6 +1,6 @@
+from traceback import clear_frames
 from typing import Any
 
-from django.views.decorators.debug import sensitive_variables
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
@@ -27,17 +27,20 @@ class BearerAuthentication(BaseAuthentication):
     is the ``Access``. A view whose permissions check no scope refuses every credential.
     """
 
-    @sensitive_variables("credential")
     def authenticate(self, request: Request) -> tuple[Any, Access] | None:
         try:
-            credential = read_credential(request._request)
-            if credential is None:
-                return None
-            access = verify(credential, request._request)
+            access = _access(request)
         except Refused as refused:
             # Not from it: its frames hold the credential, and error reports show frames.
             refusal = refused.refusal
+        except BaseException as error:
+            _forget(error)
+            raise
         else:
+            if access is None:
+                return None
+            # The view may choose its permissions by who it is.
+            request.user, request.auth = access.principal, access
             view = (request.parser_context or {}).get("view")
             if view is None or not checks_scope(request, view):
                 raise scope_not_declared(request, view)
@@ -46,3 +49,15 @@ class BearerAuthentication(BaseAuthentication):
 
     def authenticate_header(self, request: Request) -> str:
         return challenge(refusals.NOT_AUTHENTICATED, app_settings.REALM)
+
+
+def _access(request: Request) -> Access | None:
+    credential = read_credential(request._request)
+    return None if credential is None else verify(credential, request._request)
+
+
+def _forget(error: BaseException | None) -> None:
+    """Empty the frames that held the credential: with ``DEBUG`` on, error pages show them."""
+    while error is not None:
+        clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__

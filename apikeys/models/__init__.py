@@ -1,5 +1,6 @@
 """What is stored. Only ``apikeys.lifecycle`` writes keys."""
 
+from .audit import AppendOnlyError, AuditEvent
 from .keys import (
     KEY_MODELS,
     AbstractKey,
@@ -9,13 +10,18 @@ from .keys import (
     ProjectKeyUsage,
     State,
     live,
+    reaching_only,
 )
 from .projects import AbstractProject, Membership, Project, get_project_model
+from .requests import IdempotentRequest
 
 __all__ = [
     "KEY_MODELS",
     "AbstractKey",
     "AbstractProject",
+    "AppendOnlyError",
+    "AuditEvent",
+    "IdempotentRequest",
     "Membership",
     "PersonalAccessToken",
     "PersonalAccessTokenUsage",
@@ -25,4 +31,5 @@ __all__ = [
     "State",
     "get_project_model",
     "live",
+    "reaching_only",
 ]

@@ -25,6 +25,16 @@ def live(now: datetime | None = None) -> models.Q:
     return models.Q(revoked_at=None) & unexpired
 
 
+def reaching_only(projects: models.QuerySet[Any, Any]) -> models.Q:
+    """Matches tokens with selected projects, each of which is among ``projects``."""
+    field = PersonalAccessToken._meta.get_field("projects")
+    beyond = PersonalAccessToken.projects.through._default_manager.exclude(
+        **{f"{field.m2m_reverse_field_name()}__in": projects}
+    )
+    tokens = beyond.values(field.m2m_field_name())
+    return models.Q(all_projects=False) & ~models.Q(pk__in=tokens)
+
+
 class AbstractKey(models.Model):
     """What both kinds of key share. A secret is stored as a root and a digest only."""
 
@@ -41,6 +51,20 @@ class AbstractKey(models.Model):
     root = models.CharField(max_length=255, editable=False)
     digest = models.CharField(max_length=64, editable=False)
     pepper_id = models.CharField(max_length=16, editable=False)
+
+    allowed_networks = models.TextField(
+        _("allowed networks"),
+        blank=True,
+        default="",
+        help_text=_("From where it may be used: CIDRs, separated by spaces; empty for anywhere."),
+    )
+    rate_limits = models.CharField(
+        _("rate limits"),
+        max_length=200,
+        blank=True,
+        default="",
+        help_text=_("How often it may be used, such as 1000/hour; several separated by spaces."),
+    )
 
     created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
     expires_at = models.DateTimeField(_("expires at"), null=True, blank=True)
@@ -128,10 +152,31 @@ class AbstractKey(models.Model):
         newest: AbstractKey = self
         while newest.successor is not None:
             newest = newest.successor
-        keys = [newest]
-        while (older := keys[-1].replaces) is not None:
+        return [*newest.predecessors()[::-1], newest]
+
+    def predecessors(self) -> "list[AbstractKey]":
+        """The keys that this one came of by rotation, newest first. A query each."""
+        keys: list[AbstractKey] = []
+        older = self.replaces
+        while older is not None:
             keys.append(older)
-        return keys[::-1]
+            older = older.replaces
+        return keys
+
+
+def _indexes(prefix: str) -> list[models.Index]:
+    """What lists of all keys sort and search by.
+
+    Nothing that a use of a key writes: an index on ``last_used_at`` would make PostgreSQL
+    renew every index entry of the row at each write of it, where now it renews none.
+    """
+    return [
+        models.Index(fields=["created_at", "id"], name=f"{prefix}_created"),
+        models.Index(fields=["expires_at"], name=f"{prefix}_expires"),
+        models.Index(fields=["is_pending", "id"], name=f"{prefix}_pending"),
+        # So that PostgreSQL uses it for LIKE 'prefix%', whatever the collation.
+        models.Index(fields=["name"], name=f"{prefix}_name", opclasses=["varchar_pattern_ops"]),
+    ]
 
 
 class PersonalAccessToken(AbstractKey):
@@ -161,6 +206,11 @@ class PersonalAccessToken(AbstractKey):
         abstract = False
         verbose_name = _("personal access token")
         verbose_name_plural = _("personal access tokens")
+        # Newest first, page by page, however many a user has.
+        indexes = [
+            models.Index(fields=["user", "id"], name="apikeys_tokens_of_user"),
+            *_indexes("apikeys_tokens"),
+        ]
 
     @property
     def owner(self) -> models.Model:
@@ -192,6 +242,10 @@ class ProjectKey(AbstractKey):
         abstract = False
         verbose_name = _("project key")
         verbose_name_plural = _("project keys")
+        indexes = [
+            models.Index(fields=["project", "id"], name="apikeys_keys_of_project"),
+            *_indexes("apikeys_keys"),
+        ]
 
     @property
     def owner(self) -> models.Model:

@@ -1,6 +1,8 @@
 import heapq
 import json
 import os
+import re
+from argparse import SUPPRESS
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from itertools import islice
@@ -10,14 +12,16 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.views.decorators.debug import sensitive_variables
 
-from ... import lifecycle, refusals, usage
+from ... import audit, lifecycle, notices, refusals, usage
+from ...audit import FORMATS
 from ...lifecycle import LifecycleError
-from ...models import PersonalAccessToken, State, live
+from ...models import AuditEvent, PersonalAccessToken, State, live
 from ...records import KINDS, AnyKey, record, with_facts
 from ...refusals import Refused
 from ...verify import verify
 from .. import arguments
 from ..output import Screen, show
+from ..policy_audit import violations
 from ..prompts import ask, ask_scopes, is_interactive, not_empty, read_credential
 
 _PAT_LIFETIME = "90d"
@@ -26,7 +30,10 @@ _CHUNK = 500  # rows in memory at a time
 _COLUMNS = (
     "ID", "KIND", "NAME", "OWNER", "PROJECTS", "SCOPES", "EXPIRES", "LAST USED", "STATE",
 )  # fmt: skip
+_AUDIT_FIELDS = ("at", "event", "key", "name", "owner", "by", "using", "ip")
 _EXPENDABLE = ("PROJECTS", "LAST USED", "SCOPES")
+
+_LONG_WORD = re.compile(r"[\w.~+/=-]{24,}")
 
 _SHOWN_ONCE = """
 The token is shown this once: put it where it is needed now. It goes into the header
@@ -34,10 +41,18 @@ The token is shown this once: put it where it is needed now. It goes into the he
 """
 
 
+class _Parser(CommandParser):
+    """argparse repeats what it does not understand; a credential must not come out again."""
+
+    def error(self, message: str) -> Any:
+        super().error(_LONG_WORD.sub("…", message))
+
+
 class Command(BaseCommand):
     help = "Personal access tokens and project keys: make, find, rotate, revoke and check them."
 
     def add_arguments(self, parser: CommandParser) -> None:
+        parser.__class__ = _Parser
         commands = parser.add_subparsers(
             dest="subcommand", required=True, title="commands", metavar="COMMAND"
         )
@@ -75,6 +90,19 @@ class Command(BaseCommand):
             help="A duration (30m, 12h, 90d, 4w, 1y), an ISO 8601 date or date and time, or "
             f"never. By default {_PAT_LIFETIME} for a personal access token, never for a "
             "project key.",
+        )
+
+        mint.add_argument(
+            "--allow-network",
+            metavar="CIDR",
+            action="append",
+            help="A network from which alone it may be used (may be given several times).",
+        )
+        mint.add_argument(
+            "--rate-limit",
+            metavar="RATE",
+            action="append",
+            help="How often it may be used, such as 1000/hour (may be given several times).",
         )
 
         listing = command("list", "List keys, newest first.")
@@ -139,12 +167,81 @@ class Command(BaseCommand):
             help="When even those are deleted (default: %(default)s).",
         )
 
+        audit = command(
+            "audit",
+            "Tell what happened to keys, oldest first.",
+            "All of it as CSV or JSON lines with --format, else the newest events as a table.",
+        )
+        audit.add_argument(
+            "--format", choices=list(FORMATS), help="Print every event, for other programs."
+        )
+        audit.add_argument("--user", metavar="USERNAME", help="Of this user's tokens only.")
+        audit.add_argument("--project", metavar="SLUG", help="Of this project's keys only.")
+        audit.add_argument("--key", metavar="ID", help="Of this key only, even a deleted one.")
+        audit.add_argument("--event", choices=AuditEvent.Event.values, help="Of this kind only.")
+        audit.add_argument("--since", metavar="WHEN", help="From this date, or date and time, on.")
+        audit.add_argument("--until", metavar="WHEN", help="Before this date, or date and time.")
+        audit.add_argument(
+            "--limit", type=int, default=100, help="At most so many in the table or --json."
+        )
+
         command(
+            "notify",
+            "Mail the owners of keys that end within 7 days, and again within one.",
+            "Run it daily. Each is told once, however often and wherever it runs. The audit log "
+            "is told of the keys that have expired.",
+        )
+
+        edit = command(
+            "edit",
+            "Change a key's name, scopes, projects or expiry, from the next request on.",
+            "What is not given stays as it is.",
+        )
+        takes_id(edit)
+        edit.add_argument("--name", help="A new name.")
+        edit.add_argument(
+            "--scope",
+            metavar="SCOPE",
+            action="append",
+            help="All scopes that it is to have (may be given several times).",
+        )
+        edit.add_argument(
+            "--project",
+            metavar="SLUG",
+            action="append",
+            help="All projects that a personal access token is to be restricted to (may be given "
+            "several times).",
+        )
+        edit.add_argument(
+            "--all-projects",
+            action="store_true",
+            help="Lift a personal access token's restriction to some projects.",
+        )
+        edit.add_argument("--expires", metavar="WHEN", help="When it expires, as for mint.")
+        edit.add_argument("--by", metavar="USERNAME", help="The user who changes it.")
+
+        approve = command("approve", "Let a key be used that awaits approval.")
+        takes_id(approve)
+        approve.add_argument("--by", metavar="USERNAME", help="The user who approves it.")
+
+        reject = command("reject", "Revoke a key that awaits approval.")
+        takes_id(reject)
+        reject.add_argument("--reason", help="Why, for whoever asks later.")
+        reject.add_argument("--by", metavar="USERNAME", help="The user who rejects it.")
+
+        command(
+            "audit-policy",
+            "List keys that the policy of today would not let be made, and why.",
+            "Exits with 1 if there are any.",
+        )
+
+        verify = command(
             "verify",
             "Tell whose credential comes on standard input.",
             "Exits with 0 if it is good, and with 1 and the name of the refusal if not. It does "
             "not count as a use of the key.",
         )
+        verify.add_argument("misplaced", nargs="*", help=SUPPRESS)
 
     def handle(self, *args: Any, **options: Any) -> None:
         colors = self.style.SUCCESS("x") != "x" and not os.environ.get("NO_COLOR")
@@ -155,7 +252,8 @@ class Command(BaseCommand):
         self._as_json: bool = options["json"]
         self._interactive = not self._as_json and is_interactive()
         try:
-            getattr(self, f"_{options['subcommand']}")(**options)
+            arguments.refuse_secrets(options.values())
+            getattr(self, "_" + options["subcommand"].replace("-", "_"))(**options)
         except LifecycleError as error:
             if self._as_json:
                 self._json({"code": error.code, "detail": error.message, "field": error.field})
@@ -169,8 +267,14 @@ class Command(BaseCommand):
         name: str | None,
         scope: list[str] | None,
         expires: str | None,
+        allow_network: list[str] | None,
+        rate_limit: list[str] | None,
         **options: Any,
     ) -> None:
+        bounds: dict[str, Any] = {
+            "allowed_networks": allow_network or (),
+            "rate_limits": rate_limit or (),
+        }
         names = [word for words in scope or () for word in words.split()]
         if not self._interactive:
             _require({"--user or --project": user or project, "--name": name, "--scope": names})
@@ -184,18 +288,19 @@ class Command(BaseCommand):
         name = name or ask(self._notes, "Name: ", not_empty)
         names = names or ask_scopes(self._notes)
         if owner is None:
-            expires_at = arguments.expiry(expires or "never")
+            expires_at = arguments.expiry("never" if expires is None else expires)
             minted: lifecycle.Minted[Any] = lifecycle.mint(
-                project=projects[0], name=name, scopes=names, expires_at=expires_at
+                project=projects[0], name=name, scopes=names, expires_at=expires_at, **bounds
             )
         else:
-            expires_at = arguments.expiry(expires or _PAT_LIFETIME)
+            expires_at = arguments.expiry(_PAT_LIFETIME if expires is None else expires)
             minted = lifecycle.mint(
                 user=owner,
                 projects=projects or None,
                 name=name,
                 scopes=names,
                 expires_at=expires_at,
+                **bounds,
             )
         self._reveal(minted)
 
@@ -303,8 +408,131 @@ class Command(BaseCommand):
         else:
             self._screen.line(f"{deleted} rows fewer.")
 
+    def _notify(self, **options: Any) -> None:
+        done = notices.notify()
+        if self._as_json:
+            self._json(done)
+        else:
+            self._screen.line(
+                f"Told the owners of {done['notified']} keys that they end soon; "
+                f"{done['expired']} have expired."
+            )
+        if done["failed"]:
+            raise CommandError(f"{done['failed']} mails could not be sent; the log says why.")
+
+    def _audit(self, *, limit: int, **options: Any) -> None:
+        events = _events(**options)
+        if options["format"]:
+            lines, _media_type = FORMATS[options["format"]]
+            for line in lines(events.order_by("pk").iterator(chunk_size=_CHUNK)):
+                self.stdout.write(line, ending="")
+            return
+        if limit < 1:
+            raise LifecycleError("invalid_limit", "--limit takes a number from 1.", "limit")
+        newest = [audit.record(event) for event in events.order_by("-pk")[:limit]]
+        facts = newest[::-1]
+        if self._as_json:
+            self._json_list(facts)
+        elif facts:
+            rows = [[show(name, each[name]) for name in _AUDIT_FIELDS] for each in facts]
+            self._screen.table([name.upper() for name in _AUDIT_FIELDS], rows, ("NAME", "USING"))
+        else:
+            self._screen.line("Nothing happened.")
+
+    def _edit(
+        self,
+        *,
+        public_id: str,
+        name: str | None,
+        scope: list[str] | None,
+        project: list[str] | None,
+        all_projects: bool,
+        expires: str | None,
+        by: str | None,
+        **options: Any,
+    ) -> None:
+        key = arguments.find_key(public_id)
+        if project and all_projects:
+            message = "Either --project or --all-projects."
+            raise LifecycleError("contradictory_arguments", message, "projects")
+        changes: dict[str, Any] = {}
+        if name is not None:
+            changes["name"] = name
+        if scope is not None:
+            changes["scopes"] = [word for words in scope for word in words.split()]
+        if project or all_projects:
+            if not isinstance(key, PersonalAccessToken):
+                message = "A project key belongs to one project, for good: mint another."
+                raise LifecycleError("not_editable", message, "projects")
+            changes["projects"] = None
+            if project:
+                changes["projects"] = [arguments.find_project(slug) for slug in project]
+        if expires is not None:
+            changes["expires_at"] = arguments.expiry(expires)
+        if not changes:
+            options_ = "--name, --scope, --project, --all-projects, --expires"
+            message = f"Say what to change, with one or more of {options_}."
+            raise LifecycleError("missing_argument", message)
+        user = arguments.find_user(by) if by else None
+        changed = lifecycle.edit(key, by=user, **changes)
+        facts = record(arguments.find_key(public_id))
+        if self._as_json:
+            before_and_after = {f: {"before": b, "after": a} for f, (b, a) in changed.items()}
+            return self._json(facts | {"changes": before_and_after})
+        for field, (before, after) in changed.items():
+            told = (show(field, value) for value in (before, after))
+            self._screen.line(f"{field.replace('_', ' ')}: {' -> '.join(told)}")
+        if not changed:
+            self._screen.line("It was so already; nothing was changed.")
+        return None
+
+    def _approve(self, *, public_id: str, by: str | None, **options: Any) -> None:
+        key = arguments.find_key(public_id)
+        lifecycle.approve(key, by=arguments.find_user(by) if by else None)
+        if self._as_json:
+            self._json(record(key))
+        else:
+            self._screen.line(f"Approved {key}: it may be used from now on.")
+
+    def _reject(
+        self, *, public_id: str, reason: str | None, by: str | None, **options: Any
+    ) -> None:
+        if not self._interactive:
+            _require({"--reason": reason})
+        key = arguments.find_key(public_id)
+        user = arguments.find_user(by) if by else None
+        reason = reason or ask(self._notes, "Reason: ", not_empty)
+        lifecycle.reject(key, by=user, reason=reason)
+        if self._as_json:
+            self._json(record(key))
+        else:
+            self._screen.line(f"Rejected {key}: it is revoked.")
+
+    def _audit_policy(self, **options: Any) -> None:
+        count = 0
+
+        def counted() -> Iterator[dict[str, Any]]:
+            nonlocal count
+            for each in violations():
+                count += 1
+                yield each
+
+        if self._as_json:
+            self._json_list(counted())
+        else:
+            for each in counted():
+                owner = each["user"] or each["project"]
+                self._screen.line(f"{each['id']}  {each['kind']}  {owner}  {each['name']}")
+                for violation in each["violations"]:
+                    self._screen.line(f"    {violation['code']}: {violation['detail']}")
+        if count:
+            raise CommandError(f"{count} live keys that the policy would not let be made today.")
+        self._notes.line("The policy would let all live keys be made today.")
+
     @sensitive_variables("text")
-    def _verify(self, **options: Any) -> None:
+    def _verify(self, *, misplaced: list[str], **options: Any) -> None:
+        if misplaced:
+            raise arguments.secret_in_arguments()
         text = read_credential()
         try:
             if not text:
@@ -350,6 +578,32 @@ class Command(BaseCommand):
         self.stdout.write("\n]")
 
 
+def _events(
+    *,
+    user: str | None,
+    project: str | None,
+    key: str | None,
+    event: str | None,
+    since: str | None,
+    until: str | None,
+    **options: Any,
+) -> Any:
+    events = AuditEvent.objects.all()
+    if user:
+        events = events.of(arguments.find_user(user))
+    if project:
+        events = events.of(arguments.find_project(project))
+    if key:
+        events = events.filter(public_id=arguments.clean_id(key))
+    if event:
+        events = events.filter(event=event)
+    if since:
+        events = events.filter(at__gte=arguments.moment(since, "since"))
+    if until:
+        events = events.filter(at__lt=arguments.moment(until, "until"))
+    return events
+
+
 def _require(given: Mapping[str, object]) -> None:
     if missing := [option for option, value in given.items() if not value]:
         message = f"Missing: {', '.join(missing)}. On a terminal you would be asked."
@@ -374,7 +628,7 @@ def _row(facts: dict[str, Any]) -> list[str]:
     rotated = facts["state"] == State.LIVE and facts["rotated_at"]
     return [
         facts["id"],
-        facts["kind"],
+        KINDS[facts["kind"]].KIND,
         facts["name"],
         facts["user"] or facts["project"],
         *(show(name, facts[name]) for name in ("projects", "scopes", "expires_at", "last_used_at")),
