@@ -94,6 +94,26 @@ class AppSettings:
         """Client ids of the site's own pages: the only ones with the password grant."""
         return cast("Sequence[str]", self._user.get("FIRST_PARTY_CLIENTS", ()))
 
+    @cached_property
+    def GATEWAY_PROXY(self) -> str:
+        """Whose headers say which request is asked about: nginx, traefik, caddy or envoy."""
+        return cast("str", self._user.get("GATEWAY_PROXY", "nginx"))
+
+    @cached_property
+    def GATEWAY_ROUTES(self) -> Sequence[Mapping[str, Any]]:
+        """What may pass the gateway, besides the routes in the database."""
+        return cast("Sequence[Mapping[str, Any]]", self._user.get("GATEWAY_ROUTES", ()))
+
+    @cached_property
+    def GATEWAY_URL(self) -> str | None:
+        """Where callers find the gateway; tokens restricted to a resource name it (RFC 8707)."""
+        return cast("str | None", self._user.get("GATEWAY_URL"))
+
+    @cached_property
+    def GATEWAY_MAX_AGE(self) -> int:
+        """For how many seconds a proxy may repeat a decision; 0 to 300."""
+        return cast("int", self._user.get("GATEWAY_MAX_AGE", 0))
+
     @classmethod
     def names(cls) -> list[str]:
         return [name for name in vars(cls) if name.isupper()]

@@ -73,6 +73,36 @@ SCOPE_NOT_DECLARED = Refusal(
     status=403,
     error="insufficient_scope",
 )
+NO_ROUTE = Refusal(
+    "no_route",
+    _("No route of this gateway allows this method and this path."),
+    status=403,
+    error=None,
+)
+AMBIGUOUS_PATH = Refusal(
+    "ambiguous_path",
+    _(
+        "Servers differ in what they make of this path or query. Send it in its plainest form: "
+        "no dot segments, doubled slashes, semicolons or needless percent-encoding."
+    ),
+    status=403,
+    error=None,
+)
+NOT_BOUND = Refusal(
+    "not_bound",
+    _("This {kind} does not belong to the user or project of your credential."),
+    status=403,
+    error=None,
+)
+ORIGINAL_REQUEST_UNKNOWN = Refusal(
+    "original_request_unknown",
+    _(
+        "The proxy does not say, or says twice, which request it asks about. Compare its "
+        "configuration with the setting GATEWAY_PROXY."
+    ),
+    status=403,
+    error=None,
+)
 
 
 class Refused(Exception):  # noqa: N818 - the word of this package for it

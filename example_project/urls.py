@@ -6,6 +6,7 @@ from oauth2_provider import urls as oauth2
 urlpatterns = [
     path("", include("example_project.payments.urls")),
     path("api/", include("apikeys.api.urls")),
+    path("gateway/", include("apikeys.gateway.urls")),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     # Not its pages on which any user registers a client with any grant.
     path("o/", include((oauth2.metadata_urlpatterns + oauth2.base_urlpatterns, "oauth2_provider"))),

@@ -2,12 +2,13 @@
 
 from .authentication import AuthorizedRequest, BearerAuthentication
 from .exceptions import InsufficientScope, refuse
-from .permissions import AnyScope, HasScope
+from .permissions import AnyScope, HasBinding, HasScope
 
 __all__ = [
     "AnyScope",
     "AuthorizedRequest",
     "BearerAuthentication",
+    "HasBinding",
     "HasScope",
     "InsufficientScope",
     "refuse",

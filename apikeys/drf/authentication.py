@@ -38,7 +38,7 @@ class BearerAuthentication(BaseAuthentication):
             # Not from it: its frames hold the credential, and error reports show frames.
             refusal = refused.refusal
         except BaseException as error:
-            _forget(error)
+            forget(error)
             raise
         else:
             if access is None:
@@ -56,15 +56,24 @@ class BearerAuthentication(BaseAuthentication):
 
 
 def _access(request: Request) -> Access | None:
-    header = request.META.get("HTTP_AUTHORIZATION", "").strip(" \t")
+    text = bearer(request.META.get("HTTP_AUTHORIZATION", ""))
+    return None if text is None else verify(text, request._request)
+
+
+def bearer(header: str) -> str | None:
+    """The credential of an ``Authorization`` header; ``None`` if it has another scheme.
+
+    Raises ``Refused`` for a bearer header that does not hold exactly one.
+    """
+    header = header.strip(" \t")
     if (match := _BEARER.fullmatch(header)) is not None:
-        return verify(match[1], request._request)
+        return match[1]
     if _SCHEME.match(header):
         raise Refused(refusals.INVALID_REQUEST)
     return None
 
 
-def _forget(error: BaseException | None) -> None:
+def forget(error: BaseException | None) -> None:
     """Empty the frames that held the credential: with ``DEBUG`` on, error pages show them."""
     while error is not None:
         clear_frames(error.__traceback__)
