@@ -10,6 +10,8 @@ class ApiKeysConfig(AppConfig):
     def ready(self) -> None:
         from . import checks  # noqa: F401
         from .drf import checks as view_checks  # noqa: F401
+        from .web import sudo  # noqa: F401 - remembers log-ins from the first one on
 
         if apps.is_installed("drf_spectacular"):
+            from .api import schema as api_schema  # noqa: F401
             from .drf import schema  # noqa: F401

@@ -114,6 +114,21 @@ class AppSettings:
         """For how many seconds a proxy may repeat a decision; 0 to 300."""
         return cast("int", self._user.get("GATEWAY_MAX_AGE", 0))
 
+    @cached_property
+    def SUDO_MAX_AGE(self) -> timedelta:
+        """How long after a log-in keys may be minted, rotated and widened on the pages."""
+        return cast("timedelta", self._user.get("SUDO_MAX_AGE", timedelta(minutes=15)))
+
+    @cached_property
+    def SUDO(self) -> str:
+        """Dotted path of the class that knows a recent log-in, and asks for one."""
+        return cast("str", self._user.get("SUDO", "apikeys.web.sudo.PasswordSudo"))
+
+    @cached_property
+    def CURL_URL(self) -> str:
+        """What the ``curl`` beside a new secret asks for: a path of this site, or a URL."""
+        return cast("str", self._user.get("CURL_URL", "/api/token/"))
+
     @classmethod
     def names(cls) -> list[str]:
         return [name for name in vars(cls) if name.isupper()]

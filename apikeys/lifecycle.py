@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Generic, TypeVar, overload
 
 from django.core.exceptions import ObjectDoesNotExist
-from django.db import connections, router, transaction
+from django.db import IntegrityError, connections, router, transaction
 from django.db.models import Model
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -18,6 +18,7 @@ from .access import Access
 from .conf import app_settings
 from .grants import NOTHING, Extent, Grant
 from .models import KEY_MODELS, PersonalAccessToken, ProjectKey, State, live
+from .records import KINDS
 from .signals import key_approved, key_edited, key_minted, key_revoked, key_rotated
 
 MAX_OVERLAP: Final = timedelta(days=7)
@@ -62,6 +63,7 @@ def mint(
     scopes: Iterable[str],
     projects: Iterable[Any] | None = None,
     expires_at: datetime | None = None,
+    public_id: str | None = None,
     by: Any = None,
     within: Grant | None = None,
 ) -> Minted[PersonalAccessToken]: ...
@@ -74,6 +76,7 @@ def mint(
     name: str,
     scopes: Iterable[str],
     expires_at: datetime | None = None,
+    public_id: str | None = None,
     by: Any = None,
     within: Grant | None = None,
 ) -> Minted[ProjectKey]: ...
@@ -88,6 +91,7 @@ def mint(
     scopes: Iterable[str],
     projects: Iterable[Any] | None = None,
     expires_at: datetime | None = None,
+    public_id: str | None = None,
     by: Any = None,
     within: Grant | None = None,
 ) -> Minted[PersonalAccessToken] | Minted[ProjectKey]:
@@ -97,13 +101,15 @@ def mint(
     means all that the user is in, now and later. ``expires_at`` is ``None`` for a key
     without expiry. ``by`` is the user who makes it, and ``within`` the most that they may
     give; ``None`` is for the site's own code and operators, who are bound by nothing but
-    the policy's rules for the owner.
+    the policy's rules for the owner. ``public_id`` is an id of ``token.generate_id()`` that
+    was kept from an earlier moment, so that doing the same twice makes one key.
 
     Raises ``LifecycleError`` with one of the codes ``name_required``, ``name_too_long``,
     ``invalid_name``, ``scope_required``, ``unknown_scope``, ``scope_not_grantable``,
     ``expiry_in_the_past``, ``expiry_required``, ``expiry_too_late``, ``outlives_credential``,
     ``inactive_user``, ``inactive_project``, ``project_required``, ``unknown_project``,
-    ``project_not_grantable`` and ``too_many_keys``.
+    ``project_not_grantable``, ``too_many_keys``, ``credential_changed`` and
+    ``made_already`` (that ``public_id``).
     """
     if (user is None) == (project is None):
         raise TypeError("mint() takes a user or a project, not both.")
@@ -116,6 +122,7 @@ def mint(
         "expires_at": ends,
         "is_pending": bool(_to_approve(owner, scope)),
         "minted_with": within.using.credential_id if within and within.using else "",
+        "public_id": public_id or token.generate_id(),
     }
     if user is None:
         if projects is not None:
@@ -132,10 +139,19 @@ def mint(
     extent = Extent(scope, None if projects is None and user else frozenset(selected), ends)
     _check_within(within, extent)
     text = _seal(key)
-    with transaction.atomic(using=router.db_for_write(type(key))):
-        _check_number(key)
-        _save(key, selected)
-        key_minted.send(type(key), key=key, by=by, using=_using(within))
+    try:
+        with transaction.atomic(using=router.db_for_write(type(key))):
+            if _using(within) is not None:
+                _lock_all(None, within)
+                _check_within(within, extent)
+            _check_number(key)
+            _save(key, selected)
+            key_minted.send(type(key), key=key, by=by, using=_using(within))
+    except IntegrityError:
+        if type(key)._default_manager.filter(public_id=key.public_id).exists():
+            message = _("The key %(id)s was made already.") % {"id": key.public_id}
+            raise LifecycleError("made_already", message) from None
+        raise
     return Minted(key, text)
 
 
@@ -151,8 +167,10 @@ def edit(
 ) -> dict[str, tuple[Any, Any]]:
     """Change a key, from the next request on. Returns ``{field: (before, after)}``.
 
-    ``within`` bounds what is added; what the key has may stay or go. What needs an approval
-    cannot be added: mint a key for it, which then awaits the approval, while this one works.
+    ``within`` bounds what is added; what the key has may stay or go. A credential that adds
+    anything has to cover all of the key, because what is added applies to all of it: a scope
+    in every project, a project with every scope. What needs an approval cannot be added:
+    mint a key for it, which then awaits the approval, while this one works.
 
     Raises ``LifecycleError`` as ``mint`` does, and with ``revoked_key``, ``expired_key``,
     ``already_rotated`` and ``approval_required``.
@@ -160,7 +178,7 @@ def edit(
     if isinstance(key, ProjectKey) and not isinstance(projects, _Keep):
         raise TypeError("A project key has one project, for good.")
     with transaction.atomic(using=router.db_for_write(type(key))):
-        _lock(key)
+        _lock_all(key, within)
         if (error := _why_not_live(key)) is not None:
             raise error
         had = Extent.of(key)
@@ -193,26 +211,29 @@ def edit(
     return changes
 
 
-def approve(key: AnyKey, *, by: Any = None) -> None:
+def approve(key: AnyKey, *, by: Any = None, within: Grant | None = None) -> None:
     """Let a key be used that awaits approval. Who may is the policy's ``may_approve``.
 
-    Raises ``LifecycleError`` with one of the codes ``not_pending``, ``revoked_key`` and
-    ``expired_key``.
+    ``within`` has to cover all of the key, where that is done with a credential.
+
+    Raises ``LifecycleError`` with one of the codes ``not_pending``, ``revoked_key``,
+    ``expired_key``, and those of ``within``, as ``mint`` does.
     """
     with transaction.atomic(using=router.db_for_write(type(key))):
-        _lock(key)
+        _lock_all(key, within)
         _check_pending(key)
+        _check_within(within, Extent.of(key))
         key.is_pending, key.approved_at, key.approved_by = False, timezone.now(), by
         key.save(update_fields=["is_pending", "approved_at", "approved_by"])
-        key_approved.send(type(key), key=key, by=by, using=None)
+        key_approved.send(type(key), key=key, by=by, using=_using(within))
 
 
-def reject(key: AnyKey, *, by: Any = None, reason: str = "") -> None:
-    """Revoke a key that awaits approval. Raises as ``approve`` does."""
+def reject(key: AnyKey, *, by: Any = None, reason: str = "", using: Access | None = None) -> None:
+    """Revoke a key that awaits approval. Raises as ``approve`` and ``revoke`` do."""
     with transaction.atomic(using=router.db_for_write(type(key))):
         _lock(key)
         _check_pending(key)
-        revoke(key, by=by, reason=reason or _("Not approved."))
+        revoke(key, by=by, reason=reason or _("Not approved."), using=using)
 
 
 @sensitive_variables("text")
@@ -230,13 +251,14 @@ def rotate(
     ``ROTATION_OVERLAP``), and never longer than it would have been. The new one expires
     when the old one would have, unless ``expires_at`` or a shorter ``longest_lifetime`` of
     the policy says otherwise. ``within`` has to cover all of the key: its secret is handed
-    out, as at minting.
+    out, as at minting. So a successor that was made with another credential ends with that
+    one, while a key that rotates itself goes on when its predecessor is revoked.
 
     Of several rotations at the same moment one succeeds. Raises ``LifecycleError`` with
     one of the codes ``overlap_out_of_range``, ``expiry_in_the_past``, ``expiry_required``,
     ``expiry_too_late``, ``already_rotated``, ``revoked_key``, ``expired_key``,
     ``scope_not_grantable``, ``project_not_grantable``, ``outlives_credential`` and
-    ``unknown_key``.
+    ``credential_changed`` and ``unknown_key``.
     """
     overlap = app_settings.ROTATION_OVERLAP if overlap is None else overlap
     if not timedelta(0) <= overlap <= MAX_OVERLAP:
@@ -247,7 +269,7 @@ def rotate(
     successor: Any = model()
     text = _seal(successor)  # slow by design, so before anything is locked
     with transaction.atomic(using=router.db_for_write(model)):
-        _lock(key)
+        _lock_all(key, within)
         if (error := _why_not_live(key)) is not None:
             raise error
         now, had = timezone.now(), Extent.of(key)
@@ -259,6 +281,8 @@ def rotate(
         successor.name, successor.scope, successor.expires_at = key.name, key.scope, ends
         successor.created_at, successor.replaces = now, key
         successor.is_pending, successor.minted_with = key.is_pending, key.minted_with
+        if (using := _using(within)) is not None and using.credential_id != key.public_id:
+            successor.minted_with = using.credential_id
         successor.approved_at, successor.approved_by = key.approved_at, key.approved_by
         if isinstance(key, PersonalAccessToken):
             successor.user, successor.all_projects = key.user, key.all_projects
@@ -288,21 +312,30 @@ def revoke(key: AnyKey, *, by: Any = None, reason: str = "", using: Access | Non
     if not _is_text(reason):
         message = _("The reason has a character that cannot be shown.")
         raise LifecycleError("invalid_reason", message, "reason")
-    changes = {"revoked_at": timezone.now(), "revoked_by": by, "revoked_reason": reason}
-    model = type(key)
-    with transaction.atomic(using=router.db_for_write(model)):
-        if not model._default_manager.filter(pk=key.pk, revoked_at=None).update(**changes):
+    with transaction.atomic(using=router.db_for_write(type(key))):
+        if not _end(key, by, reason, using):
             _lock(key)
             return False
-        for name, value in changes.items():
-            setattr(key, name, value)
-        key_revoked.send(model, key=key, by=by, using=using)
-        why = _("Made with %(id)s, which was revoked.") % {"id": key.public_id}
-        line = [each.public_id for each in key.predecessors()]
-        for made in KEY_MODELS.values():
-            children = made._default_manager.filter(live(), minted_with__in=[key.public_id, *line])
-            for child in children.order_by("pk"):
-                revoke(child, by=by, reason=why, using=using)
+        ended: list[AnyKey] = [key]
+        while ended:  # a loop: keys that made keys may be a long line
+            maker = ended.pop()
+            why = _("Made with %(id)s, which was revoked.") % {"id": maker.public_id}
+            line = [each.public_id for each in (maker, *maker.predecessors())]
+            for model in KEY_MODELS.values():
+                # The expired too: what they made may go on.
+                made = model._default_manager.filter(revoked_at=None, minted_with__in=line)
+                ended += [each for each in made.order_by("pk") if _end(each, by, why, using)]
+    return True
+
+
+def _end(key: AnyKey, by: Any, reason: str, using: Access | None) -> bool:
+    changes = {"revoked_at": timezone.now(), "revoked_by": by, "revoked_reason": reason}
+    model = type(key)
+    if not model._default_manager.filter(pk=key.pk, revoked_at=None).update(**changes):
+        return False
+    for name, value in changes.items():
+        setattr(key, name, value)
+    key_revoked.send(model, key=key, by=by, using=using)
     return True
 
 
@@ -323,7 +356,7 @@ def _save(key: AnyKey, selected: Iterable[Any]) -> None:
 
 def _lock(row: Model) -> None:
     """Bring ``row`` up to date, and keep others from writing it until the transaction ends."""
-    model: Any = type(row)
+    model: Any = row._meta.model  # not its type: request.user is a lazy wrapper
     rows = model._default_manager.using(router.db_for_write(model))
     if not connections[rows.db].features.has_select_for_update:
         rows.filter(pk=row.pk).update(**{model._meta.pk.name: row.pk})  # takes SQLite's lock
@@ -333,6 +366,32 @@ def _lock(row: Model) -> None:
         if not isinstance(row, AnyKey):
             raise
         raise LifecycleError("unknown_key", _("There is no such key any more.")) from None
+
+
+def _lock_all(key: AnyKey | None, within: Grant | None) -> None:
+    """Lock ``key``, and the credential that it is changed with, in one order for everybody.
+
+    So a credential that is narrowed or revoked at the same moment gives nothing any more.
+    """
+    using = _using(within)
+    model = KINDS.get(using.kind) if using else None
+    if using is None or model is None:
+        if key is not None:
+            _lock(key)
+        return
+    credential = key
+    if not isinstance(key, model) or key.public_id != using.credential_id:
+        credential = model._default_manager.filter(public_id=using.credential_id).first()
+    rows = {row for row in (key, credential) if row is not None}
+    for row in sorted(rows, key=lambda row: (isinstance(row, ProjectKey), row.pk)):
+        _lock(row)
+    if (
+        credential is None
+        or credential.state() is not State.LIVE
+        or (credential.scope, credential.expires_at) != (using.scope, using.expires_at)
+    ):
+        message = _("The credential that you use was changed just now. Try again.")
+        raise LifecycleError("credential_changed", message)
 
 
 def _using(within: Grant | None) -> Access | None:
@@ -395,6 +454,8 @@ def _check_within(grant: Grant | None, has: Extent, had: Extent = NOTHING) -> No
     """What ``has`` reaches beyond ``had`` must be the grantor's to give."""
     if grant is None:
         return
+    if grant.using is not None and has.wider(had):
+        had = NOTHING
     if lacking := sorted(set(has.scopes_beyond(had)) - grant.scopes):
         message = _("You cannot give the scope %(scopes)s: you do not have it here.") % {
             "scopes": ", ".join(lacking)

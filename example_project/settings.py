@@ -32,6 +32,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -45,6 +46,7 @@ WSGI_APPLICATION = "example_project.wsgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "example_project" / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -69,6 +71,10 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
 ]
 
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "apikeys:keys"
+LOGOUT_REDIRECT_URL = "login"
+
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
@@ -80,6 +86,8 @@ APIKEYS = {
         "payments:read": "See payments",
         "payments:write": "Make payments, and see them",
         "reports:read": "See reports",
+        "keys:read": "See tokens and keys",
+        "keys:write": "Make, change and revoke tokens and keys, and see them",
     },
     "FIRST_PARTY_CLIENTS": ["webapp"],
     # The old server of offers, which answers everybody: see `manage.py demo --gateway`.
@@ -91,6 +99,7 @@ APIKEYS = {
             "bindings": ["subscriber_id"],
         },
     ],
+    "CURL_URL": "/api/payments/",
 }
 
 REST_FRAMEWORK = {

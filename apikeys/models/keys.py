@@ -25,6 +25,16 @@ def live(now: datetime | None = None) -> models.Q:
     return models.Q(revoked_at=None) & unexpired
 
 
+def reaching_only(projects: models.QuerySet[Any, Any]) -> models.Q:
+    """Matches tokens with selected projects, each of which is among ``projects``."""
+    field = PersonalAccessToken._meta.get_field("projects")
+    beyond = PersonalAccessToken.projects.through._default_manager.exclude(
+        **{f"{field.m2m_reverse_field_name()}__in": projects}
+    )
+    tokens = beyond.values(field.m2m_field_name())
+    return models.Q(all_projects=False) & ~models.Q(pk__in=tokens)
+
+
 class AbstractKey(models.Model):
     """What both kinds of key share. A secret is stored as a root and a digest only."""
 

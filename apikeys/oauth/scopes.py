@@ -5,7 +5,7 @@ from typing import Any
 
 from oauth2_provider.scopes import BaseScopes
 
-from ..scopes import declared
+from ..scopes import declared, default
 
 
 class Scopes(BaseScopes):
@@ -22,4 +22,4 @@ class Scopes(BaseScopes):
     def get_default_scopes(
         self, application: Any = None, request: Any = None, *args: Any, **kwargs: Any
     ) -> list[str]:
-        return list(declared())
+        return default()
