@@ -103,6 +103,45 @@ ORIGINAL_REQUEST_UNKNOWN = Refusal(
     status=403,
     error=None,
 )
+MALFORMED_REQUEST = Refusal(
+    "malformed_request",
+    _(
+        "This request is framed in a way that servers read differently. "
+        "Send each of its headers once."
+    ),
+    status=400,
+    error=None,
+)
+REQUEST_TOO_LARGE = Refusal(
+    "request_too_large",
+    _("The body of this request is larger than the gateway takes."),
+    status=413,
+    error=None,
+)
+REQUEST_TIMEOUT = Refusal(
+    "request_timeout",
+    _("The body of this request took too long to come."),
+    status=408,
+    error=None,
+)
+UPSTREAM_UNAVAILABLE = Refusal(
+    "upstream_unavailable",
+    _("The server behind the gateway does not answer."),
+    status=502,
+    error=None,
+)
+UPSTREAM_BUSY = Refusal(
+    "upstream_busy",
+    _("The gateway has no connection left to the server behind it. Try again in a moment."),
+    status=503,
+    error=None,
+)
+UPSTREAM_TIMEOUT = Refusal(
+    "upstream_timeout",
+    _("The server behind the gateway took too long to answer."),
+    status=504,
+    error=None,
+)
 
 
 class Refused(Exception):  # noqa: N818 - the word of this package for it

@@ -1,5 +1,6 @@
 """System checks: what the gateway's settings say is possible, and no route is open by mistake."""
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,7 +20,11 @@ MOST_SECONDS = 300
 def check_gateway(
     app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
-    return [message for check in (_proxy, _routes, _url, _max_age) for message in check()]
+    return [
+        message
+        for check in (_proxy, _routes, _url, _upstream, _numbers, _max_age)
+        for message in check()
+    ]
 
 
 def _proxy() -> Iterator[CheckMessage]:
@@ -75,6 +80,33 @@ def _url() -> Iterator[CheckMessage]:
             hint="It takes the URL that callers use, such as https://api.example.com, or None.",
             id="apikeys.E042",
         )
+
+
+def _upstream() -> Iterator[CheckMessage]:
+    url: Any = app_settings.GATEWAY_UPSTREAM
+    if url is None:
+        return
+    if not isinstance(url, str) or not re.fullmatch(r"https?://[^/?#@\s]+/?", url):
+        yield Error(
+            f"APIKEYS['GATEWAY_UPSTREAM'] is {url!r}.",
+            hint="It takes a URL without a path, such as http://127.0.0.1:9000, or None.",
+            id="apikeys.E044",
+        )
+
+
+def _numbers() -> Iterator[CheckMessage]:
+    for name, kinds in (
+        ("GATEWAY_TIMEOUT", (int, float)),
+        ("GATEWAY_MAX_BODY", (int,)),
+        ("GATEWAY_MAX_CONNECTIONS", (int,)),
+    ):
+        number: Any = getattr(app_settings, name)
+        if not (type(number) in kinds and number > 0):
+            yield Error(
+                f"APIKEYS[{name!r}] is {number!r}.",
+                hint="It takes a number, more than 0.",
+                id="apikeys.E045",
+            )
 
 
 def _max_age() -> Iterator[CheckMessage]:
