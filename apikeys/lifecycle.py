@@ -8,7 +8,7 @@ from typing import Any, Final, Generic, TypeVar, overload
 
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import IntegrityError, connections, router, transaction
-from django.db.models import Model
+from django.db.models import Model, Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
@@ -105,10 +105,10 @@ def mint(
     was kept from an earlier moment, so that doing the same twice makes one key.
 
     Raises ``LifecycleError`` with one of the codes ``name_required``, ``name_too_long``,
-    ``invalid_name``, ``scope_required``, ``unknown_scope``, ``scope_not_grantable``,
-    ``expiry_in_the_past``, ``expiry_required``, ``expiry_too_late``, ``outlives_credential``,
-    ``inactive_user``, ``inactive_project``, ``project_required``, ``unknown_project``,
-    ``project_not_grantable``, ``too_many_keys``, ``credential_changed`` and
+    ``invalid_name``, ``secret_in_text``, ``scope_required``, ``unknown_scope``,
+    ``scope_not_grantable``, ``expiry_in_the_past``, ``expiry_required``, ``expiry_too_late``,
+    ``outlives_credential``, ``credential_changed``, ``inactive_user``, ``inactive_project``,
+    ``project_required``, ``unknown_project``, ``project_not_grantable``, ``too_many_keys`` and
     ``made_already`` (that ``public_id``).
     """
     if (user is None) == (project is None):
@@ -173,7 +173,7 @@ def edit(
     mint a key for it, which then awaits the approval, while this one works.
 
     Raises ``LifecycleError`` as ``mint`` does, and with ``revoked_key``, ``expired_key``,
-    ``already_rotated`` and ``approval_required``.
+    ``already_rotated``, ``unknown_key`` (it was deleted) and ``approval_required``.
     """
     if isinstance(key, ProjectKey) and not isinstance(projects, _Keep):
         raise TypeError("A project key has one project, for good.")
@@ -257,8 +257,8 @@ def rotate(
     Of several rotations at the same moment one succeeds. Raises ``LifecycleError`` with
     one of the codes ``overlap_out_of_range``, ``expiry_in_the_past``, ``expiry_required``,
     ``expiry_too_late``, ``already_rotated``, ``revoked_key``, ``expired_key``,
-    ``scope_not_grantable``, ``project_not_grantable``, ``outlives_credential`` and
-    ``credential_changed`` and ``unknown_key``.
+    ``unknown_key``, ``scope_not_grantable``, ``project_not_grantable``,
+    ``outlives_credential`` and ``credential_changed``.
     """
     overlap = app_settings.ROTATION_OVERLAP if overlap is None else overlap
     if not timedelta(0) <= overlap <= MAX_OVERLAP:
@@ -281,8 +281,8 @@ def rotate(
         successor.name, successor.scope, successor.expires_at = key.name, key.scope, ends
         successor.created_at, successor.replaces = now, key
         successor.is_pending, successor.minted_with = key.is_pending, key.minted_with
-        if (using := _using(within)) is not None and using.credential_id != key.public_id:
-            successor.minted_with = using.credential_id
+        if (using := _using(within)) and using.credential_id != key.public_id:
+            successor.minted_with = using.credential_id  # which got to know its secret
         successor.approved_at, successor.approved_by = key.approved_at, key.approved_by
         if isinstance(key, PersonalAccessToken):
             successor.user, successor.all_projects = key.user, key.all_projects
@@ -300,10 +300,11 @@ def rotate(
 def revoke(key: AnyKey, *, by: Any = None, reason: str = "", using: Access | None = None) -> bool:
     """End ``key`` now, for good, and every key that was made with it over the API.
 
-    Or with one that it replaces: whoever answers a leak by rotating may revoke later.
+    So do those that were made with the keys that it replaces, and with what those made: of
+    what a thief made of a key nothing goes on, even if the key was rotated meanwhile.
 
     ``False`` if it was revoked before: the first one counts. Raises ``LifecycleError``
-    (``reason_too_long``, ``invalid_reason``, ``unknown_key``).
+    (``reason_too_long``, ``invalid_reason``, ``secret_in_text``, ``unknown_key``).
     """
     limit = _max_length(key, "revoked_reason")
     if len(reason) > limit:
@@ -312,25 +313,34 @@ def revoke(key: AnyKey, *, by: Any = None, reason: str = "", using: Access | Non
     if not _is_text(reason):
         message = _("The reason has a character that cannot be shown.")
         raise LifecycleError("invalid_reason", message, "reason")
+    _check_no_key_in(reason, "reason")
     with transaction.atomic(using=router.db_for_write(type(key))):
         if not _end(key, by, reason, using):
             _lock(key)
             return False
-        ended: list[AnyKey] = [key]
-        while ended:  # a loop: keys that made keys may be a long line
-            maker = ended.pop()
-            why = _("Made with %(id)s, which was revoked.") % {"id": maker.public_id}
-            line = [each.public_id for each in (maker, *maker.predecessors())]
-            for model in KEY_MODELS.values():
-                # The expired too: what they made may go on.
-                made = model._default_manager.filter(revoked_at=None, minted_with__in=line)
-                ended += [each for each in made.order_by("pk") if _end(each, by, why, using)]
+        makers = [key.public_id, *(each.public_id for each in key.predecessors())]
+        known, doomed = set[str](), list[str]()
+        while makers:
+            known.update(makers)
+            came_of = Q(minted_with__in=makers) | Q(replaces__public_id__in=doomed)
+            made: list[AnyKey] = [
+                child
+                for model in KEY_MODELS.values()
+                for child in model._default_manager.filter(came_of).order_by("pk")
+                if child.public_id not in known
+            ]
+            for child in made:
+                # One that has ended is over, but what came of it may not be.
+                if child.state() in (State.LIVE, State.PENDING):
+                    why = _("Made with %(id)s, which was revoked.") % {"id": key.public_id}
+                    _end(child, by, why, using)
+            makers = doomed = [child.public_id for child in made]
     return True
 
 
 def _end(key: AnyKey, by: Any, reason: str, using: Access | None) -> bool:
-    changes = {"revoked_at": timezone.now(), "revoked_by": by, "revoked_reason": reason}
     model = type(key)
+    changes = {"revoked_at": timezone.now(), "revoked_by": by, "revoked_reason": reason}
     if not model._default_manager.filter(pk=key.pk, revoked_at=None).update(**changes):
         return False
     for name, value in changes.items():
@@ -354,18 +364,29 @@ def _save(key: AnyKey, selected: Iterable[Any]) -> None:
         key.projects.set(selected)
 
 
-def _lock(row: Model) -> None:
-    """Bring ``row`` up to date, and keep others from writing it until the transaction ends."""
-    model: Any = row._meta.model  # not its type: request.user is a lazy wrapper
-    rows = model._default_manager.using(router.db_for_write(model))
+def _lock(key: AnyKey) -> None:
+    """Bring ``key`` up to date, and keep others from writing it until the transaction ends."""
+    rows = _rows(key)
     if not connections[rows.db].features.has_select_for_update:
-        rows.filter(pk=row.pk).update(**{model._meta.pk.name: row.pk})  # takes SQLite's lock
+        _hold(key)
     try:
-        row.refresh_from_db(from_queryset=rows.select_for_update())
+        key.refresh_from_db(from_queryset=rows.select_for_update())
     except ObjectDoesNotExist:
-        if not isinstance(row, AnyKey):
-            raise
         raise LifecycleError("unknown_key", _("There is no such key any more.")) from None
+
+
+def _hold(row: Model) -> None:
+    """Keep others from writing ``row`` until the transaction ends."""
+    rows = _rows(row).filter(pk=row.pk)
+    if connections[rows.db].features.has_select_for_update:
+        list(rows.select_for_update().values_list("pk"))
+    else:
+        rows.update(**{row._meta.pk.attname: row.pk})  # takes SQLite's lock
+
+
+def _rows(row: Model) -> Any:
+    model: Any = row._meta.model  # not its type: request.user is a lazy wrapper
+    return model._default_manager.using(router.db_for_write(model))
 
 
 def _lock_all(key: AnyKey | None, within: Grant | None) -> None:
@@ -422,6 +443,12 @@ def _why_not_live(key: AnyKey) -> LifecycleError | None:
     if state is State.EXPIRED:
         return LifecycleError("expired_key", _("This key has expired. Mint a new one."))
     return None
+
+
+def _check_no_key_in(text: str, field: str) -> None:
+    if token.holds_key(text):
+        message = _("That holds a key. Write its id instead: the 16 characters before the secret.")
+        raise LifecycleError("secret_in_text", message, field)
 
 
 def _check_pending(key: AnyKey) -> None:
@@ -485,7 +512,7 @@ def _check_number(key: AnyKey) -> None:
     owner = key.owner
     if (most := app_settings.POLICY.most_live_keys(owner)) is None:
         return
-    _lock(owner)  # so that two at the same moment do not both count one too few
+    _hold(owner)  # so that two at the same moment do not both count one too few
     of_owner = {"user" if isinstance(key, PersonalAccessToken) else "project": owner}
     if type(key)._default_manager.filter(live(), rotated_at=None, **of_owner).count() >= most:
         message = _("There are %(most)d live keys already, the most there may be. Revoke some.")
@@ -507,6 +534,7 @@ def _max_length(key: Any, name: str) -> int:
 def _clean_name(name: str) -> str:
     name = " ".join(name.split())
     limit = _max_length(ProjectKey(), "name")
+    _check_no_key_in(name, "name")
     if not name:
         raise LifecycleError("name_required", _("Give the key a name."), "name")
     if len(name) > limit:

@@ -3,7 +3,7 @@
 import pytest
 from argon2 import PasswordHasher
 
-from apikeys import hashing
+from apikeys import hashing, usage
 
 
 @pytest.fixture(scope="session")
@@ -18,3 +18,9 @@ def cheap_argon2(real_argon2):
     hashing._argon2 = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
     yield
     hashing._argon2 = real_argon2
+
+
+@pytest.fixture(autouse=True)
+def uses_of_this_test_alone():
+    """Rows are rolled back after a test, and their primary keys come again."""
+    usage._pending.clear()
