@@ -78,15 +78,16 @@ class ResourceBinding(models.Model):
         verbose_name = _("resource binding")
         verbose_name_plural = _("resource bindings")
         ordering = ["-pk"]
-        # Null differs from null, so that each of these is about its own kind of owner.
+        # The identifier first: it is what people search by. Null differs from null, so that
+        # each of these is about its own kind of owner.
         constraints = [
             models.UniqueConstraint(
-                fields=["kind", "identifier", "user"],
+                fields=["identifier", "kind", "user"],
                 name="apikeys_gateway_user_once",
                 violation_error_message=_("This user has it already."),
             ),
             models.UniqueConstraint(
-                fields=["kind", "identifier", "project"],
+                fields=["identifier", "kind", "project"],
                 name="apikeys_gateway_project_once",
                 violation_error_message=_("This project has it already."),
             ),

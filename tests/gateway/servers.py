@@ -162,11 +162,11 @@ class Answer:
         return [value for key, value in self.headers if key.lower() == name.lower()]
 
 
-def send(port, target, *headers, method="GET", body=b"", line=None):
+def send(port, target, *headers, method="GET", body=b"", line=None, host="localhost"):
     """A request as it is given, not as a library would have it; bytes are sent as they are."""
     target = target if isinstance(target, bytes) else target.encode("utf-8", "surrogateescape")
     request = line or method.encode() + b" " + target + b" HTTP/1.1"
-    lines = [request, b"Host: localhost", *(h.encode("latin-1") for h in headers)]
+    lines = [request, b"Host: " + host.encode(), *(h.encode("latin-1") for h in headers)]
     if body:
         lines.append(b"Content-Length: %d" % len(body))
     with socket.create_connection(("127.0.0.1", port), 20) as connection:
