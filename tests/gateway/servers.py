@@ -103,8 +103,10 @@ class Nginx:
             f"{kind}_temp_path {prefix}/{kind};\n"
             for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
         )
+        # Its workers have to get at the files of the test, too.
+        user = "user root; " if os.getuid() == 0 else ""
         (prefix / "nginx.conf").write_text(
-            f"daemon off; worker_processes 1; pid {prefix}/pid; error_log {prefix}/error.log;\n"
+            f"{user}daemon off; worker_processes 1; pid {prefix}/pid; error_log {prefix}/error.log;\n"
             f"events {{}}\nhttp {{\naccess_log off;\n{paths}{server}}}\n"
         )
 

@@ -47,7 +47,7 @@ def caddy(django_db_setup, django_db_blocker, blackbox, tmp_path_factory):
         process = subprocess.Popen(
             [binary, "run", "--config", path, "--adapter", "caddyfile"],
             env=os.environ | {"XDG_CONFIG_HOME": str(prefix), "XDG_DATA_HOME": str(prefix)},
-            stderr=(prefix / "log").open("w"),
+            stderr=subprocess.DEVNULL,
         )
         try:
             await_port(port, process)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from datetime import timedelta
 from urllib.parse import unquote
 
@@ -13,6 +14,7 @@ from oauth2_provider.models import AccessToken, Application
 
 from apikeys import lifecycle
 from apikeys.gateway.models import ResourceBinding
+from tests.documents import blocks
 from tests.factories import MembershipFactory, ProjectFactory, mint_key, mint_pat
 from tests.gateway.servers import BlackBox, Nginx, Site, free_port, send
 
@@ -281,3 +283,41 @@ def test_the_oracle_knows_the_tricks():
     for trick in ("/Subscribers/1002", "//subscribers/1002", "/./subscribers/%31002"):
         assert reaches_another(trick), trick
     assert not reaches_another(OWN)
+
+
+@pytest.fixture
+def keeping(key, blackbox, tmp_path):
+    """nginx with the documented cache of decisions."""
+    storage, usage = (b for b in blocks("docs/gateway.md", "nginx") if "proxy_cache" in b)
+    storage = storage.replace("/dev/shm/apikeys", str(tmp_path / "decisions"))
+    routes = [{"method": "GET", "path": OWN_TEMPLATE, "scopes": ["payments:read"]}]
+    more = [
+        ("upstream apikeys {", storage + "upstream apikeys {"),
+        ("        internal;\n", "        internal;\n" + usage),
+    ]
+    with (
+        Site(GATEWAY_ROUTES=routes, GATEWAY_MAX_AGE=1) as site,
+        Nginx(tmp_path, site.port, blackbox.port, more) as nginx,
+    ):
+        yield (
+            lambda token, target=OWN: (
+                send(nginx.port, target, f"Authorization: Bearer {token}").status
+            )
+        )
+
+
+def test_kept_decisions_end_when_they_say(keeping, key, bound):
+    assert keeping(key.token) == 200
+    assert keeping(key.token, "/subscribers/1002/offers") == 403
+    assert keeping(mint_key(ProjectFactory()).token) == 403
+    lifecycle.revoke(key.key)
+    end = time.monotonic() + 20
+    while (status := keeping(key.token)) == 200:
+        assert time.monotonic() < end
+    assert status == 401
+
+
+def test_kept_decisions_are_made_again(keeping, key):
+    end = time.monotonic() + 4  # several times the second that each is kept
+    while time.monotonic() < end:
+        assert keeping(key.token) == 200
