@@ -34,6 +34,9 @@ class Access:
     #: The OAuth client that holds the token; ``None`` for a key.
     client: Any = None
     expires_at: datetime | None = None
+    #: From where it may be used, and how often; empty for no bound.
+    allowed_networks: str = ""
+    rate_limits: str = ""
     #: What ``request.user`` is.
     principal: Any = field(default=None, repr=False)
     #: Makes the primary keys of the selected projects; ``None`` where all are allowed.

@@ -8,9 +8,13 @@ class ApiKeysConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from . import checks  # noqa: F401
+        from . import audit, cache, checks, notices  # noqa: F401
         from .drf import checks as view_checks  # noqa: F401
         from .web import sudo  # noqa: F401 - remembers log-ins from the first one on
+
+        audit.connect()
+        notices.connect()
+        cache.start()
 
         if apps.is_installed("drf_spectacular"):
             from .api import schema as api_schema  # noqa: F401

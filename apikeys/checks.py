@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import timedelta
 from difflib import get_close_matches
+from importlib.util import find_spec
 from typing import Any
 
 from django.apps import AppConfig
@@ -12,8 +13,8 @@ from django.core.checks import CheckMessage, Error, register
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
-from . import scopes, token
-from .conf import app_settings
+from . import networks, scopes, token
+from .conf import CACHE_DEFAULTS, NOTICES, app_settings
 from .lifecycle import MAX_OVERLAP
 from .models import get_project_model
 from .policy import Policy, has_field
@@ -30,8 +31,9 @@ def check_settings(
     if not isinstance(given, Mapping):
         return [Error("APIKEYS is not a dictionary.", hint=_EXAMPLE, id="apikeys.E001")]
     checks = (
-        *(_names, _prefix, _scopes, _peppers, _policy, _overlap, _project),
+        *(_names, _prefix, _scopes, _peppers, _policy, _overlap, _project, _cache),
         *(_sudo, _last_used_interval, _argon2_tries, _realm, _first_party_clients),
+        *(_trusted_proxies, _rate_limits, _github, _notices),
     )
     return [message for check in checks for message in check()]
 
@@ -146,6 +148,64 @@ def _realm() -> Iterator[CheckMessage]:
         )
 
 
+def _trusted_proxies() -> Iterator[CheckMessage]:
+    given: Any = app_settings.TRUSTED_PROXIES
+    try:
+        if isinstance(given, str):
+            raise ValueError(given)
+        for each in given:
+            if each != networks.UNIX:
+                networks.parse_network(each)
+    except (TypeError, ValueError, AttributeError) as error:
+        yield Error(
+            f"APIKEYS['TRUSTED_PROXIES'] is not a list of networks: {error}.",
+            hint="Say ['10.0.0.0/8'], the addresses of your own proxies and of nobody else.",
+            id="apikeys.E030",
+        )
+        return
+    if given and find_spec("python_ipware") is None:
+        yield Error(
+            "APIKEYS['TRUSTED_PROXIES'] is set, but python-ipware is not installed.",
+            hint='Install it by `pip install "apikeys[networks]"`.',
+            id="apikeys.E031",
+        )
+
+
+def _rate_limits() -> Iterator[CheckMessage]:
+    store: Any = app_settings.RATE_LIMIT_STORE
+    if not isinstance(store, str) or "://" not in store:
+        yield Error(
+            "APIKEYS['RATE_LIMIT_STORE'] is not a URL.",
+            hint="Say 'memory://' or 'redis://127.0.0.1:6379/0'.",
+            id="apikeys.E032",
+        )
+    fail_open: Any = app_settings.RATE_LIMIT_FAIL_OPEN
+    if not isinstance(fail_open, bool):
+        yield Error("APIKEYS['RATE_LIMIT_FAIL_OPEN'] is neither True nor False.", id="apikeys.E033")
+
+
+def _github() -> Iterator[CheckMessage]:
+    url: Any = app_settings.GITHUB_KEYS_URL
+    if not isinstance(url, str) or not url.startswith(("https://", "http://")):
+        yield Error("APIKEYS['GITHUB_KEYS_URL'] is not a URL.", id="apikeys.E034")
+    if app_settings.GITHUB_LEAK_ACTION not in ("revoke", "warn"):
+        yield Error(
+            f"APIKEYS['GITHUB_LEAK_ACTION'] is {app_settings.GITHUB_LEAK_ACTION!r}.",
+            hint="Say 'revoke' or 'warn'.",
+            id="apikeys.E035",
+        )
+
+
+def _notices() -> Iterator[CheckMessage]:
+    given: Any = app_settings.NOTICES
+    if not isinstance(given, Collection) or isinstance(given, str) or set(given) - set(NOTICES):
+        yield Error(
+            f"APIKEYS['NOTICES'] takes a list of {', '.join(NOTICES)}.",
+            hint="Say () to send no mail.",
+            id="apikeys.E036",
+        )
+
+
 def _first_party_clients() -> Iterator[CheckMessage]:
     given: Any = app_settings.FIRST_PARTY_CLIENTS
     # In a string, every part of it would be a client's id.
@@ -158,6 +218,39 @@ def _first_party_clients() -> Iterator[CheckMessage]:
             "APIKEYS['FIRST_PARTY_CLIENTS'] is not a list of client ids.",
             hint="Say ['webapp'].",
             id="apikeys.E013",
+        )
+
+
+def _cache() -> Iterator[CheckMessage]:
+    given = getattr(settings, "APIKEYS", {}).get("CACHE")
+    if given is None:
+        return
+    if not isinstance(given, Mapping) or set(given) - set(CACHE_DEFAULTS):
+        yield Error(
+            f"APIKEYS['CACHE'] takes a dictionary of {', '.join(CACHE_DEFAULTS)}.",
+            id="apikeys.E020",
+        )
+        return
+    config = {**CACHE_DEFAULTS, **given}
+    for name in ("TIMEOUT", "MAX_ENTRIES"):
+        if not isinstance(config[name], int) or config[name] < 1:
+            yield Error(
+                f"APIKEYS['CACHE']['{name}'] is {config[name]!r}; it takes a number from 1.",
+                id="apikeys.E021",
+            )
+    if config["LOCATION"] is None:
+        if "TIMEOUT" not in given:
+            yield Error(
+                "APIKEYS['CACHE'] has neither LOCATION nor TIMEOUT, so nothing says how long a "
+                "revoked key may go on in another process.",
+                hint="Name a Redis in LOCATION, or say the bound: {'TIMEOUT': 5} is 5 seconds.",
+                id="apikeys.E022",
+            )
+    elif find_spec("redis") is None:
+        yield Error(
+            "APIKEYS['CACHE'] has a LOCATION, but redis-py is not installed.",
+            hint='Install it by `pip install "apikeys[redis]"`.',
+            id="apikeys.E023",
         )
 
 

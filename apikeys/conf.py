@@ -3,7 +3,7 @@
 ``apikeys.checks`` validates them; ``docs/settings.md`` lists them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
@@ -25,6 +25,17 @@ if not hasattr(settings, "APIKEYS_PROJECT_MODEL"):
 def project_model() -> str:
     """``app_label.ModelName`` of the project model, swappable like ``AUTH_USER_MODEL``."""
     return cast("str", settings.APIKEYS_PROJECT_MODEL)  # type: ignore[misc]
+
+
+CACHE_DEFAULTS: Mapping[str, Any] = {
+    "LOCATION": None,
+    "TIMEOUT": 60,
+    "MAX_ENTRIES": 10_000,
+    "KEY_PREFIX": "apikeys:",
+}
+
+
+NOTICES = ("minted", "expiring", "revoked", "leaked")
 
 
 class AppSettings:
@@ -90,6 +101,17 @@ class AppSettings:
         return cast("timedelta", self._user.get("ROTATION_OVERLAP", timedelta(hours=24)))
 
     @cached_property
+    def CACHE(self) -> Mapping[str, Any] | None:
+        """What is kept of credentials that were looked up; ``None``: nothing.
+
+        ``LOCATION`` is the URL of the Redis that tells all processes of changes; without one
+        ``TIMEOUT``, in seconds, is how long another process's revocation may go unnoticed.
+        ``MAX_ENTRIES`` bounds the rows kept in each process.
+        """
+        given = self._user.get("CACHE")
+        return {**CACHE_DEFAULTS, **given} if isinstance(given, Mapping) else None
+
+    @cached_property
     def FIRST_PARTY_CLIENTS(self) -> Sequence[str]:
         """Client ids of the site's own pages: the only ones with the password grant."""
         return cast("Sequence[str]", self._user.get("FIRST_PARTY_CLIENTS", ()))
@@ -133,6 +155,40 @@ class AppSettings:
     def GATEWAY_MAX_AGE(self) -> int:
         """For how many seconds a proxy may repeat a decision; 0 to 300."""
         return cast("int", self._user.get("GATEWAY_MAX_AGE", 0))
+
+    @cached_property
+    def TRUSTED_PROXIES(self) -> Sequence[str]:
+        """Networks of the reverse proxies whose ``X-Forwarded-For`` is believed; CIDRs.
+
+        ``"unix"`` stands for peers on a Unix socket. Needs the extra ``networks``.
+        """
+        return cast("Sequence[str]", self._user.get("TRUSTED_PROXIES", ()))
+
+    @cached_property
+    def RATE_LIMIT_STORE(self) -> str:
+        """Where requests are counted: ``memory://`` of each process, or ``redis://…``."""
+        return cast("str", self._user.get("RATE_LIMIT_STORE", "memory://"))
+
+    @cached_property
+    def RATE_LIMIT_FAIL_OPEN(self) -> bool:
+        """Whether requests go on uncounted while the store is away, instead of a 503."""
+        return cast("bool", self._user.get("RATE_LIMIT_FAIL_OPEN", False))
+
+    @cached_property
+    def GITHUB_KEYS_URL(self) -> str:
+        """Where the public keys are that GitHub signs its reports of found keys with."""
+        url = "https://api.github.com/meta/public_keys/secret_scanning"
+        return cast("str", self._user.get("GITHUB_KEYS_URL", url))
+
+    @cached_property
+    def GITHUB_LEAK_ACTION(self) -> str:
+        """What becomes of a key that GitHub finds: ``revoke``, or ``warn`` its owner only."""
+        return cast("str", self._user.get("GITHUB_LEAK_ACTION", "revoke"))
+
+    @cached_property
+    def NOTICES(self) -> Collection[str]:
+        """The mails that are sent: ``minted``, ``expiring``, ``revoked``, ``leaked``."""
+        return cast("Collection[str]", self._user.get("NOTICES", NOTICES))
 
     @cached_property
     def SUDO_MAX_AGE(self) -> timedelta:

@@ -10,7 +10,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from . import scopes
+from . import networks, scopes
 from .access import PROJECT_KEY, Access
 from .conf import app_settings
 from .models import PersonalAccessToken, ProjectKey
@@ -25,13 +25,19 @@ class Extent:
     projects: frozenset[Any] | None
     #: ``None``: without expiry.
     expires_at: datetime | None
+    #: CIDRs, as a key stores them; empty: anywhere.
+    networks: str = ""
+    #: Rates, as a key stores them; empty: as often as they like.
+    rates: str = ""
 
     @classmethod
     def of(cls, key: PersonalAccessToken | ProjectKey) -> "Extent":
         if isinstance(key, ProjectKey):
-            return cls(key.scope, frozenset([key.project]), key.expires_at)
-        projects = None if key.all_projects else frozenset(key.projects.all())
-        return cls(key.scope, projects, key.expires_at)
+            projects: frozenset[Any] | None = frozenset([key.project])
+        else:
+            projects = None if key.all_projects else frozenset(key.projects.all())
+        bounds = key.allowed_networks, key.rate_limits
+        return cls(key.scope, projects, key.expires_at, *bounds)
 
     def wider(self, than: "Extent") -> bool:
         """Whether this reaches anything that ``than`` does not."""
@@ -39,6 +45,8 @@ class Extent:
             self.scopes_beyond(than)
             or self.projects_beyond(than) != frozenset()
             or self.lives_beyond(than)
+            or self.networks_beyond(than)
+            or self.rates_beyond(than)
         )
 
     def scopes_beyond(self, other: "Extent") -> list[str]:
@@ -56,6 +64,16 @@ class Extent:
         if other.expires_at is None:
             return False
         return self.expires_at is None or self.expires_at > other.expires_at
+
+    def networks_beyond(self, other: "Extent") -> bool:
+        if not other.networks:
+            return False
+        bounds = networks.parse_all(other.networks)
+        own = networks.parse_all(self.networks)
+        return not own or not all(networks.is_within(each, bounds) for each in own)
+
+    def rates_beyond(self, other: "Extent") -> bool:
+        return not set(other.rates.split()).issubset(self.rates.split())
 
 
 #: What a key that does not exist yet reaches.

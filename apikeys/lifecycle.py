@@ -1,8 +1,8 @@
 """Mint, edit, approve, rotate, revoke: the only writers of keys."""
 
 import unicodedata
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, Generic, TypeVar, overload
 
@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
 
-from . import hashing, scopes, token
+from . import hashing, networks, rates, scopes, token
 from .access import Access
 from .conf import app_settings
 from .grants import NOTHING, Extent, Grant
@@ -22,6 +22,8 @@ from .records import KINDS
 from .signals import key_approved, key_edited, key_minted, key_revoked, key_rotated
 
 MAX_OVERLAP: Final = timedelta(days=7)
+MAX_NETWORKS: Final = 100
+MAX_RATES: Final = 5
 
 AnyKey = PersonalAccessToken | ProjectKey
 K = TypeVar("K", PersonalAccessToken, ProjectKey)
@@ -63,6 +65,8 @@ def mint(
     scopes: Iterable[str],
     projects: Iterable[Any] | None = None,
     expires_at: datetime | None = None,
+    allowed_networks: Iterable[str] = (),
+    rate_limits: Iterable[str] = (),
     public_id: str | None = None,
     by: Any = None,
     within: Grant | None = None,
@@ -76,6 +80,8 @@ def mint(
     name: str,
     scopes: Iterable[str],
     expires_at: datetime | None = None,
+    allowed_networks: Iterable[str] = (),
+    rate_limits: Iterable[str] = (),
     public_id: str | None = None,
     by: Any = None,
     within: Grant | None = None,
@@ -91,6 +97,8 @@ def mint(
     scopes: Iterable[str],
     projects: Iterable[Any] | None = None,
     expires_at: datetime | None = None,
+    allowed_networks: Iterable[str] = (),
+    rate_limits: Iterable[str] = (),
     public_id: str | None = None,
     by: Any = None,
     within: Grant | None = None,
@@ -99,29 +107,41 @@ def mint(
 
     ``projects`` restricts a personal access token to some of its user's projects; ``None``
     means all that the user is in, now and later. ``expires_at`` is ``None`` for a key
-    without expiry. ``by`` is the user who makes it, and ``within`` the most that they may
-    give; ``None`` is for the site's own code and operators, who are bound by nothing but
-    the policy's rules for the owner. ``public_id`` is an id of ``token.generate_id()`` that
+    without expiry. ``allowed_networks`` are CIDRs or addresses from which alone it may be
+    used, ``rate_limits`` how often, such as ``1000/hour``; empty means without bound, or
+    those of the credential in ``within``.
+
+    ``by`` is the user who makes it, and ``within`` the most that they may give; ``None`` is
+    for the site's own code and operators, who are bound by nothing but the policy's rules for
+    the owner. ``public_id`` is an id of ``token.generate_id()`` that
     was kept from an earlier moment, so that doing the same twice makes one key.
 
     Raises ``LifecycleError`` with one of the codes ``name_required``, ``name_too_long``,
     ``invalid_name``, ``secret_in_text``, ``scope_required``, ``unknown_scope``,
     ``scope_not_grantable``, ``expiry_in_the_past``, ``expiry_required``, ``expiry_too_late``,
-    ``outlives_credential``, ``credential_changed``, ``inactive_user``, ``inactive_project``,
-    ``project_required``, ``unknown_project``, ``project_not_grantable``, ``too_many_keys`` and
-    ``made_already`` (that ``public_id``).
+    ``outlives_credential``,
+    ``inactive_user``, ``inactive_project``, ``project_required``, ``unknown_project``,
+    ``project_not_grantable``, ``invalid_network``, ``network_not_allowed``,
+    ``network_not_grantable``, ``too_many_networks``, ``invalid_rate_limit``,
+    ``too_many_rate_limits``, ``rate_limit_not_grantable``, ``too_many_keys``,
+    ``credential_changed`` and ``made_already`` (that ``public_id``).
     """
     if (user is None) == (project is None):
         raise TypeError("mint() takes a user or a project, not both.")
     owner, now = project if user is None else user, timezone.now()
     scope, ends = _clean_scopes(scopes), _clean_expiry(expires_at, owner, now)
+    using = _using(within)
+    places = _clean_networks(allowed_networks, owner) or (using.allowed_networks if using else "")
+    rate = _clean_rates(rate_limits) or (using.rate_limits if using else "")
     common = {
         "name": _clean_name(name),
         "scope": scope,
         "created_at": now,
         "expires_at": ends,
+        "allowed_networks": places,
+        "rate_limits": rate,
         "is_pending": bool(_to_approve(owner, scope)),
-        "minted_with": within.using.credential_id if within and within.using else "",
+        "minted_with": using.credential_id if using else "",
         "public_id": public_id or token.generate_id(),
     }
     if user is None:
@@ -136,17 +156,18 @@ def mint(
             raise LifecycleError("inactive_user", _("This user is deactivated."), "user")
         selected = [] if projects is None else _clean_projects(user, projects)
         key = PersonalAccessToken(user=user, all_projects=projects is None, **common)
-    extent = Extent(scope, None if projects is None and user else frozenset(selected), ends)
+    reached = None if projects is None and user else frozenset(selected)
+    extent = Extent(scope, reached, ends, places, rate)
     _check_within(within, extent)
     text = _seal(key)
     try:
         with transaction.atomic(using=router.db_for_write(type(key))):
-            if _using(within) is not None:
+            if using is not None:
                 _lock_all(None, within)
                 _check_within(within, extent)
             _check_number(key)
             _save(key, selected)
-            key_minted.send(type(key), key=key, by=by, using=_using(within))
+            key_minted.send(type(key), key=key, by=by, using=using)
     except IntegrityError:
         if type(key)._default_manager.filter(public_id=key.public_id).exists():
             message = _("The key %(id)s was made already.") % {"id": key.public_id}
@@ -162,6 +183,8 @@ def edit(
     scopes: Iterable[str] | _Keep = KEEP,
     projects: Iterable[Any] | _Keep | None = KEEP,
     expires_at: datetime | _Keep | None = KEEP,
+    allowed_networks: Iterable[str] | _Keep = KEEP,
+    rate_limits: Iterable[str] | _Keep = KEEP,
     by: Any = None,
     within: Grant | None = None,
 ) -> dict[str, tuple[Any, Any]]:
@@ -192,7 +215,12 @@ def edit(
         if not isinstance(expires_at, _Keep) and expires_at != ends:
             ends = _clean_expiry(expires_at, key.owner, key.created_at)
         new_name = key.name if isinstance(name, _Keep) else _clean_name(name)
-        has = Extent(scope, reached, ends)
+        places, rate = had.networks, had.rates
+        if not isinstance(allowed_networks, _Keep):
+            places = _clean_networks(allowed_networks, key.owner)
+        if not isinstance(rate_limits, _Keep):
+            rate = _clean_rates(rate_limits)
+        has = Extent(scope, reached, ends, places, rate)
         _check_within(within, has, had)
         _check_approval(key, has, had)
 
@@ -200,6 +228,8 @@ def edit(
         changes = {f: (before[f], after[f]) for f in before if before[f] != after[f]}
         if changes:
             fields = ["name", "scope", "expires_at", "is_pending"]
+            fields += ["allowed_networks", "rate_limits"]
+            key.allowed_networks, key.rate_limits = places, rate
             key.name, key.scope, key.expires_at = new_name, scope, ends
             key.is_pending = key.is_pending and bool(_to_approve(key.owner, scope))
             if isinstance(key, PersonalAccessToken):
@@ -209,6 +239,16 @@ def edit(
             key.save(update_fields=fields)
             key_edited.send(type(key), key=key, by=by, using=_using(within), changes=changes)
     return changes
+
+
+def bounds(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """The networks and rates that are ``asked`` for, as fields of an ``Extent``."""
+    found: dict[str, Any] = {}
+    if "allowed_networks" in asked:
+        found["networks"] = _parse_networks(asked["allowed_networks"])
+    if "rate_limits" in asked:
+        found["rates"] = _clean_rates(asked["rate_limits"])
+    return found
 
 
 def approve(key: AnyKey, *, by: Any = None, within: Grant | None = None) -> None:
@@ -277,8 +317,9 @@ def rotate(
             ends = _within_lifetime(key.expires_at, key.owner, now)
         else:
             ends = _clean_expiry(expires_at, key.owner, now)
-        _check_within(within, Extent(had.scope, had.projects, ends))
+        _check_within(within, replace(had, expires_at=ends))
         successor.name, successor.scope, successor.expires_at = key.name, key.scope, ends
+        successor.allowed_networks, successor.rate_limits = had.networks, had.rates
         successor.created_at, successor.replaces = now, key
         successor.is_pending, successor.minted_with = key.is_pending, key.minted_with
         if (using := _using(within)) and using.credential_id != key.public_id:
@@ -410,6 +451,8 @@ def _lock_all(key: AnyKey | None, within: Grant | None) -> None:
         credential is None
         or credential.state() is not State.LIVE
         or (credential.scope, credential.expires_at) != (using.scope, using.expires_at)
+        or (credential.allowed_networks, credential.rate_limits)
+        != (using.allowed_networks, using.rate_limits)
     ):
         message = _("The credential that you use was changed just now. Try again.")
         raise LifecycleError("credential_changed", message)
@@ -427,6 +470,8 @@ def _told(name: str, extent: Extent) -> dict[str, Any]:
         "scopes": list(scopes.split(extent.scope)),
         "projects": None if projects is None else sorted(p.slug for p in projects),
         "expires_at": extent.expires_at.isoformat() if extent.expires_at else None,
+        "allowed_networks": extent.networks.split(),
+        "rate_limits": extent.rates.split(),
     }
 
 
@@ -506,6 +551,16 @@ def _check_within(grant: Grant | None, has: Extent, had: Extent = NOTHING) -> No
         message = _("The key must expire no later than the credential you use, at %(at)s.")
         at = {"at": latest.isoformat() if latest else ""}
         raise LifecycleError("outlives_credential", message % at, "expires_at")
+    if grant.using is not None and had is NOTHING:
+        bounds = Extent("", None, None, grant.using.allowed_networks, grant.using.rate_limits)
+        if has.networks_beyond(bounds):
+            message = _("The key must be kept to the networks of the credential you use: %(all)s.")
+            names = {"all": ", ".join(bounds.networks.split())}
+            raise LifecycleError("network_not_grantable", message % names, "allowed_networks")
+        if has.rates_beyond(bounds):
+            message = _("The key must have the rate limits of the credential you use: %(all)s.")
+            names = {"all": ", ".join(bounds.rates.split())}
+            raise LifecycleError("rate_limit_not_grantable", message % names, "rate_limits")
 
 
 def _check_number(key: AnyKey) -> None:
@@ -557,6 +612,55 @@ def _clean_scopes(names: Iterable[str], known: str = "") -> str:
         }
         raise LifecycleError("unknown_scope", message, "scopes")
     return scopes.join(names)
+
+
+def _parse_networks(given: Iterable[str]) -> str:
+    found = []
+    for text in given:
+        try:
+            found.append(networks.parse_network(text))
+        except ValueError:
+            message = _(
+                "%(text)s is not a network. Write one as 203.0.113.0/24 or 2001:db8::/32, or "
+                "give a single address."
+            ) % {"text": text[:60]}
+            raise LifecycleError("invalid_network", message, "allowed_networks") from None
+    if len(set(found)) > MAX_NETWORKS:
+        message = _("A key has at most %(most)d networks.") % {"most": MAX_NETWORKS}
+        raise LifecycleError("too_many_networks", message, "allowed_networks")
+    return networks.join(found)
+
+
+def _clean_networks(given: Iterable[str], owner: Any) -> str:
+    text = _parse_networks(given)
+    imposed = networks.parse_all(" ".join(app_settings.POLICY.allowed_networks(owner)))
+    for network in networks.parse_all(text):
+        if imposed and not any(
+            networks.is_within(network, [each]) or networks.is_within(each, [network])
+            for each in imposed
+        ):
+            message = _("Keys may be used from %(all)s only, and %(network)s is not there.") % {
+                "all": ", ".join(map(str, imposed)),
+                "network": network,
+            }
+            raise LifecycleError("network_not_allowed", message, "allowed_networks")
+    return text
+
+
+def _clean_rates(given: Iterable[str]) -> str:
+    found = []
+    for text in given:
+        try:
+            found.append(rates.parse(text))
+        except ValueError:
+            message = _("%(text)s is not a rate limit. Write it as 1000/hour or 10/second.") % {
+                "text": text[:60]
+            }
+            raise LifecycleError("invalid_rate_limit", message, "rate_limits") from None
+    if len(set(found)) > MAX_RATES:
+        message = _("A key has at most %(most)d rate limits.") % {"most": MAX_RATES}
+        raise LifecycleError("too_many_rate_limits", message, "rate_limits")
+    return rates.join(found)
 
 
 def _clean_expiry(expires_at: datetime | None, owner: Any, start: datetime) -> datetime | None:

@@ -1,69 +1,129 @@
-"""One row of a key and its owner by public id, in one statement that is compiled once.
+"""One row by a unique column, its owners included, in one statement that is compiled once.
 
 Most of what an ORM query costs is building it. So the ORM builds this one once per
 thread, which keeps it portable and true to swapped models, and a request only runs it.
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import connections, router
 from django.db.models import Model
 
+Row = Sequence[Any]
+Wanted = Callable[[str], bool]
+
+
+def but(*names: str) -> Wanted:
+    """All fields but these."""
+    return lambda name: name not in names
+
+
+def only(*names: str) -> Wanted:
+    """These fields, and the primary key."""
+    return lambda name: name in names
+
+
+class Found(NamedTuple):
+    """A row made usable: the ``fields`` by name, and the instances in the order asked for."""
+
+    fields: dict[str, Any]
+    instances: list[Any]
+
 
 class Lookup:
-    """Finds the ``fields`` of a key and all of its ``owner`` (the name of a foreign key)."""
+    """Finds ``fields`` of the row of ``model`` that has a value in the column ``by``.
 
-    def __init__(self, model: Any, fields: Sequence[str], owner: str) -> None:
+    ``instances`` maps the foreign keys to fetch along, or ``""`` for the row itself, to the
+    fields wanted of them. The others load when asked for, as Django's deferred fields do.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        by: str,
+        fields: Sequence[str] = (),
+        instances: Mapping[str, Wanted] = {},
+    ) -> None:
         self.model = model
+        self._by = by
         self._fields = fields
-        self._owner = owner
+        self._instances = instances
         self._local = threading.local()
 
     @cached_property
-    def _owner_model(self) -> Any:
-        return self.model._meta.get_field(self._owner).related_model
-
-    @cached_property
-    def _owner_attnames(self) -> list[str]:
-        return [field.attname for field in self._owner_model._meta.concrete_fields]
+    def _slices(self) -> "list[tuple[_Part, int, int]]":
+        slices, start = [], len(self._fields)
+        for path, wanted in self._instances.items():
+            part = _Part(self.model, path, wanted)
+            slices.append((part, start, start + len(part.attnames)))
+            start += len(part.attnames)
+        return slices
 
     def _compiled(self, alias: str) -> "_Statement":
         statements: dict[str, _Statement] = self._local.__dict__
         try:
             return statements[alias]
         except KeyError:
-            owner = [f"{self._owner}__{attname}" for attname in self._owner_attnames]
-            statements[alias] = _Statement(self.model, [*self._fields, *owner], alias)
+            paths = [*self._fields, *(path for part, *_ in self._slices for path in part.paths)]
+            statements[alias] = _Statement(self.model, self._by, paths, alias)
             return statements[alias]
 
-    def fetch(self, public_id: str) -> Sequence[Any] | None:
-        """The raw row, the key's fields first; text and numbers can be used as they are."""
-        alias = router.db_for_read(self.model)
+    def find(self, value: str, alias: str | None = None) -> Row | None:
+        """The row as Python values, ``fields`` first. One query."""
+        alias = alias or router.db_for_read(self.model)
+        statement = self._compiled(alias)
         with connections[alias].cursor() as cursor:
-            cursor.execute(self._compiled(alias).sql, (public_id,))
-            row: Sequence[Any] | None = cursor.fetchone()
-        return row
+            cursor.execute(statement.sql, (value,))
+            row: Row | None = cursor.fetchone()
+        return None if row is None else statement.convert(row)
 
-    def convert(self, row: Sequence[Any]) -> tuple[dict[str, Any], Any]:
-        """The key's fields by name, and the owner as an instance of its model."""
+    def build(self, row: Row) -> Found:
+        """What a row that was found says. No query."""
         alias = router.db_for_read(self.model)
-        values = self._compiled(alias).convert(row)
-        split = len(self._fields)
-        owner = self._owner_model.from_db(alias, self._owner_attnames, values[split:])
-        return dict(zip(self._fields, values, strict=False)), owner
+        return Found(
+            dict(zip(self._fields, row, strict=False)),
+            [part.build(alias, row[start:end]) for part, start, end in self._slices],
+        )
+
+    def made_of(self, row: Row) -> list[tuple[type[Model], Any]]:
+        """The models and primary keys of all that the row was made of."""
+        pks = [(part.model, part.pk_of(row[start:end])) for part, start, end in self._slices]
+        if "pk" in self._fields:
+            pks.append((self.model, row[self._fields.index("pk")]))
+        return [(model, pk) for model, pk in pks if pk is not None]
+
+
+class _Part:
+    """One model instance out of the values of a row."""
+
+    def __init__(self, model: Any, path: str, wanted: Wanted) -> None:
+        self.model = model._meta.get_field(path).related_model if path else model
+        fields = self.model._meta.concrete_fields
+        self.attnames = [f.attname for f in fields if f.primary_key or wanted(f.name)]
+        self.paths = [f"{path}__{name}" if path else name for name in self.attnames]
+        self._pk = self.attnames.index(self.model._meta.pk.attname)
+
+    def pk_of(self, values: Row) -> Any:
+        return values[self._pk]
+
+    def build(self, alias: str, values: Row) -> Any:
+        if self.pk_of(values) is None:  # a foreign key to nothing
+            return None
+        return self.model.from_db(alias, self.attnames, values)
 
 
 class _Statement:
-    def __init__(self, model: type[Model], fields: Sequence[str], alias: str) -> None:
-        query = model._default_manager.filter(public_id="").values_list(*fields).query
+    def __init__(self, model: type[Model], by: str, paths: Sequence[str], alias: str) -> None:
+        query = model._default_manager.filter(**{by: ""}).query
+        query.add_fields(paths)  # as values_list() does, but for an alias to each column
         self._compiler = query.get_compiler(alias)
         self.sql, _ = self._compiler.as_sql()
         self._converters = self._compiler.get_converters([c for c, *_ in self._compiler.select])
 
-    def convert(self, row: Sequence[Any]) -> Sequence[Any]:
-        values: Sequence[Any]
+    def convert(self, row: Row) -> Row:
+        values: Row
         (values,) = self._compiler.apply_converters([row], self._converters)
         return values

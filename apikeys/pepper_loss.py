@@ -10,6 +10,7 @@ from django.core.cache import cache
 from django.db import Error, router, transaction
 from django.db.models import Model
 
+from . import cache as rows
 from . import hashing, refusals
 from .conf import app_settings
 from .refusals import Refused
@@ -74,7 +75,8 @@ def renew_digest(model: type[Model], pk: int, stale_pepper_id: str, parsed: Pars
     alias = router.db_for_write(model)
     try:
         with transaction.atomic(using=alias):
-            rows = model._default_manager.using(alias)
-            rows.filter(pk=pk, pepper_id=stale_pepper_id).update(**changes)
+            keys = model._default_manager.using(alias)
+            keys.filter(pk=pk, pepper_id=stale_pepper_id).update(**changes)
+        rows.forget(model(pk=pk))
     except Error:
         logger.warning("Could not renew the digest of %s.", parsed.public_id, exc_info=True)

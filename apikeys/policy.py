@@ -1,9 +1,10 @@
 """Who may do what: the one class that a site replaces (``APIKEYS["POLICY"]``)."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import timedelta
 from typing import Any
 
+from django.contrib.auth import get_user_model
 from django.core.exceptions import FieldDoesNotExist
 from django.db.models import QuerySet
 
@@ -56,6 +57,20 @@ class Policy:
         """Whether keys of ``project`` may do all of ``required`` there today."""
         return True
 
+    def allowed_networks(self, owner: Any) -> Collection[str]:
+        """CIDRs from which alone keys of ``owner`` may be used, beside their own; none: anywhere.
+
+        Make no query here: it is asked while a key is verified.
+        """
+        return ()
+
+    def rate_limits(self, access: Any) -> Collection[str]:
+        """Rates such as ``1000/hour`` that bound ``access`` beside its own limits.
+
+        Make no query here: ``apikeys.drf.KeyThrottle`` asks it at every request.
+        """
+        return ()
+
     # When keys are managed
 
     def roles(self, user: Any, project: Any = None) -> set[str]:
@@ -88,6 +103,12 @@ class Policy:
     def may_manage_keys(self, user: Any, project: Any) -> bool:
         """Whether ``user`` mints, edits, rotates and revokes the project's keys."""
         return not self.roles(user, project).isdisjoint(self.managing_roles)
+
+    def key_managers(self, project: Any) -> Iterable[Any]:
+        """The users who are told by mail of the project's keys: those who manage them."""
+        users = get_user_model()._default_manager.filter(is_active=True)
+        memberships = Membership.objects.filter(project=project, role__in=self.managing_roles)
+        return users.filter(pk__in=memberships.values("user"))
 
     def longest_lifetime(self, owner: Any) -> timedelta | None:
         """How long a key of ``owner`` (a user or a project) may live; ``None``: any time."""

@@ -49,6 +49,8 @@ def record(key: AnyKey) -> dict[str, Any]:
         "project": project,
         "scopes": list(key.scopes),
         "projects": projects,
+        "allowed_networks": key.allowed_networks.split(),
+        "rate_limits": key.rate_limits.split(),
         "expires_at": _iso(key.expires_at),
         "state": key.state().value,
         "created_at": _iso(key.created_at),

@@ -18,6 +18,8 @@ class Refusal:
     message: str | Promise = field(compare=False)
     status: int = 401
     error: str | None = "invalid_token"
+    #: Seconds, for ``Retry-After`` (RFC 9110 section 10.2.3).
+    retry_after: int | None = None
 
     def __post_init__(self) -> None:
         REFUSALS[self.code] = self
@@ -52,11 +54,38 @@ INVALID_TOKEN = Refusal(
     "invalid_token",
     _("No such access token, or it has expired or was revoked. Get a new one."),
 )
+IP_NOT_ALLOWED = Refusal(
+    "ip_not_allowed",
+    _("This key may not be used from where this request comes from."),
+    status=403,
+    error=None,
+)
 VERIFICATION_BUSY = Refusal(
     "verification_busy",
     _("This key cannot be checked right now. Try again in a minute."),
     status=503,
     error=None,
+    retry_after=60,
+)
+TEMPORARILY_UNAVAILABLE = Refusal(
+    "temporarily_unavailable",
+    _("Credentials cannot be checked right now. Try again in a moment."),
+    status=503,
+    error=None,
+    retry_after=5,
+)
+RATE_LIMITED = Refusal(
+    "rate_limited",
+    _("This credential was used too often. Try again after the time in Retry-After."),
+    status=429,
+    error=None,
+)
+RATE_LIMIT_UNAVAILABLE = Refusal(
+    "rate_limit_unavailable",
+    _("It cannot be told right now how often this credential was used. Try again in a moment."),
+    status=503,
+    error=None,
+    retry_after=5,
 )
 INSUFFICIENT_SCOPE = Refusal(
     "insufficient_scope",

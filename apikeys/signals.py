@@ -1,4 +1,4 @@
-"""What ``lifecycle`` tells of a key, within the transaction that writes it.
+"""What is told of a key, within the transaction that writes it.
 
 The sender is the key's model. Every signal has ``key``, ``by`` (the user who did it, or
 ``None``) and ``using`` (the ``Access`` it was done with, or ``None`` for a session or the
@@ -21,3 +21,23 @@ key_rotated = Signal()
 
 #: A key was ended, as its ``revoked_*`` fields say. Also sent for each that was made with it.
 key_revoked = Signal()
+
+# What is found of a key, rather than done to it: ``by`` and ``using`` are ``None``, ``at`` is
+# when it happened, ``ip`` the client's address or ``None``. Sent when uses are written, by
+# whichever process finds it first.
+
+#: The end of a key has come; sent by ``manage.py apikeys notify``.
+key_expired = Signal()
+
+#: A key was used for the first time.
+key_first_used = Signal()
+
+#: A key was used from a ``network`` (a /24, or a /48 of IPv6) from which it never was before.
+key_used_from_new_network = Signal()
+
+#: A right key was refused because of where it came from; once a day for each address.
+key_refused_by_network = Signal()
+
+#: A key was found where it should not be, ``url`` if that is known, by ``source``. It was
+#: revoked just before, if the site says so.
+key_leaked = Signal()

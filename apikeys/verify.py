@@ -1,35 +1,54 @@
 """The hot path: the text of a credential -> who it is, or a named refusal.
 
-A key costs one query, its user or project included; malformed text costs none. Nothing
-is built from a row, and nothing is told of it, before its secret was checked.
+A key costs one query, its user or project included, or none where the site has a cache;
+malformed text costs none. Nothing is built from a row, and nothing is told of it, before
+its secret was checked.
 """
 
+import logging
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from asgiref.sync import sync_to_async
+from django.db import InterfaceError, OperationalError
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
-from . import hashing, refusals, token, usage
+from . import cache, hashing, networks, refusals, token, usage
 from .access import PERSONAL_ACCESS_TOKEN, PROJECT_KEY, Access, ProjectUser
 from .conf import app_settings
-from .lookup import Lookup
+from .lookup import Lookup, Row, but
 from .models import PersonalAccessToken, ProjectKey
 from .pepper_loss import check_root, renew_digest
 from .refusals import Refused
+
+logger = logging.getLogger("apikeys")
 
 Resolver = Callable[[str, HttpRequest | None], Access | None]
 
 # Each answers for texts that are not keys: an Access, a Refused raised, or None: "not mine".
 _resolvers: list[Resolver] = []
 
-_FIELDS = ("pk", "digest", "pepper_id", "name", "scope", "expires_at", "revoked_at", "is_pending")
+_FIELDS = (
+    "pk",
+    "digest",
+    "pepper_id",
+    "name",
+    "scope",
+    "expires_at",
+    "revoked_at",
+    "is_pending",
+    "allowed_networks",
+    "rate_limits",
+)
 _LOOKUPS = {
-    token.PAT: Lookup(PersonalAccessToken, (*_FIELDS, "all_projects"), owner="user"),
-    token.KEY: Lookup(ProjectKey, _FIELDS, owner="project"),
+    token.PAT: Lookup(
+        PersonalAccessToken, "public_id", (*_FIELDS, "all_projects"), {"user": but("password")}
+    ),
+    token.KEY: Lookup(ProjectKey, "public_id", _FIELDS, {"project": but()}),
 }
 _NO_DIGEST = "0" * 64
 
@@ -47,26 +66,53 @@ def verify(text: str, request: HttpRequest | None = None, *, counts_as_use: bool
     Whoever only looks at a key says ``counts_as_use=False``: when and from where it was
     last used stays as it is. Raises ``Refused`` with the reason.
     """
-    if token.looks_like_key(text, app_settings.PREFIX):
-        return _verify_key(text, request, counts_as_use)
-    for resolver in _resolvers:
-        if (access := resolver(text, request)) is not None:
-            return access
-    raise Refused(refusals.INVALID_TOKEN if _resolvers else refusals.MALFORMED_KEY)
+    try:
+        if (parsed := _parse(text)) is not None:
+            lookup = _LOOKUPS[parsed.kind]
+            return _check(parsed, cache.find(lookup, parsed.public_id), request, counts_as_use)
+        for resolver in _resolvers:
+            if (access := resolver(text, request)) is not None:
+                return access
+    except (OperationalError, InterfaceError) as error:
+        logger.error("A credential could not be checked, as the database is away: %s", error)
+        refusal = refusals.TEMPORARILY_UNAVAILABLE
+    else:
+        refusal = refusals.INVALID_TOKEN if _resolvers else refusals.MALFORMED_KEY
+    raise Refused(refusal)
 
 
 @sensitive_variables("text", "parsed")
-def _verify_key(text: str, request: HttpRequest | None, counts_as_use: bool) -> Access:
+async def averify(
+    text: str, request: HttpRequest | None = None, *, counts_as_use: bool = True
+) -> Access:
+    """As ``verify``, for async code: what needs the database is done in a thread."""
+    if (parsed := _parse(text)) is not None:
+        row = cache.peek(_LOOKUPS[parsed.kind], parsed.public_id)
+        if row is not None and row[2] == hashing.current_pepper_id():
+            return _check(parsed, row, request, counts_as_use)
+    return await sync_to_async(verify)(text, request, counts_as_use=counts_as_use)
+
+
+def _parse(text: str) -> token.Parsed | None:
+    """The parts of a key; ``None`` for what does not claim to be one of this site's."""
+    if not token.looks_like_key(text, app_settings.PREFIX):
+        return None
     parsed = token.parse(text, app_settings.PREFIX)
     if parsed is None:
         raise Refused(refusals.MALFORMED_KEY)
-    lookup = _LOOKUPS[parsed.kind]
-    row = lookup.fetch(parsed.public_id)
+    return parsed
+
+
+@sensitive_variables("parsed")
+def _check(
+    parsed: token.Parsed, row: Row | None, request: HttpRequest | None, counts_as_use: bool
+) -> Access:
     if row is None:
         # The same work as for a wrong secret, so that time does not tell which ids exist.
         hashing.check_digest(parsed.secret, _NO_DIGEST, hashing.current_pepper_id())
         raise Refused(refusals.INVALID_KEY)
 
+    lookup = _LOOKUPS[parsed.kind]
     pk, digest, pepper_id, *_ = row
     matches = hashing.check_digest(parsed.secret, digest, pepper_id)
     if matches is None:
@@ -76,17 +122,23 @@ def _verify_key(text: str, request: HttpRequest | None, counts_as_use: bool) -> 
     if not matches:
         raise Refused(refusals.INVALID_KEY)
 
-    fields, owner = lookup.convert(row)
+    fields, (owner,) = lookup.build(row)
     if fields["revoked_at"] is not None:
         raise Refused(refusals.REVOKED_KEY)
     if fields["expires_at"] is not None and fields["expires_at"] <= timezone.now():
         raise Refused(refusals.EXPIRED_KEY)
     if fields["is_pending"]:
         raise Refused(refusals.APPROVAL_REQUIRED)
+    ip = networks.client_ip(request)
+    imposed = app_settings.POLICY.allowed_networks(owner)
+    if not networks.admits((fields["allowed_networks"], " ".join(imposed)), ip):
+        if counts_as_use:
+            usage.record_refusal(lookup.model, pk, ip)
+        raise Refused(refusals.IP_NOT_ALLOWED)
     build = _personal_access_token if parsed.kind == token.PAT else _project_key
     access = build(parsed.public_id, fields, owner)
     if counts_as_use:
-        usage.record(lookup.model, pk, request.META.get("REMOTE_ADDR") if request else None)
+        usage.record(lookup.model, pk, ip)
     return access
 
 
@@ -101,6 +153,8 @@ def _personal_access_token(public_id: str, fields: dict[str, Any], user: Any) ->
         user=user,
         principal=user,
         expires_at=fields["expires_at"],
+        allowed_networks=fields["allowed_networks"],
+        rate_limits=fields["rate_limits"],
         selected=None if fields["all_projects"] else partial(_selected_projects, fields["pk"]),
     )
 
@@ -117,6 +171,8 @@ def _project_key(public_id: str, fields: dict[str, Any], project: Any) -> Access
         project=project,
         principal=ProjectUser(project),
         expires_at=fields["expires_at"],
+        allowed_networks=fields["allowed_networks"],
+        rate_limits=fields["rate_limits"],
     )
 
 

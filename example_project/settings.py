@@ -38,6 +38,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "apikeys.middleware.origin_middleware",
 ]
 
 ROOT_URLCONF = "example_project.urls"
@@ -137,10 +138,14 @@ OAUTH2_PROVIDER = {
     "COMPLIANT_BCP_RFC9700_PASSWORD_GRANT": False,
 }
 
+DEFAULT_EXCEPTION_REPORTER = "apikeys.reports.ExceptionReporter"
+DEFAULT_EXCEPTION_REPORTER_FILTER = "apikeys.reports.SafeExceptionReporterFilter"
+
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "filters": {
+        "redact_keys": {"()": "apikeys.reports.RedactKeys"},
         # That gate is off on purpose, as said above: no need to hear of it at every login.
         "password_grant": {
             "()": "django.utils.log.CallbackFilter",
@@ -149,5 +154,7 @@ LOGGING = {
             ),
         },
     },
+    "handlers": {"console": {"class": "logging.StreamHandler", "filters": ["redact_keys"]}},
+    "root": {"handlers": ["console"], "level": "WARNING"},
     "loggers": {"oauth2_provider": {"filters": ["password_grant"]}},
 }

@@ -75,20 +75,26 @@ def test_what_it_edits_is_not_widened_beyond_it(ada, engine, loom, narrow):
     strong = mint_pat(ada, scopes=["payments:write"], projects=[loom]).key
     for change, code in [
         ({"scopes": ["payments:write", "reports:read"]}, "scope_not_grantable"),
-        ({"projects": None}, "project_not_grantable"),
+        # The project is the grantor's to give, but not with the scopes that the key has.
+        ({"projects": [loom, engine]}, "scope_not_grantable"),
+        ({"projects": None}, "scope_not_grantable"),
     ]:
         assert code_of(lifecycle.edit, strong, within=narrow, **change) == code
-    # What it has may stay, and what it may get is what the grant holds.
-    lifecycle.edit(strong, name="n", projects=[loom, engine], within=narrow)
+    # What it has may stay, or go.
+    lifecycle.edit(strong, name="n", within=narrow)
     lifecycle.edit(strong, scopes=["payments:read"], within=narrow)
     assert code_of(lifecycle.edit, strong, scopes=["payments:write"], within=narrow) == (
         "scope_not_grantable"
     )
     lifecycle.edit(strong, expires_at=in_days(5), within=narrow)
-    assert code_of(lifecycle.edit, strong, expires_at=in_days(20), within=narrow) == (
-        "outlives_credential"
-    )
-    assert code_of(lifecycle.edit, strong, expires_at=None, within=narrow) == "outlives_credential"
+    like_it = mint_pat(ada, projects=[engine], expires_at=in_days(5)).key
+    for expiry in (in_days(20), None):
+        assert code_of(lifecycle.edit, strong, expires_at=expiry, within=narrow) == (
+            "project_not_grantable"
+        )
+        assert code_of(lifecycle.edit, like_it, expires_at=expiry, within=narrow) == (
+            "outlives_credential"
+        )
 
 
 def test_it_rotates_nothing_that_is_more_than_itself(ada, engine, loom, narrow):

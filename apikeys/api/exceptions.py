@@ -24,6 +24,8 @@ STATUSES: Final = {
     "scope_not_grantable": status.HTTP_403_FORBIDDEN,
     "project_not_grantable": status.HTTP_403_FORBIDDEN,
     "outlives_credential": status.HTTP_403_FORBIDDEN,
+    "network_not_grantable": status.HTTP_403_FORBIDDEN,
+    "rate_limit_not_grantable": status.HTTP_403_FORBIDDEN,
     "approval_required": status.HTTP_403_FORBIDDEN,
     "unknown_key": status.HTTP_404_NOT_FOUND,
     # not in the state in which things are

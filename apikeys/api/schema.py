@@ -30,6 +30,8 @@ _RECORD: dict[str, Any] = {
     "project": None,
     "scopes": ["payments:read"],
     "projects": ["analytical-engine"],
+    "allowed_networks": [],
+    "rate_limits": [],
     "expires_at": "2030-01-31T12:00:00+00:00",
     "state": "live",
     "created_at": "2030-01-01T12:00:00+00:00",
@@ -48,6 +50,19 @@ _RECORD: dict[str, Any] = {
 }
 _OF_PROJECT = _RECORD | {"kind": "project_key", "name": "server", "user": None}
 _OF_PROJECT |= {"project": "analytical-engine"}
+_EVENT = {
+    "id": 42,
+    "at": "2030-01-01T12:00:00+00:00",
+    "event": "revoked",
+    "kind": "personal_access_token",
+    "key": "7k2m4q0x9c1v8b3n",
+    "name": "laptop",
+    "owner": "ada",
+    "by": "ada",
+    "using": None,
+    "ip": "203.0.113.7",
+    "changes": {"reason": "Lost."},
+}
 _SECRET = {"token": "acme_pat_7k2m4q0x9c1v8b3n_9fQ3…"}
 _SECRET_OF_PROJECT = {"token": "acme_key_7k2m4q0x9c1v8b3n_9fQ3…"}
 _REPLACES = {"replaces": "0c5v7b9n1m3k5j7h"}
@@ -145,6 +160,19 @@ def _keys(noun: str, create: Any, example: Any, facts: Any, secret: Any) -> Any:
     made = facts | secret
     return extend_schema_view(
         list=_list(f"List {noun}s", facts),
+        audit=extend_schema(
+            summary=f"What happened to the {noun}s",
+            parameters=[serializers.AuditParameters],
+            request=None,
+            responses={
+                200: OpenApiResponse(
+                    serializers.AuditEventSerializer(many=True),
+                    "A page, newest first.",
+                    [OpenApiExample("An event", _EVENT)],
+                ),
+                **_problems(400, 404),
+            },
+        ),
         create=extend_schema(
             summary=f"Make a {noun}",
             description="The secret is in the answer, this once.",

@@ -9,7 +9,7 @@ from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.fields import empty
 
 from ..access import OAUTH, PERSONAL_ACCESS_TOKEN, PROJECT_KEY
-from ..models import State
+from ..models import AuditEvent, State
 from ..records import KINDS
 
 
@@ -40,6 +40,12 @@ class KeySerializer(serializers.Serializer[dict[str, object]]):
         child=serializers.CharField(),
         allow_null=True,
         help_text="Slugs; null for all that the user is in, now and later.",
+    )
+    allowed_networks = serializers.ListField(
+        child=serializers.CharField(), help_text="CIDRs; none for anywhere."
+    )
+    rate_limits = serializers.ListField(
+        child=serializers.CharField(), help_text="Such as 1000/hour; none for no bound."
     )
     expires_at = serializers.DateTimeField(allow_null=True)
     state = serializers.ChoiceField(State.choices)
@@ -147,6 +153,14 @@ class KeyBody(Body):
     expires_at = Moment(
         required=False, allow_null=True, help_text="ISO 8601; null for none, if the site allows."
     )
+    allowed_networks = Some(
+        child=Text(),
+        required=False,
+        help_text="CIDRs or addresses from which alone it may be used; none for anywhere.",
+    )
+    rate_limits = Some(
+        child=Text(), required=False, help_text="How often it may be used, such as 1000/hour."
+    )
 
 
 class TokenBody(KeyBody):
@@ -187,3 +201,26 @@ class PageParameters(serializers.Serializer[Any]):
 
 class ListParameters(PageParameters):
     state = serializers.ChoiceField(State.choices, required=False)
+
+
+class AuditParameters(PageParameters):
+    key = serializers.RegexField(
+        r"\A[0-9a-z]{16}\Z", required=False, help_text="The id of one key."
+    )
+    event = serializers.ChoiceField(AuditEvent.Event.choices, required=False)
+
+
+class AuditEventSerializer(serializers.Serializer[dict[str, object]]):
+    """``audit.record()``."""
+
+    id = serializers.IntegerField()
+    at = serializers.DateTimeField()
+    event = serializers.ChoiceField(AuditEvent.Event.choices)
+    kind = serializers.CharField()
+    key = serializers.CharField(help_text="The id of the key.")
+    name = serializers.CharField()
+    owner = serializers.CharField(help_text="A username, or the slug of a project.")
+    by = serializers.CharField(allow_null=True)
+    using = serializers.CharField(allow_null=True, help_text="The id of the credential it took.")
+    ip = serializers.CharField(allow_null=True)
+    changes = serializers.JSONField()

@@ -2,6 +2,7 @@ from typing import Any
 
 from django.urls import URLPattern, path
 
+from .leaks import GitHub, Leaked
 from .views import (
     ProjectKeyApprovals,
     ProjectKeyViewSet,
@@ -16,6 +17,7 @@ def _keys(prefix: str, name: str, view: Any) -> list[URLPattern]:
     one = {"get": "retrieve", "patch": "partial_update", "delete": "destroy"}
     return [
         path(prefix, view.as_view({"get": "list", "post": "create"}), name=f"{name}-list"),
+        path(f"{prefix}audit/", view.as_view({"get": "audit"}), name=f"{name}-audit"),
         path(key, view.as_view(one), name=f"{name}-detail"),
         *(
             path(f"{key}{action}/", view.as_view({"post": action}), name=f"{name}-{action}")
@@ -25,6 +27,8 @@ def _keys(prefix: str, name: str, view: Any) -> list[URLPattern]:
 
 
 urlpatterns = [
+    path("leaked/", Leaked.as_view(), name="apikeys-leaked"),
+    path("leaked/github/", GitHub.as_view(), name="apikeys-leaked-github"),
     path("token/", TokenView.as_view(), name="apikeys-token"),
     *_keys("tokens/", "apikeys-tokens", TokenViewSet),
     *_keys("projects/<str:slug>/keys/", "apikeys-project-keys", ProjectKeyViewSet),

@@ -1,6 +1,7 @@
 """The JSON API over ``lifecycle``: tokens of a person, and keys of a project."""
 
 import re
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, ClassVar, cast
 
@@ -19,13 +20,20 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 from rest_framework.viewsets import GenericViewSet
 
-from .. import grants, lifecycle, scopes, token
+from .. import audit, grants, lifecycle, networks, scopes, token
 from ..access import OAUTH, PROJECT_KEY, Access
 from ..conf import app_settings
 from ..drf import AnyScope, AuthorizedRequest, BearerAuthentication, HasScope, InsufficientScope
 from ..grants import Extent, Grant
 from ..lifecycle import LifecycleError, Minted
-from ..models import PersonalAccessToken, ProjectKey, State, live, reaching_only
+from ..models import (
+    AuditEvent,
+    PersonalAccessToken,
+    ProjectKey,
+    State,
+    live,
+    reaching_only,
+)
 from ..records import record, with_facts
 from ..web.sudo import get_sudo
 from .authentication import SessionAuthentication
@@ -41,6 +49,7 @@ from .pagination import KeyPagination
 from .parsers import JSONParser
 from .serializers import (
     AccessSerializer,
+    AuditParameters,
     Body,
     KeyBody,
     ListParameters,
@@ -99,6 +108,10 @@ class KeysView(GenericViewSet[Any]):
 
     def get_exception_handler(self) -> Any:
         return handle
+
+    def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+        with networks.asked_from(request):
+            return super().dispatch(request, *args, **kwargs)
 
     def finalize_response(
         self, request: Request, response: Any, *args: Any, **kwargs: Any
@@ -248,6 +261,24 @@ class KeyViewSet(KeysView):
             raise NotAnApprover
         return key
 
+    @action(detail=False, methods=["get"])
+    def audit(self, request: Request, **kwargs: Any) -> Response:
+        """What happened to the keys of the owner, newest first."""
+        parameters = AuditParameters(data=request.query_params)
+        parameters.is_valid(raise_exception=True)
+        asked = parameters.validated_data
+        events = self.events()
+        if (key := asked.get("key")) is not None:
+            events = events.filter(public_id=key)
+        if (event := asked.get("event")) is not None:
+            events = events.filter(event=event)
+        page = self.paginate_queryset(events)
+        return self.get_paginated_response([audit.record(each) for each in page or ()])
+
+    def events(self) -> QuerySet[Any]:
+        """The events that the caller gets to see."""
+        raise NotImplementedError
+
     def reason(self) -> str:
         """In the query, because some software drops the body of a DELETE; or in the body."""
         query = self.request.query_params.dict()
@@ -290,6 +321,13 @@ class TokenViewSet(KeyViewSet):
 
     def to_decide(self) -> QuerySet[Any]:
         return _as_selected(with_facts(self.model), self.access)
+
+    def events(self) -> QuerySet[Any]:
+        events = AuditEvent.objects.of(self.person)
+        if self.access is None or self.access.selected is None:
+            return events
+        # Of tokens that reach further it is told no more than of the tokens themselves.
+        return events.filter(public_id__in=self.get_queryset().values("public_id"))
 
     def grant(self) -> Grant:
         return grants.for_tokens(self.person, self.access)
@@ -342,6 +380,11 @@ class ProjectKeyViewSet(KeyViewSet):
         return with_facts(self.model).filter(project=self.project)
 
     to_decide = get_queryset
+
+    def events(self) -> QuerySet[Any]:
+        if not self.is_own and not app_settings.POLICY.may_manage_keys(self.person, self.project):
+            raise NotAManager
+        return AuditEvent.objects.of(self.project)
 
     def grant(self) -> Grant:
         return grants.for_project(self.project, user=self.person, using=self.access)
@@ -410,10 +453,12 @@ def _after(key: AnyKey, asked: dict[str, Any]) -> Extent:
     """What an edit asks for, for telling whether that is more."""
     had = Extent.of(key)
     projects = asked.get("projects", had.projects)
-    return Extent(
-        scopes.join(asked["scopes"]) if "scopes" in asked else had.scope,
-        None if projects is None else frozenset(projects),
-        asked.get("expires_at", had.expires_at),
+    return replace(
+        had,
+        scope=scopes.join(asked["scopes"]) if "scopes" in asked else had.scope,
+        projects=None if projects is None else frozenset(projects),
+        expires_at=asked.get("expires_at", had.expires_at),
+        **lifecycle.bounds(asked),
     )
 
 

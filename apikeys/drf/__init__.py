@@ -3,6 +3,7 @@
 from .authentication import AuthorizedRequest, BearerAuthentication
 from .exceptions import InsufficientScope, refuse
 from .permissions import AnyScope, HasBinding, HasScope
+from .throttling import KeyThrottle
 
 __all__ = [
     "AnyScope",
@@ -11,5 +12,6 @@ __all__ = [
     "HasBinding",
     "HasScope",
     "InsufficientScope",
+    "KeyThrottle",
     "refuse",
 ]

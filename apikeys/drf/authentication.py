@@ -1,4 +1,3 @@
-import re
 from traceback import clear_frames
 from typing import Any
 
@@ -8,14 +7,11 @@ from rest_framework.request import Request
 from .. import refusals
 from ..access import Access
 from ..conf import app_settings
+from ..header import challenge, read_credential
 from ..refusals import Refused
 from ..verify import verify
-from .exceptions import challenge, refuse, scope_not_declared
+from .exceptions import refuse, scope_not_declared
 from .scoping import checks_scope
-
-# RFC 6750 section 2.1: b64token, in which a bound ends the search.
-_BEARER = re.compile(r"(?i:bearer) +([A-Za-z0-9\-._~+/]{1,8192}={0,8192})", re.ASCII)
-_SCHEME = re.compile(r"(?i:bearer)(?![A-Za-z0-9])", re.ASCII)
 
 
 class AuthorizedRequest(Request):
@@ -56,21 +52,8 @@ class BearerAuthentication(BaseAuthentication):
 
 
 def _access(request: Request) -> Access | None:
-    text = bearer(request.META.get("HTTP_AUTHORIZATION", ""))
-    return None if text is None else verify(text, request._request)
-
-
-def bearer(header: str) -> str | None:
-    """The credential of an ``Authorization`` header; ``None`` if it has another scheme.
-
-    Raises ``Refused`` for a bearer header that does not hold exactly one.
-    """
-    header = header.strip(" \t")
-    if (match := _BEARER.fullmatch(header)) is not None:
-        return match[1]
-    if _SCHEME.match(header):
-        raise Refused(refusals.INVALID_REQUEST)
-    return None
+    credential = read_credential(request._request)
+    return None if credential is None else verify(credential, request._request)
 
 
 def forget(error: BaseException | None) -> None:

@@ -1,17 +1,16 @@
 """May this request pass? The one decision behind the endpoint and the reverse proxy."""
 
-from typing import Any, Final
+from types import SimpleNamespace
+from typing import Any, Final, cast
 
 from django.views.decorators.debug import sensitive_variables
 
-from .. import refusals
+from .. import http, refusals
 from ..access import PROJECT_KEY, Access
 from ..conf import app_settings
-from ..drf import InsufficientScope, refuse
-from ..drf.authentication import bearer
+from ..drf import InsufficientScope, KeyThrottle, refuse
 from ..drf.exceptions import RefusedException
 from ..refusals import Refused
-from ..verify import verify
 from . import paths, routes
 from .bindings import holds
 from .original import Original, OriginalRequest
@@ -34,14 +33,17 @@ def decide(original: Original) -> Access:
     """Who makes the request, which may pass. Raises ``RefusedException``."""
     access = authenticate(original)
     authorize(access, original)
+    # Raises 429; of a view it takes no more than this.
+    KeyThrottle().allow_request(
+        cast("Any", SimpleNamespace(auth=access)), SimpleNamespace(headers={})
+    )
     return access
 
 
-@sensitive_variables("original", "text")
+@sensitive_variables("original")
 def authenticate(original: Original) -> Access:
     try:
-        text = bearer(original.authorization)
-        access = None if text is None else verify(text, OriginalRequest(original))
+        access = http.authenticate(OriginalRequest(original))
     except Refused as refused:
         refusal = refused.refusal
     else:

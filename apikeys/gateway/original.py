@@ -1,6 +1,5 @@
 """Which request the proxy asks about: its own words, and nothing that a client can add to them."""
 
-import ipaddress
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -11,6 +10,7 @@ from django.urls import reverse
 from .. import refusals
 from ..conf import app_settings
 from ..drf import refuse
+from ..networks import client_ip
 
 #: The headers of each proxy: the method's and the target's. Envoy asks with the request itself.
 PROXIES: Final[Mapping[str, tuple[str, str] | None]] = {
@@ -36,6 +36,7 @@ class OriginalRequest(HttpRequest):
         super().__init__()
         self.method = original.method
         self._target = original.target
+        self.META["HTTP_AUTHORIZATION"] = original.authorization
         if original.remote_addr:
             self.META["REMOTE_ADDR"] = original.remote_addr
 
@@ -56,7 +57,7 @@ def read(request: HttpRequest) -> Original:
         method=method,
         target=target,
         authorization=_only(request, "Authorization", required=False),
-        remote_addr=_remote_addr(request),
+        remote_addr=client_ip(request),
     )
 
 
@@ -94,12 +95,3 @@ def _own_target(request: HttpRequest) -> str:
     if target == whole or (target == "/" and whole.endswith("/")):
         raise refuse(refusals.ORIGINAL_REQUEST_UNKNOWN)
     return target
-
-
-def _remote_addr(request: HttpRequest) -> str | None:
-    """The client's, as the proxy nearest to us saw it; only to say whence a key was used."""
-    nearest = request.META.get("HTTP_X_FORWARDED_FOR", "").rpartition(",")[2].strip()
-    try:
-        return str(ipaddress.ip_address(nearest))
-    except ValueError:
-        return request.META.get("REMOTE_ADDR")

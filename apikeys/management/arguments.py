@@ -63,6 +63,19 @@ def expiry(text: str) -> datetime | None:
         ) from None
 
 
+def moment(text: str, name: str) -> datetime:
+    """A moment from a date (its start) or a date and time."""
+    try:
+        return _in_time_zone(datetime.fromisoformat(text))
+    except (ValueError, OverflowError):
+        raise LifecycleError(
+            "invalid_moment",
+            f"--{name} does not understand {text!r}. It takes an ISO 8601 date such as "
+            "2030-01-31, or a date and time such as 2030-01-31T12:00Z.",
+            name,
+        ) from None
+
+
 def overlap(text: str) -> timedelta:
     """How long a rotated key stays valid."""
     span = timedelta(0) if text == "0" else _duration(text)
@@ -72,6 +85,18 @@ def overlap(text: str) -> timedelta:
             f"--overlap does not understand {text!r}. It takes a duration from 0 to 7d, such as "
             "30m, 12h or 1d.",
             "overlap",
+        )
+    return span
+
+
+def duration(text: str, option: str) -> timedelta:
+    """A span of time."""
+    span = _duration(text)
+    if span is None:
+        raise LifecycleError(
+            "invalid_duration",
+            f"--{option} does not understand {text!r}. It takes a duration such as 90d, 12w or 1y.",
+            option,
         )
     return span
 
@@ -117,15 +142,20 @@ def find_project(slug: str) -> Any:
 
 def find_key(public_id: str) -> AnyKey:
     """Never repeats what is not an id: it may be a secret."""
+    public_id = clean_id(public_id)
+    for model in KINDS.values():
+        if (key := with_facts(model).filter(public_id=public_id).first()) is not None:
+            return key  # type: ignore[no-any-return]
+    raise LifecycleError("unknown_key", f"There is no key with the id {public_id}.", "id")
+
+
+def clean_id(public_id: str) -> str:
     if _SECRET.search(public_id):
         raise secret_in_arguments()
     if not _ID.fullmatch(public_id):
         message = f"An id is {token.ID_LENGTH} characters of a to z and 0 to 9; `list` shows them."
         raise LifecycleError("invalid_id", message, "id")
-    for model in KINDS.values():
-        if (key := with_facts(model).filter(public_id=public_id).first()) is not None:
-            return key  # type: ignore[no-any-return]
-    raise LifecycleError("unknown_key", f"There is no key with the id {public_id}.", "id")
+    return public_id
 
 
 def _similar(model: Any, field: str, name: str) -> str:

@@ -1,5 +1,6 @@
 """What is stored. Only ``apikeys.lifecycle`` writes keys."""
 
+from .audit import AppendOnlyError, AuditEvent
 from .keys import (
     KEY_MODELS,
     AbstractKey,
@@ -18,6 +19,8 @@ __all__ = [
     "KEY_MODELS",
     "AbstractKey",
     "AbstractProject",
+    "AppendOnlyError",
+    "AuditEvent",
     "IdempotentRequest",
     "Membership",
     "PersonalAccessToken",

@@ -52,6 +52,20 @@ class AbstractKey(models.Model):
     digest = models.CharField(max_length=64, editable=False)
     pepper_id = models.CharField(max_length=16, editable=False)
 
+    allowed_networks = models.TextField(
+        _("allowed networks"),
+        blank=True,
+        default="",
+        help_text=_("From where it may be used: CIDRs, separated by spaces; empty for anywhere."),
+    )
+    rate_limits = models.CharField(
+        _("rate limits"),
+        max_length=200,
+        blank=True,
+        default="",
+        help_text=_("How often it may be used, such as 1000/hour; several separated by spaces."),
+    )
+
     created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
     expires_at = models.DateTimeField(_("expires at"), null=True, blank=True)
     last_used_at = models.DateTimeField(_("last used at"), null=True, blank=True, editable=False)

@@ -8,8 +8,11 @@ class ApiKeysOAuthConfig(AppConfig):
     verbose_name = _("API keys: OAuth")
 
     def ready(self) -> None:
-        from .. import verify
+        from oauth2_provider.models import get_access_token_model, get_application_model
+
+        from .. import cache, verify
         from . import permissions, resolver
 
         verify.register(resolver.resolve)
         permissions.register()
+        cache.watch(get_access_token_model(), get_application_model())

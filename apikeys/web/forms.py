@@ -12,9 +12,9 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from .. import grants, scopes
+from .. import grants, lifecycle, scopes
 from ..conf import app_settings
-from ..lifecycle import MAX_OVERLAP
+from ..lifecycle import MAX_OVERLAP, LifecycleError
 from ..models import PersonalAccessToken, ProjectKey, get_project_model
 
 AnyKey = PersonalAccessToken | ProjectKey
@@ -189,6 +189,13 @@ class ExpiryForm(forms.Form):
         return end
 
 
+class WordsField(forms.CharField):
+    """Words, separated by spaces, commas or lines."""
+
+    def to_python(self, value: Any) -> Any:
+        return (super().to_python(value) or "").replace(",", " ").split()
+
+
 class KeyForm(ExpiryForm):
     """A key to mint, or to edit if ``key`` is given."""
 
@@ -225,6 +232,21 @@ class KeyForm(ExpiryForm):
         },
     )
 
+    allowed_networks = WordsField(
+        label=gettext_lazy("Allowed networks"),
+        required=False,
+        help_text=gettext_lazy(
+            "From where alone it works, such as 203.0.113.0/24, one to a line; empty for anywhere."
+        ),
+        widget=forms.Textarea(attrs={"rows": 2, "autocomplete": "off", "spellcheck": "false"}),
+    )
+    rate_limits = WordsField(
+        label=gettext_lazy("Rate limits"),
+        required=False,
+        help_text=gettext_lazy("How often it works, such as 1000/hour; empty for no bound."),
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+
     field_order = ["name", "expiry", "expires_on", "reach", "projects", "scopes"]
 
     def __init__(
@@ -245,6 +267,8 @@ class KeyForm(ExpiryForm):
         widget.to_approve = frozenset(n for n in offered if policy.needs_approval(owner, n))
         if key is not None:
             self.initial.update(name=key.name, scopes=key.scopes)
+            self.initial["allowed_networks"] = "\n".join(key.allowed_networks.split())
+            self.initial["rate_limits"] = key.rate_limits
         if of_project:
             del self.fields["reach"], self.fields["projects"]
         else:
@@ -261,6 +285,20 @@ class KeyForm(ExpiryForm):
             self.initial.update(reach="selected", projects=[p.slug for p in had])
         projects.queryset = get_project_model()._default_manager.filter(offered).order_by("slug")
 
+    def clean_allowed_networks(self) -> list[str]:
+        return self._clean_bound("allowed_networks")
+
+    def clean_rate_limits(self) -> list[str]:
+        return self._clean_bound("rate_limits")
+
+    def _clean_bound(self, name: str) -> list[str]:
+        given: list[str] = self.cleaned_data[name]
+        try:
+            lifecycle.bounds({name: given})
+        except LifecycleError as error:
+            raise forms.ValidationError(error.message, error.code) from error
+        return given
+
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean()
         if cleaned.get("reach") == "selected" and "projects" not in self.errors:
@@ -273,7 +311,8 @@ class KeyForm(ExpiryForm):
     def asked(self) -> dict[str, Any]:
         """What was entered, as arguments of ``lifecycle``."""
         cleaned = self.cleaned_data
-        asked = {name: cleaned[name] for name in ("name", "scopes", "expires_at")}
+        names = ("name", "scopes", "expires_at", "allowed_networks", "rate_limits")
+        asked = {name: cleaned[name] for name in names}
         if "projects" in self.fields:
             projects = cleaned["projects"]
             asked["projects"] = None if projects is None else list(projects)
@@ -338,7 +377,10 @@ def _when(moment: datetime | None) -> str:
 def _overlap(time: timedelta) -> str:
     if not time:
         return _("No time: it ends now")
-    if time < timedelta(days=2):
-        hours = time // timedelta(hours=1)
+    hours, rest = divmod(time, timedelta(hours=1))
+    if rest:
+        minutes = round(time / timedelta(minutes=1))
+        return ngettext("%(n)d minute", "%(n)d minutes", minutes) % {"n": minutes}
+    if hours < 48 or hours % 24:
         return ngettext("%(n)d hour", "%(n)d hours", hours) % {"n": hours}
     return days(time.days)

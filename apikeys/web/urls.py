@@ -11,6 +11,7 @@ _ID = "(?P<key_id>[0-9a-z]{16})"
 # The same pages for one's own tokens, and for the keys of a project.
 _keys = [
     path("", views.KeyList.as_view(), name="keys"),
+    path("activity/", views.Activity.as_view(), name="activity"),
     path("new/", views.Mint.as_view(), name="mint"),
     re_path(rf"^{_ID}/$", views.Key.as_view(), name="key"),
     re_path(rf"^{_ID}/edit/$", views.Edit.as_view(), name="edit"),

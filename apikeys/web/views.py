@@ -1,5 +1,7 @@
 """The settings pages. Every change goes through ``lifecycle``; no view writes a key itself."""
 
+import re
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, Final, cast
 from urllib.parse import urljoin, urlsplit
@@ -7,24 +9,38 @@ from urllib.parse import urljoin, urlsplit
 from django.contrib import messages
 from django.contrib.auth.views import redirect_to_login
 from django.core import signing
-from django.db.models import Q, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
+from django.db.models import Q, QuerySet, prefetch_related_objects
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseRedirect,
+    QueryDict,
+    StreamingHttpResponse,
+)
 from django.shortcuts import get_object_or_404, render
 from django.templatetags.static import static
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
-from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.http import url_has_allowed_host_and_scheme, urlencode
 from django.utils.translation import gettext as _
 from django.views import View
 from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 
-from .. import lifecycle, records, scopes, token, usage
+from .. import audit, lifecycle, networks, records, scopes, token, usage
 from ..conf import app_settings
 from ..grants import Extent
 from ..lifecycle import LifecycleError
-from ..models import KEY_MODELS, PersonalAccessToken, ProjectKey, get_project_model, live
+from ..models import (
+    KEY_MODELS,
+    AuditEvent,
+    PersonalAccessToken,
+    ProjectKey,
+    get_project_model,
+    live,
+)
 from . import sudo
 from .forms import KEEP, ConfirmForm, KeyForm, RevokeForm, RotateForm
 from .owners import ProjectKeys, Tokens, owner_of
@@ -33,6 +49,8 @@ from .pagination import page_of
 AnyKey = PersonalAccessToken | ProjectKey
 
 _DRAFT: Final = "apikeys_draft"
+_MOST_OF_DRAFT: Final = 100_000  # characters
+_ENTERED: Final = {*KeyForm.base_fields, *RotateForm.base_fields}
 _SALT: Final = "apikeys.web.mint"
 _FORM_AGE: Final = 24 * 60 * 60  # seconds for which a form can be sent
 _MOST_OF_CHAIN: Final = 10
@@ -49,7 +67,8 @@ class Page(View):
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         if not request.user.is_authenticated:
             return redirect_to_login(request.get_full_path())
-        response = cast("HttpResponse", super().dispatch(request, *args, **kwargs))
+        with networks.asked_from(request):
+            response = cast("HttpResponse", super().dispatch(request, *args, **kwargs))
         return _guard(response)
 
     @property
@@ -78,9 +97,11 @@ class Page(View):
             kept = {
                 name: values
                 for name, values in self.request.POST.lists()
-                if name not in ("csrfmiddlewaretoken", "once", "step")
+                if name.partition(":")[0] in _ENTERED
             }
-            self.request.session[_DRAFT] = {"path": self.request.path, "data": kept}
+            # Not what no person enters, nor a key that was pasted into the wrong field.
+            if len(str(kept)) < _MOST_OF_DRAFT and not token.holds_key(str(kept)):
+                self.request.session[_DRAFT] = {"path": self.request.path, "data": kept}
         return HttpResponseRedirect(sudo.get_sudo().url(self.request, self.request.path))
 
     def draft(self) -> QueryDict | None:
@@ -123,7 +144,7 @@ class OwnerPage(Page):
         return super().dispatch(request, *args, **kwargs)
 
     def page(self, template: str, status: int = 200, **context: Any) -> HttpResponse:
-        urls = {name: self.owner.url(name) for name in ("keys", "mint")}
+        urls = {name: self.owner.url(name) for name in ("keys", "mint", "activity")}
         return super().page(template, status, owner=self.owner, urls=urls, **context)
 
 
@@ -133,9 +154,36 @@ class KeyList(OwnerPage):
         keys = self.owner.keys()
         if self.owner.project is None:
             keys = keys.prefetch_related("projects")
-        keys = keys.filter(_ended() if ended else live())
-        page = page_of(keys, request.GET.dict())
+        listed = keys.filter(_ended() if ended else live())
+        page = page_of(listed, request.GET.dict(), anchors=keys)
         return self.page("list", page=page, rows=_rows(page.rows, self.owner), ended=ended)
+
+
+class Activity(OwnerPage):
+    """What happened to the keys: for their owner, and for those who manage a project's."""
+
+    manages = True
+
+    def get(self, request: HttpRequest, **kwargs: Any) -> Any:
+        events = AuditEvent.objects.of(self.owner.owner)
+        of_key = request.GET.get("key", "")
+        if of_key:
+            events = events.filter(public_id=of_key) if _is_id(of_key) else events.none()
+        if name := request.GET.get("format"):
+            return self.export(name, events)
+        page = page_of(events, request.GET.dict(), name="pk")
+        kept = urlencode({"key": of_key}) + "&" if of_key else ""
+        return self.page("activity", page=page, of_key=of_key, kept=kept, formats=audit.FORMATS)
+
+    def export(self, name: str, events: QuerySet[Any]) -> Any:
+        if name not in audit.FORMATS:
+            message = _("There are these formats: %(names)s.")
+            return self.refused(message % {"names": ", ".join(audit.FORMATS)}, 400)
+        lines, media_type = audit.FORMATS[name]
+        found = events.order_by("pk").iterator(chunk_size=500)
+        response = StreamingHttpResponse(lines(found), content_type=media_type)
+        response["Content-Disposition"] = f'attachment; filename="activity.{name}"'
+        return response
 
 
 class ProjectList(Page):
@@ -242,9 +290,10 @@ class KeyPage(OwnerPage):
         return cast("AnyKey", get_object_or_404(keys, public_id=self.kwargs["key_id"]))
 
     def page(self, template: str, status: int = 200, **context: Any) -> HttpResponse:
-        names = ("key", "edit", "rotate", "revoke")
-        key_urls = {name: self.owner.url(name, self.key) for name in names}
-        return super().page(template, status, key=self.key, key_urls=key_urls, **context)
+        if (key := getattr(self, "key", None)) is not None:  # not where a viewer is refused
+            names = ("key", "edit", "rotate", "revoke")
+            context |= {"key": key, "key_urls": {name: self.owner.url(name, key) for name in names}}
+        return super().page(template, status, **context)
 
     @property
     def url(self) -> str:
@@ -285,9 +334,9 @@ class Edit(KeyPage):
         if not form.is_valid():
             return self.page("edit", 422, form=form)
         asked = form.asked()
-        if self.widens(asked) and not self.is_recent:
-            return self.ask_who()
         try:
+            if self.widens(asked) and not self.is_recent:
+                return self.ask_who()
             changes = lifecycle.edit(self.key, by=self.user, within=self.owner.grant(), **asked)
         except LifecycleError as error:
             if error.code in _CONFLICTS:
@@ -304,7 +353,8 @@ class Edit(KeyPage):
         had = Extent.of(self.key)
         projects = asked.get("projects", had.projects)
         reached = None if projects is None else frozenset(projects)
-        return Extent(scopes.join(asked["scopes"]), reached, asked["expires_at"]).wider(had)
+        has = Extent(scopes.join(asked["scopes"]), reached, asked["expires_at"])
+        return replace(has, **lifecycle.bounds(asked)).wider(had)
 
 
 class Rotate(KeyPage):
@@ -362,9 +412,13 @@ class Revoke(KeyPage):
         if not form.is_valid():
             return self.page("revoke", 422, form=form, others=self.others())
         keys = [self.key, *(self.others() if form.cleaned_data["also"] else ())]
-        for key in keys:
-            lifecycle.revoke(key, by=self.user, reason=form.cleaned_data["reason"])
-        done = _("Revoked: %(names)s is refused from now on.") % {"names": self.key.name}
+        try:
+            for key in keys:
+                lifecycle.revoke(key, by=self.user, reason=form.cleaned_data["reason"])
+        except LifecycleError as error:
+            _add_error(form, error)
+            return self.page("revoke", 422, form=form, others=self.others())
+        done = _("Revoked: %(name)s is refused from now on.") % {"name": self.key.name}
         return self.go(self.owner.url("keys"), done)
 
     def others(self) -> list[AnyKey]:
@@ -396,7 +450,7 @@ class Decide(Page):
             else:
                 return self.refused(_("Choose to approve or to reject."), 400, url=url)
         except LifecycleError as error:
-            return self.refused(error.message, 409, url=url)
+            return self.refused(error.message, 409 if error.code in _CONFLICTS else 422, url=url)
         return self.go(url, done % {"name": key.name})
 
 
@@ -501,6 +555,10 @@ def _guard(response: HttpResponse) -> HttpResponse:
     return response
 
 
+def _is_id(text: str) -> bool:
+    return re.fullmatch(r"[0-9a-z]{16}", text, re.ASCII) is not None
+
+
 def _ended() -> Q:
     return Q(revoked_at__isnull=False) | Q(expires_at__lte=timezone.now())
 
@@ -510,7 +568,9 @@ def _is_editable(key: AnyKey) -> bool:
 
 
 def _rows(keys: list[AnyKey], owner: Tokens, *, with_usage: bool = True) -> list[dict[str, Any]]:
-    """What the pages tell of each key: one query, for the usage of them all."""
+    """What the pages tell of each key: a query for usage, and one for successors if any."""
+    if rotated := [key for key in keys if key.rotated_at is not None]:
+        prefetch_related_objects(rotated, "replaced_by")
     counts = usage.daily(owner.model, [key.pk for key in keys]) if with_usage else {}
     now = timezone.now()
     return [
@@ -519,7 +579,7 @@ def _rows(keys: list[AnyKey], owner: Tokens, *, with_usage: bool = True) -> list
             "state": key.state(now).value,
             "label": key.state(now).label,
             "scopes": _words(key.scopes),
-            "projects": _projects(key),
+            "projects": _projects(key, owner),
             "counts": counts.get(key.pk, []),
             "is_editable": _is_editable(key),
             "soon": key.expires_at is not None
@@ -534,9 +594,9 @@ def _rows(keys: list[AnyKey], owner: Tokens, *, with_usage: bool = True) -> list
     ]
 
 
-def _projects(key: AnyKey) -> list[Any] | None:
+def _projects(key: AnyKey, owner: Tokens) -> list[Any] | None:
     if isinstance(key, ProjectKey):
-        return [key.project]
+        return [owner.project]
     return None if key.all_projects else list(key.projects.all())
 
 

@@ -106,7 +106,8 @@ class Nginx:
         # Its workers have to get at the files of the test, too.
         user = "user root; " if os.getuid() == 0 else ""
         (prefix / "nginx.conf").write_text(
-            f"{user}daemon off; worker_processes 1; pid {prefix}/pid; error_log {prefix}/error.log;\n"
+            f"{user}daemon off; worker_processes 1; pid {prefix}/pid;\n"
+            f"error_log {prefix}/error.log;\n"
             f"events {{}}\nhttp {{\naccess_log off;\n{paths}{server}}}\n"
         )
 

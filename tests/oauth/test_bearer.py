@@ -9,6 +9,8 @@ from django.utils import timezone
 from oauth2_provider.models import AccessToken, Application, RefreshToken
 
 from apikeys import verify
+from apikeys.oauth import bearer as bearer_module
+from apikeys.oauth.validators import Validator
 from apikeys.refusals import Refused
 from tests.factories import MembershipFactory, bearer
 
@@ -180,3 +182,59 @@ def connection_of_tests(db):
 
     connection.ensure_connection()
     return connection
+
+
+def test_neither_the_token_nor_a_hash_of_a_password_is_fetched(log_in, settings):
+    settings.OAUTH2_PROVIDER = {
+        **settings.OAUTH2_PROVIDER,
+        "COMPLIANT_BCP_RFC9700_TOKEN_STORAGE": False,
+    }
+    text = log_in().json()["access_token"]
+    assert stored(text).token == text
+
+    token = bearer_module.validate(text, None)
+
+    assert "token" in token.get_deferred_fields()
+    assert "password" in token.user.get_deferred_fields()
+    assert "client_secret" in token.application.get_deferred_fields()
+    assert token.application.redirect_uris == ""  # loads when asked for
+
+
+class Picky(Validator):
+    def validate_bearer_token(self, token, scopes, request):
+        return super().validate_bearer_token(token, scopes, request) and len(token) < 5
+
+
+def test_a_validator_of_the_sites_own_decides(client, token, settings):
+    assert whoami(client, token).status_code == 200
+
+    settings.OAUTH2_PROVIDER = {
+        **settings.OAUTH2_PROVIDER,
+        "OAUTH2_VALIDATOR_CLASS": f"{__name__}.Picky",
+    }
+    assert refused(client, token) == "invalid_token"
+
+
+def test_a_token_that_another_server_knows_is_introspected(client, db, settings, monkeypatch):
+    settings.OAUTH2_PROVIDER = {
+        **settings.OAUTH2_PROVIDER,
+        "RESOURCE_SERVER_INTROSPECTION_URL": "https://elsewhere.example/introspect/",
+        "RESOURCE_SERVER_AUTH_TOKEN": "of-this-server",
+    }
+
+    def introspect(self, token, *args):
+        return AccessToken.objects.create(
+            token=token, scope="payments:read", expires=timezone.now() + timedelta(minutes=1)
+        )
+
+    monkeypatch.setattr(Validator, "_get_token_from_authentication_server", introspect)
+
+    assert whoami(client, "known-elsewhere").json()["scopes"] == ["payments:read"]
+
+
+def test_a_token_of_an_application_that_is_not_usable_is_refused(client, token, monkeypatch):
+    assert whoami(client, token).status_code == 200
+
+    monkeypatch.setattr(Application, "is_usable", lambda application, request: False)
+
+    assert refused(client, token) == "invalid_token"

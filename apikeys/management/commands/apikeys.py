@@ -4,6 +4,7 @@ import os
 import re
 from argparse import SUPPRESS
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import timedelta
 from itertools import islice
 from operator import attrgetter
 from typing import Any
@@ -11,9 +12,10 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.views.decorators.debug import sensitive_variables
 
-from ... import lifecycle, refusals
+from ... import audit, lifecycle, notices, refusals, usage
+from ...audit import FORMATS
 from ...lifecycle import LifecycleError
-from ...models import PersonalAccessToken, State, live
+from ...models import AuditEvent, PersonalAccessToken, State, live
 from ...records import KINDS, AnyKey, record, with_facts
 from ...refusals import Refused
 from ...verify import verify
@@ -28,6 +30,7 @@ _CHUNK = 500  # rows in memory at a time
 _COLUMNS = (
     "ID", "KIND", "NAME", "OWNER", "PROJECTS", "SCOPES", "EXPIRES", "LAST USED", "STATE",
 )  # fmt: skip
+_AUDIT_FIELDS = ("at", "event", "key", "name", "owner", "by", "using", "ip")
 _EXPENDABLE = ("PROJECTS", "LAST USED", "SCOPES")
 
 _LONG_WORD = re.compile(r"[\w.~+/=-]{24,}")
@@ -89,6 +92,19 @@ class Command(BaseCommand):
             "project key.",
         )
 
+        mint.add_argument(
+            "--allow-network",
+            metavar="CIDR",
+            action="append",
+            help="A network from which alone it may be used (may be given several times).",
+        )
+        mint.add_argument(
+            "--rate-limit",
+            metavar="RATE",
+            action="append",
+            help="How often it may be used, such as 1000/hour (may be given several times).",
+        )
+
         listing = command("list", "List keys, newest first.")
         listing.add_argument("--user", metavar="USERNAME", help="Only this user's.")
         listing.add_argument(
@@ -131,6 +147,50 @@ class Command(BaseCommand):
         takes_id(revoke)
         revoke.add_argument("--reason", help="Why, for whoever asks later.")
         revoke.add_argument("--by", metavar="USERNAME", help="The user who revokes it.")
+
+        audit = command(
+            "audit",
+            "Tell what happened to keys, oldest first.",
+            "All of it as CSV or JSON lines with --format, else the newest events as a table.",
+        )
+        audit.add_argument(
+            "--format", choices=list(FORMATS), help="Print every event, for other programs."
+        )
+        audit.add_argument("--user", metavar="USERNAME", help="Of this user's tokens only.")
+        audit.add_argument("--project", metavar="SLUG", help="Of this project's keys only.")
+        audit.add_argument("--key", metavar="ID", help="Of this key only, even a deleted one.")
+        audit.add_argument("--event", choices=AuditEvent.Event.values, help="Of this kind only.")
+        audit.add_argument("--since", metavar="WHEN", help="From this date, or date and time, on.")
+        audit.add_argument("--until", metavar="WHEN", help="Before this date, or date and time.")
+        audit.add_argument(
+            "--limit", type=int, default=100, help="At most so many in the table or --json."
+        )
+
+        prune = command(
+            "prune",
+            "Roll up and delete old counts of use.",
+            "Run it every night or every week: it keeps the tables of daily counts small.",
+        )
+        prune.add_argument(
+            "--daily",
+            metavar="DURATION",
+            default="90d",
+            help="For how long there is a count a day; then there is one a month "
+            "(default: %(default)s).",
+        )
+        prune.add_argument(
+            "--keep",
+            metavar="DURATION",
+            default="2y",
+            help="When even those are deleted (default: %(default)s).",
+        )
+
+        command(
+            "notify",
+            "Mail the owners of keys that end within 7 days, and again within one.",
+            "Run it daily. Each is told once, however often and wherever it runs. The audit log "
+            "is told of the keys that have expired.",
+        )
 
         edit = command(
             "edit",
@@ -207,8 +267,14 @@ class Command(BaseCommand):
         name: str | None,
         scope: list[str] | None,
         expires: str | None,
+        allow_network: list[str] | None,
+        rate_limit: list[str] | None,
         **options: Any,
     ) -> None:
+        bounds: dict[str, Any] = {
+            "allowed_networks": allow_network or (),
+            "rate_limits": rate_limit or (),
+        }
         names = [word for words in scope or () for word in words.split()]
         if not self._interactive:
             _require({"--user or --project": user or project, "--name": name, "--scope": names})
@@ -224,7 +290,7 @@ class Command(BaseCommand):
         if owner is None:
             expires_at = arguments.expiry("never" if expires is None else expires)
             minted: lifecycle.Minted[Any] = lifecycle.mint(
-                project=projects[0], name=name, scopes=names, expires_at=expires_at
+                project=projects[0], name=name, scopes=names, expires_at=expires_at, **bounds
             )
         else:
             expires_at = arguments.expiry(_PAT_LIFETIME if expires is None else expires)
@@ -234,6 +300,7 @@ class Command(BaseCommand):
                 name=name,
                 scopes=names,
                 expires_at=expires_at,
+                **bounds,
             )
         self._reveal(minted)
 
@@ -329,6 +396,37 @@ class Command(BaseCommand):
             if other.state() is State.LIVE:
                 self._notes.line(f"{other.public_id}, of the same chain of rotations, is live.")
 
+    def _notify(self, **options: Any) -> None:
+        done = notices.notify()
+        if self._as_json:
+            self._json(done)
+        else:
+            self._screen.line(
+                f"Told the owners of {done['notified']} keys that they end soon; "
+                f"{done['expired']} have expired."
+            )
+        if done["failed"]:
+            raise CommandError(f"{done['failed']} mails could not be sent; the log says why.")
+
+    def _audit(self, *, limit: int, **options: Any) -> None:
+        events = _events(**options)
+        if options["format"]:
+            lines, _media_type = FORMATS[options["format"]]
+            for line in lines(events.order_by("pk").iterator(chunk_size=_CHUNK)):
+                self.stdout.write(line, ending="")
+            return
+        if limit < 1:
+            raise LifecycleError("invalid_limit", "--limit takes a number from 1.", "limit")
+        newest = [audit.record(event) for event in events.order_by("-pk")[:limit]]
+        facts = newest[::-1]
+        if self._as_json:
+            self._json_list(facts)
+        elif facts:
+            rows = [[show(name, each[name]) for name in _AUDIT_FIELDS] for each in facts]
+            self._screen.table([name.upper() for name in _AUDIT_FIELDS], rows, ("NAME", "USING"))
+        else:
+            self._screen.line("Nothing happened.")
+
     def _edit(
         self,
         *,
@@ -419,6 +517,18 @@ class Command(BaseCommand):
             raise CommandError(f"{count} live keys that the policy would not let be made today.")
         self._notes.line("The policy would let all live keys be made today.")
 
+    def _prune(self, *, daily: str, keep: str, **options: Any) -> None:
+        daily_for = arguments.duration(daily, "daily")
+        kept_for = arguments.duration(keep, "keep")
+        if not timedelta(days=31) <= daily_for <= kept_for:
+            message = "--daily takes 31d or more, and --keep no less than that."
+            raise LifecycleError("invalid_duration", message, "daily")
+        deleted = usage.prune(daily_for, kept_for)
+        if self._as_json:
+            self._json({"deleted": deleted})
+        else:
+            self._screen.line(f"{deleted} rows fewer.")
+
     @sensitive_variables("text")
     def _verify(self, *, misplaced: list[str], **options: Any) -> None:
         if misplaced:
@@ -466,6 +576,32 @@ class Command(BaseCommand):
             self.stdout.write(separator + json.dumps(each), ending="")
             separator = ",\n"
         self.stdout.write("\n]")
+
+
+def _events(
+    *,
+    user: str | None,
+    project: str | None,
+    key: str | None,
+    event: str | None,
+    since: str | None,
+    until: str | None,
+    **options: Any,
+) -> Any:
+    events = AuditEvent.objects.all()
+    if user:
+        events = events.of(arguments.find_user(user))
+    if project:
+        events = events.of(arguments.find_project(project))
+    if key:
+        events = events.filter(public_id=arguments.clean_id(key))
+    if event:
+        events = events.filter(event=event)
+    if since:
+        events = events.filter(at__gte=arguments.moment(since, "since"))
+    if until:
+        events = events.filter(at__lt=arguments.moment(until, "until"))
+    return events
 
 
 def _require(given: Mapping[str, object]) -> None:

@@ -1,0 +1,100 @@
+from collections.abc import Iterable
+from typing import Any, NoReturn
+
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+
+class AppendOnlyError(TypeError):
+    """An audit event was to be changed or deleted."""
+
+    def __init__(self) -> None:
+        super().__init__("Audit events are only added: none is changed or deleted.")
+
+
+class AuditQuerySet(models.QuerySet["AuditEvent"]):
+    def of(self, owner: models.Model) -> "AuditQuerySet":
+        """What happened to the keys of ``owner``, a user or a project."""
+        from .keys import PersonalAccessToken, ProjectKey
+
+        user_model = PersonalAccessToken._meta.get_field("user").related_model
+        is_user = isinstance(owner, user_model)
+        model = PersonalAccessToken if is_user else ProjectKey
+        return self.filter(kind=model._meta.model_name, owner_pk=str(owner.pk))
+
+    def update(self, **kwargs: Any) -> NoReturn:
+        raise AppendOnlyError
+
+    def delete(self) -> NoReturn:
+        raise AppendOnlyError
+
+    def bulk_update(
+        self, objs: Iterable[Any], fields: Iterable[str], batch_size: int | None = None
+    ) -> NoReturn:
+        raise AppendOnlyError
+
+
+class AuditEvent(models.Model):
+    """What happened to a key: who did it, with what, from where. Never a secret.
+
+    It names people, projects and keys as they were called then and refers to none of them,
+    so it outlives them all.
+    """
+
+    class Event(models.TextChoices):
+        MINTED = "minted", _("minted")
+        EDITED = "edited", _("edited")
+        APPROVED = "approved", _("approved")
+        ROTATED = "rotated", _("rotated")
+        REVOKED = "revoked", _("revoked")
+        EXPIRED = "expired", _("expired")
+        DELETED = "deleted", _("deleted")
+        FIRST_USED = "first_used", _("first used")
+        NEW_NETWORK = "new_network", _("used from a new network")
+        REFUSED_NETWORK = "refused_network", _("refused by network")
+        NOTIFIED = "notified", _("owner told that it expires")
+        LEAKED = "leaked", _("reported as leaked")
+
+    event = models.CharField(_("event"), max_length=24, choices=Event.choices)
+    at = models.DateTimeField(_("at"), default=timezone.now)
+    kind = models.CharField(_("kind"), max_length=24)
+    public_id = models.CharField(_("id"), max_length=16)
+    name = models.CharField(_("name"), max_length=100)
+    owner = models.CharField(_("owner"), max_length=255)
+    owner_pk = models.CharField(max_length=64)
+    by = models.CharField(_("by"), max_length=255, blank=True)
+    by_pk = models.CharField(max_length=64, blank=True)
+    using = models.CharField(
+        _("with"), max_length=255, blank=True, help_text=_("The id of the credential it took.")
+    )
+    ip = models.GenericIPAddressField(_("from"), null=True, blank=True)
+    changes = models.JSONField(_("changes"), default=dict, blank=True)
+    #: What is told once, whoever finds it first; ``None`` for what may happen again.
+    once = models.CharField(max_length=120, unique=True, null=True, editable=False)  # noqa: DJ001
+
+    objects = AuditQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("audit event")
+        verbose_name_plural = _("audit events")
+        ordering = ["-pk"]
+        base_manager_name = "objects"
+        default_permissions = ("view",)
+        indexes = [
+            models.Index(fields=["kind", "owner_pk", "-id"], name="apikeys_audit_owner"),
+            models.Index(fields=["public_id", "-id"], name="apikeys_audit_key"),
+            models.Index(fields=["at"], name="apikeys_audit_at"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.public_id}: {self.get_event_display()}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if not self._state.adding:
+            raise AppendOnlyError
+        kwargs["force_insert"] = True
+        super().save(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise AppendOnlyError

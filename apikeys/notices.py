@@ -1,0 +1,183 @@
+"""Mail to those whose keys these are: of a new one, of its end, of a leak.
+
+The texts are the templates in ``apikeys/mail/``, which a site overrides like any others.
+"""
+
+import logging
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, Final
+
+from django.conf import settings
+from django.core.mail import EmailMessage, get_connection
+from django.db import IntegrityError, router, transaction
+from django.db.models import Exists, F, OuterRef
+from django.template.loader import render_to_string
+from django.utils import timezone, translation
+
+from . import audit, networks
+from .access import Access
+from .audit import Event
+from .conf import app_settings
+from .models import KEY_MODELS, AuditEvent, PersonalAccessToken, ProjectKey, live
+from .redaction import redact
+from .signals import key_leaked, key_minted, key_revoked
+
+logger = logging.getLogger("apikeys")
+
+AnyKey = PersonalAccessToken | ProjectKey
+
+#: Days before its end when the owner of a key is told.
+DAYS: Final = (1, 7)
+
+_CHUNK: Final = 500  # rows in memory at a time
+
+
+def recipients(key: AnyKey, but: Any = None) -> list[str]:
+    """The addresses of those whose key it is: its user, or who manages the project's keys."""
+    if isinstance(key, PersonalAccessToken):
+        people: Any = [key.user]
+    else:
+        people = app_settings.POLICY.key_managers(key.project)
+    addresses = (
+        getattr(person, person.get_email_field_name(), "")
+        for person in people
+        if person.is_active and person != but
+    )
+    return sorted({address for address in addresses if address})
+
+
+def send(name: str, key: AnyKey, to: list[str], **context: Any) -> int:
+    """Send the mail ``name`` about ``key`` to each of ``to`` by itself; returns how many.
+
+    Raises whatever the mail backend does.
+    """
+    if name not in app_settings.NOTICES or not to:
+        return 0
+    owner = key.owner
+    context |= {"key": key, "name": key.name}
+    context["owner"] = owner.get_username() if hasattr(owner, "get_username") else owner
+    with translation.override(settings.LANGUAGE_CODE):  # not that of whoever did it
+        subject = render_to_string(f"apikeys/mail/{name}_subject.txt", context)
+        body = render_to_string(f"apikeys/mail/{name}.txt", context)
+    headers = {"Auto-Submitted": "auto-generated"}  # RFC 3834: no answer of an absent person
+    messages = [
+        EmailMessage(redact(" ".join(subject.split())), redact(body), None, [each], headers=headers)
+        for each in to
+    ]
+    return get_connection().send_messages(messages) or 0
+
+
+def _later(name: str, key: AnyKey, but: Any = None, **context: Any) -> None:
+    """Send it when what it tells of is written; a failure does not undo that."""
+
+    def deliver() -> None:
+        try:
+            if name == "revoked" and _is_leak(key):
+                return  # its own mail tells of it
+            send(name, key, recipients(key, but), **context)
+        except Exception:
+            logger.exception("Could not send the mail that %s was %s.", key.public_id, name)
+
+    transaction.on_commit(deliver, using=router.db_for_write(type(key)))
+
+
+def _is_leak(key: AnyKey) -> bool:
+    leaks = AuditEvent.objects.filter(public_id=key.public_id, event=Event.LEAKED)
+    return any(event.changes.get("revoked") for event in leaks)
+
+
+def _minted(key: AnyKey, by: Any, **kwargs: Any) -> None:
+    _later("minted", key, by=_name_of(by), ip=networks.current_ip())
+
+
+def _revoked(key: AnyKey, by: Any, using: Access | None, **kwargs: Any) -> None:
+    if isinstance(key, PersonalAccessToken) and by is not None and by == key.user:
+        return
+    _later("revoked", key, but=by, by=_name_of(by))
+
+
+def _leaked(key: AnyKey, source: str, url: str, **kwargs: Any) -> None:
+    _later("leaked", key, source=source, url=url, revoked=key.revoked_at is not None)
+
+
+def _name_of(user: Any) -> str:
+    return user.get_username() if user is not None else ""
+
+
+def connect() -> None:
+    """Begin to listen; done once, when Django starts."""
+    for signal, receiver in (
+        (key_minted, _minted),
+        (key_revoked, _revoked),
+        (key_leaked, _leaked),
+    ):
+        signal.connect(receiver, dispatch_uid="apikeys.notices")
+
+
+def notify(now: datetime | None = None) -> dict[str, int]:
+    """Tell owners of keys that end soon, and the audit log of those that have ended.
+
+    Run it once a day or more often, in several places if need be: each is told once. What
+    cannot be sent is tried again the next time.
+    """
+    now = now or timezone.now()
+    done = {"expired": 0, "notified": 0, "failed": 0}
+    for model in KEY_MODELS.values():
+        done["expired"] += _tell_of_expired(model, now)
+        for key in _ending(model, now).iterator(chunk_size=_CHUNK):
+            try:
+                done["notified"] += _notify(key, now)
+            except Exception:
+                logger.exception("Could not send the mail that %s expires.", key.public_id)
+                done["failed"] += 1
+    return done
+
+
+def _owned(model: Any) -> Any:
+    owner = "user" if model is PersonalAccessToken else "project"
+    return model._default_manager.select_related(owner).order_by("pk")
+
+
+def _tell_of_expired(model: Any, now: datetime) -> int:
+    told = AuditEvent.objects.filter(public_id=OuterRef("public_id"), event=Event.EXPIRED)
+    over = _owned(model).filter(~Exists(told), revoked_at=None, expires_at__lte=now)
+    number = 0
+    while keys := list(over[:_CHUNK]):
+        with transaction.atomic(using=router.db_for_write(model)):
+            compose = partial(audit.compose, Event.EXPIRED)
+            number += len(
+                audit.write_once(
+                    [
+                        (key, compose(key, at=key.expires_at, once=f"expired:{key.KIND}:{key.pk}"))
+                        for key in keys
+                    ]
+                )
+            )
+    return number
+
+
+def _ending(model: Any, now: datetime) -> Any:
+    soon = now + timedelta(days=max(DAYS))
+    keys = _owned(model).filter(live(now), expires_at__lte=soon, rotated_at=None, is_pending=False)
+    # Whoever makes a key for a day knows that it ends.
+    return keys.filter(expires_at__gt=F("created_at") + timedelta(days=min(DAYS)))
+
+
+def _notify(key: Any, now: datetime) -> bool:
+    days = next(n for n in DAYS if key.expires_at <= now + timedelta(days=n))
+    if key.expires_at - key.created_at <= timedelta(days=days):
+        return False
+    once = f"notice:{key.KIND}:{key.pk}:{days}:{int(key.expires_at.timestamp())}"
+    if AuditEvent.objects.filter(once=once).exists():
+        return False
+    try:
+        # Others wait here until it is sent, and send it if it could not be.
+        with transaction.atomic(using=router.db_for_write(AuditEvent)):
+            changes = {"days": days, "expires_at": key.expires_at.isoformat()}
+            audit.write(Event.NOTIFIED, key, at=now, changes=changes, once=once)
+            return bool(send("expiring", key, recipients(key), days=days))
+    except IntegrityError:
+        if AuditEvent.objects.filter(once=once).exists():
+            return False
+        raise

@@ -1,0 +1,73 @@
+"""A bearer token found and judged as django-oauth-toolkit's validator does it, only faster.
+
+Its check of one token builds the same query anew each time, which is most of what it costs.
+"""
+
+import hashlib
+from functools import lru_cache
+from typing import Any
+
+from django.views.decorators.debug import sensitive_variables
+from oauth2_provider.models import (
+    AbstractApplication,
+    AccessToken,
+    get_access_token_model,
+    get_application_model,
+)
+from oauth2_provider.oauth2_validators import OAuth2Validator
+from oauth2_provider.settings import oauth2_settings
+
+from .. import cache
+from ..lookup import Lookup, but, only
+
+
+@sensitive_variables("text")
+def validate(text: str, bearer: Any) -> Any:
+    """The valid access token that ``text`` is, its user and application included, or ``None``.
+
+    ``bearer`` is what the validator takes for a request: it reads ``uri`` only. A validator
+    with a ``validate_bearer_token`` of its own decides itself, and so does DOT's where
+    tokens are introspected at another server.
+    """
+    validator = oauth2_settings.OAUTH2_VALIDATOR_CLASS
+    if not _is_known(validator) or oauth2_settings.RESOURCE_SERVER_INTROSPECTION_URL:
+        if not validator().validate_bearer_token(text, [], bearer):
+            return None
+        return bearer.access_token
+    return _validate(text, bearer)
+
+
+def _is_known(validator: type[OAuth2Validator]) -> bool:
+    names = ("validate_bearer_token", "_load_access_token")
+    return all(getattr(validator, name) is getattr(OAuth2Validator, name) for name in names)
+
+
+@sensitive_variables("text")
+def _validate(text: str, bearer: Any) -> Any:
+    lookup = _lookup(get_access_token_model())
+    row = cache.find(lookup, hashlib.sha256(text.encode()).hexdigest())
+    if row is None:
+        return None
+    token, user, application = lookup.build(row).instances
+    token.user, token.application = user, application
+    if not token.is_valid([]):
+        return None
+    # RFC 8707: the audience of a restricted token; without a URI it fails closed.
+    if token.resource and not token.allows_audience((bearer.uri or "").split("?")[0]):
+        return None
+    if application is not None and not application.is_usable(bearer):
+        return None
+    return token
+
+
+@lru_cache
+def _lookup(model: Any) -> Lookup:
+    # Never the token itself, which a site may store as it is, nor the client's secret. Models
+    # of the site's own may look at any other field.
+    token, client = but("token"), but("client_secret")
+    if model is AccessToken:
+        token = only("user", "application", "expires", "scope", "resource")
+    if get_application_model().is_usable is AbstractApplication.is_usable:
+        client = only("client_id", "name", "client_type", "authorization_grant_type", "user")
+    wanted = {"": token, "user": but("password"), "application": client}
+    return Lookup(model, "token_checksum", instances=wanted)

@@ -1,0 +1,488 @@
+"""What is kept of credentials: it saves the query, and never lets anybody in who is out."""
+
+import re
+import signal
+import threading
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.core.checks import run_checks
+from django.db import transaction
+from django.utils import timezone
+from redis import Redis
+
+from apikeys import cache, lifecycle, token, tracking
+from apikeys.cache import Cache, Rows, get_cache
+from apikeys.conf import CACHE_DEFAULTS
+from apikeys.models import PersonalAccessToken
+from apikeys.refusals import Refused
+from apikeys.verify import _LOOKUPS, verify
+from tests.factories import MembershipFactory, UserFactory, mint_key, mint_pat
+from tests.servers import RedisServer, running, wait_until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(params=["alone", "with redis"])
+def kept(request, settings):
+    """A site with a cache, which is empty."""
+    if request.param == "alone":
+        settings.APIKEYS = {**settings.APIKEYS, "CACHE": {"TIMEOUT": 60}}
+    else:
+        server = request.getfixturevalue("redis_server")
+        settings.APIKEYS = {**settings.APIKEYS, "CACHE": {"LOCATION": server.url}}
+        assert get_cache().tracking.wait(10)
+    return get_cache()
+
+
+@pytest.fixture(scope="module")
+def redis_server(tmp_path_factory):
+    with running(RedisServer(tmp_path_factory.mktemp("redis"))) as server:
+        yield server
+
+
+@pytest.fixture
+def redis(tmp_path):
+    """One that the test may kill."""
+    with running(RedisServer(tmp_path)) as server:
+        yield server
+
+
+@pytest.fixture
+def another_process():
+    """What another worker keeps, with a connection of its own."""
+    started = []
+
+    def start(server):
+        worker = Cache({**CACHE_DEFAULTS, "LOCATION": server.url})
+        started.append(worker)
+        assert worker.tracking.wait(10)
+        return worker
+
+    yield start
+    for worker in started:
+        worker.close()
+
+
+def refusal(text):
+    with pytest.raises(Refused) as caught:
+        verify(text)
+    return caught.value.refusal.code
+
+
+def keep(worker, minted):
+    """Have a worker look a key up."""
+    lookup = _LOOKUPS[minted.key.KIND]
+    assert worker.find(lookup, minted.key.public_id)
+    assert worker.peek(lookup, minted.key.public_id)
+    return lambda: worker.peek(lookup, minted.key.public_id)
+
+
+@pytest.mark.parametrize("mint", [mint_pat, mint_key])
+def test_the_second_request_costs_no_query(kept, mint, django_assert_num_queries):
+    text = mint().token
+    with django_assert_num_queries(1):
+        first = verify(text)
+    with django_assert_num_queries(0):
+        second = verify(text)
+
+    assert first.facts() == second.facts()
+    assert first.principal == second.principal
+
+
+def test_a_wrong_secret_costs_no_query_either(kept, django_assert_num_queries):
+    minted, other = mint_pat(), mint_pat()
+    verify(minted.token)
+    mine, donor = token.parse(minted.token, "acme"), token.parse(other.token, "acme")
+    forged = token.compose("acme", mine.kind, mine.public_id, donor.secret)
+
+    with django_assert_num_queries(0):
+        assert refusal(forged) == "invalid_key"
+
+
+def test_an_unknown_id_is_not_kept(kept):
+    minted = mint_pat()
+    minted.key.delete()
+
+    assert refusal(minted.token) == "invalid_key"
+    assert len(kept.rows) == 0
+
+
+@pytest.mark.parametrize("mint", [mint_pat, mint_key])
+def test_a_revoked_key_is_refused_at_once(kept, mint):
+    minted = mint()
+    verify(minted.token)
+
+    lifecycle.revoke(minted.key)
+
+    assert refusal(minted.token) == "revoked_key"
+
+
+def test_a_key_that_ends_with_another_is_refused_at_once(kept):
+    parent, child = mint_pat(), mint_pat()
+    PersonalAccessToken.objects.filter(pk=child.key.pk).update(minted_with=parent.key.public_id)
+    verify(child.token)
+
+    lifecycle.revoke(parent.key)
+
+    assert refusal(child.token) == "revoked_key"
+
+
+def test_a_key_that_is_narrowed_has_less_at_once(kept):
+    minted = mint_pat(scopes=["payments:write", "reports:read"])
+    assert verify(minted.token).allows("payments:write")
+
+    lifecycle.edit(minted.key, scopes=["reports:read"])
+
+    assert not verify(minted.token).allows("payments:write")
+
+
+def test_a_token_that_is_held_to_some_projects_reaches_the_others_no_more(kept):
+    membership = MembershipFactory()
+    elsewhere = MembershipFactory(user=membership.user).project
+    minted = mint_pat(membership.user)
+    assert verify(minted.token).projects().count() == 2
+
+    lifecycle.edit(minted.key, projects=[membership.project])
+
+    assert not verify(minted.token).allows(project=elsewhere)
+    assert list(verify(minted.token).projects()) == [membership.project]
+
+
+def test_a_key_that_is_rotated_ends_with_its_overlap(kept):
+    minted = mint_pat()
+    verify(minted.token)
+
+    lifecycle.rotate(minted.key, overlap=timedelta(0))
+
+    assert refusal(minted.token) == "expired_key"
+
+
+def test_a_key_expires_while_it_is_kept(kept, monkeypatch):
+    minted = mint_pat(expires_at=timezone.now() + timedelta(hours=1))
+    verify(minted.token)
+    later = timezone.now() + timedelta(hours=1)
+
+    monkeypatch.setattr("django.utils.timezone.now", lambda: later)
+
+    assert refusal(minted.token) == "expired_key"
+
+
+def test_a_deleted_key_is_refused_at_once(kept):
+    minted = mint_pat()
+    verify(minted.token)
+
+    PersonalAccessToken.objects.all().delete()
+
+    assert refusal(minted.token) == "invalid_key"
+
+
+def test_the_keys_of_a_deactivated_user_are_refused_at_once(kept):
+    minted = mint_pat()
+    verify(minted.token)
+
+    minted.key.user.is_active = False
+    minted.key.user.save()
+
+    assert refusal(minted.token) == "inactive_user"
+
+
+def test_the_keys_of_a_deactivated_project_are_refused_at_once(kept):
+    minted = mint_key()
+    verify(minted.token)
+
+    minted.key.project.is_active = False
+    minted.key.project.save()
+
+    assert refusal(minted.token) == "inactive_project"
+
+
+def test_a_removed_member_reaches_nothing_at_once(kept):
+    membership = MembershipFactory()
+    minted = mint_pat(membership.user)
+    assert verify(minted.token).allows(project=membership.project)
+
+    membership.delete()
+
+    assert not verify(minted.token).allows(project=membership.project)
+
+
+def test_what_is_changed_past_django_is_noticed_when_it_is_forgotten(kept):
+    minted = mint_pat()
+    verify(minted.token)
+    get_user_model().objects.update(is_active=False)
+    assert verify(minted.token)  # the bound is TIMEOUT; performance.md says so
+
+    cache.forget(minted.key.user)
+
+    assert refusal(minted.token) == "inactive_user"
+
+
+def test_everything_can_be_forgotten(kept):
+    minted = mint_pat()
+    verify(minted.token)
+    get_user_model().objects.update(is_active=False)
+
+    cache.forget_everything()
+
+    assert refusal(minted.token) == "inactive_user"
+
+
+def test_nothing_is_kept_of_what_a_transaction_saw(kept):
+    minted = mint_pat()
+    with transaction.atomic():
+        minted.key.name = "never so"
+        minted.key.save()
+        assert verify(minted.token).name == "never so"
+        transaction.set_rollback(True)
+
+    assert verify(minted.token).name == "ci"
+
+
+def test_a_revocation_that_is_rolled_back_changes_nothing(kept):
+    minted = mint_pat()
+    verify(minted.token)
+    with transaction.atomic():
+        lifecycle.revoke(minted.key)
+        transaction.set_rollback(True)
+
+    assert verify(minted.token)
+
+
+def test_nothing_usable_is_kept(kept):
+    user = UserFactory()
+    user.set_password("correct horse battery staple")
+    user.save()
+    minted = mint_pat(user)
+    verify(minted.token)
+    assert len(kept.rows) == 1
+
+    everything = repr(kept.rows._entries)
+
+    assert minted.key.public_id in everything
+    assert token.parse(minted.token, "acme").secret not in everything
+    assert user.password not in everything
+    assert minted.key.root not in everything
+
+
+def test_requests_do_not_share_a_user(kept):
+    text = mint_pat().token
+    verify(text)
+    first = verify(text).user
+    first.username = "mallory"
+    first.get_all_permissions()
+
+    second = verify(text).user
+
+    assert second.username != "mallory"
+    assert not hasattr(second, "_perm_cache")
+
+
+def test_a_digest_under_a_new_pepper_is_renewed_once(kept, settings, django_assert_num_queries):
+    minted = mint_pat()
+    verify(minted.token)
+    settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
+    settings.SECRET_KEY = "a new one, of which the old pepper is a fallback from now on"
+
+    verify(minted.token)
+    verify(minted.token)  # reads it anew
+    with django_assert_num_queries(0):
+        verify(minted.token)
+
+
+def test_a_row_that_was_read_before_a_change_is_not_kept():
+    rows = Rows(60, 10)
+    generation = rows.generation
+    row = ("as it was",)
+    rows.drop(["user:1"])
+
+    rows.put("key", row, ["user:1"], generation)
+
+    assert rows.get("key") is None
+
+
+def test_a_row_is_kept_for_no_longer_than_said(monkeypatch):
+    rows = Rows(60, 10)
+    rows.put("key", ("row",), [], 0)
+    assert rows.get("key") == ("row",)
+    then = cache.time.monotonic() + 60
+
+    monkeypatch.setattr(cache.time, "monotonic", lambda: then)
+
+    assert rows.get("key") is None
+
+
+def test_no_more_rows_are_kept_than_said():
+    rows = Rows(60, 2)
+    for key in ("first", "second", "third"):
+        rows.put(key, (key,), ["all"], 0)
+
+    assert len(rows) == 2
+    assert rows.get("first") is None
+    assert rows.get("third") == ("third",)
+    rows.drop(["all"])
+    assert len(rows) == 0
+    assert not rows._tagged
+
+
+def test_a_value_that_can_be_changed_is_not_shared():
+    rows = Rows(60, 2)
+    rows.put("key", (["a"],), [], 0)
+    rows.get("key")[0].append("b")
+
+    assert rows.get("key") == [["a"]]
+
+
+@pytest.mark.parametrize("mint", [mint_pat, mint_key])
+def test_every_process_drops_a_revoked_key_before_revoking_returns(
+    redis_server, another_process, settings, mint
+):
+    settings.APIKEYS = {**settings.APIKEYS, "CACHE": {"LOCATION": redis_server.url}}
+    workers = [another_process(redis_server) for _ in range(4)]
+    for _ in range(5):
+        minted = mint()
+        kept_by = [keep(worker, minted) for worker in workers]
+
+        lifecycle.revoke(minted.key)
+
+        assert [kept() for kept in kept_by] == [None] * 4
+
+
+def test_every_process_drops_the_keys_of_a_deactivated_owner(
+    redis_server, another_process, settings
+):
+    settings.APIKEYS = {**settings.APIKEYS, "CACHE": {"LOCATION": redis_server.url}}
+    worker, pat, key = another_process(redis_server), mint_pat(), mint_key()
+    kept_pat, kept_key = keep(worker, pat), keep(worker, key)
+
+    pat.key.user.save()
+    assert kept_pat() is None
+    assert kept_key() is not None
+    key.key.project.save()
+    assert kept_key() is None
+
+
+def test_redis_holds_nothing_but_names(redis_server, settings):
+    settings.APIKEYS = {**settings.APIKEYS, "CACHE": {"LOCATION": redis_server.url}}
+    assert get_cache().tracking.wait(10)
+    minted = mint_pat()
+    verify(minted.token)
+    minted.key.save()
+
+    with Redis.from_url(redis_server.url) as client:
+        names = [name.decode() for name in client.scan_iter("*")]
+        assert f"apikeys:apikeys.personalaccesstoken:{minted.key.pk}" in names
+        assert all(re.fullmatch(r"apikeys:(\*|[a-z.]+:\d+)", name) for name in names)
+        # They are gone from there in a second; nothing ever reads them.
+        assert {client.get(name) for name in names} <= {b"", None}
+
+
+def test_a_flushed_redis_drops_everything(redis_server, another_process):
+    kept_by = keep(another_process(redis_server), mint_pat())
+    with Redis.from_url(redis_server.url) as client:
+        client.flushall()
+
+    assert kept_by() is None
+
+
+def test_without_redis_the_database_decides_and_with_it_again_nothing_is_stale(
+    redis, another_process, settings, django_assert_num_queries, monkeypatch
+):
+    monkeypatch.setattr(tracking, "_BEAT", 0.02)
+    settings.APIKEYS = {**settings.APIKEYS, "CACHE": {"LOCATION": redis.url}}
+    worker, minted, other = another_process(redis), mint_pat(), mint_pat()
+    kept_by = keep(worker, minted)
+    assert get_cache().tracking.wait(10)
+    verify(other.token)
+
+    redis.kill()
+    assert kept_by() is None
+    with django_assert_num_queries(2):
+        verify(other.token)
+        verify(other.token)
+    lifecycle.revoke(minted.key)
+    assert refusal(minted.token) == "revoked_key"
+
+    redis.start()
+    wait_until(worker.tracking.is_current)
+    assert kept_by() is None
+    wait_until(get_cache().tracking.is_current)
+    verify(other.token)
+    with django_assert_num_queries(0):
+        verify(other.token)
+    assert refusal(minted.token) == "revoked_key"
+
+
+def test_a_redis_that_hangs_is_not_trusted_for_long(redis, another_process, monkeypatch):
+    monkeypatch.setattr(tracking, "_BEAT", 0.02)
+    monkeypatch.setattr(tracking, "_LEASE", 0.2)
+    kept_by = keep(another_process(redis), mint_pat())
+
+    redis.signal(signal.SIGSTOP)
+
+    wait_until(lambda: kept_by() is None)
+    redis.signal(signal.SIGCONT)
+
+
+def test_a_change_that_could_not_be_told_is_made_good(redis, another_process, monkeypatch):
+    """Of two processes one loses Redis, changes a key, and finds Redis again."""
+    monkeypatch.setattr(tracking, "_BEAT", 0.02)
+    worker, cut_off = another_process(redis), another_process(redis)
+    minted = mint_pat()
+    kept_by = keep(worker, minted)
+
+    def fail(*args, **kwargs):
+        raise ConnectionError("no route to host")
+
+    with monkeypatch.context() as cut:
+        cut.setattr(cut_off.tracking._redis, "pipeline", fail)
+        cut_off.drop([f"apikeys.personalaccesstoken:{minted.key.pk}"])
+
+    wait_until(lambda: kept_by() is None)
+
+
+def test_many_threads_see_every_revocation(redis_server, another_process, settings):
+    settings.APIKEYS = {**settings.APIKEYS, "CACHE": {"LOCATION": redis_server.url}}
+    worker = another_process(redis_server)
+    minted = [mint_pat() for _ in range(10)]
+    kept_by = [keep(worker, each) for each in minted]
+    revoked = [threading.Event() for _ in minted]
+    wrong, stop = [], threading.Event()
+
+    def read():
+        while not stop.is_set():
+            for event, kept in zip(revoked, kept_by, strict=True):
+                known = event.is_set()
+                if kept() is not None and known:
+                    wrong.append(1)
+
+    threads = [threading.Thread(target=read) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for each, event in zip(minted, revoked, strict=True):
+        lifecycle.revoke(each.key)
+        event.set()
+    stop.set()
+    for thread in threads:
+        thread.join()
+
+    assert not wrong
+
+
+@pytest.mark.parametrize(
+    ("config", "ids"),
+    [
+        ({"TIMEOUT": 5}, []),
+        ({"LOCATION": "redis://127.0.0.1/0"}, []),
+        ({}, ["apikeys.E022"]),
+        ({"TIMEOUT": 0}, ["apikeys.E021"]),
+        ({"TIMEOUT": 5, "MAX_ENTRIES": "many"}, ["apikeys.E021"]),
+        ({"HOST": "127.0.0.1"}, ["apikeys.E020"]),
+        (True, ["apikeys.E020"]),
+    ],
+)
+def test_the_setting_is_checked(settings, config, ids):
+    settings.APIKEYS = {**settings.APIKEYS, "CACHE": config}
+
+    assert [message.id for message in run_checks(tags=["apikeys"])] == ids

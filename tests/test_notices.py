@@ -1,0 +1,253 @@
+"""Mail to the owners of keys: who gets which, once, and what stands in it."""
+
+import io
+import json
+import os
+import threading
+from datetime import timedelta
+from email import message_from_string, policy
+
+import pytest
+from django.core import mail
+from django.core.management import CommandError, call_command
+from django.db import connections
+from django.test import Client
+from django.utils import timezone
+
+from apikeys import lifecycle, notices
+from apikeys.models import AuditEvent, PersonalAccessToken
+from tests.factories import MembershipFactory, ProjectFactory, UserFactory, mint_key, mint_pat
+
+NOW = timezone.now()
+
+
+@pytest.fixture
+def ada(db):
+    return UserFactory(username="ada", email="ada@example.com")
+
+
+@pytest.fixture
+def committed(django_capture_on_commit_callbacks):
+    """Within it, what is done counts as committed."""
+    return lambda: django_capture_on_commit_callbacks(execute=True)
+
+
+@pytest.fixture
+def project(db):
+    project = ProjectFactory(slug="engine", name="Analytical Engine")
+    for name, role in (("own", "owner"), ("adm", "admin"), ("dev", "developer")):
+        user = UserFactory(username=name, email=f"{name}@example.com")
+        MembershipFactory(project=project, user=user, role=role)
+    gone = UserFactory(email="gone@example.com", is_active=False)
+    MembershipFactory(project=project, user=gone, role="owner")
+    return project
+
+
+def sent():
+    return sorted((message.to[0], message.subject) for message in mail.outbox)
+
+
+def test_of_a_new_token(ada, committed):
+    with committed():
+        minted = mint_pat(ada, by=ada, name="laptop")
+    (message,) = mail.outbox
+
+    assert sent() == [("ada@example.com", "A new key of ada: laptop")]
+    assert "ada made a new key of ada." in message.body
+    assert minted.key.public_id in message.body
+    assert "payments:read" in message.body
+    assert minted.token[26:] not in str(message.message())
+    assert message.message()["Auto-Submitted"] == "auto-generated"
+
+
+def test_of_a_new_project_key_to_those_who_manage_its_keys(project, committed):
+    with committed():
+        mint_key(project, name="server")
+    subject = "A new key of Analytical Engine: server"
+    assert sent() == [("adm@example.com", subject), ("own@example.com", subject)]
+    assert all(len(message.to) == 1 for message in mail.outbox)
+
+
+def test_none_of_what_was_undone(ada, committed):
+    with committed(), pytest.raises(lifecycle.LifecycleError):
+        mint_pat(ada, name="")
+    assert not mail.outbox
+
+
+def test_a_revocation_by_somebody_else(ada, committed):
+    root = UserFactory(username="root", email="root@example.com")
+    first, second, third = (mint_pat(ada, name=f"laptop {n}").key for n in range(3))
+    with committed():
+        lifecycle.revoke(first, by=ada)
+        lifecycle.revoke(second, by=root, reason="Unused.")
+        lifecycle.revoke(third)
+    assert [subject for _to, subject in sent()] == [
+        "The key laptop 1 of ada was revoked",
+        "The key laptop 2 of ada was revoked",
+    ]
+    assert "root revoked this key" in mail.outbox[0].body
+    assert "Unused." in mail.outbox[0].body
+
+
+def test_who_revokes_a_project_s_key_is_not_told(project, committed):
+    key = mint_key(project).key
+    with committed():
+        lifecycle.revoke(key, by=project.memberships.get(role="admin").user)
+    assert [to for to, _subject in sent()] == ["own@example.com"]
+
+
+def test_a_leak_is_told_once(ada, committed):
+    minted = mint_pat(ada, name="laptop")
+    with committed():
+        Client().post("/api/leaked/", {"token": minted.token}, content_type="application/json")
+    (message,) = mail.outbox
+    assert message.subject == "The key laptop of ada was found in the wrong hands"
+    assert "it was revoked" in " ".join(message.body.split())
+    assert minted.token[26:] not in str(message.message())
+
+
+def test_a_mail_server_that_is_away_stops_nobody(ada, committed, settings, caplog):
+    settings.EMAIL_BACKEND = "tests.test_notices.Broken"
+    with committed():
+        minted = mint_pat(ada)
+    assert PersonalAccessToken.objects.get() == minted.key
+    assert "Could not send the mail" in caplog.text
+
+
+class Broken:
+    def __init__(self, *args, **kwargs):
+        pass
+
+    def send_messages(self, messages):
+        raise ConnectionRefusedError
+
+
+def test_a_site_without_mails(ada, committed, settings):
+    settings.APIKEYS = settings.APIKEYS | {"NOTICES": ()}
+    with committed():
+        mint_pat(ada)
+    assert not mail.outbox
+
+
+def ending(owner, **ends):
+    """A key of ``owner`` that was made 60 days ago and ends in this time."""
+    key = mint_pat(owner, name="old", expires_at=NOW + timedelta(**ends)).key
+    PersonalAccessToken.objects.filter(pk=key.pk).update(created_at=NOW - timedelta(days=60))
+    key.refresh_from_db()
+    return key
+
+
+def test_before_the_end_7_days_and_1_day_once_each(ada):
+    key = ending(ada, days=8)
+    told = []
+    for hours in range(0, 8 * 24 + 6, 6):
+        mail.outbox.clear()
+        notices.notify(NOW + timedelta(hours=hours))
+        told += [(hours, message.subject) for message in mail.outbox]
+
+    assert told == [
+        (24, "The key old of ada expires within 7 days"),
+        (7 * 24, "The key old of ada expires within a day"),
+    ]
+    events = AuditEvent.objects.filter(public_id=key.public_id).order_by("pk")
+    assert [e.event for e in events] == ["minted", "notified", "notified", "expired"]
+    assert events[3].at == key.expires_at
+
+
+def test_a_late_first_run_tells_once(ada):
+    ending(ada, hours=12)
+    assert notices.notify()["notified"] == 1
+    assert [subject for _to, subject in sent()] == ["The key old of ada expires within a day"]
+
+
+def test_who_is_not_told(ada):
+    mint_pat(ada, expires_at=NOW + timedelta(days=2))  # made for two days: not a week ahead
+    mint_pat(ada, expires_at=NOW + timedelta(hours=2))
+    lifecycle.revoke(ending(ada, days=3))
+    lifecycle.rotate(ending(ada, hours=30), expires_at=NOW + timedelta(days=50))
+    ending(ada, days=30)
+    mail.outbox.clear()
+    notices.notify()
+    assert not mail.outbox
+
+
+def test_a_later_end_is_told_again(ada):
+    key = ending(ada, days=3)
+    notices.notify()
+    lifecycle.edit(key, expires_at=NOW + timedelta(days=20))
+    notices.notify(NOW + timedelta(days=14))
+    assert len(mail.outbox) == 2
+
+
+def test_what_could_not_be_sent_is_tried_again(ada, settings, caplog):
+    ending(ada, days=3)
+    backend = settings.EMAIL_BACKEND
+    settings.EMAIL_BACKEND = "tests.test_notices.Broken"
+    with pytest.raises(CommandError, match="1 mails could not be sent"):
+        call_command("apikeys", "notify", stdout=io.StringIO())
+    settings.EMAIL_BACKEND = backend
+    out = io.StringIO()
+    call_command("apikeys", "notify", "--json", stdout=out)
+    assert json.loads(out.getvalue()) == {"expired": 0, "notified": 1, "failed": 0}
+    assert len(mail.outbox) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_runs_at_once_send_nothing_twice():
+    for n in range(10):
+        ending(UserFactory(email=f"p{n}@example.com"), days=3)
+    mail.outbox.clear()
+    barrier = threading.Barrier(4)
+
+    def run():
+        barrier.wait()
+        try:
+            notices.notify()
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(message.to[0] for message in mail.outbox) == [
+        f"p{n}@example.com" for n in range(10)
+    ]
+
+
+def test_the_text_is_overridable_and_translatable(ada, committed, settings, tmp_path):
+    (tmp_path / "apikeys" / "mail").mkdir(parents=True)
+    (tmp_path / "apikeys" / "mail" / "minted.txt").write_text("Hello {{ owner }}, {{ name }}!")
+    settings.TEMPLATES = [settings.TEMPLATES[0] | {"DIRS": [tmp_path]}]
+    with committed():
+        mint_pat(ada, name="a & b")
+    assert mail.outbox[0].body == "Hello ada, a &amp; b!"
+
+
+def test_as_files(ada, committed, settings, tmp_path):
+    settings.EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
+    settings.EMAIL_FILE_PATH = tmp_path
+    settings.DEFAULT_FROM_EMAIL = "keys@acme.example"
+    root = UserFactory(username="root")
+    with committed():
+        minted = mint_pat(ada, by=ada, name="<laptop> & co")
+        lifecycle.revoke(minted.key, by=root, reason="Lost.")
+    ending(ada, days=3)
+    notices.notify()
+
+    found = []
+    for name in sorted(os.listdir(tmp_path)):
+        *texts, _end = (tmp_path / name).read_text().split("-" * 79 + "\n")
+        found += [message_from_string(text, policy=policy.default) for text in texts]
+    assert {str(message["To"]) for message in found} == {"ada@example.com"}
+    assert {str(message["From"]) for message in found} == {"keys@acme.example"}
+    assert sorted(str(message["Subject"]) for message in found) == [
+        "A new key of ada: <laptop> & co",
+        "The key <laptop> & co of ada was revoked",
+        "The key old of ada expires within 7 days",
+    ]
+    for message in found:
+        assert minted.token[26:] not in message.get_content()
+        assert "{{" not in message.get_content()
