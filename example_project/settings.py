@@ -25,6 +25,7 @@ INSTALLED_APPS = [
     "oauth2_provider",
     "apikeys",
     "apikeys.oauth",
+    "apikeys.gateway",
     "example_project.payments",
 ]
 
@@ -90,6 +91,15 @@ APIKEYS = {
         "keys:write": "Make, change and revoke tokens and keys, and see them",
     },
     "FIRST_PARTY_CLIENTS": ["webapp"],
+    # The old server of offers, which answers everybody: see `manage.py demo --gateway`.
+    "GATEWAY_ROUTES": [
+        {
+            "method": "GET",
+            "path": "/subscribers/{subscriber_id}/offers",
+            "scopes": ["payments:read"],
+            "bindings": ["subscriber_id"],
+        },
+    ],
     "CURL_URL": "/api/payments/",
 }
 

@@ -7,6 +7,8 @@ from oauth2_provider import urls as oauth2
 urlpatterns = [
     path("", include("example_project.payments.urls")),
     path("api/", include("apikeys.api.urls")),
+    path("api/", include("apikeys.gateway.api_urls")),
+    path("gateway/", include("apikeys.gateway.urls")),
     path("settings/keys/", include("apikeys.web.urls")),
     path("login/", LoginView.as_view(template_name="payments/login.html"), name="login"),
     path("logout/", LogoutView.as_view(), name="logout"),

@@ -34,7 +34,7 @@ class BearerAuthentication(BaseAuthentication):
             # Not from it: its frames hold the credential, and error reports show frames.
             refusal = refused.refusal
         except BaseException as error:
-            _forget(error)
+            forget(error)
             raise
         else:
             if access is None:
@@ -56,7 +56,7 @@ def _access(request: Request) -> Access | None:
     return None if credential is None else verify(credential, request._request)
 
 
-def _forget(error: BaseException | None) -> None:
+def forget(error: BaseException | None) -> None:
     """Empty the frames that held the credential: with ``DEBUG`` on, error pages show them."""
     while error is not None:
         clear_frames(error.__traceback__)

@@ -19,6 +19,7 @@ from oauth2_provider.models import AccessToken, Application, RefreshToken, clear
 from oauth2_provider.views import TokenView
 
 from apikeys import lifecycle
+from apikeys.gateway.models import ResourceBinding
 from apikeys.lifecycle import Minted
 from apikeys.models import (
     KEY_MODELS,
@@ -55,6 +56,9 @@ PEOPLE: Final = (
     Person("admin", "superuser"),
 )
 
+#: Whose offers are whose, in the black box behind the gateway.
+SUBSCRIBERS: Final = {"analytical-engine": "1001", "compiler": "1002"}
+
 #: By number: the project, the amount in euros, what for, and how many days ago it was made.
 PAYMENTS: Final = {
     1: ("analytical-engine", "1200.00", "Brass gear wheels, one gross", 30),
@@ -84,6 +88,10 @@ def seed() -> None:
         made = {"created_at": timezone.now() - timedelta(days=days)}
         Payment.objects.update_or_create(
             number=number, defaults=facts, create_defaults=facts | made
+        )
+    for slug, identifier in SUBSCRIBERS.items():
+        ResourceBinding.objects.get_or_create(
+            project=projects[slug], user=None, kind="subscriber_id", identifier=identifier
         )
     with connection.cursor() as cursor:  # the next payment is number 6, on any database
         for statement in connection.ops.sequence_reset_sql(no_style(), [Payment]):
