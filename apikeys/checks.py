@@ -22,7 +22,16 @@ from .policy import Policy, has_field
 def check_settings(
     app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
-    return [*_names(), *_prefix(), *_scopes(), *_peppers(), *_policy(), *_overlap(), *_project()]
+    return [
+        *_names(),
+        *_prefix(),
+        *_scopes(),
+        *_peppers(),
+        *_policy(),
+        *_overlap(),
+        *_project(),
+        *_audiences(),
+    ]
 
 
 def _names() -> Iterator[CheckMessage]:
@@ -109,4 +118,18 @@ def _project() -> Iterator[CheckMessage]:
             hint="Add one, or subclass apikeys.models.AbstractProject.",
             obj=model,
             id="apikeys.E009",
+        )
+
+
+def _audiences() -> Iterator[CheckMessage]:
+    uris = app_settings.AUDIENCES
+    if uris is None:
+        return
+    if isinstance(uris, str) or not all(
+        re.match(r"[a-z][a-z0-9+.-]*://[^/#]+[^#]*$", u) for u in uris
+    ):
+        yield Error(
+            "APIKEYS['AUDIENCES'] is not a list of absolute URIs without a fragment.",
+            hint='Say ["https://api.example.com/"], or None for any (RFC 8707 section 2).',
+            id="apikeys.E040",
         )

@@ -93,6 +93,11 @@ class AppSettings:
         """Client ids of the site's own pages: the only ones with the password grant."""
         return cast("Sequence[str]", self._user.get("FIRST_PARTY_CLIENTS", ()))
 
+    @cached_property
+    def AUDIENCES(self) -> Sequence[str] | None:
+        """URIs of the services that tokens are issued for (RFC 8707); ``None``: any."""
+        return cast("Sequence[str] | None", self._user.get("AUDIENCES"))
+
     @classmethod
     def names(cls) -> list[str]:
         return [name for name in vars(cls) if name.isupper()]

@@ -112,7 +112,7 @@ def mint(
         "created_at": now,
         "expires_at": ends,
         "is_pending": bool(_to_approve(owner, scope)),
-        "minted_with": within.using.credential_id if within and within.using else "",
+        "minted_with": within.using.revoked_with if within and within.using else "",
     }
     if user is None:
         if projects is not None:

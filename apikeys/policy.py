@@ -93,6 +93,10 @@ class Policy:
         """How long a key of ``owner`` (a user or a project) may live; ``None``: any time."""
         return None
 
+    def token_lifetime(self, owner: Any) -> timedelta:
+        """How long an access token lives that a key of ``owner`` is exchanged for."""
+        return timedelta(minutes=10)
+
     def allows_no_expiry(self, owner: Any) -> bool:
         """Whether a key of ``owner`` may be without expiry; never beside a longest lifetime."""
         return True

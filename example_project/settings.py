@@ -100,6 +100,7 @@ SPECTACULAR_SETTINGS = {
 OAUTH2_PROVIDER = {
     "SCOPES_BACKEND_CLASS": "apikeys.oauth.scopes.Scopes",
     "OAUTH2_VALIDATOR_CLASS": "apikeys.oauth.validators.Validator",
+    "OAUTH2_SERVER_CLASS": "apikeys.oauth.server.Server",
     "ACCESS_TOKEN_EXPIRE_SECONDS": int(os.environ.get("DEMO_ACCESS_TOKEN_SECONDS", "300")),
     "REFRESH_TOKEN_EXPIRE_SECONDS": 14 * 24 * 60 * 60,
     "REFRESH_TOKEN_REUSE_PROTECTION": True,

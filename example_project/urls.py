@@ -1,13 +1,11 @@
 from django.contrib import admin
 from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView
-from oauth2_provider import urls as oauth2
 
 urlpatterns = [
     path("", include("example_project.payments.urls")),
     path("api/", include("apikeys.api.urls")),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
-    # Not its pages on which any user registers a client with any grant.
-    path("o/", include((oauth2.metadata_urlpatterns + oauth2.base_urlpatterns, "oauth2_provider"))),
+    path("o/", include("apikeys.oauth.urls")),
     path("admin/", admin.site.urls),
 ]

@@ -6,6 +6,7 @@ class ApiKeysOAuthConfig(AppConfig):
     name = "apikeys.oauth"
     label = "apikeys_oauth"
     verbose_name = _("API keys: OAuth")
+    default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
         from .. import verify

@@ -7,9 +7,11 @@ from django.http import HttpRequest
 from django.views.decorators.debug import sensitive_variables
 from oauth2_provider.settings import oauth2_settings
 
-from .. import refusals
-from ..access import OAUTH, Access, ServiceUser
+from .. import refusals, usage
+from ..access import OAUTH, Access, ProjectUser, ServiceUser
+from ..models import ProjectKey
 from ..refusals import Refused
+from . import origin
 
 
 class ClientUser(ServiceUser):
@@ -49,17 +51,30 @@ def resolve(text: str, request: HttpRequest | None) -> Access:
     validator = oauth2_settings.OAUTH2_VALIDATOR_CLASS()
     if not validator.validate_bearer_token(text, [], bearer):
         raise Refused(refusals.INVALID_TOKEN)
-    token = bearer.access_token
-    user, client = token.user, token.application
+    return access_of(bearer.access_token, request)
+
+
+def access_of(token: Any, request: HttpRequest | None) -> Access:
+    """The ``Access`` of a valid token that ``origin.hold`` has seen. No query."""
+    user, client, key = token.user, origin.client_of(token), token.apikeys_key
     if user is not None and not user.is_active:
         raise Refused(refusals.INACTIVE_USER)
+    project = key.project if isinstance(key, ProjectKey) else None
+    principal = user
+    if user is None:
+        principal = ClientUser(client) if project is None else ProjectUser(project)
+    if key is not None:
+        usage.record(type(key), key.pk, request.META.get("REMOTE_ADDR") if request else None)
     return Access(
         kind=OAUTH,
         credential_id=str(token.pk),
         name=client.name if client else "",
         scope=token.scope,
         user=user,
+        project=project,
         client=client,
-        principal=user if user is not None else ClientUser(client),
+        key=key.public_id if key else "",
+        principal=principal,
         expires_at=token.expires,
+        selected=origin.selected_projects(token),
     )

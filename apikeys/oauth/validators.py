@@ -1,15 +1,20 @@
+import hashlib
 from typing import Any
 
+from django.views.decorators.debug import sensitive_variables
+from oauth2_provider.models import get_access_token_model
 from oauth2_provider.oauth2_validators import OAuth2Validator
 
 from ..conf import app_settings
+from . import origin
 
 
 class Validator(OAuth2Validator):
     """Set ``OAUTH2_PROVIDER["OAUTH2_VALIDATOR_CLASS"]`` to this class's path.
 
     It keeps the password grant (RFC 6749 section 4.3) to ``FIRST_PARTY_CLIENTS``, the
-    site's own pages, which RFC 9700 section 2.4 forbids to everybody else.
+    site's own pages, which RFC 9700 section 2.4 forbids to everybody else; and access
+    tokens to what they came of.
     """
 
     def validate_grant_type(
@@ -21,3 +26,12 @@ class Validator(OAuth2Validator):
             client_id, grant_type, client, request, *args, **kwargs
         )
         return allowed
+
+    @sensitive_variables("token")
+    def _load_access_token(self, token: str) -> Any:
+        """The row of an access token that is still held by what it came of. One query."""
+        rows = get_access_token_model().objects.select_related(
+            "application", "user", *origin.RELATED
+        )
+        row = rows.filter(token_checksum=hashlib.sha256(token.encode()).hexdigest()).first()
+        return row if row is not None and origin.hold(row) else None

@@ -1,0 +1,93 @@
+"""A key as an OAuth client: client id = its public id, client secret = the whole key."""
+
+import base64
+import binascii
+import re
+from typing import Any, NamedTuple
+from urllib.parse import unquote_plus
+
+from django.http import HttpRequest
+from django.views.decorators.debug import sensitive_variables
+from oauthlib.oauth2.rfc6749 import errors
+
+from .. import refusals, token
+from ..access import Access
+from ..conf import app_settings
+from ..models import KEY_MODELS, PersonalAccessToken, ProjectKey
+from ..refusals import Refused
+from ..verify import verify
+
+AnyKey = PersonalAccessToken | ProjectKey
+
+_BASIC = re.compile(r"basic\s+(\S+)\s*", re.IGNORECASE)
+
+
+class Credentials(NamedTuple):
+    client_id: str
+    secret: str
+
+    def __repr__(self) -> str:
+        return f"<Credentials of {self.client_id!r}>"
+
+    @property
+    def are_a_key(self) -> bool:
+        return token.looks_like_key(self.secret, app_settings.PREFIX)
+
+
+class VerifiedKey(NamedTuple):
+    """A key whose secret was presented, and what it may do."""
+
+    key: AnyKey
+    access: Access
+
+
+@sensitive_variables()
+def presented(headers: Any, form: Any) -> Credentials | None:
+    """The client's id and secret, of HTTP Basic or the form (RFC 6749 section 2.3.1).
+
+    Raises ``InvalidRequestError`` for both at once, which section 2.3 forbids.
+    """
+    match = _BASIC.fullmatch(headers.get("HTTP_AUTHORIZATION") or "")
+    in_form = form.get("client_secret")
+    if match is None:
+        client_id = form.get("client_id")
+        return Credentials(client_id, in_form) if client_id and in_form else None
+    if in_form:
+        raise errors.InvalidRequestError("The client authenticates in two ways at once.")
+    try:
+        text = base64.b64decode(match[1], validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+    client_id, colon, secret = text.partition(":")
+    return Credentials(unquote_plus(client_id), unquote_plus(secret)) if colon else None
+
+
+@sensitive_variables("credentials")
+def authenticate(credentials: Credentials, headers: Any) -> VerifiedKey:
+    """Raises ``InvalidClientError`` unless the client is a live key of that id."""
+    try:
+        found = verify_key(credentials.secret, headers)
+    except Refused as refused:
+        refusal = refused.refusal
+    else:
+        if found.key.public_id == credentials.client_id:
+            return found
+        refusal = refusals.INVALID_KEY
+    if refusal is refusals.VERIFICATION_BUSY:
+        raise errors.TemporarilyUnavailableError(status_code=503)
+    raise errors.InvalidClientError(f"The key is refused: {refusal.code}.")
+
+
+@sensitive_variables("text")
+def verify_key(text: str, headers: Any, counts_as_use: bool = True) -> VerifiedKey:
+    """Raises ``Refused`` for whatever is not a live key."""
+    if not token.looks_like_key(text, app_settings.PREFIX):
+        raise Refused(refusals.MALFORMED_KEY)
+    http_request = HttpRequest()
+    http_request.META = dict(headers)
+    access = verify(text, http_request, counts_as_use=counts_as_use)
+    kind = text.split("_")[1]
+    model: Any = KEY_MODELS[kind]
+    owner = "user" if kind == token.PAT else "project"
+    key = model._default_manager.select_related(owner).get(public_id=access.credential_id)
+    return VerifiedKey(key, access)

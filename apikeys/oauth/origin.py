@@ -1,0 +1,82 @@
+"""Access tokens that came of a key: held to what the key is and may do now.
+
+``hold`` is the one place where that is decided; whatever loads an access token to act on it
+goes through ``Validator._load_access_token``, which calls it.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+from django.db.models import QuerySet
+
+from .. import scopes
+from ..models import PersonalAccessToken, ProjectKey, State
+
+AnyKey = PersonalAccessToken | ProjectKey
+
+#: What a query of access tokens has to join for ``hold``, so that it stays one query.
+RELATED: Final = (
+    "apikeys_origin__personal_access_token",
+    "apikeys_origin__project_key__project",
+    "apikeys_origin__parent",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyClient:
+    """A key as the client of its tokens: it has no row among the applications."""
+
+    client_id: str
+    name: str
+
+
+def hold(token: Any) -> bool:
+    """Narrow ``token`` (in memory) to what it came of; ``False`` if that ended."""
+    token.apikeys_key = None
+    origin = getattr(token, "apikeys_origin", None)
+    if origin is None:
+        return True
+    if origin.parent_id is not None and not _held_by_parent(token, origin.parent):
+        return False
+    if origin.personal_access_token_id is None and origin.project_key_id is None:
+        return True
+    key: AnyKey | None = origin.personal_access_token or origin.project_key
+    if key is None or key.state() is not State.LIVE:
+        return False
+    if isinstance(key, ProjectKey) and not getattr(key.project, "is_active", True):
+        return False
+    if isinstance(key, PersonalAccessToken) and key.user_id != token.user_id:
+        return False
+    token.scope = scopes.narrow(token.scope, key.scope)
+    if key.expires_at is not None:
+        token.expires = min(token.expires, key.expires_at)
+    token.apikeys_key = key
+    return True
+
+
+def _held_by_parent(token: Any, parent: Any) -> bool:
+    if parent is None or parent.is_expired():
+        return False
+    token.expires = min(token.expires, parent.expires)
+    return True
+
+
+def client_of(token: Any) -> Any:
+    """The application that holds ``token``, or the key that is its own client."""
+    key = token.apikeys_key
+    if token.application is None and key is not None:
+        return KeyClient(key.public_id, key.name)
+    return token.application
+
+
+def selected_projects(token: Any) -> Any:
+    """For ``Access.selected``: what the token's key is restricted to."""
+    key = token.apikeys_key
+    if isinstance(key, PersonalAccessToken) and not key.all_projects:
+        return partial(_of_key, key.pk)
+    return None
+
+
+def _of_key(pk: int) -> QuerySet[Any, Any]:
+    return PersonalAccessToken.objects.filter(pk=pk, projects__isnull=False).values("projects")

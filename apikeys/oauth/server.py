@@ -1,0 +1,18 @@
+from typing import Any
+
+from oauthlib.openid import Server as OpenIDServer
+
+from .grants import ClientCredentialsGrant
+
+
+class Server(OpenIDServer):
+    """Set ``OAUTH2_PROVIDER["OAUTH2_SERVER_CLASS"]`` to this class's path.
+
+    It adds keys as clients to the grants of oauthlib's server.
+    """
+
+    def __init__(self, request_validator: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(request_validator, *args, **kwargs)
+        self.grant_types["client_credentials"] = ClientCredentialsGrant(
+            request_validator, self.credentials_grant
+        )
