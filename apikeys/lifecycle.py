@@ -60,6 +60,7 @@ def mint(
     scopes: Iterable[str],
     projects: Iterable[Any] | None = None,
     expires_at: datetime | None = None,
+    direct_use: bool = True,
     by: Any = None,
     within: Grant | None = None,
 ) -> Minted[PersonalAccessToken]: ...
@@ -72,6 +73,7 @@ def mint(
     name: str,
     scopes: Iterable[str],
     expires_at: datetime | None = None,
+    direct_use: bool = True,
     by: Any = None,
     within: Grant | None = None,
 ) -> Minted[ProjectKey]: ...
@@ -85,6 +87,7 @@ def mint(
     scopes: Iterable[str],
     projects: Iterable[Any] | None = None,
     expires_at: datetime | None = None,
+    direct_use: bool = True,
     by: Any = None,
     within: Grant | None = None,
 ) -> Minted[PersonalAccessToken] | Minted[ProjectKey]:
@@ -92,7 +95,8 @@ def mint(
 
     ``projects`` restricts a personal access token to some of its user's projects; ``None``
     means all that the user is in, now and later. ``expires_at`` is ``None`` for a key
-    without expiry. ``by`` is the user who makes it, and ``within`` the most that they may
+    without expiry. ``direct_use=False`` keeps the key for the token endpoint: requests with
+    it are refused. ``by`` is the user who makes it, and ``within`` the most that they may
     give; ``None`` is for the site's own code and operators, who are bound by nothing but
     the policy's rules for the owner.
 
@@ -111,6 +115,7 @@ def mint(
         "scope": scope,
         "created_at": now,
         "expires_at": ends,
+        "direct_use": direct_use,
         "is_pending": bool(_to_approve(owner, scope)),
         "minted_with": within.using.revoked_with if within and within.using else "",
     }
@@ -143,6 +148,7 @@ def edit(
     scopes: Iterable[str] | _Keep = KEEP,
     projects: Iterable[Any] | _Keep | None = KEEP,
     expires_at: datetime | _Keep | None = KEEP,
+    direct_use: bool | _Keep = KEEP,
     by: Any = None,
     within: Grant | None = None,
 ) -> dict[str, tuple[Any, Any]]:
@@ -175,10 +181,14 @@ def edit(
         _check_within(within, has, had)
         _check_approval(key, has, had)
 
-        before, after = _told(key.name, had), _told(new_name, has)
+        direct = key.direct_use if isinstance(direct_use, _Keep) else direct_use
+
+        before = _told(key.name, had) | {"direct_use": key.direct_use}
+        after = _told(new_name, has) | {"direct_use": direct}
         changes = {f: (before[f], after[f]) for f in before if before[f] != after[f]}
         if changes:
-            fields = ["name", "scope", "expires_at", "is_pending"]
+            fields = ["name", "scope", "expires_at", "is_pending", "direct_use"]
+            key.direct_use = direct
             key.name, key.scope, key.expires_at = new_name, scope, ends
             key.is_pending = key.is_pending and bool(_to_approve(key.owner, scope))
             if isinstance(key, PersonalAccessToken):
@@ -254,6 +264,7 @@ def rotate(
         successor.name, successor.scope, successor.expires_at = key.name, key.scope, ends
         successor.created_at, successor.replaces = now, key
         successor.is_pending, successor.minted_with = key.is_pending, key.minted_with
+        successor.direct_use = key.direct_use
         successor.approved_at, successor.approved_by = key.approved_at, key.approved_by
         if isinstance(key, PersonalAccessToken):
             successor.user, successor.all_projects = key.user, key.all_projects

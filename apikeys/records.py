@@ -50,6 +50,7 @@ def record(key: AnyKey) -> dict[str, Any]:
         "scopes": list(key.scopes),
         "projects": projects,
         "expires_at": _iso(key.expires_at),
+        "direct_use": key.direct_use,
         "state": key.state().value,
         "created_at": _iso(key.created_at),
         "created_by": _username(created_by),

@@ -26,7 +26,10 @@ Resolver = Callable[[str, HttpRequest | None], Access | None]
 # Each answers for texts that are not keys: an Access, a Refused raised, or None: "not mine".
 _resolvers: list[Resolver] = []
 
-_FIELDS = ("pk", "digest", "pepper_id", "name", "scope", "expires_at", "revoked_at", "is_pending")
+_FIELDS = (
+    "pk", "digest", "pepper_id", "name", "scope", "expires_at", "revoked_at", "is_pending",
+    "direct_use",
+)  # fmt: skip
 _LOOKUPS = {
     token.PAT: Lookup(PersonalAccessToken, (*_FIELDS, "all_projects"), owner="user"),
     token.KEY: Lookup(ProjectKey, _FIELDS, owner="project"),
@@ -41,14 +44,21 @@ def register(resolver: Resolver) -> None:
 
 
 @sensitive_variables("text")
-def verify(text: str, request: HttpRequest | None = None, *, counts_as_use: bool = True) -> Access:
+def verify(
+    text: str,
+    request: HttpRequest | None = None,
+    *,
+    counts_as_use: bool = True,
+    exchange: bool = False,
+) -> Access:
     """Who presents ``text``: a key, or whatever credential a registered resolver knows.
 
     Whoever only looks at a key says ``counts_as_use=False``: when and from where it was
-    last used stays as it is. Raises ``Refused`` with the reason.
+    last used stays as it is. ``exchange`` says that the key is presented for an access
+    token, the one use of some. Raises ``Refused`` with the reason.
     """
     if token.looks_like_key(text, app_settings.PREFIX):
-        return _verify_key(text, request, counts_as_use)
+        return _verify_key(text, request, counts_as_use, exchange)
     for resolver in _resolvers:
         if (access := resolver(text, request)) is not None:
             return access
@@ -56,7 +66,9 @@ def verify(text: str, request: HttpRequest | None = None, *, counts_as_use: bool
 
 
 @sensitive_variables("text", "parsed")
-def _verify_key(text: str, request: HttpRequest | None, counts_as_use: bool) -> Access:
+def _verify_key(
+    text: str, request: HttpRequest | None, counts_as_use: bool, exchange: bool
+) -> Access:
     parsed = token.parse(text, app_settings.PREFIX)
     if parsed is None:
         raise Refused(refusals.MALFORMED_KEY)
@@ -83,6 +95,8 @@ def _verify_key(text: str, request: HttpRequest | None, counts_as_use: bool) -> 
         raise Refused(refusals.EXPIRED_KEY)
     if fields["is_pending"]:
         raise Refused(refusals.APPROVAL_REQUIRED)
+    if not (fields["direct_use"] or exchange):
+        raise Refused(refusals.EXCHANGE_REQUIRED)
     build = _personal_access_token if parsed.kind == token.PAT else _project_key
     access = build(parsed.public_id, fields, owner)
     if counts_as_use:

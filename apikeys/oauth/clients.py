@@ -6,7 +6,6 @@ import re
 from typing import Any, NamedTuple
 from urllib.parse import unquote_plus
 
-from django.http import HttpRequest
 from django.views.decorators.debug import sensitive_variables
 from oauthlib.oauth2.rfc6749 import errors
 
@@ -16,6 +15,7 @@ from ..conf import app_settings
 from ..models import KEY_MODELS, PersonalAccessToken, ProjectKey
 from ..refusals import Refused
 from ..verify import verify
+from .http import AddressedRequest
 
 AnyKey = PersonalAccessToken | ProjectKey
 
@@ -83,9 +83,7 @@ def verify_key(text: str, headers: Any, counts_as_use: bool = True) -> VerifiedK
     """Raises ``Refused`` for whatever is not a live key."""
     if not token.looks_like_key(text, app_settings.PREFIX):
         raise Refused(refusals.MALFORMED_KEY)
-    http_request = HttpRequest()
-    http_request.META = dict(headers)
-    access = verify(text, http_request, counts_as_use=counts_as_use)
+    access = verify(text, AddressedRequest(headers), counts_as_use=counts_as_use, exchange=True)
     kind = text.split("_")[1]
     model: Any = KEY_MODELS[kind]
     owner = "user" if kind == token.PAT else "project"

@@ -1,14 +1,19 @@
 """Grant types of the token endpoint that django-oauth-toolkit does not have."""
 
 import json
-from typing import Any
+from typing import Any, Final
 
-from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 from oauthlib.oauth2.rfc6749 import errors
 from oauthlib.oauth2.rfc6749.grant_types.base import GrantTypeBase
 
-from . import clients, issue, targets
+from .. import refusals, scopes, token
+from ..conf import app_settings
+from ..refusals import Refused
+from . import clients, issue
+
+ACCESS_TOKEN: Final = "urn:ietf:params:oauth:token-type:access_token"
+JWT: Final = "urn:ietf:params:oauth:token-type:jwt"
 
 
 class JSONGrant(GrantTypeBase):
@@ -48,24 +53,104 @@ class ClientCredentialsGrant(JSONGrant):
         answer = self.otherwise.create_token_response(request, token_handler)
         return answer
 
-    @sensitive_variables("credentials", "text")
+    @sensitive_variables("credentials")
     def respond(self, request: Any, token_handler: Any) -> dict[str, Any]:
         credentials = clients.presented(request.headers, request._params)
         if credentials is None:
             raise errors.InvalidClientError
+        as_jwt = wants_jwt(request)
         subject = issue.Subject.of_key(clients.authenticate(credentials, request.headers))
-        scope = issue.narrowed_scope(request.scopes, subject)
-        resource = targets.requested(request, subject.resource)
-        expires = issue.ends_at(subject)
-        text = token_handler.token_generator(request)
-        issue.save(text, subject, scope=scope, expires=expires, resource=resource)
-        return {
-            "access_token": text,
-            "token_type": "Bearer",
-            "expires_in": seconds_until(expires),
-            "scope": scope,
-        }
+        return issue.answer(request, token_handler.token_generator, subject, as_jwt=as_jwt)
 
 
-def seconds_until(moment: Any) -> int:
-    return max(0, int((moment - timezone.now()).total_seconds() + 0.5))
+class TokenExchangeGrant(JSONGrant):
+    """RFC 8693, for keys and access tokens; it never widens.
+
+    A key is proof enough of itself. An access token that a client holds is exchanged by
+    that client, or by a confidential one (a service that was called with it).
+    """
+
+    NAME: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
+
+    @sensitive_variables()
+    def respond(self, request: Any, token_handler: Any) -> dict[str, Any]:
+        params = request._params
+        for name in ("subject_token", "subject_token_type"):
+            if not params.get(name):
+                raise errors.InvalidRequestError(f"The parameter {name} is missing.")
+        if params["subject_token_type"] not in (ACCESS_TOKEN, JWT):
+            raise errors.InvalidRequestError("This type of subject token is not supported.")
+        if params.get("actor_token") or params.get("actor_token_type"):
+            raise errors.InvalidRequestError("Delegation by an actor token is not supported.")
+        as_jwt = wants_jwt(request)
+        client = self._client(request)
+        subject = self._subject(request, params["subject_token"], client)
+        application = None if isinstance(client, clients.VerifiedKey) else client
+        issued = issue.answer(
+            request,
+            token_handler.token_generator,
+            subject,
+            application=application,
+            as_jwt=as_jwt,
+        )
+        return issued | {"issued_token_type": JWT if as_jwt else ACCESS_TOKEN}
+
+    @sensitive_variables()
+    def _client(self, request: Any) -> Any:
+        """The application or key that asks, or ``None``."""
+        credentials = clients.presented(request.headers, request._params)
+        validator, params = self.request_validator, request._params
+        if credentials is not None and credentials.are_a_key:
+            return clients.authenticate(credentials, request.headers)
+        if credentials is not None or request.headers.get("HTTP_AUTHORIZATION"):
+            known = validator.authenticate_client(request)
+        elif request.client_id and request.client_id != _key_id(params.get("subject_token")):
+            known = validator.authenticate_client_id(request.client_id, request)
+        else:
+            return None
+        if not known:
+            raise errors.InvalidClientError
+        return request.client
+
+    @sensitive_variables()
+    def _subject(self, request: Any, text: str, client: Any) -> issue.Subject:
+        """Raises ``InvalidRequestError`` for a subject token that is no good (section 2.2.2)."""
+        if token.looks_like_key(text, app_settings.PREFIX):
+            try:
+                verified = clients.verify_key(text, request.headers)
+            except Refused as refused:
+                refusal = refused.refusal
+                if refusal is refusals.VERIFICATION_BUSY:
+                    raise errors.TemporarilyUnavailableError(status_code=503) from None
+                raise errors.InvalidRequestError(
+                    f"The subject token is refused: {refusal.code}."
+                ) from None
+            if isinstance(client, clients.VerifiedKey) and client.key != verified.key:
+                raise errors.InvalidRequestError("A key is not exchanged by another key.")
+            return issue.Subject.of_key(verified)
+        row = self.request_validator._load_access_token(text)
+        if row is None or row.is_expired() or (row.user and not row.user.is_active):
+            raise errors.InvalidRequestError("The subject token is not valid.")
+        if row.application is not None:
+            if client is None:
+                raise errors.InvalidClientError("A client has to exchange this token.")
+            own = client == row.application
+            if not own and getattr(client, "client_type", "") != "confidential":
+                raise errors.InvalidRequestError("The subject token is of another client.")
+        if scopes.unknown(row.scope.split()):  # such as a registration access token
+            raise errors.InvalidRequestError("The subject token is not for exchange.")
+        return issue.Subject.of_token(row)
+
+
+@sensitive_variables()
+def _key_id(text: str) -> str | None:
+    parsed = token.parse(text, app_settings.PREFIX)
+    return parsed.public_id if parsed else None
+
+
+def wants_jwt(request: Any) -> bool:
+    """What ``requested_token_type`` says (RFC 8693 section 3)."""
+    wanted = request._params.get("requested_token_type") or ACCESS_TOKEN
+    if wanted not in (ACCESS_TOKEN, JWT):
+        raise errors.InvalidRequestError("This type of token is not issued.")
+    return bool(wanted == JWT)

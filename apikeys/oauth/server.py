@@ -2,13 +2,13 @@ from typing import Any
 
 from oauthlib.openid import Server as OpenIDServer
 
-from .grants import ClientCredentialsGrant
+from .grants import ClientCredentialsGrant, TokenExchangeGrant
 
 
 class Server(OpenIDServer):
     """Set ``OAUTH2_PROVIDER["OAUTH2_SERVER_CLASS"]`` to this class's path.
 
-    It adds keys as clients to the grants of oauthlib's server.
+    It adds keys as clients, and token exchange, to the grants of oauthlib's server.
     """
 
     def __init__(self, request_validator: Any, *args: Any, **kwargs: Any) -> None:
@@ -16,3 +16,4 @@ class Server(OpenIDServer):
         self.grant_types["client_credentials"] = ClientCredentialsGrant(
             request_validator, self.credentials_grant
         )
+        self.grant_types[TokenExchangeGrant.NAME] = TokenExchangeGrant(request_validator)

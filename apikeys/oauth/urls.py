@@ -25,4 +25,5 @@ urlpatterns = [
     *_ours,
     *_others(dot.metadata_urlpatterns),
     *_others(dot.base_urlpatterns),
+    *(pattern for pattern in dot.oidc_urlpatterns if pattern.name == "jwks-info"),
 ]

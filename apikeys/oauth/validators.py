@@ -6,7 +6,7 @@ from oauth2_provider.models import get_access_token_model
 from oauth2_provider.oauth2_validators import OAuth2Validator
 
 from ..conf import app_settings
-from . import origin
+from . import jwts, origin
 
 
 class Validator(OAuth2Validator):
@@ -30,6 +30,8 @@ class Validator(OAuth2Validator):
     @sensitive_variables("token")
     def _load_access_token(self, token: str) -> Any:
         """The row of an access token that is still held by what it came of. One query."""
+        if jwts.is_one(token) and not jwts.is_good(token):
+            return None
         rows = get_access_token_model().objects.select_related(
             "application", "user", *origin.RELATED
         )

@@ -76,6 +76,13 @@ class Command(BaseCommand):
             "project key.",
         )
 
+        mint.add_argument(
+            "--no-direct-use",
+            action="store_true",
+            help="Keep it for exchange: requests with it are refused, and only the token "
+            "endpoint takes it, for a short access token (needs apikeys.oauth).",
+        )
+
         listing = command("list", "List keys, newest first.")
         listing.add_argument("--user", metavar="USERNAME", help="Only this user's.")
         listing.add_argument(
@@ -149,6 +156,7 @@ class Command(BaseCommand):
         name: str | None,
         scope: list[str] | None,
         expires: str | None,
+        no_direct_use: bool,
         **options: Any,
     ) -> None:
         names = [word for words in scope or () for word in words.split()]
@@ -166,7 +174,11 @@ class Command(BaseCommand):
         if owner is None:
             expires_at = arguments.expiry(expires or "never")
             minted: lifecycle.Minted[Any] = lifecycle.mint(
-                project=projects[0], name=name, scopes=names, expires_at=expires_at
+                project=projects[0],
+                name=name,
+                scopes=names,
+                expires_at=expires_at,
+                direct_use=not no_direct_use,
             )
         else:
             expires_at = arguments.expiry(expires or _PAT_LIFETIME)
@@ -176,6 +188,7 @@ class Command(BaseCommand):
                 name=name,
                 scopes=names,
                 expires_at=expires_at,
+                direct_use=not no_direct_use,
             )
         self._reveal(minted)
 
