@@ -6,10 +6,11 @@ import re
 from typing import Any, NamedTuple
 from urllib.parse import unquote_plus
 
+from django.utils.translation import gettext
 from django.views.decorators.debug import sensitive_variables
 from oauthlib.oauth2.rfc6749 import errors
 
-from .. import refusals, token
+from .. import lifecycle, refusals, token
 from ..access import Access
 from ..conf import app_settings
 from ..models import KEY_MODELS, PersonalAccessToken, ProjectKey
@@ -18,6 +19,13 @@ from ..verify import verify
 from .http import AddressedRequest
 
 AnyKey = PersonalAccessToken | ProjectKey
+
+# Refusals of the right secret that may pass; a revocation must not.
+_MAY_COME_ALIVE = (
+    refusals.APPROVAL_REQUIRED,
+    refusals.INACTIVE_USER,
+    refusals.INACTIVE_PROJECT,
+)
 
 _BASIC = re.compile(r"basic\s+(\S+)\s*", re.IGNORECASE)
 
@@ -84,8 +92,33 @@ def verify_key(text: str, headers: Any, counts_as_use: bool = True) -> VerifiedK
     if not token.looks_like_key(text, app_settings.PREFIX):
         raise Refused(refusals.MALFORMED_KEY)
     access = verify(text, AddressedRequest(headers), counts_as_use=counts_as_use, exchange=True)
-    kind = text.split("_")[1]
-    model: Any = KEY_MODELS[kind]
+    return VerifiedKey(_row(text), access)
+
+
+@sensitive_variables("text")
+def revoke_key(text: str) -> bool:
+    """End the key that ``text`` is, whoever presents it; whether it looks like one.
+
+    Whoever has the whole key is entitled to that: it is the key's own client secret.
+    Raises ``TemporarilyUnavailableError`` if it cannot be checked right now.
+    """
+    if not token.looks_like_key(text, app_settings.PREFIX):
+        return False
+    try:
+        verify(text, counts_as_use=False, exchange=True)
+    except Refused as refused:
+        if refused.refusal is refusals.VERIFICATION_BUSY:
+            raise errors.TemporarilyUnavailableError(status_code=503) from None
+        if refused.refusal not in _MAY_COME_ALIVE:
+            return True  # RFC 7009 section 2.2: there is nothing to revoke
+    lifecycle.revoke(_row(text), reason=gettext("Revoked over OAuth."))
+    return True
+
+
+def _row(text: str) -> AnyKey:
+    """The key that ``text``, which was verified, is."""
+    _, kind, public_id, _ = text.split("_")
     owner = "user" if kind == token.PAT else "project"
-    key = model._default_manager.select_related(owner).get(public_id=access.credential_id)
-    return VerifiedKey(key, access)
+    keys: Any = KEY_MODELS[kind]._default_manager.select_related(owner)
+    key: AnyKey = keys.get(public_id=public_id)
+    return key

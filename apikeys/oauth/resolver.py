@@ -54,7 +54,7 @@ def resolve(text: str, request: HttpRequest | None) -> Access:
     return access_of(bearer.access_token, request)
 
 
-def access_of(token: Any, request: HttpRequest | None) -> Access:
+def access_of(token: Any, request: HttpRequest | None, *, counts_as_use: bool = True) -> Access:
     """The ``Access`` of a valid token that ``origin.hold`` has seen. No query."""
     user, client, key = token.user, origin.client_of(token), token.apikeys_key
     if user is not None and not user.is_active:
@@ -63,7 +63,7 @@ def access_of(token: Any, request: HttpRequest | None) -> Access:
     principal = user
     if user is None:
         principal = ClientUser(client) if project is None else ProjectUser(project)
-    if key is not None:
+    if key is not None and counts_as_use:
         usage.record(type(key), key.pk, request.META.get("REMOTE_ADDR") if request else None)
     return Access(
         kind=OAUTH,

@@ -7,12 +7,16 @@ registers a client with any grant are not among them.
 from django.urls import URLPattern, path
 from oauth2_provider import urls as dot
 
+from .views.introspect import IntrospectTokenView
+from .views.revoke import RevokeTokenView
 from .views.token import TokenView
 
 app_name = "oauth2_provider"
 
 _ours = [
     path("token/", TokenView.as_view(), name="token"),
+    path("introspect/", IntrospectTokenView.as_view(), name="introspect"),
+    path("revoke_token/", RevokeTokenView.as_view(), name="revoke-token"),
 ]
 _replaced = {pattern.name for pattern in _ours}
 

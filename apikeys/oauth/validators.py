@@ -6,7 +6,7 @@ from oauth2_provider.models import get_access_token_model
 from oauth2_provider.oauth2_validators import OAuth2Validator
 
 from ..conf import app_settings
-from . import jwts, origin
+from . import clients, jwts, origin
 
 
 class Validator(OAuth2Validator):
@@ -37,3 +37,10 @@ class Validator(OAuth2Validator):
         )
         row = rows.filter(token_checksum=hashlib.sha256(token.encode()).hexdigest()).first()
         return row if row is not None and origin.hold(row) else None
+
+    @sensitive_variables("token")
+    def revoke_token(
+        self, token: str, token_type_hint: str, request: Any, *args: Any, **kwargs: Any
+    ) -> None:
+        if not clients.revoke_key(token):
+            super().revoke_token(token, token_type_hint, request, *args, **kwargs)
