@@ -2,6 +2,7 @@ from typing import Any
 
 from oauthlib.openid import Server as OpenIDServer
 
+from .device import GRANT_TYPE, DeviceCodeGrant
 from .grants import ClientCredentialsGrant, TokenExchangeGrant
 
 
@@ -16,4 +17,5 @@ class Server(OpenIDServer):
         self.grant_types["client_credentials"] = ClientCredentialsGrant(
             request_validator, self.credentials_grant
         )
+        self.grant_types[GRANT_TYPE] = DeviceCodeGrant(request_validator)
         self.grant_types[TokenExchangeGrant.NAME] = TokenExchangeGrant(request_validator)

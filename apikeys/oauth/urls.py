@@ -7,7 +7,10 @@ registers a client with any grant are not among them.
 from django.urls import URLPattern, path
 from oauth2_provider import urls as dot
 
+from .views.authorize import AuthorizationView
+from .views.device import DeviceAuthorizationView, DeviceUserCodeView
 from .views.introspect import IntrospectTokenView
+from .views.metadata import OAuthServerMetadataView
 from .views.revoke import RevokeTokenView
 from .views.token import TokenView
 
@@ -15,8 +18,16 @@ app_name = "oauth2_provider"
 
 _ours = [
     path("token/", TokenView.as_view(), name="token"),
+    path("authorize/", AuthorizationView.as_view(), name="authorize"),
     path("introspect/", IntrospectTokenView.as_view(), name="introspect"),
     path("revoke_token/", RevokeTokenView.as_view(), name="revoke-token"),
+    path("device-authorization/", DeviceAuthorizationView.as_view(), name="device-authorization"),
+    path("device/", DeviceUserCodeView.as_view(), name="device"),
+    path(
+        ".well-known/oauth-authorization-server",
+        OAuthServerMetadataView.as_view(),
+        name="oauth-server-metadata",
+    ),
 ]
 _replaced = {pattern.name for pattern in _ours}
 
@@ -27,7 +38,6 @@ def _others(patterns: list[URLPattern]) -> list[URLPattern]:
 
 urlpatterns = [
     *_ours,
-    *_others(dot.metadata_urlpatterns),
     *_others(dot.base_urlpatterns),
     *(pattern for pattern in dot.oidc_urlpatterns if pattern.name == "jwks-info"),
 ]

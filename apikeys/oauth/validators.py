@@ -6,7 +6,7 @@ from oauth2_provider.models import get_access_token_model
 from oauth2_provider.oauth2_validators import OAuth2Validator
 
 from ..conf import app_settings
-from . import clients, jwts, origin
+from . import clients, device, jwts, origin
 
 
 class Validator(OAuth2Validator):
@@ -26,6 +26,13 @@ class Validator(OAuth2Validator):
             client_id, grant_type, client, request, *args, **kwargs
         )
         return allowed
+
+    @sensitive_variables("code")
+    def validate_device_code(
+        self, client_id: str, code: str, request: Any, *args: Any, **kwargs: Any
+    ) -> str | None:
+        client = request.client
+        return device.poll(client.client_id if client else client_id, code, request)
 
     @sensitive_variables("token")
     def _load_access_token(self, token: str) -> Any:

@@ -64,6 +64,15 @@ def test_gets_a_token_that_acts_as_its_project(client, minted, basic):
     assert facts["scopes"] == ["payments:write", "reports:read"]
 
 
+@pytest.mark.parametrize("url", ["token", "revoke_token", "introspect", "device-authorization"])
+def test_a_program_has_no_csrf_cookie(db, url):
+    from django.test import Client
+
+    response = Client(enforce_csrf_checks=True).post(f"/o/{url}/", {})
+
+    assert response.status_code in (400, 401)
+
+
 def test_makes_no_application(client, minted):
     ask(client, minted)
 

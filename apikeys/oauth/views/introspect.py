@@ -2,7 +2,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.decorators import method_decorator
-from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
+from django.views.decorators.debug import sensitive_variables
 from oauth2_provider import views
 from oauth2_provider.settings import oauth2_settings
 
@@ -12,7 +12,7 @@ from ...conf import app_settings
 from ...refusals import Refused
 from ...verify import verify
 from ..resolver import access_of
-from .token import challenged, error_response
+from .token import ENDPOINT, challenged, error_response
 
 
 class IntrospectTokenView(views.IntrospectTokenView):
@@ -23,7 +23,7 @@ class IntrospectTokenView(views.IntrospectTokenView):
 
     http_method_names = ["post", "options"]
 
-    @method_decorator(sensitive_post_parameters())
+    @method_decorator(ENDPOINT)
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         response: HttpResponse = super().dispatch(request, *args, **kwargs)
         response["Cache-Control"] = "no-store"

@@ -3,13 +3,13 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.utils.decorators import method_decorator
-from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
+from django.views.decorators.debug import sensitive_variables
 from oauth2_provider import views
 from oauth2_provider.models import get_access_token_model, revoke_access_token
 from oauthlib.oauth2.rfc6749 import errors
 
 from .. import clients
-from .token import challenged, error_response
+from .token import ENDPOINT, challenged, error_response
 
 
 class RevokeTokenView(views.RevokeTokenView):
@@ -18,7 +18,7 @@ class RevokeTokenView(views.RevokeTokenView):
     As its own client, a key revokes itself and the tokens that it was exchanged for.
     """
 
-    @method_decorator(sensitive_post_parameters())
+    @method_decorator(ENDPOINT)
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         response: HttpResponse = super().dispatch(request, *args, **kwargs)
         return challenged(request, response)
