@@ -10,6 +10,7 @@ class ApiKeysConfig(AppConfig):
     def ready(self) -> None:
         from . import checks  # noqa: F401
         from .drf import checks as view_checks  # noqa: F401
+        from .web import sudo  # noqa: F401 - remembers log-ins from the first one on
 
         if apps.is_installed("drf_spectacular"):
             from .drf import schema  # noqa: F401

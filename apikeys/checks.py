@@ -10,12 +10,14 @@ from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
 
 from . import scopes, token
 from .conf import app_settings
 from .lifecycle import MAX_OVERLAP
 from .models import get_project_model
 from .policy import Policy, has_field
+from .web.sudo import Sudo
 
 
 @register("apikeys")
@@ -31,6 +33,7 @@ def check_settings(
         *_overlap(),
         *_project(),
         *_audiences(),
+        *_sudo(),
     ]
 
 
@@ -132,4 +135,24 @@ def _audiences() -> Iterator[CheckMessage]:
             "APIKEYS['AUDIENCES'] is not a list of absolute URIs without a fragment.",
             hint='Say ["https://api.example.com/"], or None for any (RFC 8707 section 2).',
             id="apikeys.E040",
+        )
+
+
+def _sudo() -> Iterator[CheckMessage]:
+    age: Any = app_settings.SUDO_MAX_AGE
+    if not isinstance(age, timedelta) or age < timedelta(minutes=1):
+        yield Error(
+            "APIKEYS['SUDO_MAX_AGE'] is not a time of at least a minute.",
+            hint="It takes a datetime.timedelta.",
+            id="apikeys.E030",
+        )
+    try:
+        valid, reason = issubclass(import_string(app_settings.SUDO), Sudo), ""
+    except (ImportError, TypeError) as error:
+        valid, reason = False, f" ({error})"
+    if not valid:
+        yield Error(
+            f"APIKEYS['SUDO'] does not name a subclass of apikeys.web.sudo.Sudo{reason}.",
+            hint="It takes a dotted path, such as 'apikeys.web.sudo.AllauthSudo'.",
+            id="apikeys.E031",
         )

@@ -98,6 +98,21 @@ class AppSettings:
         """URIs of the services that tokens are issued for (RFC 8707); ``None``: any."""
         return cast("Sequence[str] | None", self._user.get("AUDIENCES"))
 
+    @cached_property
+    def SUDO_MAX_AGE(self) -> timedelta:
+        """How long after a log-in keys may be minted, rotated and widened on the pages."""
+        return cast("timedelta", self._user.get("SUDO_MAX_AGE", timedelta(minutes=15)))
+
+    @cached_property
+    def SUDO(self) -> str:
+        """Dotted path of the class that knows a recent log-in, and asks for one."""
+        return cast("str", self._user.get("SUDO", "apikeys.web.sudo.PasswordSudo"))
+
+    @cached_property
+    def CURL_URL(self) -> str:
+        """What the ``curl`` beside a new secret asks for: a path of this site, or a URL."""
+        return cast("str", self._user.get("CURL_URL", "/api/token/"))
+
     @classmethod
     def names(cls) -> list[str]:
         return [name for name in vars(cls) if name.isupper()]

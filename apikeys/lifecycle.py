@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, Generic, TypeVar, overload
 
-from django.db import connections, router, transaction
+from django.db import IntegrityError, connections, router, transaction
 from django.db.models import Model
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -61,6 +61,7 @@ def mint(
     projects: Iterable[Any] | None = None,
     expires_at: datetime | None = None,
     direct_use: bool = True,
+    public_id: str | None = None,
     by: Any = None,
     within: Grant | None = None,
 ) -> Minted[PersonalAccessToken]: ...
@@ -74,6 +75,7 @@ def mint(
     scopes: Iterable[str],
     expires_at: datetime | None = None,
     direct_use: bool = True,
+    public_id: str | None = None,
     by: Any = None,
     within: Grant | None = None,
 ) -> Minted[ProjectKey]: ...
@@ -88,6 +90,7 @@ def mint(
     projects: Iterable[Any] | None = None,
     expires_at: datetime | None = None,
     direct_use: bool = True,
+    public_id: str | None = None,
     by: Any = None,
     within: Grant | None = None,
 ) -> Minted[PersonalAccessToken] | Minted[ProjectKey]:
@@ -98,13 +101,14 @@ def mint(
     without expiry. ``direct_use=False`` keeps the key for the token endpoint: requests with
     it are refused. ``by`` is the user who makes it, and ``within`` the most that they may
     give; ``None`` is for the site's own code and operators, who are bound by nothing but
-    the policy's rules for the owner.
+    the policy's rules for the owner. ``public_id`` is an id of ``token.generate_id()`` that
+    was kept from an earlier moment, so that doing the same twice makes one key.
 
     Raises ``LifecycleError`` with one of the codes ``name_required``, ``name_too_long``,
     ``scope_required``, ``unknown_scope``, ``scope_not_grantable``, ``expiry_in_the_past``,
     ``expiry_required``, ``expiry_too_late``, ``outlives_credential``, ``inactive_user``,
     ``inactive_project``, ``project_required``, ``unknown_project``,
-    ``project_not_grantable`` and ``too_many_keys``.
+    ``project_not_grantable``, ``too_many_keys`` and ``made_already`` (that ``public_id``).
     """
     if (user is None) == (project is None):
         raise TypeError("mint() takes a user or a project, not both.")
@@ -118,6 +122,7 @@ def mint(
         "direct_use": direct_use,
         "is_pending": bool(_to_approve(owner, scope)),
         "minted_with": within.using.revoked_with if within and within.using else "",
+        "public_id": public_id or token.generate_id(),
     }
     if user is None:
         if projects is not None:
@@ -134,10 +139,16 @@ def mint(
     extent = Extent(scope, None if projects is None and user else frozenset(selected), ends)
     _check_within(within, extent)
     text = _seal(key)
-    with transaction.atomic(using=router.db_for_write(type(key))):
-        _check_number(key)
-        _save(key, selected)
-        key_minted.send(type(key), key=key, by=by, using=_using(within))
+    try:
+        with transaction.atomic(using=router.db_for_write(type(key))):
+            _check_number(key)
+            _save(key, selected)
+            key_minted.send(type(key), key=key, by=by, using=_using(within))
+    except IntegrityError:
+        if type(key)._default_manager.filter(public_id=key.public_id).exists():
+            message = _("The key %(id)s was made already.") % {"id": key.public_id}
+            raise LifecycleError("made_already", message) from None
+        raise
     return Minted(key, text)
 
 
@@ -323,7 +334,7 @@ def _save(key: AnyKey, selected: Iterable[Any]) -> None:
 
 def _lock(row: Model) -> None:
     """Bring ``row`` up to date, and keep others from writing it until the transaction ends."""
-    model: Any = type(row)
+    model: Any = row._meta.model  # not its type: request.user is a lazy wrapper
     rows = model._default_manager.using(router.db_for_write(model))
     if not connections[rows.db].features.has_select_for_update:
         rows.filter(pk=row.pk).update(**{model._meta.pk.name: row.pk})  # takes SQLite's lock

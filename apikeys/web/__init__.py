@@ -1,0 +1,1 @@
+"""The settings pages. Mount them: ``path("settings/keys/", include("apikeys.web.urls"))``."""
