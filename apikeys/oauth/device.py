@@ -1,5 +1,6 @@
 """The device grant where django-oauth-toolkit leaves it open (RFC 8628)."""
 
+import hashlib
 from typing import Any, Final
 
 from django.core.cache import cache
@@ -38,7 +39,9 @@ def poll(client_id: str, code: str, request: Any) -> str | None:
     if device.status == model.DENIED:
         return str(Base.DEVICE_CODE_DENIED)
     if device.status != model.AUTHORIZED:
-        if not cache.add(f"apikeys:device:{device.pk}", True, device.interval):
+        if not cache.add(
+            f"apikeys:device:{hashlib.sha256(code.encode()).hexdigest()}", True, device.interval
+        ):
             rows.update(interval=F("interval") + _SLOWER)
             return str(Base.DEVICE_CODE_SLOW_DOWN)
         return str(Base.DEVICE_CODE_PENDING)

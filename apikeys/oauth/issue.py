@@ -36,6 +36,8 @@ class Subject:
     key: AnyKey | None = None
     #: The access token that it hangs on; ``None`` for a key itself.
     parent: Any = None
+    #: What its user consented to, if that was to an application.
+    consent: Any = None
     #: The resources that it is restricted to (RFC 8707); empty for none.
     resource: Sequence[str] = ()
 
@@ -63,6 +65,7 @@ class Subject:
             user=row.user,
             key=row.apikeys_key,
             parent=row if earlier is None or earlier.parent_id is None else earlier.parent,
+            consent=row.apikeys_consent,
             resource=row.resource,
         )
 
@@ -146,7 +149,7 @@ def save(
         resource=list(resource),
     )
     set_token_value(row, text)
-    origin = TokenOrigin(parent=subject.parent)
+    origin = TokenOrigin(parent=subject.parent, consent=subject.consent)
     if isinstance(subject.key, PersonalAccessToken):
         origin.personal_access_token = subject.key
     else:

@@ -1,9 +1,46 @@
 """What is stored beside django-oauth-toolkit's own rows."""
 
+from typing import Any
+
+from django.conf import settings
 from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 from oauth2_provider.settings import oauth2_settings
 
+from ..conf import project_model
 from ..models import PersonalAccessToken, ProjectKey
+
+
+class Consent(models.Model):
+    """What a user let an application do, once; a later consent is a row of its own.
+
+    It is found by the authorization code or the device's code until a token points to it.
+    """
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+")
+    application = models.ForeignKey(
+        oauth2_settings.APPLICATION_MODEL, models.CASCADE, related_name="+"
+    )
+    scope = models.TextField(_("scopes"))
+    all_projects = models.BooleanField(_("all projects"), default=True)
+    projects: "models.ManyToManyField[Any, Any]" = models.ManyToManyField(
+        project_model(), blank=True, related_name="+", verbose_name=_("projects")
+    )
+    created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
+    code = models.OneToOneField(
+        oauth2_settings.GRANT_MODEL, models.SET_NULL, null=True, related_name="+"
+    )
+    device = models.OneToOneField(
+        oauth2_settings.DEVICE_GRANT_MODEL, models.SET_NULL, null=True, related_name="+"
+    )
+
+    class Meta:
+        verbose_name = _("consent")
+        verbose_name_plural = _("consents")
+
+    def __str__(self) -> str:
+        return f"of {self.user} to {self.application}"
 
 
 class TokenOrigin(models.Model):
@@ -32,6 +69,9 @@ class TokenOrigin(models.Model):
         null=True,
         db_constraint=False,
         related_name="+",
+    )
+    consent = models.ForeignKey(
+        Consent, models.DO_NOTHING, null=True, db_constraint=False, related_name="+"
     )
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""Access tokens that came of a key: held to what the key is and may do now.
+"""Access tokens that came of a key or a consent: held to what that is and allows now.
 
 ``hold`` is the one place where that is decided; whatever loads an access token to act on it
 goes through ``Validator._load_access_token``, which calls it.
@@ -12,6 +12,7 @@ from django.db.models import QuerySet
 
 from .. import scopes
 from ..models import PersonalAccessToken, ProjectKey, State
+from .models import Consent
 
 AnyKey = PersonalAccessToken | ProjectKey
 
@@ -20,6 +21,7 @@ RELATED: Final = (
     "apikeys_origin__personal_access_token",
     "apikeys_origin__project_key__project",
     "apikeys_origin__parent",
+    "apikeys_origin__consent",
 )
 
 
@@ -33,12 +35,16 @@ class KeyClient:
 
 def hold(token: Any) -> bool:
     """Narrow ``token`` (in memory) to what it came of; ``False`` if that ended."""
-    token.apikeys_key = None
+    token.apikeys_key = token.apikeys_consent = None
     origin = getattr(token, "apikeys_origin", None)
     if origin is None:
         return True
     if origin.parent_id is not None and not _held_by_parent(token, origin.parent):
         return False
+    if origin.consent_id is not None:
+        token.apikeys_consent = origin.consent
+        if origin.consent is None:
+            return False
     if origin.personal_access_token_id is None and origin.project_key_id is None:
         return True
     key: AnyKey | None = origin.personal_access_token or origin.project_key
@@ -71,11 +77,17 @@ def client_of(token: Any) -> Any:
 
 
 def selected_projects(token: Any) -> Any:
-    """For ``Access.selected``: what the token's key is restricted to."""
-    key = token.apikeys_key
+    """For ``Access.selected``: what the token's key, or its user, restricted it to."""
+    key, consent = token.apikeys_key, token.apikeys_consent
+    if consent is not None and not consent.all_projects:
+        return partial(_of_consent, consent.pk)
     if isinstance(key, PersonalAccessToken) and not key.all_projects:
         return partial(_of_key, key.pk)
     return None
+
+
+def _of_consent(pk: int) -> QuerySet[Any, Any]:
+    return Consent.objects.filter(pk=pk, projects__isnull=False).values("projects")
 
 
 def _of_key(pk: int) -> QuerySet[Any, Any]:

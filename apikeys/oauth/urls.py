@@ -8,7 +8,12 @@ from django.urls import URLPattern, path
 from oauth2_provider import urls as dot
 
 from .views.authorize import AuthorizationView
-from .views.device import DeviceAuthorizationView, DeviceUserCodeView
+from .views.device import (
+    DeviceAuthorizationView,
+    DeviceConfirmView,
+    DeviceGrantStatusView,
+    DeviceUserCodeView,
+)
 from .views.introspect import IntrospectTokenView
 from .views.metadata import OAuthServerMetadataView
 from .views.revoke import RevokeTokenView
@@ -23,6 +28,16 @@ _ours = [
     path("revoke_token/", RevokeTokenView.as_view(), name="revoke-token"),
     path("device-authorization/", DeviceAuthorizationView.as_view(), name="device-authorization"),
     path("device/", DeviceUserCodeView.as_view(), name="device"),
+    path(
+        "device-confirm/<slug:client_id>/<slug:user_code>",
+        DeviceConfirmView.as_view(),
+        name="device-confirm",
+    ),
+    path(
+        "device-grant-status/<slug:client_id>/<slug:user_code>",
+        DeviceGrantStatusView.as_view(),
+        name="device-grant-status",
+    ),
     path(
         ".well-known/oauth-authorization-server",
         OAuthServerMetadataView.as_view(),

@@ -6,7 +6,8 @@ from oauth2_provider.models import get_access_token_model
 from oauth2_provider.oauth2_validators import OAuth2Validator
 
 from ..conf import app_settings
-from . import clients, device, jwts, origin
+from . import clients, consent, device, jwts, origin
+from .models import TokenOrigin
 
 
 class Validator(OAuth2Validator):
@@ -26,6 +27,32 @@ class Validator(OAuth2Validator):
             client_id, grant_type, client, request, *args, **kwargs
         )
         return allowed
+
+    def _create_authorization_code(self, request: Any, code: Any, expires: Any = None) -> Any:
+        grant = super()._create_authorization_code(request, code, expires)
+        projects = getattr(request, "apikeys_projects", None)
+        consent.record(request.user, request.client, grant.scope, projects, code=grant)
+        return grant
+
+    @sensitive_variables("refresh_token")
+    def validate_refresh_token(
+        self, refresh_token: str, client: Any, request: Any, *args: Any, **kwargs: Any
+    ) -> bool:
+        if not super().validate_refresh_token(refresh_token, client, request, *args, **kwargs):
+            return False
+        if request.user is None or not request.user.is_active:
+            return False
+        # Read now: the rotation deletes the access token that it hangs on.
+        request.apikeys_consent_id = consent.of_refresh_token(request.refresh_token_instance)
+        return True
+
+    def _create_access_token(
+        self, expires: Any, request: Any, token: Any, source_refresh_token: Any = None
+    ) -> Any:
+        row = super()._create_access_token(expires, request, token, source_refresh_token)
+        if (consent_id := consent.of_request(request)) is not None:
+            TokenOrigin.objects.create(access_token=row, consent_id=consent_id)
+        return row
 
     @sensitive_variables("code")
     def validate_device_code(

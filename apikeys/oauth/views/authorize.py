@@ -1,18 +1,77 @@
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qs, urlsplit
 
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.utils.http import urlencode
 from oauth2_provider import views
+from oauth2_provider.exceptions import OAuthToolkitError
+from oauth2_provider.forms import AllowForm
 from oauth2_provider.http import OAuth2ResponseRedirect
 from oauth2_provider.models import get_application_model
 from oauth2_provider.settings import oauth2_settings
+from oauthlib.oauth2.rfc6749.errors import InvalidScopeError
+
+from .. import consent
 
 #: Hosts to which plain http goes no further than this machine (RFC 8252 section 7.3).
 LOOPBACK = ("127.0.0.1", "::1")
 
 
+class AllowedForm(consent.ReachFields, AllowForm):
+    def is_allowed(self) -> bool:
+        return bool(self.cleaned_data.get("allow"))
+
+
 class AuthorizationView(views.AuthorizationView):
+    """The consent page: which client, what in words, and in which projects."""
+
+    template_name = "apikeys_oauth/authorize.html"
+    form_class = AllowedForm
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        return guarded(cast("HttpResponse", super().dispatch(request, *args, **kwargs)))
+
+    def get_form_kwargs(self) -> dict[str, Any]:
+        kwargs: dict[str, Any] = super().get_form_kwargs()
+        return kwargs | {"user": self.request.user}
+
+    def form_valid(self, form: AllowedForm) -> HttpResponse:
+        self.projects = form.selected
+        return cast("HttpResponse", super().form_valid(form))
+
+    def form_invalid(self, form: AllowedForm) -> HttpResponse:
+        client_id = form.data.get("client_id", "")
+        application = get_application_model()._default_manager.filter(client_id=client_id).first()
+        context = self.get_context_data(
+            form=form, application=application, scopes=form.data.get("scope", "").split()
+        )
+        return cast("HttpResponse", self.render_to_response(context, status=422))
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        names = consent.allowed(kwargs.get("scopes") or (), self.request.user)
+        context: dict[str, Any] = super().get_context_data(**kwargs)
+        return context | {"scopes_descriptions": consent.described(names)}
+
+    def create_authorization_response(
+        self, request: HttpRequest, scopes: str, credentials: dict[str, Any], allow: bool
+    ) -> Any:
+        names = consent.allowed((scopes or "").split(), request.user)
+        if allow and not names:
+            raise OAuthToolkitError(
+                error=InvalidScopeError(
+                    "None of the scopes is the user's to give.", state=credentials.get("state")
+                ),
+                redirect_uri=credentials["redirect_uri"],
+            )
+        if request.method == "POST":
+            projects = self.projects
+        else:  # the user is not asked (again)
+            applications = get_application_model()._default_manager
+            application = applications.get(client_id=credentials["client_id"])
+            projects = consent.latest_projects(request.user, application)
+        credentials["apikeys_projects"] = projects
+        return super().create_authorization_response(request, " ".join(names), credentials, allow)
+
     def redirect(self, redirect_to: str, application: Any) -> HttpResponse:
         """To a native app's loopback too, where plain http is right (RFC 8252 section 8.3)."""
         target = urlsplit(redirect_to)
@@ -34,3 +93,17 @@ class AuthorizationView(views.AuthorizationView):
         found = get_application_model()._default_manager.filter(client_id=client_id).first()
         base = redirect_to.partition("?")[0]
         return found if found is not None and found.redirect_uri_allowed(base) else None
+
+
+def guarded(response: HttpResponse) -> HttpResponse:
+    """No cache keeps the page, and nothing frames it (RFC 9700 section 4.16).
+
+    Its form may lead anywhere: browsers hold the client's redirect URI to ``form-action``.
+    """
+    response["Content-Security-Policy"] = (
+        "default-src 'self'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
+    )
+    response["Cache-Control"] = "no-store, private"
+    response["Referrer-Policy"] = "no-referrer"
+    response["X-Content-Type-Options"] = "nosniff"
+    return response
