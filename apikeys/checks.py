@@ -1,7 +1,7 @@
 """System checks: a misconfiguration is a sentence with a hint, not a surprise at run time."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import timedelta
 from difflib import get_close_matches
 from typing import Any
@@ -19,22 +19,21 @@ from .models import get_project_model
 from .policy import Policy, has_field
 from .web.sudo import Sudo
 
+_EXAMPLE = 'Say {"PREFIX": "acme", "SCOPES": {"payments:read": "See payments"}}.'
+
 
 @register("apikeys")
 def check_settings(
     app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
-    return [
-        *_names(),
-        *_prefix(),
-        *_scopes(),
-        *_peppers(),
-        *_policy(),
-        *_overlap(),
-        *_project(),
-        *_audiences(),
-        *_sudo(),
-    ]
+    given = getattr(settings, "APIKEYS", {})
+    if not isinstance(given, Mapping):
+        return [Error("APIKEYS is not a dictionary.", hint=_EXAMPLE, id="apikeys.E001")]
+    checks = (
+        *(_names, _prefix, _scopes, _peppers, _policy, _overlap, _project),
+        *(_sudo, _last_used_interval, _argon2_tries, _realm, _first_party_clients, _audiences),
+    )
+    return [message for check in checks for message in check()]
 
 
 def _names() -> Iterator[CheckMessage]:
@@ -59,14 +58,16 @@ def _prefix() -> Iterator[CheckMessage]:
 
 
 def _scopes() -> Iterator[CheckMessage]:
-    if not app_settings.SCOPES:
+    declared: Any = app_settings.SCOPES
+    if not declared or not isinstance(declared, Mapping):
         yield Error(
             "APIKEYS['SCOPES'] declares no scope, so no key can be minted.",
             hint='Say {"payments:read": "See payments", …}.',
             id="apikeys.E003",
         )
-    for name in app_settings.SCOPES:
-        if not scopes.TOKEN_PATTERN.fullmatch(str(name)):
+        return
+    for name in declared:
+        if not isinstance(name, str) or not scopes.TOKEN_PATTERN.fullmatch(name):
             yield Error(
                 f"APIKEYS['SCOPES'] has {name!r}, which is not a scope (RFC 6749 section 3.3).",
                 hint="Name it resource:action in printable ASCII, without a space.",
@@ -75,7 +76,11 @@ def _scopes() -> Iterator[CheckMessage]:
 
 
 def _peppers() -> Iterator[CheckMessage]:
-    if not app_settings.PEPPERS or any(len(pepper) < 32 for pepper in app_settings.PEPPERS):
+    try:
+        shortest = min(map(len, app_settings.PEPPERS), default=0)
+    except TypeError:  # not a list
+        shortest = 0
+    if shortest < 32:
         yield Error(
             "APIKEYS['PEPPERS'] is empty, or has a pepper of fewer than 32 bytes.",
             hint="Leave it out to derive peppers from SECRET_KEY, or make one with "
@@ -101,11 +106,58 @@ def _policy() -> Iterator[CheckMessage]:
 
 
 def _overlap() -> Iterator[CheckMessage]:
-    if not timedelta(0) <= app_settings.ROTATION_OVERLAP <= MAX_OVERLAP:
+    overlap: Any = app_settings.ROTATION_OVERLAP
+    if not isinstance(overlap, timedelta) or not timedelta(0) <= overlap <= MAX_OVERLAP:
         yield Error(
             "APIKEYS['ROTATION_OVERLAP'] is not from 0 to 7 days.",
             hint="It takes a datetime.timedelta.",
             id="apikeys.E007",
+        )
+
+
+def _last_used_interval() -> Iterator[CheckMessage]:
+    interval: Any = app_settings.LAST_USED_INTERVAL
+    if interval is not None and not (type(interval) in (int, float) and interval > 0):
+        yield Error(
+            f"APIKEYS['LAST_USED_INTERVAL'] is {interval!r}.",
+            hint="It takes seconds, more than 0, or None.",
+            id="apikeys.E010",
+        )
+
+
+def _argon2_tries() -> Iterator[CheckMessage]:
+    tries: Any = app_settings.ARGON2_TRIES
+    if not (type(tries) is int and tries > 0):
+        yield Error(
+            f"APIKEYS['ARGON2_TRIES'] is {tries!r}.",
+            hint="It takes a whole number, 1 or more.",
+            id="apikeys.E011",
+        )
+
+
+def _realm() -> Iterator[CheckMessage]:
+    # RFC 9110 section 5.6.4: what a quoted-string holds without an escape.
+    realm: Any = app_settings.REALM
+    if not isinstance(realm, str) or not re.fullmatch(r"[\x20\x21\x23-\x5b\x5d-\x7e]*", realm):
+        yield Error(
+            f"APIKEYS['REALM'] is {realm!r}.",
+            hint="It takes printable ASCII without quotation marks and backslashes.",
+            id="apikeys.E012",
+        )
+
+
+def _first_party_clients() -> Iterator[CheckMessage]:
+    given: Any = app_settings.FIRST_PARTY_CLIENTS
+    # In a string, every part of it would be a client's id.
+    if (
+        not isinstance(given, Collection)
+        or isinstance(given, str)
+        or not all(isinstance(client, str) for client in given)
+    ):
+        yield Error(
+            "APIKEYS['FIRST_PARTY_CLIENTS'] is not a list of client ids.",
+            hint="Say ['webapp'].",
+            id="apikeys.E013",
         )
 
 

@@ -32,7 +32,8 @@ class AppSettings:
 
     @property
     def _user(self) -> Mapping[str, Any]:
-        return getattr(settings, "APIKEYS", {})
+        given = getattr(settings, "APIKEYS", {})
+        return given if isinstance(given, Mapping) else {}  # a check tells of it
 
     @cached_property
     def PREFIX(self) -> str:
@@ -80,7 +81,7 @@ class AppSettings:
 
     @cached_property
     def ARGON2_TRIES(self) -> int:
-        """How often in a minute a key whose pepper is gone may be tried against Argon2id."""
+        """How many wrong secrets a minute are tried on a key whose pepper is gone."""
         return cast("int", self._user.get("ARGON2_TRIES", 5))
 
     @cached_property

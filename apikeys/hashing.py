@@ -13,7 +13,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerifyMismatchError
+from argon2.exceptions import InvalidHashError, VerificationError
+from django.views.decorators.debug import sensitive_variables
 
 from .conf import app_settings
 
@@ -33,16 +34,19 @@ def pepper_id(pepper: bytes) -> str:
     return hmac.new(pepper, b"apikeys.pepper.id", hashlib.sha256).hexdigest()[:8]
 
 
+@sensitive_variables("secret", "pepper")
 def _hmac(secret: str, pepper: bytes) -> str:
     return hmac.digest(pepper, secret.encode(), "sha256").hex()
 
 
+@sensitive_variables("secret", "pepper")
 def make_digest(secret: str) -> Digest:
     """The digest of ``secret`` under the current pepper."""
     pepper = app_settings.PEPPERS[0]
     return Digest(_hmac(secret, pepper), pepper_id(pepper))
 
 
+@sensitive_variables("secret", "pepper")
 def check_digest(secret: str, stored: str, stored_pepper_id: str) -> bool | None:
     """Whether ``secret`` has this digest; ``None`` if its pepper is gone. Constant time."""
     for pepper in app_settings.PEPPERS:
@@ -55,14 +59,16 @@ def current_pepper_id() -> str:
     return pepper_id(app_settings.PEPPERS[0])
 
 
+@sensitive_variables("secret")
 def make_root(secret: str) -> str:
     """The Argon2id hash of ``secret`` with its parameters and salt. Tens of milliseconds."""
     return _argon2.hash(secret)
 
 
+@sensitive_variables("secret")
 def check_root(secret: str, root: str) -> bool:
     """Whether ``secret`` has this Argon2id hash. Tens of milliseconds."""
     try:
         return _argon2.verify(root, secret)
-    except (VerifyMismatchError, InvalidHashError):
+    except (VerificationError, InvalidHashError, UnicodeEncodeError):  # or damaged
         return False

@@ -1,10 +1,12 @@
 """Mint, edit, approve, rotate, revoke: the only writers of keys."""
 
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, Generic, TypeVar, overload
 
+from django.core.exceptions import ObjectDoesNotExist
 from django.db import IntegrityError, connections, router, transaction
 from django.db.models import Model
 from django.utils import timezone
@@ -81,6 +83,7 @@ def mint(
 ) -> Minted[ProjectKey]: ...
 
 
+@sensitive_variables("text")
 def mint(
     *,
     user: Any = None,
@@ -105,9 +108,9 @@ def mint(
     was kept from an earlier moment, so that doing the same twice makes one key.
 
     Raises ``LifecycleError`` with one of the codes ``name_required``, ``name_too_long``,
-    ``scope_required``, ``unknown_scope``, ``scope_not_grantable``, ``expiry_in_the_past``,
-    ``expiry_required``, ``expiry_too_late``, ``outlives_credential``, ``inactive_user``,
-    ``inactive_project``, ``project_required``, ``unknown_project``,
+    ``invalid_name``, ``scope_required``, ``unknown_scope``, ``scope_not_grantable``,
+    ``expiry_in_the_past``, ``expiry_required``, ``expiry_too_late``, ``outlives_credential``,
+    ``inactive_user``, ``inactive_project``, ``project_required``, ``unknown_project``,
     ``project_not_grantable``, ``too_many_keys`` and ``made_already`` (that ``public_id``).
     """
     if (user is None) == (project is None):
@@ -233,6 +236,7 @@ def reject(key: AnyKey, *, by: Any = None, reason: str = "") -> None:
         revoke(key, by=by, reason=reason or _("Not approved."))
 
 
+@sensitive_variables("text")
 def rotate(
     key: K,
     *,
@@ -252,7 +256,8 @@ def rotate(
     Of several rotations at the same moment one succeeds. Raises ``LifecycleError`` with
     one of the codes ``overlap_out_of_range``, ``expiry_in_the_past``, ``expiry_required``,
     ``expiry_too_late``, ``already_rotated``, ``revoked_key``, ``expired_key``,
-    ``scope_not_grantable``, ``project_not_grantable`` and ``outlives_credential``.
+    ``scope_not_grantable``, ``project_not_grantable``, ``outlives_credential`` and
+    ``unknown_key``.
     """
     overlap = app_settings.ROTATION_OVERLAP if overlap is None else overlap
     if not timedelta(0) <= overlap <= MAX_OVERLAP:
@@ -293,25 +298,31 @@ def rotate(
 def revoke(key: AnyKey, *, by: Any = None, reason: str = "", using: Access | None = None) -> bool:
     """End ``key`` now, for good, and every key that was made with it over the API.
 
+    Or with one that it replaces: whoever answers a leak by rotating may revoke later.
+
     ``False`` if it was revoked before: the first one counts. Raises ``LifecycleError``
-    (``reason_too_long``).
+    (``reason_too_long``, ``invalid_reason``, ``unknown_key``).
     """
     limit = _max_length(key, "revoked_reason")
     if len(reason) > limit:
         message = _("A reason has at most %(limit)d characters.") % {"limit": limit}
         raise LifecycleError("reason_too_long", message, "reason")
+    if not _is_text(reason):
+        message = _("The reason has a character that cannot be shown.")
+        raise LifecycleError("invalid_reason", message, "reason")
     changes = {"revoked_at": timezone.now(), "revoked_by": by, "revoked_reason": reason}
     model = type(key)
     with transaction.atomic(using=router.db_for_write(model)):
         if not model._default_manager.filter(pk=key.pk, revoked_at=None).update(**changes):
-            key.refresh_from_db()
+            _lock(key)
             return False
         for name, value in changes.items():
             setattr(key, name, value)
         key_revoked.send(model, key=key, by=by, using=using)
         why = _("Made with %(id)s, which was revoked.") % {"id": key.public_id}
+        line = [each.public_id for each in key.predecessors()]
         for made in KEY_MODELS.values():
-            children = made._default_manager.filter(live(), minted_with=key.public_id)
+            children = made._default_manager.filter(live(), minted_with__in=[key.public_id, *line])
             for child in children.order_by("pk"):
                 revoke(child, by=by, reason=why, using=using)
     return True
@@ -338,7 +349,12 @@ def _lock(row: Model) -> None:
     rows = model._default_manager.using(router.db_for_write(model))
     if not connections[rows.db].features.has_select_for_update:
         rows.filter(pk=row.pk).update(**{model._meta.pk.name: row.pk})  # takes SQLite's lock
-    row.refresh_from_db(from_queryset=rows.select_for_update())
+    try:
+        row.refresh_from_db(from_queryset=rows.select_for_update())
+    except ObjectDoesNotExist:
+        if not isinstance(row, AnyKey):
+            raise
+        raise LifecycleError("unknown_key", _("There is no such key any more.")) from None
 
 
 def _using(within: Grant | None) -> Access | None:
@@ -437,6 +453,14 @@ def _check_number(key: AnyKey) -> None:
         raise LifecycleError("too_many_keys", message % {"most": most})
 
 
+def _is_text(text: str) -> bool:
+    """Whether ``text`` has only characters that databases take and terminals survive."""
+    categories = {
+        unicodedata.category(character) for character in text if character not in "\r\n\t"
+    }
+    return categories.isdisjoint(("Cc", "Cs"))
+
+
 def _max_length(key: Any, name: str) -> int:
     return int(type(key)._meta.get_field(name).max_length)
 
@@ -449,6 +473,9 @@ def _clean_name(name: str) -> str:
     if len(name) > limit:
         message = _("A name has at most %(limit)d characters.") % {"limit": limit}
         raise LifecycleError("name_too_long", message, "name")
+    if not _is_text(name):
+        message = _("The name has a character that cannot be shown.")
+        raise LifecycleError("invalid_name", message, "name")
     return name
 
 

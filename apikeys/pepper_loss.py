@@ -2,10 +2,12 @@
 
 import logging
 import threading
+import time
+from contextlib import suppress
 from typing import Any
 
 from django.core.cache import cache
-from django.db import DatabaseError, router, transaction
+from django.db import Error, router, transaction
 from django.db.models import Model
 
 from . import hashing, refusals
@@ -22,24 +24,44 @@ _TRIES_WINDOW = 60  # seconds
 
 
 def check_root(model: type[Model], pk: int, parsed: Parsed) -> bool:
-    """Whether the secret has the key's root; tens of milliseconds.
+    """Whether the secret has the key's root, and renew the digest if so; tens of milliseconds.
 
-    Raises ``Refused`` (``verification_busy``) when this key was tried too often within a
-    minute, or too many keys are being tried at the same time.
+    Raises ``Refused`` (``verification_busy``) when wrong secrets of this key were tried too
+    often within a minute, or too many keys are being tried at the same time.
     """
-    counter = f"apikeys:argon2:{parsed.public_id}"
+    if not _slots.acquire(timeout=_SLOT_TIMEOUT):
+        raise Refused(refusals.VERIFICATION_BUSY)
+    try:
+        hashes = model._default_manager.values_list("root", "digest", "pepper_id")
+        row: tuple[str, str, str] | None = hashes.filter(pk=pk).first()
+        if row is None:
+            return False
+        root, digest, pepper_id = row
+        # While this one waited, another request of the holder may have renewed the digest.
+        if (matches := hashing.check_digest(parsed.secret, digest, pepper_id)) is not None:
+            return matches
+        counter = _count_try(parsed.public_id)
+        if not hashing.check_root(parsed.secret, root):
+            return False
+        with suppress(ValueError):  # the holder's own tries do not count
+            cache.decr(counter)
+        renew_digest(model, pk, pepper_id, parsed)
+        return True
+    finally:
+        _slots.release()
+
+
+def _count_try(public_id: str) -> str:
+    # The name has the minute in it: some caches start a lifetime anew with every `incr`.
+    counter = f"apikeys:argon2:{public_id}:{int(time.time() // _TRIES_WINDOW)}"
     cache.add(counter, 0, _TRIES_WINDOW)
     try:
         tries = cache.incr(counter)
-    except ValueError:  # it ran out between the two lines
+    except ValueError:  # it ran out between the two lines, or the cache keeps nothing
         tries = 1
-    if tries > app_settings.ARGON2_TRIES or not _slots.acquire(timeout=_SLOT_TIMEOUT):
+    if tries > app_settings.ARGON2_TRIES:
         raise Refused(refusals.VERIFICATION_BUSY)
-    try:
-        root: str = model._default_manager.values_list("root", flat=True).get(pk=pk)
-        return hashing.check_root(parsed.secret, root)
-    finally:
-        _slots.release()
+    return counter
 
 
 def renew_digest(model: type[Model], pk: int, stale_pepper_id: str, parsed: Parsed) -> None:
@@ -54,5 +76,5 @@ def renew_digest(model: type[Model], pk: int, stale_pepper_id: str, parsed: Pars
         with transaction.atomic(using=alias):
             rows = model._default_manager.using(alias)
             rows.filter(pk=pk, pepper_id=stale_pepper_id).update(**changes)
-    except DatabaseError:
+    except Error:
         logger.warning("Could not renew the digest of %s.", parsed.public_id, exc_info=True)

@@ -105,6 +105,18 @@ class Policy:
         """How many live keys ``owner`` may have; ``None``: any number. Rotated ones don't count."""
         return 1000
 
+    def client_grant_types(self, user: Any) -> Collection[str]:
+        """The grant types of OAuth clients that ``user`` registers; never the password grant."""
+        return (
+            "authorization_code",
+            "urn:ietf:params:oauth:grant-type:device_code",
+            "client_credentials",
+        )
+
+    def most_clients(self, user: Any) -> int | None:
+        """How many OAuth clients ``user`` may have; ``None``: any number."""
+        return 25
+
     def needs_approval(self, owner: Any, scope: str) -> bool:
         """Whether a key of ``owner`` with ``scope`` is refused until an admin approves it."""
         return False

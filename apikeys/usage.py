@@ -62,6 +62,7 @@ class _Notes:
 
 
 _lock = threading.Lock()
+_writing = threading.Lock()
 _pending: defaultdict[type[AnyKey], _Notes] = defaultdict(_Notes)
 _writer: threading.Thread | None = None
 
@@ -88,7 +89,15 @@ def daily(model: type[AnyKey], pks: Iterable[int], days: int = 30) -> dict[int, 
 
 
 def flush() -> int:
-    """Write what was noted; returns how many keys that were."""
+    """Write what was noted; returns how many keys that were.
+
+    Waits for a flush that is under way: it may be the last thing that the process does.
+    """
+    with _writing:
+        return _flush()
+
+
+def _flush() -> int:
     with _lock:
         batches = dict(_pending)
         _pending.clear()
@@ -108,10 +117,19 @@ def flush() -> int:
 
 
 def _write(model: type[AnyKey], notes: _Notes) -> None:
+    rows: Any = model._default_manager.using(router.db_for_write(model)).filter(
+        last_used_at__isnull=False
+    )
+    written: dict[int, datetime] = {}  # by this process or another
+    pks = sorted(notes.last)
+    for start in range(0, len(pks), _BATCH):
+        batch = rows.filter(pk__in=pks[start : start + _BATCH])
+        written.update(batch.values_list("pk", "last_used_at"))
     # In one order, so that two processes never wait for each other.
     keys: list[Any] = [
         model(pk=pk, last_used_at=use.at, last_used_ip=_clean_ip(use.ip))
         for pk, use in sorted(notes.last.items())
+        if pk not in written or written[pk] < use.at
     ]
     model._default_manager.bulk_update(keys, ["last_used_at", "last_used_ip"], batch_size=_BATCH)
     _count(_USAGE[model], sorted(notes.counts.items()))
@@ -135,7 +153,8 @@ def _count(model: Any, counts: Sequence[tuple[tuple[int, date], int]]) -> None:
 
 def _clean_ip(text: str | None) -> str | None:
     try:
-        return str(ipaddress.ip_address(text)) if text else None
+        # Without the zone of a link-local address, which databases do not take.
+        return str(ipaddress.ip_address(text.partition("%")[0])) if text else None
     except ValueError:  # a server on a Unix socket
         return None
 
@@ -143,10 +162,14 @@ def _clean_ip(text: str | None) -> str | None:
 def _start() -> None:
     global _writer
     with _lock:
-        if _writer is None:
-            _writer = threading.Thread(target=_run, name="apikeys-usage", daemon=True)
+        if _writer is not None:
+            return
+        atexit.register(_flush_quietly)
+        _writer = threading.Thread(target=_run, name="apikeys-usage", daemon=True)
+        try:
             _writer.start()
-            atexit.register(_flush_quietly)
+        except RuntimeError:  # no thread to be had, or the interpreter is about to exit
+            logger.warning("Writes when keys were last used at exit only.", exc_info=True)
 
 
 def _run() -> None:
@@ -165,8 +188,8 @@ def _flush_quietly() -> None:
 
 def _after_fork() -> None:
     # A child has neither the thread nor the right to its parent's notes.
-    global _writer, _lock
-    _lock = threading.Lock()
+    global _writer, _lock, _writing
+    _lock, _writing = threading.Lock(), threading.Lock()
     _pending.clear()
     _writer = None
 

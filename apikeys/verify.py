@@ -83,10 +83,10 @@ def _verify_key(
     matches = hashing.check_digest(parsed.secret, digest, pepper_id)
     if matches is None:
         matches = check_root(lookup.model, pk, parsed)
+    elif matches and pepper_id != hashing.current_pepper_id():
+        renew_digest(lookup.model, pk, pepper_id, parsed)
     if not matches:
         raise Refused(refusals.INVALID_KEY)
-    if pepper_id != hashing.current_pepper_id():
-        renew_digest(lookup.model, pk, pepper_id, parsed)
 
     fields, owner = lookup.convert(row)
     if fields["revoked_at"] is not None:

@@ -113,6 +113,8 @@ OAUTH2_PROVIDER = {
     "SCOPES_BACKEND_CLASS": "apikeys.oauth.scopes.Scopes",
     "OAUTH2_VALIDATOR_CLASS": "apikeys.oauth.validators.Validator",
     "OAUTH2_SERVER_CLASS": "apikeys.oauth.server.Server",
+    "DCR_ENABLED": True,
+    "DCR_REGISTRATION_PERMISSION_CLASSES": ["apikeys.oauth.registration.OwnUserPermission"],
     "OIDC_ENABLED": True,
     "OIDC_RSA_PRIVATE_KEY": OIDC_RSA_PRIVATE_KEY,
     "ACCESS_TOKEN_EXPIRE_SECONDS": int(os.environ.get("DEMO_ACCESS_TOKEN_SECONDS", "300")),
@@ -131,4 +133,19 @@ OAUTH2_PROVIDER = {
     # The page at `/` logs in with the password grant. `Validator` above keeps that grant
     # to FIRST_PARTY_CLIENTS; the gate would turn it off for them as well.
     "COMPLIANT_BCP_RFC9700_PASSWORD_GRANT": False,
+}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "filters": {
+        # That gate is off on purpose, as said above: no need to hear of it at every login.
+        "password_grant": {
+            "()": "django.utils.log.CallbackFilter",
+            "callback": lambda record: (
+                "COMPLIANT_BCP_RFC9700_PASSWORD_GRANT" not in str(record.msg)
+            ),
+        },
+    },
+    "loggers": {"oauth2_provider": {"filters": ["password_grant"]}},
 }

@@ -5,7 +5,8 @@ from typing import Any
 import factory
 from django.contrib.auth import get_user_model
 
-from apikeys import lifecycle
+from apikeys import lifecycle, token
+from apikeys.conf import app_settings
 from apikeys.models import Membership, PersonalAccessToken, ProjectKey, get_project_model
 
 
@@ -48,3 +49,15 @@ def mint_key(project: Any = None, **kwargs: Any) -> lifecycle.Minted[ProjectKey]
 def bearer(token: str) -> dict[str, str]:
     """``headers=`` of Django's test client."""
     return {"Authorization": f"Bearer {token}"}
+
+
+def with_wrong_secret(text: str) -> str:
+    """A well-formed key of the same id, such as a forger makes who saw the id."""
+    parsed = token.parse(text, app_settings.PREFIX)
+    assert parsed is not None
+    return token.compose(parsed.prefix, parsed.kind, parsed.public_id, token.generate_secret())
+
+
+def of_nobody(kind: str = token.PAT) -> str:
+    """A well-formed key that was never minted."""
+    return token.compose(app_settings.PREFIX, kind, token.generate_id(), token.generate_secret())

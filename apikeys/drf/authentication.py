@@ -1,7 +1,7 @@
 import re
+from traceback import clear_frames
 from typing import Any
 
-from django.views.decorators.debug import sensitive_variables
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
@@ -13,8 +13,9 @@ from ..verify import verify
 from .exceptions import challenge, refuse, scope_not_declared
 from .scoping import checks_scope
 
-# RFC 6750 section 2.1: b64token. One letter more than it ever needs ends the search.
-_CREDENTIAL = re.compile(r"[A-Za-z0-9\-._~+/]{1,8192}=*", re.ASCII)
+# RFC 6750 section 2.1: b64token, in which a bound ends the search.
+_BEARER = re.compile(r"(?i:bearer) +([A-Za-z0-9\-._~+/]{1,8192}={0,8192})", re.ASCII)
+_SCHEME = re.compile(r"(?i:bearer)(?![A-Za-z0-9])", re.ASCII)
 
 
 class AuthorizedRequest(Request):
@@ -30,20 +31,20 @@ class BearerAuthentication(BaseAuthentication):
     is the ``Access``. A view whose permissions check no scope refuses every credential.
     """
 
-    @sensitive_variables("credential")
     def authenticate(self, request: Request) -> tuple[Any, Access] | None:
-        scheme, _, credential = request.META.get("HTTP_AUTHORIZATION", "").strip().partition(" ")
-        if scheme.lower() != "bearer":
-            return None
-        credential = credential.strip()
-        if not _CREDENTIAL.fullmatch(credential):
-            raise refuse(refusals.INVALID_REQUEST)
         try:
-            access = verify(credential, request._request)
+            access = _access(request)
         except Refused as refused:
             # Not from it: its frames hold the credential, and error reports show frames.
             refusal = refused.refusal
+        except BaseException as error:
+            _forget(error)
+            raise
         else:
+            if access is None:
+                return None
+            # The view may choose its permissions by who it is.
+            request.user, request.auth = access.principal, access
             view = (request.parser_context or {}).get("view")
             if view is None or not checks_scope(request, view):
                 raise scope_not_declared(request, view)
@@ -52,3 +53,19 @@ class BearerAuthentication(BaseAuthentication):
 
     def authenticate_header(self, request: Request) -> str:
         return challenge(refusals.NOT_AUTHENTICATED, app_settings.REALM)
+
+
+def _access(request: Request) -> Access | None:
+    header = request.META.get("HTTP_AUTHORIZATION", "").strip(" \t")
+    if (match := _BEARER.fullmatch(header)) is not None:
+        return verify(match[1], request._request)
+    if _SCHEME.match(header):
+        raise Refused(refusals.INVALID_REQUEST)
+    return None
+
+
+def _forget(error: BaseException | None) -> None:
+    """Empty the frames that held the credential: with ``DEBUG`` on, error pages show them."""
+    while error is not None:
+        clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__

@@ -4,14 +4,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from django.apps import AppConfig
+from django.conf import settings
 from django.core.checks import CheckMessage, Tags, Warning, register
 from django.urls import URLPattern, URLResolver, get_resolver
 from rest_framework.request import Request
 from rest_framework.test import APIRequestFactory
+from rest_framework.views import APIView
 
 from .. import scopes
 from .authentication import BearerAuthentication
-from .scoping import checks_scope, required_scopes
+from .scoping import checks_scope, declared_scopes, view_name
 
 
 @register("apikeys", Tags.urls)
@@ -19,6 +21,8 @@ def check_views(
     app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
     messages: dict[tuple[str, str], CheckMessage] = {}
+    if not getattr(settings, "ROOT_URLCONF", None):
+        return []
     for callback in _callbacks(get_resolver().url_patterns):
         cls = getattr(callback, "cls", None) or getattr(callback, "view_class", None)
         for method, action in _operations(callback, cls):
@@ -36,11 +40,14 @@ def _callbacks(patterns: Iterable[URLPattern | URLResolver]) -> Iterator[Any]:
 
 
 def _operations(callback: Any, cls: Any) -> Iterator[tuple[str, str | None]]:
-    takes_keys = any(
-        isinstance(authentication, type) and issubclass(authentication, BearerAuthentication)
-        for authentication in getattr(cls, "authentication_classes", ())
-    )
-    if not takes_keys:
+    if not (isinstance(cls, type) and issubclass(cls, APIView)):
+        return
+    given = getattr(callback, "initkwargs", {}).get("authentication_classes")
+    authentications = cls.authentication_classes if given is None else given
+    if not any(
+        isinstance(each, type) and issubclass(each, BearerAuthentication)
+        for each in authentications
+    ):
         return
     if actions := getattr(callback, "actions", None):
         yield from ((method.upper(), action) for method, action in actions.items())
@@ -54,9 +61,10 @@ def _check(callback: Any, cls: Any, method: str, action: str | None) -> Iterator
     view.args, view.kwargs, view.format_kwarg, view.action = (), {}, None, action
     view.request = Request(APIRequestFactory().generic(method, "/"), authenticators=[])
     view.request.method = method
-    name = f"{cls.__module__}.{cls.__qualname__}" + (f".{action}" if action else "")
+    name = view_name(view)
     try:
         checked = checks_scope(view.request, view)
+        unknown = scopes.unknown(declared_scopes(view.request, view))
     except Exception as error:  # noqa: BLE001 - a site's get_permissions() needs a real request
         yield Warning(
             f"Whether {name} checks scopes for {method} cannot be told: {error!r}.",
@@ -70,7 +78,7 @@ def _check(callback: Any, cls: Any, method: str, action: str | None) -> Iterator
             hint="Give it permission_classes = [HasScope] and required_scopes, or AnyScope.",
             id="apikeys.W001",
         )
-    if unknown := scopes.unknown(required_scopes(view, method, action)):
+    if unknown:
         yield Warning(
             f"{name} requires the scope {', '.join(unknown)} for {method}, "
             "which APIKEYS['SCOPES'] does not declare, so no key can have it.",

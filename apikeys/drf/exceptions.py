@@ -4,12 +4,18 @@ from functools import lru_cache
 from typing import Any
 
 from django.utils.translation import override
-from rest_framework.exceptions import APIException, AuthenticationFailed, PermissionDenied
+from rest_framework.exceptions import (
+    APIException,
+    AuthenticationFailed,
+    MethodNotAllowed,
+    PermissionDenied,
+)
 from rest_framework.request import Request
 
 from .. import refusals
 from ..conf import app_settings
 from ..refusals import Refusal
+from .scoping import view_name
 
 
 @lru_cache(maxsize=1024)
@@ -87,9 +93,11 @@ def refuse(refusal: Refusal, **params: Any) -> RefusedException:
     return kinds.get(refusal.status, RefusedException)(refusal, **params)
 
 
-def scope_not_declared(request: Request, view: Any) -> RefusedException:
-    """403 that names the view and the mend, for its developer to read."""
-    cls = type(view)
-    action = getattr(view, "action", None)
-    name = f"{cls.__module__}.{cls.__qualname__}" + (f".{action}" if action else "")
-    return refuse(refusals.SCOPE_NOT_DECLARED, view=name, method=request.method or "")
+def scope_not_declared(request: Request, view: Any) -> APIException:
+    """403 that names the view and the mend, for its developer to read.
+
+    405 instead where the view does not have the method at all.
+    """
+    if view is not None and not hasattr(view, (request.method or "").lower()):
+        return MethodNotAllowed(request.method or "")
+    return refuse(refusals.SCOPE_NOT_DECLARED, view=view_name(view), method=request.method or "")

@@ -1,35 +1,101 @@
+from collections.abc import Callable
 from typing import Any
 
-from rest_framework.permissions import BasePermission, BasePermissionMetaclass
+from rest_framework.permissions import (
+    AND,
+    NOT,
+    OR,
+    BasePermission,
+    BasePermissionMetaclass,
+    OperandHolder,
+    OperationHolderMixin,
+    SingleOperandHolder,
+)
 from rest_framework.request import Request
 
 from .. import refusals
 from ..access import Access
 from ..models import get_project_model
-from .exceptions import InsufficientScope, refuse, scope_not_declared
+from .exceptions import InsufficientScope, RefusedException, refuse, scope_not_declared
 from .scoping import register, required_scopes
 
 
-class _ComposableMeta(BasePermissionMetaclass):
-    """In a composition a refusal must be ``False``: an exception would end it there."""
+class _Composable(OperationHolderMixin):
+    """Composes so that a refusal does not end the others' say, and is told if they agree."""
 
-    def _quiet(cls) -> Any:
-        return type(cls)(cls.__name__, (cls,), {"raises": False, "__module__": cls.__module__})
+    def __and__(self, other: Any) -> Any:
+        return _pair(AND, self, other)
 
-    def __and__(cls, other: Any) -> Any:
-        return BasePermissionMetaclass.__and__(cls._quiet(), other)
+    def __rand__(self, other: Any) -> Any:
+        return _pair(AND, other, self)
 
-    def __or__(cls, other: Any) -> Any:
-        return BasePermissionMetaclass.__or__(cls._quiet(), other)
+    def __or__(self, other: Any) -> Any:
+        return _pair(_Or, self, other)
 
-    def __rand__(cls, other: Any) -> Any:
-        return BasePermissionMetaclass.__rand__(cls._quiet(), other)
+    def __ror__(self, other: Any) -> Any:
+        return _pair(_Or, other, self)
 
-    def __ror__(cls, other: Any) -> Any:
-        return BasePermissionMetaclass.__ror__(cls._quiet(), other)
+    def __invert__(self) -> Any:
+        return _Inverse(_Not, self)  # type: ignore[arg-type]
 
-    def __invert__(cls) -> Any:
-        return BasePermissionMetaclass.__invert__(cls._quiet())
+
+class _Pair(_Composable, OperandHolder):
+    pass
+
+
+def _pair(operator: Any, one: Any, other: Any) -> Any:
+    return _Pair(operator, one, other)
+
+
+class _Inverse(_Composable, SingleOperandHolder):
+    pass
+
+
+class _ComposableMeta(_Composable, BasePermissionMetaclass):
+    pass
+
+
+class _Or(OR):
+    op1: Any
+    op2: Any
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        return self._either(lambda op: op.has_permission(request, view))
+
+    def has_object_permission(self, request: Request, view: Any, obj: Any) -> bool:
+        return self._either(
+            lambda op: (
+                op.has_permission(request, view) and op.has_object_permission(request, view, obj)
+            )
+        )
+
+    def _either(self, allows: Callable[[Any], bool]) -> bool:
+        first: RefusedException | None = None
+        for operand in (self.op1, self.op2):
+            try:
+                if allows(operand):
+                    return True
+            except RefusedException as refused:
+                first = first or refused
+        if first is not None:
+            raise first
+        return False
+
+
+class _Not(NOT):
+    op1: Any
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        try:
+            return not self.op1.has_permission(request, view)
+        except RefusedException:
+            return True
+
+    def has_object_permission(self, request: Request, view: Any, obj: Any) -> bool:
+        try:
+            return not self.op1.has_object_permission(request, view, obj)
+        except RefusedException:
+            return True
 
 
 class AnyScope(BasePermission, metaclass=_ComposableMeta):
@@ -38,18 +104,10 @@ class AnyScope(BasePermission, metaclass=_ComposableMeta):
     For the views that tell a caller who it is, and few others: say it where it is meant.
     """
 
-    #: Whether to answer with the exact refusal, or with ``False`` (in a composition).
-    raises = True
-
     def has_permission(self, request: Request, view: Any) -> bool:
         if not getattr(request.user, "is_authenticated", False):
-            return self._refused(refuse(refusals.NOT_AUTHENTICATED))
+            raise refuse(refusals.NOT_AUTHENTICATED)
         return True
-
-    def _refused(self, exception: Exception) -> bool:
-        if self.raises:
-            raise exception
-        return False
 
 
 class HasScope(AnyScope):
@@ -61,18 +119,17 @@ class HasScope(AnyScope):
     """
 
     def has_permission(self, request: Request, view: Any) -> bool:
-        if not super().has_permission(request, view):
-            return False
+        super().has_permission(request, view)
         if request.auth is None:
             return True
         required = self.get_required_scopes(request, view)
         if not required:
-            return self._refused(scope_not_declared(request, view))
+            raise scope_not_declared(request, view)
         # Another package's token passes if it can answer for scopes, like DOT's own.
         allows = getattr(request.auth, "allow_scopes", None)
         if allows is not None and allows(required):
             return True
-        return self._refused(InsufficientScope(*required))
+        raise InsufficientScope(*required)
 
     def has_object_permission(self, request: Request, view: Any, obj: Any) -> bool:
         """The scopes must hold in the object's project, if it has one."""
@@ -83,7 +140,7 @@ class HasScope(AnyScope):
         required = self.get_required_scopes(request, view)
         if not isinstance(project, model) or request.auth.allows(*required, project=project):
             return True
-        return self._refused(InsufficientScope(*required))
+        raise InsufficientScope(*required)
 
     def get_required_scopes(self, request: Request, view: Any) -> tuple[str, ...]:
         """Override to compute them; an empty answer refuses every credential."""
@@ -91,4 +148,4 @@ class HasScope(AnyScope):
 
 
 register(AnyScope, lambda permission, request, view: True)
-register(HasScope, HasScope.get_required_scopes)
+register(HasScope, lambda permission, request, view: permission.get_required_scopes(request, view))

@@ -5,7 +5,7 @@ from typing import Any
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
 
-from .scoping import required_scopes
+from .scoping import declared_scopes
 
 
 class BearerAuthenticationScheme(OpenApiAuthenticationExtension):
@@ -22,5 +22,4 @@ class BearerAuthenticationScheme(OpenApiAuthenticationExtension):
 
     def get_security_requirement(self, auto_schema: AutoSchema) -> dict[str, list[str]]:
         view = auto_schema.view
-        action = getattr(view, "action", None)
-        return {self.name: list(required_scopes(view, auto_schema.method, action))}
+        return {self.name: list(declared_scopes(view.request, view))}

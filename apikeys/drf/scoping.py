@@ -4,7 +4,7 @@ Fail closed: permissions compose with ``|``, ``&`` and ``~``, so that listing ``
 does not mean that it decides. ``checks_scope`` answers for the whole composition.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from rest_framework.permissions import AND, NOT, OR, SAFE_METHODS
@@ -28,15 +28,44 @@ def checks_scope(request: Request, view: Any) -> bool:
 
 def _checks(permission: Any, request: Request, view: Any) -> bool:
     operator = type(permission)
-    if operator in (AND, OR):
+    if issubclass(operator, (AND, OR)):
         either = (_checks(p, request, view) for p in (permission.op1, permission.op2))
-        return any(either) if operator is AND else all(either)
-    if operator is NOT:
-        return False
-    for cls in operator.__mro__:
+        return any(either) if issubclass(operator, AND) else all(either)
+    return not issubclass(operator, NOT) and bool(_declared(permission, request, view))
+
+
+def _declared(permission: Any, request: Request, view: Any) -> object:
+    for cls in type(permission).__mro__:
         if (declares := _scope_permissions.get(cls)) is not None:
-            return bool(declares(permission, request, view))
-    return False
+            return declares(permission, request, view)
+    return None
+
+
+def declared_scopes(request: Request, view: Any) -> tuple[str, ...]:
+    """The scopes that the view's permissions ask for, where they are lists."""
+    names: list[str] = []
+    for permission in view.get_permissions():
+        for part in _parts(permission):
+            declared = _declared(part, request, view)
+            names += declared if isinstance(declared, list | tuple) else ()
+    return tuple(dict.fromkeys(names))
+
+
+def _parts(permission: Any) -> Iterator[Any]:
+    operands = [getattr(permission, name) for name in ("op1", "op2") if hasattr(permission, name)]
+    if not operands:
+        yield permission
+    for operand in operands:
+        yield from _parts(operand)
+
+
+def view_name(view: Any) -> str:
+    """Where its developer finds it, with the ViewSet's action."""
+    cls = type(view)
+    # A function's view has the function's name alone.
+    name = cls.__qualname__ if cls.__qualname__.endswith(cls.__name__) else cls.__name__
+    action = getattr(view, "action", None)
+    return f"{cls.__module__}.{name}" + (f".{action}" if action else "")
 
 
 def required_scopes(view: Any, method: str, action: str | None = None) -> tuple[str, ...]:

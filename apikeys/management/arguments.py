@@ -1,6 +1,7 @@
 """What people type -> what it means. Each function raises ``LifecycleError`` with a sentence."""
 
 import re
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta
 from difflib import get_close_matches
 from typing import Any
@@ -24,12 +25,24 @@ _UNITS = {
     "y": timedelta(days=365),
 }
 _ID = re.compile(rf"[0-9a-z]{{{token.ID_LENGTH}}}", re.ASCII)
-# A key, even one cut short, or a secret alone.
-_SECRET = re.compile(
-    rf"_({'|'.join(token.KINDS)})_[0-9a-z]{{{token.ID_LENGTH}}}_.|"
-    rf"[0-9A-Za-z]{{{token.SECRET_LENGTH},}}"
-)
+_KEY = re.compile(rf"_({'|'.join(token.KINDS)})_[0-9a-z]{{{token.ID_LENGTH}}}_.")  # or its start
+_SECRET = re.compile(rf"[0-9A-Za-z]{{{token.SECRET_LENGTH},}}")
 _CANDIDATES = 1000  # names to look for a similar one among
+
+
+def refuse_secrets(values: Iterable[object]) -> None:
+    """Arguments are for every user of the machine to see, and names are stored as they are."""
+    if any(_KEY.search(str(value)) for value in values):
+        raise secret_in_arguments()
+
+
+def secret_in_arguments() -> LifecycleError:
+    return LifecycleError(
+        "secret_in_arguments",
+        "A whole key, or its secret, was given as an argument, and now it is in your shell's "
+        "history: rotate that key. `verify` takes a credential on standard input; the other "
+        "commands take an id, the 16 characters after the second underscore.",
+    )
 
 
 def expiry(text: str) -> datetime | None:
@@ -105,12 +118,7 @@ def find_project(slug: str) -> Any:
 def find_key(public_id: str) -> AnyKey:
     """Never repeats what is not an id: it may be a secret."""
     if _SECRET.search(public_id):
-        raise LifecycleError(
-            "secret_in_arguments",
-            "That is a whole key, or its secret, and now it is in your shell's history: rotate "
-            "that key. Give only its id, the 16 characters after the second underscore.",
-            "id",
-        )
+        raise secret_in_arguments()
     if not _ID.fullmatch(public_id):
         message = f"An id is {token.ID_LENGTH} characters of a to z and 0 to 9; `list` shows them."
         raise LifecycleError("invalid_id", message, "id")

@@ -84,7 +84,7 @@ class Screen:
         if not headers:
             table.columns[0].style = "bold"
         for cells in list(zip(*columns, strict=True))[bool(headers) :]:
-            names = [column[0] for column in columns] if headers else ["", cells[0]]
+            names = [column[0] for column in columns] if headers else cells[:1] * len(cells)
             styles = [
                 _STATES.get(cell.partition(" ")[0], "") if name.lower() == "state" else ""
                 for name, cell in zip(names, cells, strict=True)

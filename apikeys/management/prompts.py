@@ -16,6 +16,7 @@ T = TypeVar("T")
 
 _TRIES = 3
 _LONGEST_CREDENTIAL = 65_536
+_NO_CREDENTIAL = "\N{REPLACEMENT CHARACTER}"  # for bytes that are in none
 
 
 def is_interactive() -> bool:
@@ -67,12 +68,13 @@ def _input(question: str) -> str:
 
 def read_credential() -> str:
     """From standard input: arguments are for every user of the machine to see."""
-    if is_interactive():
-        try:
-            return getpass.getpass("Credential: ").strip()
-        except (EOFError, KeyboardInterrupt):
-            raise CommandError("Cancelled.") from None
     try:
-        return sys.stdin.read(_LONGEST_CREDENTIAL).strip()
-    except UnicodeDecodeError:  # no credential has such bytes
-        return "\N{REPLACEMENT CHARACTER}"
+        if is_interactive():
+            text = getpass.getpass("Credential: ")
+        else:
+            text = sys.stdin.read(_LONGEST_CREDENTIAL)
+    except (EOFError, KeyboardInterrupt):
+        raise CommandError("Cancelled.") from None
+    except UnicodeDecodeError:
+        return _NO_CREDENTIAL
+    return text.strip() if text.isascii() else _NO_CREDENTIAL

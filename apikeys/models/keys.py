@@ -134,10 +134,16 @@ class AbstractKey(models.Model):
         newest: AbstractKey = self
         while newest.successor is not None:
             newest = newest.successor
-        keys = [newest]
-        while (older := keys[-1].replaces) is not None:
+        return [*newest.predecessors()[::-1], newest]
+
+    def predecessors(self) -> "list[AbstractKey]":
+        """The keys that this one came of by rotation, newest first. A query each."""
+        keys: list[AbstractKey] = []
+        older = self.replaces
+        while older is not None:
             keys.append(older)
-        return keys[::-1]
+            older = older.replaces
+        return keys
 
 
 class PersonalAccessToken(AbstractKey):

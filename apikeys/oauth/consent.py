@@ -6,9 +6,9 @@ from typing import Any
 from django import forms
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
+from oauth2_provider.scopes import get_scopes_backend
 from oauth2_provider.settings import oauth2_settings
 
-from .. import scopes
 from ..conf import app_settings
 from .models import Consent, TokenOrigin
 
@@ -27,9 +27,8 @@ def registration_scope() -> str | None:
 
 
 def described(names: Iterable[str]) -> list[str]:
-    words = {registration_scope(): gettext("Register a program that acts for you")}
-    declared: dict[Any, Any] = {**words, **scopes.declared()}
-    return [str(declared.get(name, name)) for name in names]
+    words = get_scopes_backend().get_all_scopes()
+    return [str(words.get(name, name)) for name in names]
 
 
 def record(

@@ -76,3 +76,54 @@ class TokenOrigin(models.Model):
 
     def __str__(self) -> str:
         return f"of access token {self.pk}"
+
+
+class ClientSettings(models.Model):
+    """What django-oauth-toolkit's application has no field for."""
+
+    application = models.OneToOneField(
+        oauth2_settings.APPLICATION_MODEL,
+        models.CASCADE,
+        primary_key=True,
+        related_name="apikeys_settings",
+    )
+    grant_types = models.TextField(
+        blank=True, help_text=_("Beside its own: names of RFC 7591, separated by spaces.")
+    )
+    previous_secret = models.CharField(max_length=255, blank=True, editable=False)
+    previous_secret_expires_at = models.DateTimeField(null=True, editable=False)
+
+    def __str__(self) -> str:
+        return f"of {self.application}"
+
+
+class TokenLifetime(models.Model):
+    """How long tokens live: of a client and a grant type, of one of them, or of all.
+
+    The most specific row that has a value wins; the settings of django-oauth-toolkit hold
+    where none has. For refresh tokens, they are the most that there is.
+    """
+
+    application = models.ForeignKey(
+        oauth2_settings.APPLICATION_MODEL,
+        models.CASCADE,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("client"),
+    )
+    grant_type = models.CharField(_("grant type"), max_length=64, blank=True)
+    access_token_seconds = models.PositiveIntegerField(null=True, blank=True)
+    refresh_token_seconds = models.PositiveIntegerField(null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("token lifetime")
+        verbose_name_plural = _("token lifetimes")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["application", "grant_type"], name="apikeys_oauth_lifetime_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.application or '*'}, {self.grant_type or '*'}"

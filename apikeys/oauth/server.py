@@ -2,6 +2,7 @@ from typing import Any
 
 from oauthlib.openid import Server as OpenIDServer
 
+from . import lifetimes
 from .device import GRANT_TYPE, DeviceCodeGrant
 from .grants import ClientCredentialsGrant, TokenExchangeGrant
 
@@ -14,6 +15,7 @@ class Server(OpenIDServer):
 
     def __init__(self, request_validator: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(request_validator, *args, **kwargs)
+        self.bearer.expires_in = lifetimes.access_token_seconds
         self.grant_types["client_credentials"] = ClientCredentialsGrant(
             request_validator, self.credentials_grant
         )

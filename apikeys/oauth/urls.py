@@ -16,6 +16,10 @@ from .views.device import (
 )
 from .views.introspect import IntrospectTokenView
 from .views.metadata import OAuthServerMetadataView
+from .views.register import (
+    DynamicClientRegistrationManagementView,
+    DynamicClientRegistrationView,
+)
 from .views.revoke import RevokeTokenView
 from .views.token import TokenView
 
@@ -53,6 +57,12 @@ def _others(patterns: list[URLPattern]) -> list[URLPattern]:
 
 urlpatterns = [
     *_ours,
+    path("register/", DynamicClientRegistrationView.as_view(), name="dcr-register"),
+    path(
+        "register/<str:client_id>/",
+        DynamicClientRegistrationManagementView.as_view(),
+        name="dcr-register-management",
+    ),
     *_others(dot.base_urlpatterns),
     *(pattern for pattern in dot.oidc_urlpatterns if pattern.name == "jwks-info"),
 ]

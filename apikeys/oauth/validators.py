@@ -1,12 +1,13 @@
 import hashlib
 from typing import Any
 
+from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 from oauth2_provider.models import get_access_token_model
 from oauth2_provider.oauth2_validators import OAuth2Validator
 
 from ..conf import app_settings
-from . import clients, consent, device, jwts, origin
+from . import clients, consent, device, jwts, lifetimes, origin, registration
 from .models import TokenOrigin
 
 
@@ -23,10 +24,24 @@ class Validator(OAuth2Validator):
     ) -> bool:
         if grant_type == "password" and client_id not in app_settings.FIRST_PARTY_CLIENTS:
             return False
-        allowed: bool = super().validate_grant_type(
-            client_id, grant_type, client, request, *args, **kwargs
+        return bool(
+            super().validate_grant_type(client_id, grant_type, client, request, *args, **kwargs)
+            or (grant_type != "password" and registration.has_grant(client, grant_type))
         )
-        return allowed
+
+    @sensitive_variables()
+    def authenticate_client(self, request: Any, *args: Any, **kwargs: Any) -> bool:
+        if super().authenticate_client(request, *args, **kwargs):
+            return True
+        credentials = clients.presented(request.headers, request._params)
+        client = request.client
+        return (
+            credentials is not None
+            and client is not None
+            and client.client_id == credentials.client_id
+            and client.client_type == client.CLIENT_CONFIDENTIAL
+            and registration.is_previous_secret(client, credentials.secret)
+        )
 
     def _create_authorization_code(self, request: Any, code: Any, expires: Any = None) -> Any:
         grant = super()._create_authorization_code(request, code, expires)
@@ -41,6 +56,8 @@ class Validator(OAuth2Validator):
         if not super().validate_refresh_token(refresh_token, client, request, *args, **kwargs):
             return False
         if request.user is None or not request.user.is_active:
+            return False
+        if lifetimes.refresh_token_is_over(request.refresh_token_instance, timezone.now()):
             return False
         # Read now: the rotation deletes the access token that it hangs on.
         request.apikeys_consent_id = consent.of_refresh_token(request.refresh_token_instance)

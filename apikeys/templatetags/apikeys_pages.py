@@ -71,7 +71,7 @@ def until(moment: datetime) -> str:
     elif left < timedelta(days=366):
         text = ngettext("in %(n)d day", "in %(n)d days", left.days) % {"n": left.days}
     else:
-        text = _("in %(time)s") % {"time": timeuntil(moment, depth=2)}
+        text = _on(moment)
     return _time(moment, text)
 
 
@@ -83,8 +83,10 @@ def ago(moment: datetime) -> str:
         text = _("just now")
     elif timedelta(days=2) <= passed < timedelta(days=366):
         text = ngettext("%(n)d day ago", "%(n)d days ago", passed.days) % {"n": passed.days}
-    else:
+    elif passed < timedelta(days=2):
         text = _("%(time)s ago") % {"time": timesince(moment, depth=1)}
+    else:
+        text = _on(moment)
     return _time(moment, text)
 
 
@@ -92,6 +94,10 @@ def ago(moment: datetime) -> str:
 def kind(text: str) -> str:
     """The name of a kind of key."""
     return str(KEY_MODELS[text]._meta.verbose_name)
+
+
+def _on(moment: datetime) -> str:
+    return _("on %(day)s") % {"day": date_format(timezone.localtime(moment), "DATE_FORMAT")}
 
 
 def _time(moment: datetime, text: str) -> str:

@@ -242,9 +242,10 @@ class KeyPage(OwnerPage):
         return cast("AnyKey", get_object_or_404(keys, public_id=self.kwargs["key_id"]))
 
     def page(self, template: str, status: int = 200, **context: Any) -> HttpResponse:
-        names = ("key", "edit", "rotate", "revoke")
-        key_urls = {name: self.owner.url(name, self.key) for name in names}
-        return super().page(template, status, key=self.key, key_urls=key_urls, **context)
+        if (key := getattr(self, "key", None)) is not None:  # not where a viewer is refused
+            names = ("key", "edit", "rotate", "revoke")
+            context |= {"key": key, "key_urls": {name: self.owner.url(name, key) for name in names}}
+        return super().page(template, status, **context)
 
     @property
     def url(self) -> str:
@@ -364,7 +365,7 @@ class Revoke(KeyPage):
         keys = [self.key, *(self.others() if form.cleaned_data["also"] else ())]
         for key in keys:
             lifecycle.revoke(key, by=self.user, reason=form.cleaned_data["reason"])
-        done = _("Revoked: %(names)s is refused from now on.") % {"names": self.key.name}
+        done = _("Revoked: %(name)s is refused from now on.") % {"name": self.key.name}
         return self.go(self.owner.url("keys"), done)
 
     def others(self) -> list[AnyKey]:
@@ -519,7 +520,7 @@ def _rows(keys: list[AnyKey], owner: Tokens, *, with_usage: bool = True) -> list
             "state": key.state(now).value,
             "label": key.state(now).label,
             "scopes": _words(key.scopes),
-            "projects": _projects(key),
+            "projects": _projects(key, owner),
             "counts": counts.get(key.pk, []),
             "is_editable": _is_editable(key),
             "soon": key.expires_at is not None
@@ -534,9 +535,9 @@ def _rows(keys: list[AnyKey], owner: Tokens, *, with_usage: bool = True) -> list
     ]
 
 
-def _projects(key: AnyKey) -> list[Any] | None:
+def _projects(key: AnyKey, owner: Tokens) -> list[Any] | None:
     if isinstance(key, ProjectKey):
-        return [key.project]
+        return [owner.project]
     return None if key.all_projects else list(key.projects.all())
 
 

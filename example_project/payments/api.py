@@ -3,12 +3,13 @@
 from decimal import Decimal
 from typing import Any
 
+from django.core.validators import ProhibitNullCharactersValidator
 from django.db.models import Count, QuerySet, Sum
 from rest_framework import generics, serializers
 from rest_framework.response import Response
 
 from apikeys.drf import AuthorizedRequest, InsufficientScope
-from apikeys.models import get_project_model
+from apikeys.models import Membership, get_project_model
 
 from .models import Payment
 
@@ -22,6 +23,10 @@ class OwnProjectField(serializers.SlugRelatedField[Any]):
         projects: QuerySet[Any] = self.context["request"].auth.projects()
         return projects
 
+    def to_internal_value(self, data: Any) -> Any:
+        ProhibitNullCharactersValidator()(str(data))  # PostgreSQL takes none in a query
+        return super().to_internal_value(data)
+
 
 class PaymentSerializer(serializers.ModelSerializer[Payment]):
     project = OwnProjectField(
@@ -29,7 +34,15 @@ class PaymentSerializer(serializers.ModelSerializer[Payment]):
         required=False,
         help_text="May be left out by a caller who can pay in one project only.",
     )
-    amount = serializers.DecimalField(max_digits=12, decimal_places=2, min_value=Decimal("0.01"))
+    amount = serializers.DecimalField(
+        max_digits=12,
+        decimal_places=2,
+        min_value=Decimal("0.01"),
+        error_messages={
+            "invalid": "Write it as a number, like 12.50.",
+            "min_value": "Pay at least {min_value}.",
+        },
+    )
     currency = serializers.RegexField("^[A-Z]{3}$", default="EUR")
 
     class Meta:
@@ -41,7 +54,9 @@ class PaymentSerializer(serializers.ModelSerializer[Payment]):
         payable = self.context["request"].auth.projects("payments:write")
         if "project" not in data:
             candidates = list(payable[:2])
-            if len(candidates) != 1:
+            if not candidates:
+                raise InsufficientScope("payments:write")
+            if len(candidates) > 1:
                 raise serializers.ValidationError({"project": "Say which project pays."})
             data["project"] = candidates[0]
         elif not payable.filter(pk=data["project"].pk).exists():
@@ -89,4 +104,37 @@ class Report(generics.GenericAPIView[Any]):
             .annotate(payments=Count("pk"), total=Sum("amount"))
             .order_by("project__slug", "currency")
         )
+        return Response(self.get_serializer(rows, many=True).data)
+
+
+class ProjectSerializer(serializers.Serializer[dict[str, Any]]):
+    slug = serializers.CharField()
+    name = serializers.CharField()
+    role = serializers.CharField(
+        allow_null=True, help_text="Of the caller; null for a project's key."
+    )
+    may_pay = serializers.BooleanField()
+
+
+class ProjectList(generics.GenericAPIView[Any]):
+    """The caller's projects, and in which of them it may make payments."""
+
+    serializer_class = ProjectSerializer
+    pagination_class = None
+    required_scopes = ["payments:read"]
+
+    def get(self, request: AuthorizedRequest) -> Response:
+        auth = request.auth
+        payable = set(auth.projects("payments:write").values_list("pk", flat=True))
+        memberships = Membership.objects.filter(user=auth.user) if auth.user else ()
+        roles = {each.project_id: each.role for each in memberships}
+        rows = [
+            {
+                "slug": project.slug,
+                "name": project.name,
+                "role": roles.get(project.pk),
+                "may_pay": project.pk in payable,
+            }
+            for project in auth.projects("payments:read")
+        ]
         return Response(self.get_serializer(rows, many=True).data)

@@ -9,7 +9,7 @@ from apikeys.policy import Policy
 class CarefulPolicy(Policy):
     """Keys end within 60 days, are few, and pay only after somebody agreed to it.
 
-    Name it in the settings: ``APIKEYS = {"POLICY": "example_project.payments.policy.CarefulPolicy"}``.
+    Its dotted path goes into ``APIKEYS["POLICY"]``.
     """
 
     def longest_lifetime(self, owner: Any) -> timedelta:

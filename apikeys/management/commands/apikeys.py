@@ -1,6 +1,8 @@
 import heapq
 import json
 import os
+import re
+from argparse import SUPPRESS
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from operator import attrgetter
@@ -27,16 +29,26 @@ _COLUMNS = (
 )  # fmt: skip
 _EXPENDABLE = ("PROJECTS", "LAST USED", "SCOPES")
 
+_LONG_WORD = re.compile(r"[\w.~+/=-]{24,}")
+
 _SHOWN_ONCE = """
 The token is shown this once: put it where it is needed now. It goes into the header
 `Authorization: Bearer <token>`.
 """
 
 
+class _Parser(CommandParser):
+    """argparse repeats what it does not understand; a credential must not come out again."""
+
+    def error(self, message: str) -> Any:
+        super().error(_LONG_WORD.sub("…", message))
+
+
 class Command(BaseCommand):
     help = "Personal access tokens and project keys: make, find, rotate, revoke and check them."
 
     def add_arguments(self, parser: CommandParser) -> None:
+        parser.__class__ = _Parser
         commands = parser.add_subparsers(
             dest="subcommand", required=True, title="commands", metavar="COMMAND"
         )
@@ -126,12 +138,13 @@ class Command(BaseCommand):
         revoke.add_argument("--reason", help="Why, for whoever asks later.")
         revoke.add_argument("--by", metavar="USERNAME", help="The user who revokes it.")
 
-        command(
+        verify = command(
             "verify",
             "Tell whose credential comes on standard input.",
             "Exits with 0 if it is good, and with 1 and the name of the refusal if not. It does "
             "not count as a use of the key.",
         )
+        verify.add_argument("misplaced", nargs="*", help=SUPPRESS)
 
     def handle(self, *args: Any, **options: Any) -> None:
         colors = self.style.SUCCESS("x") != "x" and not os.environ.get("NO_COLOR")
@@ -142,6 +155,7 @@ class Command(BaseCommand):
         self._as_json: bool = options["json"]
         self._interactive = not self._as_json and is_interactive()
         try:
+            arguments.refuse_secrets(options.values())
             getattr(self, f"_{options['subcommand']}")(**options)
         except LifecycleError as error:
             if self._as_json:
@@ -172,7 +186,7 @@ class Command(BaseCommand):
         name = name or ask(self._notes, "Name: ", not_empty)
         names = names or ask_scopes(self._notes)
         if owner is None:
-            expires_at = arguments.expiry(expires or "never")
+            expires_at = arguments.expiry("never" if expires is None else expires)
             minted: lifecycle.Minted[Any] = lifecycle.mint(
                 project=projects[0],
                 name=name,
@@ -181,7 +195,7 @@ class Command(BaseCommand):
                 direct_use=not no_direct_use,
             )
         else:
-            expires_at = arguments.expiry(expires or _PAT_LIFETIME)
+            expires_at = arguments.expiry(_PAT_LIFETIME if expires is None else expires)
             minted = lifecycle.mint(
                 user=owner,
                 projects=projects or None,
@@ -285,7 +299,9 @@ class Command(BaseCommand):
                 self._notes.line(f"{other.public_id}, of the same chain of rotations, is live.")
 
     @sensitive_variables("text")
-    def _verify(self, **options: Any) -> None:
+    def _verify(self, *, misplaced: list[str], **options: Any) -> None:
+        if misplaced:
+            raise arguments.secret_in_arguments()
         text = read_credential()
         try:
             if not text:
@@ -355,7 +371,7 @@ def _row(facts: dict[str, Any]) -> list[str]:
     rotated = facts["state"] == State.LIVE and facts["rotated_at"]
     return [
         facts["id"],
-        facts["kind"],
+        KINDS[facts["kind"]].KIND,
         facts["name"],
         facts["user"] or facts["project"],
         *(show(name, facts[name]) for name in ("projects", "scopes", "expires_at", "last_used_at")),

@@ -1,0 +1,34 @@
+"""The page at `/`: a static document whose script is a client of the API like any other."""
+
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.views.generic import TemplateView
+
+from . import seed
+from .demo import PASSWORD
+
+# By hand, as Django 5.2 has no middleware for it. No form is ever sent by the browser itself,
+# so that a password cannot end up in a URL.
+CONTENT_SECURITY_POLICY = (
+    "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'; require-trusted-types-for 'script'"
+)
+
+
+class Page(TemplateView):
+    template_name = "payments/page.html"
+    http_method_names = ["get", "head", "options"]
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        response = super().dispatch(request, *args, **kwargs)
+        response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
+        return response
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        demo = {"people": seed.PEOPLE, "projects": seed.PROJECTS, "password": PASSWORD}
+        return super().get_context_data(
+            client_id=seed.CLIENT_ID, demo=demo if settings.DEMO else None, **kwargs
+        )

@@ -1,0 +1,81 @@
+"""The demo as people run it: processes of their own, on a database and a port of their own."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.documents import ROOT
+
+
+@dataclass
+class Demo:
+    database: Path
+    seconds: int = 300
+
+    def _environment(self):
+        return os.environ | {
+            "DJANGO_SETTINGS_MODULE": "example_project.settings",
+            "DEMO_DATABASE": str(self.database),
+            "DEMO_ACCESS_TOKEN_SECONDS": str(self.seconds),
+        }
+
+    def manage(self, *words, **options):
+        """A command that ends by itself."""
+        return subprocess.run(
+            [sys.executable, "manage.py", *words],
+            cwd=ROOT,
+            env=self._environment(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            **options,
+        )
+
+
+class Served(Demo):
+    """A demo that listens on a free port."""
+
+    def __enter__(self):
+        self.log = (self.database.parent / "server.log").open("w+")
+        self.process = subprocess.Popen(
+            [sys.executable, "manage.py", "demo", "--json", "--port", "0"],
+            cwd=ROOT,
+            env=self._environment(),
+            stdout=subprocess.PIPE,
+            stderr=self.log,
+            text=True,
+        )
+        text = ""
+        for line in self.process.stdout:  # it goes on serving, so there is no end of file
+            text += line
+            if line.rstrip() == "}":
+                break
+        assert text, self.stderr()
+        self.credentials = json.loads(text)
+        self.base_url = self.credentials["base_url"]
+        return self
+
+    def stderr(self):
+        self.log.flush()
+        return Path(self.log.name).read_text()
+
+    def __exit__(self, *args):
+        self.process.terminate()
+        self.rest_of_stdout, _ = self.process.communicate(timeout=20)
+        self.log.close()
+
+
+@pytest.fixture
+def demo(tmp_path):
+    return Demo(tmp_path / "demo.sqlite3")
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    with Served(tmp_path_factory.mktemp("demo") / "demo.sqlite3") as served:
+        yield served

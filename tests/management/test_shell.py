@@ -1,0 +1,196 @@
+"""``manage.py apikeys`` as a process of its own: exit codes, pipes and terminals."""
+
+import fcntl
+import json
+import os
+import pty
+import re
+import select
+import struct
+import sys
+import termios
+import time
+
+import pytest
+
+from tests.documents import ROOT
+from tests.management.test_apikeys import FACTS, KEY, PAT, TOKEN
+
+
+class TestExitCodes:
+    def test_the_life_of_a_key(self, site):
+        minted = site.json(*PAT)
+        token = minted["token"].encode()
+
+        done = site.run("apikeys", "verify", "--json", stdin=token + b"\n")
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert list(json.loads(done.stdout)) == FACTS
+
+        done = site.run("apikeys", "revoke", minted["id"], "--reason", "x", "--json")
+        assert (done.returncode, done.stderr) == (0, b"")
+
+        done = site.run("apikeys", "verify", stdin=token)
+        assert (done.returncode, done.stdout) == (1, b"revoked_key\n")
+        assert b"Traceback" not in done.stderr
+        assert token.rpartition(b"_")[2] not in done.stdout + done.stderr
+        done = site.run("apikeys", "verify", "--json", stdin=token)
+        assert done.returncode == 1
+        assert json.loads(done.stdout)["code"] == "revoked_key"
+
+    def test_minting_for_people_prints_the_token_once_on_stdout(self, site):
+        done = site.run("apikeys", *KEY)
+        assert (done.returncode, done.stderr) == (0, b"")
+        (token,) = TOKEN.findall(done.stdout.decode())
+        listing = site.run("apikeys", "list").stdout.decode()
+        assert token.split("_")[2] in listing
+        assert not TOKEN.search(listing)
+
+    def test_an_error_is_one_line_and_1(self, site):
+        done = site.run("apikeys", "show", "0" * 16)
+        assert (done.returncode, done.stdout) == (1, b"")
+        assert done.stderr.decode().splitlines() == [
+            "CommandError: There is no key with the id 0000000000000000."
+        ]
+
+    @pytest.mark.parametrize(
+        ("garbage", "locale"),
+        [
+            (b"\xff\xfe", {"LC_ALL": "C", "PYTHONUTF8": "0"}),
+            (b"\xff\xfe", {"LC_ALL": "C.UTF-8"}),
+            (b"a\x00" * 100_000, {}),
+        ],
+    )
+    def test_garbage_on_stdin(self, site, garbage, locale):
+        done = site.run("apikeys", "verify", stdin=garbage, **locale)
+        assert (done.returncode, done.stdout) == (1, b"invalid_token\n")
+        assert b"Traceback" not in done.stderr
+
+    @pytest.mark.parametrize(
+        "words",
+        [["{}"], ["verify", "{}"], ["verify", "--token={}"], ["list", "--kind", "{}"]],
+    )
+    def test_a_credential_given_as_an_argument_is_not_repeated(self, site, words):
+        for secret in ("acme_pat_" + "0" * 16 + "_" + "S" * 49, "S" * 30):
+            done = site.run("apikeys", *(word.format(secret) for word in words))
+            assert done.returncode in (1, 2)
+            assert done.stderr
+            assert b"SSSS" not in done.stdout + done.stderr
+            assert b"Traceback" not in done.stderr
+
+
+def in_terminal(site, *words, answers=(), columns=80, **env):
+    """What a person sees of ``manage.py apikeys`` in a terminal, and the exit code.
+
+    ``answers``: pairs of a prompt to wait for and the line to type then.
+    """
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(ROOT)
+        time.sleep(0.05)  # for the size below
+        os.execve(sys.executable, [*site.command, "apikeys", *words], site.env | env)
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    answers, seen, waiting = list(answers), "", ""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if not select.select([terminal], [], [], 1)[0]:
+            continue
+        try:
+            data = os.read(terminal, 65536)
+        except OSError:  # Linux's way to say that the other end is closed
+            break
+        if not data:
+            break
+        seen += data.decode()
+        waiting += data.decode()
+        if answers and answers[0][0] in waiting:
+            os.write(terminal, answers.pop(0)[1].encode() + b"\n")
+            waiting = ""
+    os.close(terminal)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    assert answers == [], seen
+    return seen.replace("\r\n", "\n"), code
+
+
+def visible(text):
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
+class TestInATerminal:
+    def test_what_is_left_out_is_asked_for(self, site):
+        seen, code = in_terminal(
+            site,
+            "mint",
+            answers=[
+                ("Username", "adda"),
+                ("Did you mean 'ada'?", "ada"),
+                ("Name: ", "laptop"),
+                ("separated by blanks: ", "9"),
+                ("No such scope: 9.", "1 reports:read"),
+            ],
+        )
+        assert code == 0
+        assert "See payments" in seen
+        (token,) = TOKEN.findall(seen)
+        done = site.run("apikeys", "verify", "--json", stdin=token.encode())
+        facts = json.loads(done.stdout)
+        assert (facts["user"], facts["name"]) == ("ada", "laptop")
+        assert facts["scopes"] == ["payments:read", "reports:read"]
+
+    def test_a_project_key_is_asked_for(self, site):
+        seen, code = in_terminal(
+            site,
+            "mint",
+            answers=[
+                ("Username", ""),
+                ("Slug of the project: ", "engine"),
+                ("Name: ", "server"),
+                ("separated by blanks: ", "payments:write"),
+            ],
+        )
+        assert code == 0
+        assert "_key_" in TOKEN.findall(seen)[0]
+
+    def test_a_question_can_be_left(self, site):
+        before = site.json("list")
+        seen, code = in_terminal(site, "mint", answers=[("Username", "\x03")])
+        assert code == 1
+        assert "Cancelled; nothing was changed." in seen
+        assert "Traceback" not in seen
+        assert site.json("list") == before
+
+    def test_a_credential_that_is_typed_is_not_shown(self, site):
+        token = site.json(*PAT)["token"]
+        seen, code = in_terminal(site, "verify", answers=[("Credential: ", token)])
+        assert code == 0
+        assert token.rpartition("_")[2] not in seen
+        assert token.split("_")[2] in seen
+
+    def test_what_is_to_be_revoked_is_shown_before_the_reason_is_asked(self, site):
+        key = site.json(*PAT)
+        seen, code = in_terminal(site, "revoke", key["id"], answers=[("Reason: ", "Lost.")])
+        assert code == 0
+        assert seen.index("To be revoked") < seen.index("Reason: ") < seen.index("Revoked ci")
+        assert site.json("show", key["id"])["revoked_reason"] == "Lost."
+
+    @pytest.mark.parametrize("columns", [40, 80, 120])
+    def test_tables_fit(self, site, columns):
+        key = site.json(
+            "mint", "--user", "ada", "--name", "A rather long name of a laptop, with 车 and é",
+            "--project", "engine", "--scope", "payments:write", "--scope", "reports:read",
+        )  # fmt: skip
+        seen, code = in_terminal(site, "list", columns=columns)
+        assert code == 0
+        lines = visible(seen).splitlines()
+        header = visible(seen).partition("─")[0]
+        if columns >= 80:
+            assert max(map(len, lines)) <= columns
+        assert key["id"] in visible(seen)
+        assert "STATE" in header
+        if columns >= 120:
+            assert "SCOPES" in header
+
+    def test_colours_are_for_terminals_that_want_them(self, site):
+        site.json(*PAT)
+        assert "\x1b[32m" in in_terminal(site, "list")[0]
+        assert "\x1b" not in in_terminal(site, "list", NO_COLOR="1")[0]
+        assert "\x1b" not in in_terminal(site, "list", "--no-color")[0]

@@ -1,0 +1,13 @@
+import uuid
+
+from django.db import models
+
+
+class Team(models.Model):
+    """As little as a project may be: no ``is_active``, no name, and no number for a key."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    slug = models.SlugField(unique=True)
+
+    def __str__(self):
+        return self.slug

@@ -1,0 +1,116 @@
+"""A misconfiguration is told by `manage.py check`, in a sentence with a way out."""
+
+from datetime import timedelta
+
+import pytest
+from django.core.checks import run_checks
+
+from apikeys.conf import app_settings
+
+SCOPES = {"payments:read": "See payments"}
+
+
+def found():
+    return [
+        message for message in run_checks() if message.id and message.id.startswith("apikeys.E")
+    ]
+
+
+def check(settings, **changes):
+    settings.APIKEYS = {**settings.APIKEYS, **changes}
+    return [message.id for message in found()]
+
+
+def test_the_example_is_sound():
+    assert found() == []
+
+
+@pytest.mark.parametrize(
+    ("id_", "name", "values"),
+    [
+        ("apikeys.E001", "PREFX", ["acme"]),
+        (
+            "apikeys.E002",
+            "PREFIX",
+            ["", "a", "Acme", "1acme", "a_b", "a-b", "x" * 17, "acmé", "acme\n", None, 5, b"acme"],
+        ),
+        ("apikeys.E003", "SCOPES", [{}, ["payments:read"], "payments:read"]),
+        ("apikeys.E004", "SCOPES", [{"a b": ""}, {"": ""}, {'a"b': ""}, {"ä": ""}, {5: ""}]),
+        (
+            "apikeys.E005",
+            "PEPPERS",
+            [[], [""], ["short"], ["x" * 32, "short"], "x" * 64, b"x" * 64, 5],
+        ),
+        (
+            "apikeys.E006",
+            "POLICY",
+            ["no.such.Policy", "policy", "apikeys.models.Project", "builtins.dict", 5, None, ""],
+        ),
+        (
+            "apikeys.E007",
+            "ROTATION_OVERLAP",
+            [timedelta(seconds=-1), timedelta(days=7, microseconds=1), 3600, "1d", None],
+        ),
+        ("apikeys.E010", "LAST_USED_INTERVAL", [0, -1, "5", timedelta(seconds=5), True]),
+        ("apikeys.E011", "ARGON2_TRIES", [0, -1, "5", None, 1.5, True]),
+        ("apikeys.E012", "REALM", ['a"b', "a\\b", "a\r\nb", "ä", 5, None]),
+        ("apikeys.E013", "FIRST_PARTY_CLIENTS", ["webapp", None, 5, [5]]),
+    ],
+)
+def test_what_is_wrong_is_named(settings, id_, name, values):
+    for value in values:
+        ids = check(settings, **{name: value})
+        assert ids == [id_] or set(ids) == {id_}, (value, ids)
+        for message in found():
+            assert name in message.msg
+            assert message.hint
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("PREFIX", ["ab", "a1", "x" * 16]),
+        ("PEPPERS", [["x" * 32], (b"x" * 32, "y" * 40)]),
+        ("ROTATION_OVERLAP", [timedelta(0), timedelta(days=7)]),
+        ("LAST_USED_INTERVAL", [None, 1, 0.5]),
+        ("ARGON2_TRIES", [1, 100]),
+        ("REALM", ["api", "The API, v2"]),
+        ("FIRST_PARTY_CLIENTS", [[], ("webapp",), {"a", "b"}]),
+    ],
+)
+def test_what_is_right_passes(settings, name, values):
+    for value in values:
+        assert check(settings, **{name: value}) == []
+
+
+@pytest.mark.parametrize("value", [None, ["PREFIX"], "PREFIX", 5])
+def test_settings_that_are_no_dictionary(settings, value):
+    settings.APIKEYS = value
+    (message,) = found()
+    assert message.id == "apikeys.E001"
+    assert "dictionary" in message.msg
+
+
+def test_a_slip_of_the_pen_is_told_from_an_invention(settings):
+    settings.APIKEYS = {"SCOPES": SCOPES, "SCOPE": {}}
+    (message,) = found()
+    assert "'SCOPES'" in message.hint
+    settings.APIKEYS = {"SCOPES": SCOPES, "zzz": {}}
+    (message,) = found()
+    assert all(name in message.hint for name in app_settings.names())
+
+
+def test_a_pepper_is_not_repeated_in_the_message(settings):
+    settings.APIKEYS = {**settings.APIKEYS, "PEPPERS": ["hunter2"]}
+    assert "hunter2" not in str(found())
+
+
+@pytest.mark.parametrize("label", ["nowhere.Project", "Project", "apikeys.Nothing", "a.b.c"])
+def test_a_project_model_that_is_not_there(settings, label):
+    settings.APIKEYS_PROJECT_MODEL = label
+    assert [message.id for message in found()] == ["apikeys.E008"]
+
+
+def test_a_project_model_without_a_slug(settings):
+    settings.APIKEYS_PROJECT_MODEL = "payments.Payment"
+    assert [message.id for message in found()] == ["apikeys.E009"]

@@ -1,0 +1,130 @@
+"""The text of a key: whoever changes a letter, or tries another site's, has no key."""
+
+import re
+import string
+import zlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from apikeys import token
+from tests.documents import blocks, read
+
+BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
+LOWER = string.digits + string.ascii_lowercase
+
+prefixes = st.from_regex(rf"\A{token.PREFIX_PATTERN}\Z")
+ids = st.text(LOWER, min_size=token.ID_LENGTH, max_size=token.ID_LENGTH)
+secrets = st.text(BASE62, min_size=token.SECRET_LENGTH, max_size=token.SECRET_LENGTH)
+keys = st.builds(token.compose, prefixes, st.sampled_from(token.KINDS), ids, secrets)
+
+
+def prefix_of(text):
+    return text.partition("_")[0]
+
+
+@given(prefixes, st.sampled_from(token.KINDS), ids, secrets)
+def test_what_was_composed_is_parsed_again(prefix, kind, public_id, secret):
+    text = token.compose(prefix, kind, public_id, secret)
+
+    assert token.parse(text, prefix) == (prefix, kind, public_id, secret)
+    assert token.looks_like_key(text, prefix)
+    assert len(text) == len(prefix) + 71
+
+
+@given(keys, st.data())
+def test_any_one_changed_character_is_malformed(text, data):
+    at = data.draw(st.integers(0, len(text) - 1))
+    letter = data.draw(st.characters(exclude_characters=text[at]) | st.sampled_from(BASE62 + "_"))
+    changed = text[:at] + letter + text[at + 1 :]
+
+    assert token.parse(changed, prefix_of(text)) is None or changed == text
+
+
+@given(keys, st.data())
+def test_a_lost_or_a_doubled_or_a_swapped_character_is_malformed(text, data):
+    at = data.draw(st.integers(0, len(text) - 2))
+    for changed in (
+        text[:at] + text[at + 1 :],
+        text[:at] + text[at] + text[at:],
+        text[:at] + text[at + 1] + text[at] + text[at + 2 :],
+    ):
+        assert changed == text or token.parse(changed, prefix_of(text)) is None
+
+
+@given(keys, st.text(max_size=3), st.text(max_size=3))
+def test_nothing_may_stand_around_it(text, before, after):
+    assert (token.parse(before + text + after, prefix_of(text)) is None) == bool(before or after)
+
+
+@given(st.text())
+def test_noise_is_malformed_and_no_error(text):
+    assert token.parse(text, "acme") is None
+    assert token.parse("acme_pat_" + text, "acme") is None
+
+
+@given(keys, prefixes)
+def test_another_sites_key_is_none_of_this_one(text, prefix):
+    ours = prefix == prefix_of(text)
+
+    assert (token.parse(text, prefix) is not None) == ours
+    assert token.looks_like_key(text, prefix) == ours
+
+
+@given(keys, st.text(string.punctuation.replace("_", "") + " \n\t", min_size=1))
+def test_the_documented_expression_finds_it_in_any_text(text, around):
+    (pattern,) = set(re.findall(r"`(acme_\(pat\|key\)_[^`]+)`", read("docs/keys.md")))
+    pattern = pattern.replace("acme", prefix_of(text))
+
+    found = re.search(rf"\b{pattern}\b", around + text + around)
+    assert found is not None
+    assert found[0] == text
+
+
+def test_the_documented_picture_shows_the_shape():
+    picture = blocks("docs/keys.md", "text")[0].splitlines()[0]
+    assert re.fullmatch(r"acme_pat_[0-9a-z]{16}_[0-9A-Za-z]+…", picture)
+
+
+@pytest.mark.parametrize("made", [token.generate_id, token.generate_secret])
+def test_every_letter_of_the_alphabet_is_drawn(made):
+    alphabet = LOWER if made is token.generate_id else BASE62
+    drawn = [made() for _ in range(500)]
+
+    assert set("".join(drawn)) == set(alphabet)
+    assert len(set(drawn)) == 500
+
+
+def test_an_id_has_one_letter_case():
+    """So a collation that ignores case confuses no two ids."""
+    ids = [token.generate_id() for _ in range(500)]
+    assert [public_id.lower() for public_id in ids] == ids
+
+    text = token.compose("acme", "pat", "A" * 16, "s" * 43)
+    assert token.parse(text, "acme") is None
+
+
+def test_a_secret_has_256_bits():
+    assert len(BASE62) ** token.SECRET_LENGTH >= 2**256
+
+
+@pytest.mark.parametrize("digits", ["٠", "०", "𝟎"])  # noqa: RUF001
+def test_only_ascii_digits_are_digits(digits):
+    text = token.compose("acme", "pat", "0" * 16, "0" * 43)
+    assert token.parse(text.replace("0", digits, 1), "acme") is None
+
+
+@given(st.text(string.printable))
+def test_the_checksum_is_crc_32_in_base62(text):
+    number = 0
+    for digit in token.checksum(text):
+        number = number * 62 + BASE62.index(digit)
+    assert number == zlib.crc32(text.encode())
+
+
+def test_its_repr_leaves_the_secret_out():
+    text = token.compose("acme", "pat", "0" * 16, "s" * 43)
+    parsed = token.parse(text, "acme")
+
+    assert "sss" not in f"{parsed!r} {parsed} {[parsed]!r}"

@@ -1,0 +1,346 @@
+"""The pages in a real Chromium: the whole life of a key, without JavaScript, and for everybody."""
+
+import os
+import shutil
+from datetime import timedelta
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from django.contrib.sessions.backends.db import SessionStore
+from django.utils import timezone
+from playwright.sync_api import Error, expect, sync_playwright
+
+from apikeys import lifecycle, usage
+from apikeys.models import PersonalAccessToken, ProjectKey
+from example_project.payments.demo import PASSWORD
+from tests.factories import MembershipFactory
+from tests.services import require
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _orm_beside_the_browser():
+    # Playwright runs an event loop in this thread; nothing asynchronous touches the database.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+        yield
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    require("Chromium", CHROMIUM is not None, "Install it, or name it in CHROMIUM.")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-background-networking"]
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(chromium, live_server, ada):
+    """Opens pages; none of them may break the policy of content, or fail in its script."""
+    contexts, complaints = [], []
+
+    def open_page(*, watched=True, **options):
+        context = chromium.new_context(base_url=live_server.url, locale="en", **options)
+        context.set_default_timeout(15_000)
+        contexts.append(context)
+        page = context.new_page()
+        if watched:
+            page.on("pageerror", lambda error: complaints.append(str(error)))
+            page.on("console", lambda message: complaints.append(message.text))
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    # A browser tells its console of every status beyond 399, which is no complaint.
+    assert [c for c in complaints if not c.startswith("Failed to load resource")] == []
+
+
+def log_in(page, url="/settings/keys/"):
+    page.goto(url)
+    page.get_by_label("Username").fill("ada")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("main").get_by_role("button", name="Log in").click()
+
+
+def call(live_server, token, path="/api/payments/"):
+    """The status that the API answers with."""
+    request = Request(live_server.url + path, headers={"Authorization": f"Bearer {token}"})
+    try:
+        with urlopen(request) as answer:
+            return answer.status
+    except HTTPError as error:
+        return error.code
+
+
+def test_the_whole_life_of_a_token(open_page, live_server):
+    page = open_page(permissions=["clipboard-read", "clipboard-write"])
+    log_in(page)
+
+    # Mint
+    page.get_by_role("link", name="New token").click()
+    page.get_by_label("Name").fill("laptop")
+    page.get_by_role("group", name="payments").get_by_label("Read and write").check()
+    page.get_by_role("group", name="reports").get_by_label("Read").check()
+    summary = page.locator("#ak-summary")
+    expect(summary).to_contain_text("Make payments, and see them")
+    expect(summary).to_contain_text("In all your projects")
+    page.get_by_role("button", name="Make the token").click()
+
+    # Copy, and call the API with what was copied
+    page.get_by_role("button", name="Copy", exact=True).click()
+    expect(page.locator("#ak-status")).to_have_text("Copied")
+    token = page.evaluate("navigator.clipboard.readText()")
+    assert page.get_by_label("Personal token", exact=True).input_value() == token
+    assert call(live_server, token) == 200
+    page.get_by_role("button", name="Copy curl").click()
+    curl = page.evaluate("navigator.clipboard.readText()")
+    assert curl == f'curl -H "Authorization: Bearer {token}" {live_server.url}/api/payments/'
+
+    # See the use appear
+    usage.flush()
+    page.get_by_role("link", name="I have copied it").click()
+    expect(page.get_by_role("main")).to_contain_text("just now from 127.0.0.1")
+    expect(page.get_by_role("img", name="1 request in the last 30 days")).to_be_visible()
+
+    # Rotate with overlap: both work, then only the new one
+    page.get_by_role("link", name="Rotate").click()
+    page.get_by_label("1 hour").check()
+    page.get_by_role("button", name="Rotate").click()
+    new = page.get_by_label("Personal token", exact=True).input_value()
+    assert new != token
+    assert [call(live_server, each) for each in (token, new)] == [200, 200]
+    PersonalAccessToken.objects.filter(rotated_at__isnull=False).update(expires_at=timezone.now())
+    assert [call(live_server, each) for each in (token, new)] == [401, 200]
+
+    # Narrow
+    assert call(live_server, new, "/api/reports/") == 200
+    page.get_by_role("link", name="I have copied it").click()
+    page.get_by_role("link", name="Edit").click()
+    page.get_by_role("group", name="reports").get_by_label("No access").check()
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("status")).to_contain_text("Saved.")
+    assert call(live_server, new, "/api/reports/") == 403
+    assert call(live_server, new) == 200
+
+    # Revoke
+    page.get_by_role("link", name="Revoke").click()
+    page.get_by_label("Reason").fill("The laptop was lost.")
+    page.get_by_role("button", name="Revoke").click()
+    expect(page.get_by_role("status")).to_contain_text("Revoked")
+    expect(page.get_by_role("main")).to_contain_text("There is no live key here.")
+    assert call(live_server, new) == 401
+
+
+@pytest.mark.parametrize("script", [True, False], ids=["with-script", "without"])
+def test_neither_back_nor_reload_shows_the_secret_again(open_page, script):
+    page = open_page(java_script_enabled=script)
+    log_in(page, "/settings/keys/projects/analytical-engine/new/")
+    page.get_by_label("Name").fill("server")
+    page.get_by_role("group", name="payments").get_by_label("Read and write").check()
+    if not script:
+        page.get_by_role("button", name="Review").click()
+    page.get_by_role("button", name="Make the key").click()
+    secret = page.get_by_label("Project key", exact=True)
+    token = secret.input_value()
+    assert token not in page.url
+
+    page.get_by_role("link", name="I have copied it").click()
+    # It kept no copy, and asks before it sends a form again. Then the person says yes:
+    with pytest.raises(Error, match="ERR_CACHE_MISS"):
+        page.go_back()
+    assert token not in page.content()
+    page.reload()
+    expect(page.get_by_role("alert")).to_contain_text("made the key server already")
+    expect(secret).to_have_count(0)
+    assert token not in page.content()
+    assert ProjectKey.objects.count() == 1
+
+
+def test_leaving_the_page_wipes_the_secret(open_page):
+    """For browsers that keep pages alive in memory whatever Cache-Control says."""
+    page = open_page()
+    log_in(page, "/settings/keys/new/")
+    page.get_by_label("Name").fill("laptop")
+    page.get_by_role("group", name="payments").get_by_label("Read and write").check()
+    page.get_by_role("button", name="Make the token").click()
+    secret = page.get_by_label("Personal token", exact=True)
+    expect(secret).not_to_have_value("")
+    page.evaluate("dispatchEvent(new PageTransitionEvent('pagehide', {persisted: true}))")
+    expect(secret).to_have_value("")
+    assert "acme_pat_" not in page.content()
+    expect(page.get_by_label("Try it")).to_have_value("")
+
+
+def test_a_life_without_script(open_page, live_server):
+    page = open_page(java_script_enabled=False)
+    log_in(page)
+    page.get_by_role("link", name="New token").click()
+    page.get_by_label("Name").fill("laptop")
+    page.get_by_label("Only selected projects").check()
+    page.get_by_label("Analytical Engine").check()
+    page.get_by_role("group", name="payments").get_by_label("Read and write").check()
+    page.get_by_role("button", name="Review").click()
+    main = page.get_by_role("main")
+    expect(main).to_contain_text("In Analytical Engine only")
+    page.get_by_role("button", name="Change").click()
+    page.get_by_label("Name").fill("desk")
+    page.get_by_role("button", name="Review").click()
+    expect(main).to_contain_text("desk")
+    page.get_by_role("button", name="Make the token").click()
+    expect(page.get_by_role("button", name="Copy")).to_have_count(0)
+    token = page.get_by_label("Personal token", exact=True).input_value()
+    assert call(live_server, token) == 200
+    page.get_by_role("link", name="I have copied it").click()
+    page.get_by_role("link", name="Rotate").click()
+    page.get_by_role("button", name="Rotate").click()
+    new = page.get_by_label("Personal token", exact=True).input_value()
+    page.get_by_role("link", name="I have copied it").click()
+    page.get_by_role("link", name="Revoke").click()
+    page.get_by_label("Also revoke").check()
+    page.get_by_role("button", name="Revoke").click()
+    assert [call(live_server, each) for each in (token, new)] == [401, 401]
+
+
+def test_with_the_keyboard_alone(open_page, live_server):
+    page = open_page()
+    log_in(page, "/settings/keys/new/")
+    press = page.keyboard.press
+
+    def tab_to(locator):
+        for _ in range(40):
+            if locator.evaluate("element => element === document.activeElement"):
+                return
+            press("Tab")
+        pytest.fail(f"Tab does not lead to {locator}.")
+
+    press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    press("Enter")
+    tab_to(page.get_by_label("Name"))
+    page.keyboard.type("laptop")
+    tab_to(page.get_by_role("group", name="payments").get_by_label("No access"))
+    press("ArrowDown")
+    press("ArrowDown")
+    expect(page.get_by_label("Read and write")).to_be_checked()
+    make = page.get_by_role("button", name="Make the token")
+    expect(make).to_be_visible()
+    tab_to(make)
+    press("Enter")
+    field = page.get_by_label("Personal token", exact=True)
+    expect(field).to_be_visible()
+    assert call(live_server, field.input_value()) == 200
+
+
+def test_the_password_again_and_nothing_is_lost(open_page, ada):
+    page = open_page()
+    log_in(page, "/settings/keys/new/")
+    page.get_by_label("Name").fill("typed with care")
+    page.get_by_role("group", name="payments").get_by_label("Read and write").check()
+    expect(page.get_by_role("button", name="Make the token")).to_be_visible()
+    (cookie,) = (c for c in page.context.cookies() if c["name"] == "sessionid")
+    session = SessionStore(cookie["value"])
+    session["apikeys_logged_in_at"] = 0
+    session.save()
+
+    page.get_by_role("button", name="Make the token").click()
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Go on").click()
+    expect(page.get_by_label("Name")).to_have_value("typed with care")
+    expect(page.get_by_label("Read and write")).to_be_checked()
+    page.get_by_role("button", name="Make the token").click()
+    expect(page.get_by_label("Personal token", exact=True)).to_be_visible()
+
+
+@pytest.fixture
+def some_keys(ada, engine):
+    MembershipFactory(user=ada, project__slug="difference-engine", role="viewer")
+    soon = timezone.now() + timedelta(days=3)
+    token = lifecycle.mint(user=ada, name="laptop", scopes=["payments:read"], expires_at=soon).key
+    new = lifecycle.rotate(token, by=ada).key
+    gone = lifecycle.mint(user=ada, name="gone", scopes=["payments:read"]).key
+    lifecycle.revoke(gone, by=ada, reason="It was lost.")
+    key = lifecycle.mint(project=engine, name="server", scopes=["payments:write"], by=ada).key
+    type(key).objects.update(is_pending=True)
+    usage.record(PersonalAccessToken, token.pk, "203.0.113.7")
+    usage.flush()
+    return {"old": token.public_id, "new": new.public_id, "key": key.public_id}
+
+
+PAGES = [
+    "",
+    "?state=ended",
+    "projects/",
+    "projects/analytical-engine/",
+    "projects/analytical-engine/{key}/",
+    "projects/analytical-engine/new/",
+    "projects/difference-engine/new/",
+    "approvals/",
+    "confirm/",
+    "new/",
+    "{old}/",
+    "{new}/edit/",
+    "{new}/rotate/",
+    "{new}/revoke/",
+]
+
+
+@pytest.mark.parametrize("width", [1280, 375])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_page_keeps_anybody_out(open_page, some_keys, scheme, width):
+    """axe-core finds nothing to complain of, and nothing is wider than the screen."""
+    page = open_page(color_scheme=scheme, viewport={"width": width, "height": 800})
+    axe, found = Axe(), {}
+
+    def check(name):
+        results = axe.run(page).response["violations"]
+        if results:
+            found[name] = [(r["id"], [n["html"] for n in r["nodes"]]) for r in results]
+        if page.evaluate("document.documentElement.scrollWidth") > width:
+            found.setdefault(name, []).append("wider than the screen")
+
+    page.goto("/settings/keys/")
+    check("log in")
+    log_in(page)
+    for path in PAGES:
+        page.goto("/settings/keys/" + path.format(**some_keys))
+        check(path)
+    page.goto("/settings/keys/new/")
+    page.get_by_role("button", name="Make the token").click()
+    expect(page.get_by_role("alert")).to_be_visible()
+    check("errors")
+    page.get_by_label("Name").fill("desk")
+    page.get_by_label("Custom").check()
+    page.get_by_label("Last day").fill("2100-01-01")
+    page.get_by_label("Only selected projects").check()
+    page.get_by_label("Analytical Engine").check()
+    page.get_by_role("group", name="payments").get_by_label("Read and write").check()
+    expect(page.locator("#ak-summary")).to_contain_text("Make payments")
+    check("filled in")
+    page.get_by_role("button", name="Make the token").click()
+    expect(page.get_by_role("heading", name="copy it now")).to_be_visible()
+    check("secret")
+    page.reload()
+    check("made already")
+
+    assert found == {}
+
+
+def test_strictness_is_real(open_page):
+    """The browser would refuse an inline script: the count of violations above can fail."""
+    page = open_page(watched=False)
+    log_in(page)
+    with page.expect_console_message(lambda m: "Content Security Policy" in m.text):
+        page.evaluate(
+            "document.body.append(Object.assign(document.createElement('script'),"
+            " {textContent: 'document.title = \"run\"'}))"
+        )
+    assert page.title() != "run"

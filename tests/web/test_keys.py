@@ -1,0 +1,527 @@
+"""Lists, editing, rotating, revoking and approving: who gets to do what, and what they see."""
+
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.test import Client
+from django.utils import timezone
+
+from apikeys import lifecycle, refusals, usage
+from apikeys.models import PersonalAccessToken, ProjectKey, ProjectKeyUsage
+from apikeys.policy import Policy
+from apikeys.verify import Refused, verify
+from tests.factories import MembershipFactory, ProjectFactory, UserFactory, mint_key, mint_pat
+from tests.web.conftest import KEYS, TOKENS, secret_of, text_of
+
+APPROVALS = f"{TOKENS}approvals/"
+
+
+@pytest.fixture
+def made(place, ada, engine):
+    """A key to manage, whichever kind."""
+    if place.model is PersonalAccessToken:
+        return mint_pat(ada, scopes=["payments:write"])
+    return mint_key(engine, scopes=["payments:write"], by=ada)
+
+
+@pytest.fixture
+def as_viewer(viewer):
+    client = Client()
+    client.force_login(viewer)
+    return client
+
+
+@pytest.fixture
+def as_stranger(db):
+    client = Client()
+    client.force_login(MembershipFactory(role="owner").user)
+    return client
+
+
+# What is seen
+
+
+def test_the_list_tells_what_a_key_is_for(page, place, made):
+    usage.record(place.model, made.key.pk, "203.0.113.7")
+    usage.flush()
+
+    told = text_of(page.get(place.url))
+
+    for fact in ("Make payments, and see them", made.key.public_id, "203.0.113.7", "just now"):
+        assert fact in told
+    assert "1 request in the last 30 days" in page.get(place.url).content.decode()
+
+
+def test_live_and_ended_are_told_apart(page, place, made):
+    assert made.key.public_id in text_of(page.get(place.url))
+    assert made.key.public_id not in text_of(page.get(place.url, {"state": "ended"}))
+    lifecycle.revoke(made.key)
+    assert made.key.public_id not in text_of(page.get(place.url))
+    assert made.key.public_id in text_of(page.get(place.url, {"state": "ended"}))
+    place.model.objects.update(revoked_at=None, expires_at=timezone.now())
+    assert made.key.public_id in text_of(page.get(place.url, {"state": "ended"}))
+
+
+def test_a_key_survives_whoever_made_it(page, engine):
+    maker = MembershipFactory(user__username="grace", project=engine, role="admin").user
+    key = mint_key(engine, by=maker)
+    assert "Created by grace" in text_of(page.get(KEYS)).replace(":", "")
+    maker.delete()
+    assert "nobody who is still here" in text_of(page.get(KEYS))
+    assert verify(key.token).project == engine
+
+
+def test_what_people_enter_is_escaped(page, place, made):
+    lifecycle.edit(made.key, name="<script>alert(1)</script>")
+    for url in (place.url, f"{place.url}{made.key.public_id}/"):
+        assert "<script>alert" not in page.get(url).content.decode()
+
+
+@pytest.fixture
+def many(place, ada, engine):
+    """Fills a list with rows of every sort: rotated, in few projects, used, made by people."""
+
+    def many(number):
+        token = place.model is PersonalAccessToken
+        now, later = timezone.now(), timezone.now() + timedelta(hours=1)
+        owner = {"user": ada, "all_projects": False} if token else {"project": engine}
+        for n in range(number):
+            maker = {} if token else {"created_by": UserFactory()}
+            common = owner | maker | {"scope": "payments:read", "name": f"key {n}"}
+            old = place.model.objects.create(**common, rotated_at=now, expires_at=later)
+            new = place.model.objects.create(**common, replaces=old)
+            if token:
+                new.projects.set([engine])
+            usage.record(place.model, new.pk, "203.0.113.7")
+        usage.flush()
+
+    return many
+
+
+@pytest.mark.parametrize("number", [1, 20])
+def test_a_list_costs_the_same_however_long(page, place, many, django_assert_num_queries, number):
+    many(number)
+    # The session and its user; then tokens, their projects and usage, or the project, what
+    # the policy says twice, its keys and usage.
+    with django_assert_num_queries(2 + (3 if place.url == TOKENS else 3 + 2)):
+        response = page.get(place.url)
+    assert len(response.context["rows"]) == 2 * number
+
+
+def test_pages_of_a_list(page, ada):
+    made = [mint_pat(ada, name=f"token {n:03}").key for n in range(3)]
+    rest = [
+        PersonalAccessToken(
+            user=ada, name=f"token {n:03}", scope="payments:read", created_at=made[0].created_at
+        )
+        for n in range(3, 120)
+    ]
+    PersonalAccessToken.objects.bulk_create(rest)
+
+    def names(response):
+        return [row["key"].name for row in response.context["rows"]]
+
+    newest = [f"token {n:03}" for n in reversed(range(120))]
+    first = page.get(TOKENS)
+    assert names(first) == newest[:50]
+    assert first.context["page"].previous is None
+    second = page.get(TOKENS + first.context["page"].next)
+    assert names(second) == newest[50:100]
+    third = page.get(TOKENS + second.context["page"].next)
+    assert names(third) == newest[100:]
+    assert third.context["page"].next is None
+    back = page.get(TOKENS + third.context["page"].previous)
+    assert names(back) == newest[50:100]
+    begin = page.get(TOKENS + back.context["page"].previous)
+    assert names(begin) == newest[:50]
+    assert begin.context["page"].previous is None
+
+
+@pytest.mark.parametrize("cursor", ["nosuchkeynosuchk", "'", "\0", "💥"])
+@pytest.mark.parametrize("direction", ["before", "after"])
+def test_a_made_up_cursor_shows_nothing(page, ada, direction, cursor):
+    mint_pat(ada)
+    response = page.get(TOKENS, {direction: cursor})
+    assert response.status_code == 200
+    assert response.context["rows"] == []
+
+
+def test_somebody_elses_key_is_no_cursor(page, ada):
+    mint_pat(ada)
+    foreign = mint_pat().key
+    assert page.get(TOKENS, {"after": foreign.public_id}).context["rows"] == []
+
+
+def test_the_projects_that_one_is_in(page, ada, engine):
+    ProjectFactory(slug="not-mine")
+    told = text_of(page.get(f"{TOKENS}projects/"))
+    assert "analytical-engine" in told
+    assert "not-mine" not in told
+
+
+def test_a_chain_is_seen_with_the_end_of_an_overlap(page, place, made, ada):
+    new = lifecycle.rotate(made.key, overlap=timedelta(hours=1), by=ada).key
+    told = text_of(page.get(place.url))
+    assert f"Its predecessor still works: {made.key.public_id} (ends in 59 minutes" in told
+    assert f"Rotated into {new.public_id}" in told
+    for key in (made.key, new):
+        detail = text_of(page.get(f"{place.url}{key.public_id}/"))
+        assert made.key.public_id in detail
+        assert new.public_id in detail
+
+
+# Headers
+
+
+URLS = ["", "?state=ended", "new/", "{id}/", "{id}/edit/", "{id}/rotate/", "{id}/revoke/"]
+
+
+@pytest.mark.parametrize("path", URLS)
+def test_every_page_keeps_to_itself(page, place, made, path):
+    response = page.get(place.url + path.format(id=made.key.public_id))
+
+    assert response.status_code == 200
+    assert response["Content-Security-Policy"].startswith("default-src 'self';")
+    assert "unsafe" not in response["Content-Security-Policy"]
+    assert "frame-ancestors 'none'" in response["Content-Security-Policy"]
+    assert response["Cache-Control"] == "no-store, private"
+    html = response.content.decode()
+    assert " style=" not in html
+    assert "<style" not in html
+    assert " onclick=" not in html
+    assert html.count("<script") == html.count("<script src=") == 1
+
+
+def test_static_files_of_another_host_are_let_in(page, settings):
+    settings.STATIC_URL = "https://cdn.example/static/"
+    csp = page.get(TOKENS)["Content-Security-Policy"]
+    assert csp.startswith("default-src 'self' https://cdn.example;")
+
+
+# Who may
+
+
+@pytest.mark.parametrize("path", URLS)
+def test_it_takes_a_log_in(client, place, made, path):
+    url = place.url + path.format(id=made.key.public_id)
+    assert client.get(url)["Location"].startswith("/login/?next=/settings/keys/")
+
+
+@pytest.mark.parametrize("path", URLS)
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_to_others_a_key_does_not_exist(place, made, as_stranger, path, method):
+    if place.url == TOKENS and "{id}" not in path:
+        pytest.skip("Everybody has a list of tokens.")
+    response = getattr(as_stranger, method)(place.url + path.format(id=made.key.public_id))
+    assert response.status_code in (404, 405)
+    made.key.refresh_from_db()
+    assert made.key.revoked_at is made.key.rotated_at is None
+
+
+@pytest.mark.parametrize("path", ["", "edit/", "rotate/", "revoke/"])
+def test_a_key_of_another_project_is_not_found_under_ones_own(page, ada, path):
+    foreign = mint_key().key
+    assert page.get(f"{KEYS}{foreign.public_id}/{path}").status_code == 404
+    assert page.post(f"{KEYS}{foreign.public_id}/{path}").status_code in (404, 405)
+    token = mint_pat(ada).key  # one's own, but no project's
+    assert page.get(f"{KEYS}{token.public_id}/{path}").status_code == 404
+
+
+def test_a_viewer_sees_and_does_not_touch(as_viewer, engine, ada):
+    key = mint_key(engine, by=ada).key
+    listed = as_viewer.get(KEYS)
+    assert key.public_id in text_of(listed)
+    assert "Revoke" not in text_of(listed)
+    assert "New key" not in text_of(listed)
+    assert "Revoke" not in text_of(as_viewer.get(f"{KEYS}{key.public_id}/"))
+    for path in ("new/", f"{key.public_id}/edit/", f"{key.public_id}/rotate/"):
+        assert as_viewer.get(KEYS + path).status_code == 403
+    response = as_viewer.post(f"{KEYS}{key.public_id}/revoke/")
+    assert response.status_code == 403
+    assert "see its keys, not manage them" in text_of(response)
+    assert "no-store" in response["Cache-Control"]
+    key.refresh_from_db()
+    assert key.revoked_at is None
+
+
+def test_who_leaves_the_project_sees_nothing_at_once(as_viewer, viewer, engine):
+    assert as_viewer.get(KEYS).status_code == 200
+    viewer.project_memberships.all().delete()
+    assert as_viewer.get(KEYS).status_code == 404
+
+
+def test_a_deactivated_projects_keys_are_not_found(page, engine):
+    type(engine).objects.update(is_active=False)
+    assert page.get(KEYS).status_code == 404
+
+
+@pytest.mark.parametrize("path", ["edit/", "rotate/", "revoke/"])
+def test_csrf_is_checked(ada, place, made, path):
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(ada)
+    assert client.post(f"{place.url}{made.key.public_id}/{path}").status_code == 403
+    made.key.refresh_from_db()
+    assert made.key.revoked_at is made.key.rotated_at is None
+
+
+# Editing
+
+
+def edited(place, **changes):
+    form = {"name": "server", "expiry": "keep", "scopes:payments": "payments:read"}
+    if place.model is PersonalAccessToken:
+        form["reach"] = "all"
+    return form | changes
+
+
+def test_narrowing_counts_at_the_next_request(page, place, made, ada):
+    assert verify(made.token).allows("payments:write")
+    response = page.post(f"{place.url}{made.key.public_id}/edit/", edited(place, name="desk"))
+    assert response.status_code == 302
+    assert not verify(made.token).allows("payments:write")
+    told = text_of(page.get(response["Location"]))
+    assert "Saved." in told
+    assert "desk" in told
+
+
+def test_a_token_is_kept_to_selected_projects(page, ada, engine):
+    MembershipFactory(user=ada, project__slug="difference-engine")
+    made = mint_pat(ada)
+    form = {"name": "x", "expiry": "keep", "scopes:payments": "payments:read"}
+    form |= {"reach": "selected", "projects": ["analytical-engine"]}
+    page.post(f"{TOKENS}{made.key.public_id}/edit/", form)
+    assert list(verify(made.token).projects()) == [engine]
+
+
+def test_what_a_key_has_may_stay_though_one_may_not_give_it(client, viewer, engine):
+    made = mint_pat(viewer, scopes=["payments:write"])
+    client.force_login(viewer)
+    url = f"{TOKENS}{made.key.public_id}/edit/"
+    assert 'value="payments:write"' in client.get(url).content.decode()
+    form = {"name": "new name", "expiry": "keep", "reach": "all"}
+    client.post(url, form | {"scopes:payments": "payments:write"})
+    made.key.refresh_from_db()
+    assert (made.key.name, made.key.scope) == ("new name", "payments:write")
+    # Given away, it does not come back.
+    client.post(url, form | {"scopes:payments": "payments:read"})
+    response = client.post(url, form | {"scopes:payments": "payments:write"})
+    assert response.status_code == 422
+    made.key.refresh_from_db()
+    assert made.key.scope == "payments:read"
+
+
+def test_a_scope_that_the_site_dropped_can_stay_or_go(page, ada, settings):
+    made = mint_pat(ada, scopes=["payments:read", "reports:read"])
+    settings.APIKEYS = settings.APIKEYS | {"SCOPES": {"payments:read": "See payments"}}
+    url = f"{TOKENS}{made.key.public_id}/edit/"
+    assert "No longer offered by this site" in text_of(page.get(url))
+    form = {"name": "x", "expiry": "keep", "reach": "all", "scopes:payments": "payments:read"}
+    page.post(url, form | {"scopes:reports": "reports:read"})
+    made.key.refresh_from_db()
+    assert made.key.scope == "payments:read reports:read"
+    page.post(url, form)
+    made.key.refresh_from_db()
+    assert made.key.scope == "payments:read"
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [({"name": ""}, "Give the key a name."), ({"scopes:payments": "x"}, "cannot give the scope x")],
+)
+def test_a_wrong_edit_changes_nothing(page, place, made, changes, told):
+    url = f"{place.url}{made.key.public_id}/edit/"
+    response = page.post(url, edited(place, **changes))
+    assert response.status_code == 422
+    assert told in text_of(response)
+    made.key.refresh_from_db()
+    assert made.key.scope == "payments:write"
+
+
+@pytest.mark.parametrize("path", ["edit/", "rotate/"])
+def test_what_has_ended_is_not_changed(page, place, made, path):
+    lifecycle.revoke(made.key)
+    url = f"{place.url}{made.key.public_id}/{path}"
+    assert page.get(url)["Location"] == f"{place.url}{made.key.public_id}/"
+    response = page.post(url, edited(place, overlap="0"))
+    assert response.status_code == 409
+    assert "was revoked" in text_of(response)
+
+
+# Rotating
+
+
+def test_both_work_until_the_overlap_ends(page, place, made):
+    url = f"{place.url}{made.key.public_id}/rotate/"
+    response = page.post(url, {"overlap": "3600", "expiry": "keep"})
+    assert response.status_code == 200
+    assert response["Cache-Control"] == "no-store, private"
+    new = secret_of(response)
+    assert verify(new).scope == verify(made.token).scope
+    place.model.objects.filter(pk=made.key.pk).update(expires_at=timezone.now())
+    with pytest.raises(Refused) as refused:
+        verify(made.token)
+    assert refused.value.refusal is refusals.EXPIRED_KEY
+    assert verify(new)
+
+
+def test_a_rotation_sent_again_shows_no_secret(page, place, made):
+    url = f"{place.url}{made.key.public_id}/rotate/"
+    form = {"overlap": "3600", "expiry": "30"}
+    page.post(url, form)
+    again = page.post(url, form)
+    assert again.status_code == 409
+    assert "was rotated already" in text_of(again)
+    assert "acme_" not in again.content.decode()
+    assert place.model.objects.count() == 2
+
+
+@pytest.mark.parametrize("form", [{"overlap": "604801", "expiry": "keep"}, {"overlap": "0"}, {}])
+def test_a_wrong_rotation_changes_nothing(page, place, made, form):
+    assert page.post(f"{place.url}{made.key.public_id}/rotate/", form).status_code == 422
+    assert place.model.objects.count() == 1
+
+
+def test_nobody_gets_the_secret_of_a_project_key_beyond_their_own_rights(client, engine, settings):
+    """A policy may let people manage keys that they could not make."""
+    settings.APIKEYS = settings.APIKEYS | {"POLICY": f"{__name__}.Managing"}
+    made = mint_key(engine, scopes=["payments:write"])
+    client.force_login(MembershipFactory(project=engine, role="viewer").user)
+    url = f"{KEYS}{made.key.public_id}/rotate/"
+    response = client.post(url, {"overlap": "0", "expiry": "keep"})
+    assert response.status_code == 422
+    assert "cannot give the scope payments:write" in text_of(response)
+    assert ProjectKey.objects.count() == 1
+
+
+class Managing(Policy):
+    managing_roles = ("owner", "viewer")
+
+
+# Revoking
+
+
+def test_revoking_is_confirmed_and_counts_at_the_next_request(page, place, made, ada):
+    url = f"{place.url}{made.key.public_id}/revoke/"
+    assert "Revoke server?" in text_of(page.get(url)) or "Revoke ci?" in text_of(page.get(url))
+    assert verify(made.token)
+    page.post(url, {"reason": "The laptop was lost."})
+    with pytest.raises(Refused) as refused:
+        verify(made.token)
+    assert refused.value.refusal is refusals.REVOKED_KEY
+    made.key.refresh_from_db()
+    assert (made.key.revoked_by, made.key.revoked_reason) == (ada, "The laptop was lost.")
+
+
+@pytest.mark.parametrize("also", [True, False])
+def test_the_predecessor_in_its_overlap_can_go_too(page, place, made, ada, also):
+    new = lifecycle.rotate(made.key, by=ada)
+    url = f"{place.url}{new.key.public_id}/revoke/"
+    assert made.key.public_id in text_of(page.get(url))
+    page.post(url, {"also": "on"} if also else {})
+    made.key.refresh_from_db()
+    assert (made.key.revoked_at is not None) is also
+    new.key.refresh_from_db()
+    assert new.key.revoked_at is not None
+
+
+def test_a_reason_that_is_too_long_revokes_nothing(page, place, made):
+    url = f"{place.url}{made.key.public_id}/revoke/"
+    assert page.post(url, {"reason": "x" * 201}).status_code == 422
+    assert verify(made.token)
+
+
+# Approving
+
+
+def pending(made):
+    type(made.key).objects.filter(pk=made.key.pk).update(is_pending=True)
+    return made
+
+
+def decide(client, made, decision, **more):
+    url = f"{APPROVALS}{made.key.KIND}/{made.key.public_id}/"
+    return client.post(url, {"decision": decision} | more)
+
+
+def test_an_admin_of_the_project_approves(page, engine, ada):
+    made = pending(mint_key(engine, name="pays"))
+    assert "pays" in text_of(page.get(APPROVALS))
+    with pytest.raises(Refused):
+        verify(made.token)
+    assert decide(page, made, "approve").status_code == 302
+    assert verify(made.token).project == engine
+    made.key.refresh_from_db()
+    assert made.key.approved_by == ada
+    assert "Nothing awaits you." in text_of(page.get(APPROVALS))
+
+
+def test_an_admin_rejects(page, engine, ada):
+    made = pending(mint_key(engine))
+    decide(page, made, "reject", reason="Ask for less.")
+    made.key.refresh_from_db()
+    assert (made.key.revoked_by, made.key.revoked_reason) == (ada, "Ask for less.")
+
+
+def test_a_token_of_selected_projects_awaits_their_admins(page, engine, viewer):
+    made = pending(mint_pat(viewer, name="theirs", projects=[engine]))
+    assert "theirs" in text_of(page.get(APPROVALS))
+    assert decide(page, made, "approve").status_code == 302
+    assert verify(made.token)
+
+
+@pytest.mark.parametrize("decision", ["approve", "reject"])
+def test_others_do_not_decide(as_viewer, as_stranger, engine, viewer, decision):
+    for made in (
+        pending(mint_key(engine, name="pays")),
+        pending(mint_pat(viewer, name="own", projects=[engine])),
+        pending(mint_pat(viewer, name="everywhere")),
+    ):
+        for client in (as_viewer, as_stranger):
+            assert "Nothing awaits you." in text_of(client.get(APPROVALS))
+            assert decide(client, made, decision).status_code == 404
+        made.key.refresh_from_db()
+        assert made.key.is_pending
+        assert made.key.revoked_at is None
+
+
+def test_a_site_admin_decides_on_all(client, viewer):
+    admin = UserFactory(is_staff=True)
+    admin.user_permissions.add(Permission.objects.get(codename="change_personalaccesstoken"))
+    client.force_login(admin)
+    made = pending(mint_pat(viewer, name="everywhere"))
+    assert "everywhere" in text_of(client.get(APPROVALS))
+    assert decide(client, made, "approve").status_code == 302
+    assert verify(made.token)
+
+
+def test_what_was_decided_is_not_decided_again(page, engine):
+    made = pending(mint_key(engine))
+    decide(page, made, "approve")
+    assert decide(page, made, "reject").status_code == 409
+    assert verify(made.token)
+    assert decide(page, made, "maybe").status_code == 400
+
+
+def test_deciding_takes_csrf_and_a_post(ada, engine):
+    made = pending(mint_key(engine))
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(ada)
+    assert decide(client, made, "approve").status_code == 403
+    assert client.get(f"{APPROVALS}key/{made.key.public_id}/").status_code == 405
+    made.key.refresh_from_db()
+    assert made.key.is_pending
+
+
+# Use
+
+
+def test_the_picture_counts_the_last_thirty_days(page, engine):
+    key = mint_key(engine).key
+    today = timezone.now().date()
+    for ago, count in ((0, 5), (29, 1200), (30, 7)):
+        ProjectKeyUsage.objects.create(key=key, day=today - timedelta(days=ago), count=count)
+    html = page.get(KEYS).content.decode()
+    assert "1,205 requests in the last 30 days" in html
+    (row,) = page.get(KEYS).context["rows"]
+    assert (row["counts"][-1], row["counts"][0]) == (5, 1200)
