@@ -7,6 +7,7 @@ urlpatterns = [
     path("", include("example_project.payments.urls")),
     path("api/", include("apikeys.api.urls")),
     path("settings/keys/", include("apikeys.web.urls")),
+    path("settings/applications/", include("apikeys.oauth.pages.urls")),
     path("login/", LoginView.as_view(template_name="payments/login.html"), name="login"),
     path("logout/", LogoutView.as_view(), name="logout"),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),

@@ -10,12 +10,12 @@ from .grants import ClientCredentialsGrant, TokenExchangeGrant
 class Server(OpenIDServer):
     """Set ``OAUTH2_PROVIDER["OAUTH2_SERVER_CLASS"]`` to this class's path.
 
-    It adds keys as clients, and token exchange, to the grants of oauthlib's server.
+    It adds keys as clients, token exchange and lifetimes of one's own to oauthlib's server.
     """
 
-    def __init__(self, request_validator: Any, *args: Any, **kwargs: Any) -> None:
-        super().__init__(request_validator, *args, **kwargs)
-        self.bearer.expires_in = lifetimes.access_token_seconds
+    def __init__(self, request_validator: Any, **kwargs: Any) -> None:
+        kwargs["token_expires_in"] = lifetimes.access_token_seconds
+        super().__init__(request_validator, **kwargs)
         self.grant_types["client_credentials"] = ClientCredentialsGrant(
             request_validator, self.credentials_grant
         )
