@@ -104,6 +104,6 @@ def guarded(response: HttpResponse) -> HttpResponse:
         "default-src 'self'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
     )
     response["Cache-Control"] = "no-store, private"
-    response["Referrer-Policy"] = "no-referrer"
+    response["Referrer-Policy"] = "same-origin"
     response["X-Content-Type-Options"] = "nosniff"
     return response
