@@ -11,6 +11,11 @@ from tests.services import require
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _database_before_server(django_db_setup):
+    """A server that starts before it would take the database for one in memory, and share it."""
+
+
 @pytest.fixture
 def ada(db, settings):
     settings.DEMO = True  # lets the published password in
