@@ -23,7 +23,7 @@ from ..refusals import Refused
 from ..verify import verify
 from .device import GRANT_TYPE as DEVICE
 from .models import ClientSettings
-from .views.authorize import LOOPBACK
+from .targets import LOOPBACK
 
 #: By their names in RFC 7591, what django-oauth-toolkit stores with an application.
 DOT_GRANTS: Final = {

@@ -1,12 +1,15 @@
 """For which services a token is (RFC 8707 ``resource``, RFC 8693 ``audience``)."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from oauth2_provider.oauth2_validators import is_valid_resource_uri, validate_resource_as_url_prefix
 from oauthlib.oauth2.rfc6749 import errors
 
 from ..conf import app_settings
+
+#: Hosts to which plain http goes no further than this machine (RFC 8252 section 7.3).
+LOOPBACK: Final = ("127.0.0.1", "::1")
 
 
 def requested(request: Any, within: Sequence[str]) -> list[str]:

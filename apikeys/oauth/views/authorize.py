@@ -12,9 +12,7 @@ from oauth2_provider.settings import oauth2_settings
 from oauthlib.oauth2.rfc6749.errors import InvalidScopeError
 
 from .. import consent
-
-#: Hosts to which plain http goes no further than this machine (RFC 8252 section 7.3).
-LOOPBACK = ("127.0.0.1", "::1")
+from ..targets import LOOPBACK
 
 
 class AllowedForm(consent.ReachFields, AllowForm):
