@@ -374,6 +374,7 @@ def test_the_writer_cannot_be_started_and_the_request_goes_on(settings, monkeypa
     settings.APIKEYS = {**settings.APIKEYS, "LAST_USED_INTERVAL": 3600}
     monkeypatch.setattr(threading.Thread, "start", fail)
     monkeypatch.setattr(usage, "_writer", None)
+    monkeypatch.setattr(usage.atexit, "register", lambda function: None)
     minted = mint_pat()
     assert use(minted).credential_id == minted.key.public_id
     assert usage.flush() == 1

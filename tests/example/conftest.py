@@ -32,7 +32,7 @@ class Demo:
             env=self._environment(),
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
             **options,
         )
 
@@ -66,7 +66,7 @@ class Served(Demo):
 
     def __exit__(self, *args):
         self.process.terminate()
-        self.rest_of_stdout, _ = self.process.communicate(timeout=20)
+        self.rest_of_stdout, _ = self.process.communicate(timeout=90)
         self.log.close()
 
 

@@ -17,7 +17,7 @@ def call(url, token=None, data=None):
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     request = urllib.request.Request(url, body, headers)
     try:
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=90) as answer:
             status, text, headers = answer.status, answer.read(), answer.headers
     except urllib.error.HTTPError as error:
         status, text, headers = error.code, error.read(), error.headers

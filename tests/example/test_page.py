@@ -42,7 +42,7 @@ class Page:
     def __init__(self, context, base_url):
         self.base_url = base_url
         self.tab = context.new_page()
-        self.tab.set_default_timeout(15_000)
+        self.tab.set_default_timeout(60_000)
         self.complaints = []
         self.requests = []
         self.refused = []
