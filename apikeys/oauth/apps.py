@@ -10,7 +10,7 @@ class ApiKeysOAuthConfig(AppConfig):
 
     def ready(self) -> None:
         from .. import verify
-        from . import permissions, resolver
+        from . import checks, permissions, resolver  # noqa: F401
 
         verify.register(resolver.resolve)
         permissions.register()

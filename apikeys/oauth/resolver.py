@@ -55,7 +55,9 @@ def resolve(text: str, request: HttpRequest | None) -> Access:
 
 
 def access_of(token: Any, request: HttpRequest | None, *, counts_as_use: bool = True) -> Access:
-    """The ``Access`` of a valid token that ``origin.hold`` has seen. No query."""
+    """The ``Access`` of a valid token. No query, if ``origin.hold`` has seen it before."""
+    if not hasattr(token, "apikeys_key") and not origin.hold(token):
+        raise Refused(refusals.INVALID_TOKEN)  # loaded by a validator of another make
     user, client, key = token.user, origin.client_of(token), token.apikeys_key
     if user is not None and not user.is_active:
         raise Refused(refusals.INACTIVE_USER)

@@ -348,3 +348,18 @@ def test_a_site_lists_its_services(client, minted, settings):
     for resource in ("https://billing.example/", "https://billing.example.evil/v1"):
         response = ask(client, minted, resource=resource)
         assert response.json()["error"] == "invalid_target"
+
+
+def test_a_validator_of_another_make_sets_no_token_free(client, minted, token, settings):
+    settings.OAUTH2_PROVIDER = settings.OAUTH2_PROVIDER | {
+        "OAUTH2_VALIDATOR_CLASS": "oauth2_provider.oauth2_validators.OAuth2Validator"
+    }
+    assert whoami(client, token).json()["project"] == "analytical-engine"
+    lifecycle.edit(minted.key, scopes=["reports:read"])
+    assert verify.verify(token).scopes == {"reports:read"}
+    lifecycle.revoke(minted.key)
+    assert refusal(client, token) == "invalid_token"
+    # And the operator is told.
+    from django.core.checks import run_checks
+
+    assert "apikeys.E041" in [message.id for message in run_checks(tags=["apikeys"])]
