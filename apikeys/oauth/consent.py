@@ -7,10 +7,10 @@ from django import forms
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from oauth2_provider.scopes import get_scopes_backend
-from oauth2_provider.settings import oauth2_settings
 
 from ..conf import app_settings
 from .models import Consent, TokenOrigin
+from .scopes import registration_scope
 
 ALL, SELECTED = "all", "selected"
 
@@ -21,14 +21,10 @@ def allowed(names: Iterable[str], user: Any) -> list[str]:
     return [name for name in names if name in grantable or name == registration_scope()]
 
 
-def registration_scope() -> str | None:
-    """The scope with which a program registers a client of its user's (RFC 7591)."""
-    return str(oauth2_settings.DCR_REGISTRATION_SCOPE) if oauth2_settings.DCR_ENABLED else None
-
-
 def described(names: Iterable[str]) -> list[str]:
     words = get_scopes_backend().get_all_scopes()
-    return [str(words.get(name, name)) for name in names]
+    known = {*words, registration_scope()}
+    return [str(words[name]) if name in known else name for name in names]
 
 
 def record(
