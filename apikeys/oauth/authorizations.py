@@ -32,9 +32,11 @@ class Authorization(NamedTuple):
 def live(*, user: Any = None, application: Any = None) -> list[Authorization]:
     """The live authorizations of a user, or of an application, newest first."""
     who = {"user": user} if user is not None else {"application": application}
-    access = get_access_token_model()._default_manager.filter(
-        **who, user__isnull=False, application__isnull=False
-    )
+    access = (
+        get_access_token_model()
+        ._default_manager.filter(**who, user__isnull=False, application__isnull=False)
+        .exclude(scope=_registration())
+    )  # by which a client manages itself, not its user's rights
     refresh = get_refresh_token_model()._default_manager.filter(
         **who, revoked=None, access_token__isnull=False
     )
@@ -81,7 +83,7 @@ def end(application: Any, user: Any = None) -> None:
         get_refresh_token_model()._default_manager.filter(**who, revoked=None).update(
             revoked=timezone.now()
         )
-        # Not the token by which a registered client manages itself, if only a user leaves it.
+        # A registered client goes on managing itself.
         model._default_manager.filter(**who).exclude(scope=_registration()).delete()
         Consent.objects.filter(**who).delete()
 

@@ -133,6 +133,17 @@ class TestIntrospection:
         assert response.json()["error"] == "invalid_client"
         assert response["WWW-Authenticate"]
 
+    def test_is_not_for_public_clients(self, client, webapp, minted):
+        pair = base64.b64encode(b"webapp:").decode()
+        for form, headers in [
+            ({"client_id": "webapp", "client_secret": ""}, {}),
+            ({}, {"Authorization": f"Basic {pair}"}),
+        ]:
+            response = client.post(
+                "/o/introspect/", {"token": minted.token} | form, headers=headers
+            )
+            assert response.status_code == 401
+
     def test_is_not_for_keys(self, client, minted):
         other = mint_key()
         form = {"client_id": other.key.public_id, "client_secret": other.token}

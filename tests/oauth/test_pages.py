@@ -248,6 +248,19 @@ def test_the_user_sees_and_revokes_it(client, ada, webapp, grant):
     assert "No application acts for you" in text_of(client.get("/settings/applications/"))
 
 
+def test_a_registered_program_is_a_client_not_an_authorisation(client, ada):
+    client.force_login(ada)
+    metadata = {"client_name": "Laptop", "redirect_uris": ["http://127.0.0.1/callback"],
+                "token_endpoint_auth_method": "none"}  # fmt: skip
+    client.post("/o/register/", metadata, content_type="application/json")
+
+    assert "No application acts for you" in text_of(client.get("/settings/applications/"))
+    assert "Laptop" in text_of(client.get(OWN))
+    application = Application.objects.get()
+    client.post(f"{OWN}{application.pk}/delete/")
+    assert not Application.objects.exists()
+
+
 def test_nobody_revokes_for_somebody_else(client, ada, webapp, grant):
     client.force_login(UserFactory())
     client.post(f"/settings/applications/{webapp.pk}/revoke/")

@@ -5,6 +5,7 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_variables
 from oauth2_provider import views
 from oauth2_provider.settings import oauth2_settings
+from oauthlib.common import Request
 
 from ... import token
 from ...access import Access
@@ -28,6 +29,13 @@ class IntrospectTokenView(views.IntrospectTokenView):
         response: HttpResponse = super().dispatch(request, *args, **kwargs)
         response["Cache-Control"] = "no-store"
         return challenged(request, response)
+
+    def authenticate_client(self, request: HttpRequest) -> bool:
+        """Section 2.1: a public client is nobody, even where DOT stores an empty secret for it."""
+        core = self.get_oauthlib_core()
+        asking = Request(*core._extract_params(request))
+        known = core.server.request_validator.authenticate_client(asking)
+        return bool(known and asking.client.client_type == asking.client.CLIENT_CONFIDENTIAL)
 
     def unauthenticated_response(
         self, request: HttpRequest, oauthlib_request: Any = None
