@@ -13,4 +13,5 @@ class ApiKeysConfig(AppConfig):
         from .web import sudo  # noqa: F401 - remembers log-ins from the first one on
 
         if apps.is_installed("drf_spectacular"):
+            from .api import schema as api_schema  # noqa: F401
             from .drf import schema  # noqa: F401

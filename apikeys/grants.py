@@ -51,6 +51,8 @@ class Extent:
         return None if self.projects is None else self.projects - other.projects
 
     def lives_beyond(self, other: "Extent") -> bool:
+        if other is NOTHING:
+            return True
         if other.expires_at is None:
             return False
         return self.expires_at is None or self.expires_at > other.expires_at

@@ -8,7 +8,7 @@ from typing import Any, Final, Generic, TypeVar, overload
 
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import IntegrityError, connections, router, transaction
-from django.db.models import Model
+from django.db.models import Model, Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
@@ -18,6 +18,7 @@ from .access import Access
 from .conf import app_settings
 from .grants import NOTHING, Extent, Grant
 from .models import KEY_MODELS, PersonalAccessToken, ProjectKey, State, live
+from .records import KINDS
 from .signals import key_approved, key_edited, key_minted, key_revoked, key_rotated
 
 MAX_OVERLAP: Final = timedelta(days=7)
@@ -108,10 +109,11 @@ def mint(
     was kept from an earlier moment, so that doing the same twice makes one key.
 
     Raises ``LifecycleError`` with one of the codes ``name_required``, ``name_too_long``,
-    ``invalid_name``, ``scope_required``, ``unknown_scope``, ``scope_not_grantable``,
-    ``expiry_in_the_past``, ``expiry_required``, ``expiry_too_late``, ``outlives_credential``,
-    ``inactive_user``, ``inactive_project``, ``project_required``, ``unknown_project``,
-    ``project_not_grantable``, ``too_many_keys`` and ``made_already`` (that ``public_id``).
+    ``invalid_name``, ``secret_in_text``, ``scope_required``, ``unknown_scope``,
+    ``scope_not_grantable``, ``expiry_in_the_past``, ``expiry_required``, ``expiry_too_late``,
+    ``outlives_credential``, ``credential_changed``, ``inactive_user``, ``inactive_project``,
+    ``project_required``, ``unknown_project``, ``project_not_grantable``, ``too_many_keys`` and
+    ``made_already`` (that ``public_id``).
     """
     if (user is None) == (project is None):
         raise TypeError("mint() takes a user or a project, not both.")
@@ -144,6 +146,9 @@ def mint(
     text = _seal(key)
     try:
         with transaction.atomic(using=router.db_for_write(type(key))):
+            if _using(within) is not None:
+                _lock_all(None, within)
+                _check_within(within, extent)
             _check_number(key)
             _save(key, selected)
             key_minted.send(type(key), key=key, by=by, using=_using(within))
@@ -168,16 +173,18 @@ def edit(
 ) -> dict[str, tuple[Any, Any]]:
     """Change a key, from the next request on. Returns ``{field: (before, after)}``.
 
-    ``within`` bounds what is added; what the key has may stay or go. What needs an approval
-    cannot be added: mint a key for it, which then awaits the approval, while this one works.
+    ``within`` bounds what is added; what the key has may stay or go. A credential that adds
+    anything has to cover all of the key, because what is added applies to all of it: a scope
+    in every project, a project with every scope. What needs an approval cannot be added:
+    mint a key for it, which then awaits the approval, while this one works.
 
     Raises ``LifecycleError`` as ``mint`` does, and with ``revoked_key``, ``expired_key``,
-    ``already_rotated`` and ``approval_required``.
+    ``already_rotated``, ``unknown_key`` (it was deleted) and ``approval_required``.
     """
     if isinstance(key, ProjectKey) and not isinstance(projects, _Keep):
         raise TypeError("A project key has one project, for good.")
     with transaction.atomic(using=router.db_for_write(type(key))):
-        _lock(key)
+        _lock_all(key, within)
         if (error := _why_not_live(key)) is not None:
             raise error
         had = Extent.of(key)
@@ -214,26 +221,29 @@ def edit(
     return changes
 
 
-def approve(key: AnyKey, *, by: Any = None) -> None:
+def approve(key: AnyKey, *, by: Any = None, within: Grant | None = None) -> None:
     """Let a key be used that awaits approval. Who may is the policy's ``may_approve``.
 
-    Raises ``LifecycleError`` with one of the codes ``not_pending``, ``revoked_key`` and
-    ``expired_key``.
+    ``within`` has to cover all of the key, where that is done with a credential.
+
+    Raises ``LifecycleError`` with one of the codes ``not_pending``, ``revoked_key``,
+    ``expired_key``, and those of ``within``, as ``mint`` does.
     """
     with transaction.atomic(using=router.db_for_write(type(key))):
-        _lock(key)
+        _lock_all(key, within)
         _check_pending(key)
+        _check_within(within, Extent.of(key))
         key.is_pending, key.approved_at, key.approved_by = False, timezone.now(), by
         key.save(update_fields=["is_pending", "approved_at", "approved_by"])
-        key_approved.send(type(key), key=key, by=by, using=None)
+        key_approved.send(type(key), key=key, by=by, using=_using(within))
 
 
-def reject(key: AnyKey, *, by: Any = None, reason: str = "") -> None:
-    """Revoke a key that awaits approval. Raises as ``approve`` does."""
+def reject(key: AnyKey, *, by: Any = None, reason: str = "", using: Access | None = None) -> None:
+    """Revoke a key that awaits approval. Raises as ``approve`` and ``revoke`` do."""
     with transaction.atomic(using=router.db_for_write(type(key))):
         _lock(key)
         _check_pending(key)
-        revoke(key, by=by, reason=reason or _("Not approved."))
+        revoke(key, by=by, reason=reason or _("Not approved."), using=using)
 
 
 @sensitive_variables("text")
@@ -251,13 +261,14 @@ def rotate(
     ``ROTATION_OVERLAP``), and never longer than it would have been. The new one expires
     when the old one would have, unless ``expires_at`` or a shorter ``longest_lifetime`` of
     the policy says otherwise. ``within`` has to cover all of the key: its secret is handed
-    out, as at minting.
+    out, as at minting. So a successor that was made with another credential ends with that
+    one, while a key that rotates itself goes on when its predecessor is revoked.
 
     Of several rotations at the same moment one succeeds. Raises ``LifecycleError`` with
     one of the codes ``overlap_out_of_range``, ``expiry_in_the_past``, ``expiry_required``,
     ``expiry_too_late``, ``already_rotated``, ``revoked_key``, ``expired_key``,
-    ``scope_not_grantable``, ``project_not_grantable``, ``outlives_credential`` and
-    ``unknown_key``.
+    ``unknown_key``, ``scope_not_grantable``, ``project_not_grantable``,
+    ``outlives_credential`` and ``credential_changed``.
     """
     overlap = app_settings.ROTATION_OVERLAP if overlap is None else overlap
     if not timedelta(0) <= overlap <= MAX_OVERLAP:
@@ -268,7 +279,7 @@ def rotate(
     successor: Any = model()
     text = _seal(successor)  # slow by design, so before anything is locked
     with transaction.atomic(using=router.db_for_write(model)):
-        _lock(key)
+        _lock_all(key, within)
         if (error := _why_not_live(key)) is not None:
             raise error
         now, had = timezone.now(), Extent.of(key)
@@ -281,6 +292,8 @@ def rotate(
         successor.created_at, successor.replaces = now, key
         successor.is_pending, successor.minted_with = key.is_pending, key.minted_with
         successor.direct_use = key.direct_use
+        if (using := _using(within)) and using.revoked_with != key.public_id:
+            successor.minted_with = using.revoked_with  # which got to know its secret
         successor.approved_at, successor.approved_by = key.approved_at, key.approved_by
         if isinstance(key, PersonalAccessToken):
             successor.user, successor.all_projects = key.user, key.all_projects
@@ -298,10 +311,11 @@ def rotate(
 def revoke(key: AnyKey, *, by: Any = None, reason: str = "", using: Access | None = None) -> bool:
     """End ``key`` now, for good, and every key that was made with it over the API.
 
-    Or with one that it replaces: whoever answers a leak by rotating may revoke later.
+    So do those that were made with the keys that it replaces, and with what those made: of
+    what a thief made of a key nothing goes on, even if the key was rotated meanwhile.
 
     ``False`` if it was revoked before: the first one counts. Raises ``LifecycleError``
-    (``reason_too_long``, ``invalid_reason``, ``unknown_key``).
+    (``reason_too_long``, ``invalid_reason``, ``secret_in_text``, ``unknown_key``).
     """
     limit = _max_length(key, "revoked_reason")
     if len(reason) > limit:
@@ -310,21 +324,39 @@ def revoke(key: AnyKey, *, by: Any = None, reason: str = "", using: Access | Non
     if not _is_text(reason):
         message = _("The reason has a character that cannot be shown.")
         raise LifecycleError("invalid_reason", message, "reason")
-    changes = {"revoked_at": timezone.now(), "revoked_by": by, "revoked_reason": reason}
-    model = type(key)
-    with transaction.atomic(using=router.db_for_write(model)):
-        if not model._default_manager.filter(pk=key.pk, revoked_at=None).update(**changes):
+    _check_no_key_in(reason, "reason")
+    with transaction.atomic(using=router.db_for_write(type(key))):
+        if not _end(key, by, reason, using):
             _lock(key)
             return False
-        for name, value in changes.items():
-            setattr(key, name, value)
-        key_revoked.send(model, key=key, by=by, using=using)
-        why = _("Made with %(id)s, which was revoked.") % {"id": key.public_id}
-        line = [each.public_id for each in key.predecessors()]
-        for made in KEY_MODELS.values():
-            children = made._default_manager.filter(live(), minted_with__in=[key.public_id, *line])
-            for child in children.order_by("pk"):
-                revoke(child, by=by, reason=why, using=using)
+        makers = [key.public_id, *(each.public_id for each in key.predecessors())]
+        known, doomed = set[str](), list[str]()
+        while makers:
+            known.update(makers)
+            came_of = Q(minted_with__in=makers) | Q(replaces__public_id__in=doomed)
+            made: list[AnyKey] = [
+                child
+                for model in KEY_MODELS.values()
+                for child in model._default_manager.filter(came_of).order_by("pk")
+                if child.public_id not in known
+            ]
+            for child in made:
+                # One that has ended is over, but what came of it may not be.
+                if child.state() in (State.LIVE, State.PENDING):
+                    why = _("Made with %(id)s, which was revoked.") % {"id": key.public_id}
+                    _end(child, by, why, using)
+            makers = doomed = [child.public_id for child in made]
+    return True
+
+
+def _end(key: AnyKey, by: Any, reason: str, using: Access | None) -> bool:
+    model = type(key)
+    changes = {"revoked_at": timezone.now(), "revoked_by": by, "revoked_reason": reason}
+    if not model._default_manager.filter(pk=key.pk, revoked_at=None).update(**changes):
+        return False
+    for name, value in changes.items():
+        setattr(key, name, value)
+    key_revoked.send(model, key=key, by=by, using=using)
     return True
 
 
@@ -343,18 +375,55 @@ def _save(key: AnyKey, selected: Iterable[Any]) -> None:
         key.projects.set(selected)
 
 
-def _lock(row: Model) -> None:
-    """Bring ``row`` up to date, and keep others from writing it until the transaction ends."""
-    model: Any = row._meta.model  # not its type: request.user is a lazy wrapper
-    rows = model._default_manager.using(router.db_for_write(model))
+def _lock(key: AnyKey) -> None:
+    """Bring ``key`` up to date, and keep others from writing it until the transaction ends."""
+    rows = _rows(key)
     if not connections[rows.db].features.has_select_for_update:
-        rows.filter(pk=row.pk).update(**{model._meta.pk.name: row.pk})  # takes SQLite's lock
+        _hold(key)
     try:
-        row.refresh_from_db(from_queryset=rows.select_for_update())
+        key.refresh_from_db(from_queryset=rows.select_for_update())
     except ObjectDoesNotExist:
-        if not isinstance(row, AnyKey):
-            raise
         raise LifecycleError("unknown_key", _("There is no such key any more.")) from None
+
+
+def _hold(row: Model) -> None:
+    """Keep others from writing ``row`` until the transaction ends."""
+    rows = _rows(row).filter(pk=row.pk)
+    if connections[rows.db].features.has_select_for_update:
+        list(rows.select_for_update().values_list("pk"))
+    else:
+        rows.update(**{row._meta.pk.attname: row.pk})  # takes SQLite's lock
+
+
+def _rows(row: Model) -> Any:
+    model: Any = row._meta.model  # not its type: request.user is a lazy wrapper
+    return model._default_manager.using(router.db_for_write(model))
+
+
+def _lock_all(key: AnyKey | None, within: Grant | None) -> None:
+    """Lock ``key``, and the credential that it is changed with, in one order for everybody.
+
+    So a credential that is narrowed or revoked at the same moment gives nothing any more.
+    """
+    using = _using(within)
+    model = KINDS.get(using.kind) if using else None
+    if using is None or model is None:
+        if key is not None:
+            _lock(key)
+        return
+    credential = key
+    if not isinstance(key, model) or key.public_id != using.credential_id:
+        credential = model._default_manager.filter(public_id=using.credential_id).first()
+    rows = {row for row in (key, credential) if row is not None}
+    for row in sorted(rows, key=lambda row: (isinstance(row, ProjectKey), row.pk)):
+        _lock(row)
+    if (
+        credential is None
+        or credential.state() is not State.LIVE
+        or (credential.scope, credential.expires_at) != (using.scope, using.expires_at)
+    ):
+        message = _("The credential that you use was changed just now. Try again.")
+        raise LifecycleError("credential_changed", message)
 
 
 def _using(within: Grant | None) -> Access | None:
@@ -387,6 +456,12 @@ def _why_not_live(key: AnyKey) -> LifecycleError | None:
     return None
 
 
+def _check_no_key_in(text: str, field: str) -> None:
+    if token.holds_key(text):
+        message = _("That holds a key. Write its id instead: the 16 characters before the secret.")
+        raise LifecycleError("secret_in_text", message, field)
+
+
 def _check_pending(key: AnyKey) -> None:
     if (error := _why_not_live(key)) is not None:
         raise error
@@ -417,6 +492,8 @@ def _check_within(grant: Grant | None, has: Extent, had: Extent = NOTHING) -> No
     """What ``has`` reaches beyond ``had`` must be the grantor's to give."""
     if grant is None:
         return
+    if grant.using is not None and has.wider(had):
+        had = NOTHING
     if lacking := sorted(set(has.scopes_beyond(had)) - grant.scopes):
         message = _("You cannot give the scope %(scopes)s: you do not have it here.") % {
             "scopes": ", ".join(lacking)
@@ -446,7 +523,7 @@ def _check_number(key: AnyKey) -> None:
     owner = key.owner
     if (most := app_settings.POLICY.most_live_keys(owner)) is None:
         return
-    _lock(owner)  # so that two at the same moment do not both count one too few
+    _hold(owner)  # so that two at the same moment do not both count one too few
     of_owner = {"user" if isinstance(key, PersonalAccessToken) else "project": owner}
     if type(key)._default_manager.filter(live(), rotated_at=None, **of_owner).count() >= most:
         message = _("There are %(most)d live keys already, the most there may be. Revoke some.")
@@ -468,6 +545,7 @@ def _max_length(key: Any, name: str) -> int:
 def _clean_name(name: str) -> str:
     name = " ".join(name.split())
     limit = _max_length(ProjectKey(), "name")
+    _check_no_key_in(name, "name")
     if not name:
         raise LifecycleError("name_required", _("Give the key a name."), "name")
     if len(name) > limit:

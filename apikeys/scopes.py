@@ -14,6 +14,10 @@ from .conf import app_settings
 # RFC 6749 section 3.3: scope-token = 1*( %x21 / %x23-5B / %x5D-7E )
 TOKEN_PATTERN: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
 
+#: To see and to manage keys over the JSON API: only for who asks for them by name.
+KEYS_READ: Final = "keys:read"
+KEYS_WRITE: Final = "keys:write"
+
 _WRITE = ":write"
 _READ = ":read"
 
@@ -21,6 +25,11 @@ _READ = ":read"
 def declared() -> Mapping[str, str]:
     """Every scope of the site with its description, in the order of declaration."""
     return app_settings.SCOPES
+
+
+def default() -> list[str]:
+    """The scopes of a credential for which nobody asked for any."""
+    return [name for name in declared() if name not in (KEYS_READ, KEYS_WRITE)]
 
 
 def split(scope: str) -> tuple[str, ...]:

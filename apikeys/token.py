@@ -27,6 +27,10 @@ _SHAPE = re.compile(
     rf"([0-9A-Za-z]{{{SECRET_LENGTH}}})([0-9A-Za-z]{{{CHECKSUM_LENGTH}}})",
     re.ASCII,
 )
+_IN_TEXT = re.compile(rf"_(pat|key)_[0-9a-z]{{{ID_LENGTH}}}_[0-9A-Za-z]{{20}}", re.ASCII)
+_IN_PLACE_OF_ID = re.compile(
+    rf"_(pat|key)_[0-9a-z]{{{ID_LENGTH}}}_.|[0-9A-Za-z]{{{SECRET_LENGTH}}}", re.ASCII
+)
 
 
 class Parsed(NamedTuple):
@@ -81,3 +85,13 @@ def parse(text: str, prefix: str) -> Parsed | None:
 def looks_like_key(text: str, prefix: str) -> bool:
     """Whether ``text`` claims to be one of this site's keys, well-formed or not."""
     return text.startswith((f"{prefix}_pat_", f"{prefix}_key_"))
+
+
+def holds_key(text: str) -> bool:
+    """Whether somebody wrote a key into ``text``, whole or most of it, of whatever site."""
+    return _IN_TEXT.search(text) is not None
+
+
+def holds_secret(text: str) -> bool:
+    """Whether ``text``, which was to name a key, gives away any of its secret."""
+    return _IN_PLACE_OF_ID.search(text) is not None

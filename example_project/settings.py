@@ -87,6 +87,8 @@ APIKEYS = {
         "payments:read": "See payments",
         "payments:write": "Make payments, and see them",
         "reports:read": "See reports",
+        "keys:read": "See tokens and keys",
+        "keys:write": "Make, change and revoke tokens and keys, and see them",
     },
     "FIRST_PARTY_CLIENTS": ["webapp"],
     "CURL_URL": "/api/payments/",

@@ -2,6 +2,7 @@
 
 import pytest
 from argon2 import PasswordHasher
+from django.utils import translation
 
 from apikeys import hashing, usage
 
@@ -24,3 +25,10 @@ def cheap_argon2(real_argon2):
 def uses_of_this_test_alone():
     """Rows are rolled back after a test, and their primary keys come again."""
     usage._pending.clear()
+
+
+@pytest.fixture(autouse=True)
+def language():
+    """The language of a response, which the thread keeps, is not the next test's."""
+    with translation.override("en"):
+        yield

@@ -10,7 +10,12 @@ names = st.from_regex(r"\A[a-z]{1,3}:(read|write|refund)\Z")
 
 
 def test_they_are_declared_in_settings_in_order():
-    assert list(scopes.declared()) == ["payments:read", "payments:write", "reports:read"]
+    without = ["payments:read", "payments:write", "reports:read"]
+    assert list(scopes.declared()) == [*without, "keys:read", "keys:write"]
+
+
+def test_those_that_manage_keys_are_given_to_nobody_who_did_not_ask():
+    assert scopes.default() == ["payments:read", "payments:write", "reports:read"]
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,16 @@
 """The shapes of the JSON API, as its schema tells them."""
 
+from datetime import UTC
+from typing import Any
+
+from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
+from rest_framework.exceptions import ErrorDetail, ValidationError
+from rest_framework.fields import empty
 
 from ..access import OAUTH, PERSONAL_ACCESS_TOKEN, PROJECT_KEY
+from ..models import State
+from ..records import KINDS
 
 
 class AccessSerializer(serializers.Serializer[dict[str, object]]):
@@ -17,3 +25,168 @@ class AccessSerializer(serializers.Serializer[dict[str, object]]):
     scopes = serializers.ListField(child=serializers.CharField())
     projects = serializers.ListField(child=serializers.CharField())
     expires_at = serializers.DateTimeField(allow_null=True)
+
+
+class KeySerializer(serializers.Serializer[dict[str, object]]):
+    """``records.record()``."""
+
+    kind = serializers.CharField(help_text=" or ".join(f"`{kind}`" for kind in KINDS) + ".")
+    id = serializers.CharField(help_text="Public; not the secret.")
+    name = serializers.CharField()
+    user = serializers.CharField(allow_null=True, help_text="On whose behalf a token acts.")
+    project = serializers.CharField(allow_null=True, help_text="To which a project key belongs.")
+    scopes = serializers.ListField(child=serializers.CharField())
+    projects = serializers.ListField(
+        child=serializers.CharField(),
+        allow_null=True,
+        help_text="Slugs; null for all that the user is in, now and later.",
+    )
+    expires_at = serializers.DateTimeField(allow_null=True)
+    direct_use = serializers.BooleanField(
+        help_text="Whether requests take it, or only the token endpoint."
+    )
+    state = serializers.ChoiceField(State.choices)
+    created_at = serializers.DateTimeField()
+    created_by = serializers.CharField(allow_null=True)
+    last_used_at = serializers.DateTimeField(allow_null=True)
+    last_used_ip = serializers.CharField(allow_null=True)
+    minted_with = serializers.CharField(
+        allow_null=True, help_text="The credential that made it over the API, and that ends it."
+    )
+    approved_at = serializers.DateTimeField(allow_null=True)
+    approved_by = serializers.CharField(allow_null=True)
+    rotated_at = serializers.DateTimeField(allow_null=True)
+    replaces = serializers.CharField(allow_null=True, help_text="The key it was rotated from.")
+    replaced_by = serializers.CharField(allow_null=True, help_text="The key it was rotated into.")
+    revoked_at = serializers.DateTimeField(allow_null=True)
+    revoked_by = serializers.CharField(allow_null=True)
+    revoked_reason = serializers.CharField(allow_null=True)
+
+
+class MintedSerializer(KeySerializer):
+    token = serializers.CharField(
+        allow_null=True,
+        help_text="The secret, this once. Null where a request is repeated with its "
+        "Idempotency-Key: it is stored nowhere.",
+    )
+
+
+class ProblemSerializer(serializers.Serializer[dict[str, object]]):
+    detail = serializers.CharField(help_text="A sentence for people, in their language.")
+    code = serializers.CharField(help_text="For programs.")
+    field = serializers.CharField(required=False, help_text="The field at fault, if it is one.")
+
+
+class InvalidSerializer(ProblemSerializer):
+    errors = ProblemSerializer(  # type: ignore[assignment]
+        many=True, required=False, help_text="All that is wrong."
+    )
+
+
+class Text(serializers.CharField):
+    """A JSON string, and nothing that looks like one."""
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class Name(Text):
+    """``lifecycle`` says what is wrong with a name."""
+
+    def run_validation(self, data: Any = empty) -> Any:
+        return "" if isinstance(data, str) and not data.strip() else super().run_validation(data)
+
+
+class Reason(Name):
+    """``lifecycle`` says what is wrong with a reason."""
+
+
+class Scope(Text):
+    """One of the site's."""
+
+
+class Some(serializers.ListField):
+    """``lifecycle`` says what is missing where there is none."""
+
+
+class Seconds(serializers.IntegerField):
+    """A JSON number, and nothing that looks like one."""
+
+    def to_internal_value(self, data: Any) -> int:
+        if isinstance(data, float) and data.is_integer():  # JSON has one kind of number
+            data = int(data)
+        if not isinstance(data, int) or isinstance(data, bool):
+            self.fail("invalid")
+        return data
+
+
+class Moment(serializers.DateTimeField):
+    """ISO 8601; without an offset, UTC."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(default_timezone=UTC, **kwargs)
+
+
+class Body(serializers.Serializer[Any]):
+    """What it does not know is an error: a typo must not make something else."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, dict) and (unknown := sorted(set(data) - set(self.fields))):
+            known = ", ".join(self.fields)
+            message = _("There is no such field here. There are: %(known)s.") % {"known": known}
+            raise ValidationError(
+                {name: [ErrorDetail(message, code="unknown_field")] for name in unknown}
+            )
+        return super().to_internal_value(data)
+
+
+class KeyBody(Body):
+    """A key to make, or what to change of one."""
+
+    name = Name()
+    scopes = Some(child=Scope())
+    expires_at = Moment(
+        required=False, allow_null=True, help_text="ISO 8601; null for none, if the site allows."
+    )
+
+
+class TokenBody(KeyBody):
+    """A token to make, or what to change of one."""
+
+    projects = Some(
+        child=Text(),
+        required=False,
+        allow_null=True,
+        help_text="Slugs; null for all that the user is in, now and later.",
+    )
+
+
+class RotateBody(Body):
+    """How to rotate."""
+
+    overlap_seconds = Seconds(
+        required=False,
+        help_text="How long the old key stays valid: 0 to 604800. "
+        "By default the site's ROTATION_OVERLAP.",
+    )
+
+
+class ReasonBody(Body):
+    """Why."""
+
+    reason = Reason(required=False)
+
+
+class NoBody(Body):
+    """Nothing to say."""
+
+
+class PageParameters(serializers.Serializer[Any]):
+    cursor = serializers.CharField(required=False, help_text="From `next` and `previous`.")
+    page_size = serializers.IntegerField(required=False, min_value=1, max_value=100)
+
+
+class ListParameters(PageParameters):
+    state = serializers.ChoiceField(State.choices, required=False)

@@ -1,5 +1,41 @@
-from django.urls import path
+from typing import Any
 
-from .views import TokenView
+from django.urls import URLPattern, path
 
-urlpatterns = [path("token/", TokenView.as_view(), name="apikeys-token")]
+from .views import (
+    ProjectKeyApprovals,
+    ProjectKeyViewSet,
+    TokenApprovals,
+    TokenView,
+    TokenViewSet,
+)
+
+
+def _keys(prefix: str, name: str, view: Any) -> list[URLPattern]:
+    key = f"{prefix}<str:id>/"
+    one = {"get": "retrieve", "patch": "partial_update", "delete": "destroy"}
+    return [
+        path(prefix, view.as_view({"get": "list", "post": "create"}), name=f"{name}-list"),
+        path(key, view.as_view(one), name=f"{name}-detail"),
+        *(
+            path(f"{key}{action}/", view.as_view({"post": action}), name=f"{name}-{action}")
+            for action in ("rotate", "approve", "reject")
+        ),
+    ]
+
+
+urlpatterns = [
+    path("token/", TokenView.as_view(), name="apikeys-token"),
+    *_keys("tokens/", "apikeys-tokens", TokenViewSet),
+    *_keys("projects/<str:slug>/keys/", "apikeys-project-keys", ProjectKeyViewSet),
+    path(
+        "approvals/tokens/",
+        TokenApprovals.as_view({"get": "list"}),
+        name="apikeys-token-approvals",
+    ),
+    path(
+        "approvals/keys/",
+        ProjectKeyApprovals.as_view({"get": "list"}),
+        name="apikeys-project-key-approvals",
+    ),
+]

@@ -78,7 +78,8 @@ def _check(callback: Any, cls: Any, method: str, action: str | None) -> Iterator
             hint="Give it permission_classes = [HasScope] and required_scopes, or AnyScope.",
             id="apikeys.W001",
         )
-    if unknown:
+    # A site that does not declare these keeps the API of keys to people.
+    if unknown := sorted(set(unknown) - {scopes.KEYS_READ, scopes.KEYS_WRITE}):
         yield Warning(
             f"{name} requires the scope {', '.join(unknown)} for {method}, "
             "which APIKEYS['SCOPES'] does not declare, so no key can have it.",

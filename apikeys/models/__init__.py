@@ -9,13 +9,16 @@ from .keys import (
     ProjectKeyUsage,
     State,
     live,
+    reaching_only,
 )
 from .projects import AbstractProject, Membership, Project, get_project_model
+from .requests import IdempotentRequest
 
 __all__ = [
     "KEY_MODELS",
     "AbstractKey",
     "AbstractProject",
+    "IdempotentRequest",
     "Membership",
     "PersonalAccessToken",
     "PersonalAccessTokenUsage",
@@ -25,4 +28,5 @@ __all__ = [
     "State",
     "get_project_model",
     "live",
+    "reaching_only",
 ]

@@ -25,6 +25,16 @@ def live(now: datetime | None = None) -> models.Q:
     return models.Q(revoked_at=None) & unexpired
 
 
+def reaching_only(projects: models.QuerySet[Any, Any]) -> models.Q:
+    """Matches tokens with selected projects, each of which is among ``projects``."""
+    field = PersonalAccessToken._meta.get_field("projects")
+    beyond = PersonalAccessToken.projects.through._default_manager.exclude(
+        **{f"{field.m2m_reverse_field_name()}__in": projects}
+    )
+    tokens = beyond.values(field.m2m_field_name())
+    return models.Q(all_projects=False) & ~models.Q(pk__in=tokens)
+
+
 class AbstractKey(models.Model):
     """What both kinds of key share. A secret is stored as a root and a digest only."""
 
@@ -146,6 +156,21 @@ class AbstractKey(models.Model):
         return keys
 
 
+def _indexes(prefix: str) -> list[models.Index]:
+    """What lists of all keys sort and search by.
+
+    Nothing that a use of a key writes: an index on ``last_used_at`` would make PostgreSQL
+    renew every index entry of the row at each write of it, where now it renews none.
+    """
+    return [
+        models.Index(fields=["created_at", "id"], name=f"{prefix}_created"),
+        models.Index(fields=["expires_at"], name=f"{prefix}_expires"),
+        models.Index(fields=["is_pending", "id"], name=f"{prefix}_pending"),
+        # So that PostgreSQL uses it for LIKE 'prefix%', whatever the collation.
+        models.Index(fields=["name"], name=f"{prefix}_name", opclasses=["varchar_pattern_ops"]),
+    ]
+
+
 class PersonalAccessToken(AbstractKey):
     """Acts on behalf of a user: its scopes, within what the user may do now."""
 
@@ -173,6 +198,11 @@ class PersonalAccessToken(AbstractKey):
         abstract = False
         verbose_name = _("personal access token")
         verbose_name_plural = _("personal access tokens")
+        # Newest first, page by page, however many a user has.
+        indexes = [
+            models.Index(fields=["user", "id"], name="apikeys_tokens_of_user"),
+            *_indexes("apikeys_tokens"),
+        ]
 
     @property
     def owner(self) -> models.Model:
@@ -204,6 +234,10 @@ class ProjectKey(AbstractKey):
         abstract = False
         verbose_name = _("project key")
         verbose_name_plural = _("project keys")
+        indexes = [
+            models.Index(fields=["project", "id"], name="apikeys_keys_of_project"),
+            *_indexes("apikeys_keys"),
+        ]
 
     @property
     def owner(self) -> models.Model:

@@ -7,7 +7,7 @@ from django.utils.translation import gettext
 from oauth2_provider.scopes import BaseScopes
 from oauth2_provider.settings import oauth2_settings
 
-from ..scopes import declared
+from ..scopes import declared, default
 
 
 def registration_scope() -> str | None:
@@ -42,4 +42,4 @@ class Scopes(BaseScopes):
     def get_default_scopes(
         self, application: Any = None, request: Any = None, *args: Any, **kwargs: Any
     ) -> list[str]:
-        return list(declared())
+        return default()

@@ -338,7 +338,10 @@ def _when(moment: datetime | None) -> str:
 def _overlap(time: timedelta) -> str:
     if not time:
         return _("No time: it ends now")
-    if time < timedelta(days=2):
-        hours = time // timedelta(hours=1)
+    hours, rest = divmod(time, timedelta(hours=1))
+    if rest:
+        minutes = round(time / timedelta(minutes=1))
+        return ngettext("%(n)d minute", "%(n)d minutes", minutes) % {"n": minutes}
+    if hours < 48 or hours % 24:
         return ngettext("%(n)d hour", "%(n)d hours", hours) % {"n": hours}
     return days(time.days)

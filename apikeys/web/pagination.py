@@ -20,20 +20,26 @@ def page_of(
     rows: QuerySet[Any],
     params: Mapping[str, str],
     *,
+    anchors: QuerySet[Any] | None = None,
     order: str = "-pk",
     name: str = "public_id",
     size: int = 50,
 ) -> Page:
     """The page of ``rows`` that ``params`` ask for: ``after`` or ``before`` a row's ``name``.
 
-    Rows are in the order of one unique field. A name that is not among them has nothing
-    after or before it.
+    Rows are in the order of one unique field. ``anchors`` are those whose names count, for
+    rows that may have left the list since; any other name has nothing after or before it.
     """
     field, descending = order.removeprefix("-"), order.startswith("-")
     after, before = params.get("after", ""), params.get("before", "")
     backwards = bool(before) and not after
     if (cursor := after or before) and "\0" not in cursor:
-        bound = rows.order_by().filter(**{name: cursor}).values(field)[:1]
+        bound = (
+            (rows if anchors is None else anchors)
+            .order_by()
+            .filter(**{name: cursor})
+            .values(field)[:1]
+        )
         compare = "lt" if descending != backwards else "gt"
         page = rows.filter(**{f"{field}__{compare}": bound})
     else:

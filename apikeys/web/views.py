@@ -7,7 +7,7 @@ from urllib.parse import urljoin, urlsplit
 from django.contrib import messages
 from django.contrib.auth.views import redirect_to_login
 from django.core import signing
-from django.db.models import Q, QuerySet
+from django.db.models import Q, QuerySet, prefetch_related_objects
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.shortcuts import get_object_or_404, render
 from django.templatetags.static import static
@@ -33,6 +33,8 @@ from .pagination import page_of
 AnyKey = PersonalAccessToken | ProjectKey
 
 _DRAFT: Final = "apikeys_draft"
+_MOST_OF_DRAFT: Final = 100_000  # characters
+_ENTERED: Final = {*KeyForm.base_fields, *RotateForm.base_fields}
 _SALT: Final = "apikeys.web.mint"
 _FORM_AGE: Final = 24 * 60 * 60  # seconds for which a form can be sent
 _MOST_OF_CHAIN: Final = 10
@@ -78,9 +80,11 @@ class Page(View):
             kept = {
                 name: values
                 for name, values in self.request.POST.lists()
-                if name not in ("csrfmiddlewaretoken", "once", "step")
+                if name.partition(":")[0] in _ENTERED
             }
-            self.request.session[_DRAFT] = {"path": self.request.path, "data": kept}
+            # Not what no person enters, nor a key that was pasted into the wrong field.
+            if len(str(kept)) < _MOST_OF_DRAFT and not token.holds_key(str(kept)):
+                self.request.session[_DRAFT] = {"path": self.request.path, "data": kept}
         return HttpResponseRedirect(sudo.get_sudo().url(self.request, self.request.path))
 
     def draft(self) -> QueryDict | None:
@@ -133,8 +137,8 @@ class KeyList(OwnerPage):
         keys = self.owner.keys()
         if self.owner.project is None:
             keys = keys.prefetch_related("projects")
-        keys = keys.filter(_ended() if ended else live())
-        page = page_of(keys, request.GET.dict())
+        listed = keys.filter(_ended() if ended else live())
+        page = page_of(listed, request.GET.dict(), anchors=keys)
         return self.page("list", page=page, rows=_rows(page.rows, self.owner), ended=ended)
 
 
@@ -363,8 +367,12 @@ class Revoke(KeyPage):
         if not form.is_valid():
             return self.page("revoke", 422, form=form, others=self.others())
         keys = [self.key, *(self.others() if form.cleaned_data["also"] else ())]
-        for key in keys:
-            lifecycle.revoke(key, by=self.user, reason=form.cleaned_data["reason"])
+        try:
+            for key in keys:
+                lifecycle.revoke(key, by=self.user, reason=form.cleaned_data["reason"])
+        except LifecycleError as error:
+            _add_error(form, error)
+            return self.page("revoke", 422, form=form, others=self.others())
         done = _("Revoked: %(name)s is refused from now on.") % {"name": self.key.name}
         return self.go(self.owner.url("keys"), done)
 
@@ -397,7 +405,7 @@ class Decide(Page):
             else:
                 return self.refused(_("Choose to approve or to reject."), 400, url=url)
         except LifecycleError as error:
-            return self.refused(error.message, 409, url=url)
+            return self.refused(error.message, 409 if error.code in _CONFLICTS else 422, url=url)
         return self.go(url, done % {"name": key.name})
 
 
@@ -511,7 +519,9 @@ def _is_editable(key: AnyKey) -> bool:
 
 
 def _rows(keys: list[AnyKey], owner: Tokens, *, with_usage: bool = True) -> list[dict[str, Any]]:
-    """What the pages tell of each key: one query, for the usage of them all."""
+    """What the pages tell of each key: a query for usage, and one for successors if any."""
+    if rotated := [key for key in keys if key.rotated_at is not None]:
+        prefetch_related_objects(rotated, "replaced_by")
     counts = usage.daily(owner.model, [key.pk for key in keys]) if with_usage else {}
     now = timezone.now()
     return [

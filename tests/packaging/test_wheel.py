@@ -83,14 +83,23 @@ class Site:
         )
         return json.loads(self.manage("shell", "--no-imports", "--command", code))
 
+    def page(self, url):
+        """The status of a page for the one user that there is."""
+        code = (
+            "from django.contrib.auth import get_user_model; from django.test import Client;"
+            "client = Client(); client.force_login(get_user_model().objects.get());"
+            f"print(client.get({url!r}, headers={{'Host': 'localhost'}}).status_code)"
+        )
+        return int(self.manage("shell", "--no-imports", "--command", code))
+
 
 @pytest.fixture(params=["", "[oauth]"], ids=["core", "oauth"])
 def site(request, tmp_path, wheel):
     site = Site(tmp_path, wheel, request.param)
-    settings, views, urls, oauth = blocks("README.md", "python")
+    settings, views, urls, oauth, pages = blocks("README.md", "python")
     site.append("settings.py", settings)
     site.append("views.py", views)
-    site.append("urls.py", urls)
+    site.append("urls.py", urls + pages)
     if request.param:
         site.append("settings.py", oauth)
     return site
@@ -114,3 +123,4 @@ def test_a_new_site_that_does_as_the_readme_says_works(site):
     site.manage("apikeys", "revoke", minted["id"], "--reason", "test")
     status, body = site.get("/reports/", minted["token"])
     assert (status, body["code"]) == (401, "revoked_key")
+    assert site.page("/settings/keys/new/") == 200

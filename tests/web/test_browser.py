@@ -157,7 +157,8 @@ def test_neither_back_nor_reload_shows_the_secret_again(open_page, script):
     # It kept no copy, and asks before it sends a form again. Then the person says yes:
     with pytest.raises(Error, match="ERR_CACHE_MISS"):
         page.go_back()
-    assert token not in page.content()
+    page.wait_for_load_state()
+    expect(secret).to_have_count(0)
     page.reload()
     expect(page.get_by_role("alert")).to_contain_text("made the key server already")
     expect(secret).to_have_count(0)

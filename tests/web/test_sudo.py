@@ -90,6 +90,20 @@ def test_what_was_entered_elsewhere_does_not_show_up(page, age, ada, engine):
     assert "for a token" not in page.get(f"{KEYS}new/").content.decode()
 
 
+@pytest.mark.parametrize("sent", [{"password": "x"}, {"name": "x" * 200_000}])
+def test_a_session_keeps_only_what_a_person_enters_there(page, place, age, sent):
+    age(16)
+    page.post(f"{place.url}new/", sent)
+    assert "x" not in str(page.session.get("apikeys_draft", {}).get("data"))
+
+
+def test_a_key_pasted_into_the_wrong_field_gets_into_no_session(page, place, age, ada):
+    pasted = mint_pat(ada).token
+    age(16)
+    page.post(f"{place.url}new/", place.form | {"name": f"my {pasted}"})
+    assert pasted not in str(dict(page.session))
+
+
 def test_rotating_asks(page, age, ada):
     key = mint_pat(ada).key
     url = f"{TOKENS}{key.public_id}/rotate/"

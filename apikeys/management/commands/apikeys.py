@@ -19,6 +19,7 @@ from ...refusals import Refused
 from ...verify import verify
 from .. import arguments
 from ..output import Screen, show
+from ..policy_audit import violations
 from ..prompts import ask, ask_scopes, is_interactive, not_empty, read_credential
 
 _PAT_LIFETIME = "90d"
@@ -138,6 +139,49 @@ class Command(BaseCommand):
         revoke.add_argument("--reason", help="Why, for whoever asks later.")
         revoke.add_argument("--by", metavar="USERNAME", help="The user who revokes it.")
 
+        edit = command(
+            "edit",
+            "Change a key's name, scopes, projects or expiry, from the next request on.",
+            "What is not given stays as it is.",
+        )
+        takes_id(edit)
+        edit.add_argument("--name", help="A new name.")
+        edit.add_argument(
+            "--scope",
+            metavar="SCOPE",
+            action="append",
+            help="All scopes that it is to have (may be given several times).",
+        )
+        edit.add_argument(
+            "--project",
+            metavar="SLUG",
+            action="append",
+            help="All projects that a personal access token is to be restricted to (may be given "
+            "several times).",
+        )
+        edit.add_argument(
+            "--all-projects",
+            action="store_true",
+            help="Lift a personal access token's restriction to some projects.",
+        )
+        edit.add_argument("--expires", metavar="WHEN", help="When it expires, as for mint.")
+        edit.add_argument("--by", metavar="USERNAME", help="The user who changes it.")
+
+        approve = command("approve", "Let a key be used that awaits approval.")
+        takes_id(approve)
+        approve.add_argument("--by", metavar="USERNAME", help="The user who approves it.")
+
+        reject = command("reject", "Revoke a key that awaits approval.")
+        takes_id(reject)
+        reject.add_argument("--reason", help="Why, for whoever asks later.")
+        reject.add_argument("--by", metavar="USERNAME", help="The user who rejects it.")
+
+        command(
+            "audit-policy",
+            "List keys that the policy of today would not let be made, and why.",
+            "Exits with 1 if there are any.",
+        )
+
         verify = command(
             "verify",
             "Tell whose credential comes on standard input.",
@@ -156,7 +200,7 @@ class Command(BaseCommand):
         self._interactive = not self._as_json and is_interactive()
         try:
             arguments.refuse_secrets(options.values())
-            getattr(self, f"_{options['subcommand']}")(**options)
+            getattr(self, "_" + options["subcommand"].replace("-", "_"))(**options)
         except LifecycleError as error:
             if self._as_json:
                 self._json({"code": error.code, "detail": error.message, "field": error.field})
@@ -297,6 +341,96 @@ class Command(BaseCommand):
         for other in key.chain():
             if other.state() is State.LIVE:
                 self._notes.line(f"{other.public_id}, of the same chain of rotations, is live.")
+
+    def _edit(
+        self,
+        *,
+        public_id: str,
+        name: str | None,
+        scope: list[str] | None,
+        project: list[str] | None,
+        all_projects: bool,
+        expires: str | None,
+        by: str | None,
+        **options: Any,
+    ) -> None:
+        key = arguments.find_key(public_id)
+        if project and all_projects:
+            message = "Either --project or --all-projects."
+            raise LifecycleError("contradictory_arguments", message, "projects")
+        changes: dict[str, Any] = {}
+        if name is not None:
+            changes["name"] = name
+        if scope is not None:
+            changes["scopes"] = [word for words in scope for word in words.split()]
+        if project or all_projects:
+            if not isinstance(key, PersonalAccessToken):
+                message = "A project key belongs to one project, for good: mint another."
+                raise LifecycleError("not_editable", message, "projects")
+            changes["projects"] = None
+            if project:
+                changes["projects"] = [arguments.find_project(slug) for slug in project]
+        if expires is not None:
+            changes["expires_at"] = arguments.expiry(expires)
+        if not changes:
+            options_ = "--name, --scope, --project, --all-projects, --expires"
+            message = f"Say what to change, with one or more of {options_}."
+            raise LifecycleError("missing_argument", message)
+        user = arguments.find_user(by) if by else None
+        changed = lifecycle.edit(key, by=user, **changes)
+        facts = record(arguments.find_key(public_id))
+        if self._as_json:
+            before_and_after = {f: {"before": b, "after": a} for f, (b, a) in changed.items()}
+            return self._json(facts | {"changes": before_and_after})
+        for field, (before, after) in changed.items():
+            told = (show(field, value) for value in (before, after))
+            self._screen.line(f"{field.replace('_', ' ')}: {' -> '.join(told)}")
+        if not changed:
+            self._screen.line("It was so already; nothing was changed.")
+        return None
+
+    def _approve(self, *, public_id: str, by: str | None, **options: Any) -> None:
+        key = arguments.find_key(public_id)
+        lifecycle.approve(key, by=arguments.find_user(by) if by else None)
+        if self._as_json:
+            self._json(record(key))
+        else:
+            self._screen.line(f"Approved {key}: it may be used from now on.")
+
+    def _reject(
+        self, *, public_id: str, reason: str | None, by: str | None, **options: Any
+    ) -> None:
+        if not self._interactive:
+            _require({"--reason": reason})
+        key = arguments.find_key(public_id)
+        user = arguments.find_user(by) if by else None
+        reason = reason or ask(self._notes, "Reason: ", not_empty)
+        lifecycle.reject(key, by=user, reason=reason)
+        if self._as_json:
+            self._json(record(key))
+        else:
+            self._screen.line(f"Rejected {key}: it is revoked.")
+
+    def _audit_policy(self, **options: Any) -> None:
+        count = 0
+
+        def counted() -> Iterator[dict[str, Any]]:
+            nonlocal count
+            for each in violations():
+                count += 1
+                yield each
+
+        if self._as_json:
+            self._json_list(counted())
+        else:
+            for each in counted():
+                owner = each["user"] or each["project"]
+                self._screen.line(f"{each['id']}  {each['kind']}  {owner}  {each['name']}")
+                for violation in each["violations"]:
+                    self._screen.line(f"    {violation['code']}: {violation['detail']}")
+        if count:
+            raise CommandError(f"{count} live keys that the policy would not let be made today.")
+        self._notes.line("The policy would let all live keys be made today.")
 
     @sensitive_variables("text")
     def _verify(self, *, misplaced: list[str], **options: Any) -> None:

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('apikeys', '0002_approval_and_usage'),
+        ('apikeys', '0004_indexes_of_lists'),
     ]
 
     operations = [

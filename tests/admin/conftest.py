@@ -1,0 +1,43 @@
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission
+
+from apikeys.models import KEY_MODELS
+from tests.factories import UserFactory
+
+TOKENS = "/admin/apikeys/personalaccesstoken/"
+KEYS = "/admin/apikeys/projectkey/"
+
+
+@pytest.fixture
+def staff(db):
+    """Makes somebody who gets into the admin, with these of Django's permissions on keys."""
+
+    def staff(*actions: str, **fields: Any) -> Any:
+        user = UserFactory(is_staff=True, **fields)
+        names = [f"{a}_{m._meta.model_name}" for a in actions for m in KEY_MODELS.values()]
+        user.user_permissions.set(Permission.objects.filter(codename__in=names))
+        return user
+
+    return staff
+
+
+@pytest.fixture
+def root(client, db):
+    """A superuser, logged in."""
+    user = UserFactory(username="root", is_staff=True, is_superuser=True)
+    client.force_login(user)
+    return user
+
+
+def mint_form(**changes: Any) -> dict[str, Any]:
+    """What somebody fills into the form of a new personal access token; ``None``: not sent."""
+    form = {
+        "name": "laptop",
+        "scopes": ["payments:read"],
+        "all_projects": "on",
+        "expires_at_0": "2035-01-31",
+        "expires_at_1": "12:00:00",
+    } | changes
+    return {name: value for name, value in form.items() if value is not None}

@@ -1,0 +1,605 @@
+"""What a site admin does with keys, who may, and where no secret gets to."""
+
+import html
+import logging
+import re
+from datetime import timedelta
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission
+from django.contrib.messages import get_messages
+from django.contrib.sessions.models import Session
+from django.utils import timezone
+
+from apikeys import lifecycle, token, usage
+from apikeys.models import PersonalAccessToken, ProjectKey, State
+from apikeys.verify import verify
+from tests.admin.conftest import KEYS, TOKENS, mint_form
+from tests.factories import MembershipFactory, ProjectFactory, UserFactory, mint_key, mint_pat
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def ada():
+    return MembershipFactory(user__username="ada", project__slug="engine", role="owner").user
+
+
+@pytest.fixture
+def engine(ada):
+    return ada.project_memberships.get().project
+
+
+def text_of(response):
+    return html.unescape(response.content.decode())
+
+
+def shown_token(response):
+    (found,) = re.findall(r'id="token"[^>]*>([^<]+)<', text_of(response))
+    return found
+
+
+def act(client, url, action, *keys, **answers):
+    form = {"action": action, "_selected_action": [key.pk for key in keys]}
+    return client.post(url, form | ({"confirmed": "yes"} | answers if answers else {}))
+
+
+def messages_of(response):
+    return [str(message) for message in get_messages(response.wsgi_request)]
+
+
+# Permissions
+
+ACTIONS = ("revoke_selected", "expire_selected", "approve_selected", "reject_selected")
+
+
+@pytest.mark.parametrize("url", [TOKENS, KEYS])
+@pytest.mark.parametrize(
+    ("may", "sees", "adds"),
+    [
+        ((), 403, 403),
+        (("view",), 200, 403),
+        (("change",), 200, 403),
+        (("add",), 403, 200),
+        (("delete",), 403, 403),
+        (("view", "add"), 200, 200),
+        (("view", "change", "add", "delete"), 200, 200),
+    ],
+)
+def test_pages_are_for_those_with_the_permission(client, staff, engine, url, may, sees, adds):
+    client.force_login(staff(*may))
+    key = mint_pat().key if url == TOKENS else mint_key(engine).key
+    assert client.get(url).status_code == sees
+    assert client.get(f"{url}find/").status_code == sees
+    assert client.get(f"{url}{key.pk}/change/").status_code == sees
+    assert client.get(f"{url}add/").status_code == adds
+
+
+@pytest.mark.parametrize("may", [(), ("view",), ("view", "add"), ("view", "delete"), ("add",)])
+@pytest.mark.parametrize("action", ACTIONS)
+def test_without_the_permission_to_change_no_action_changes_a_key(client, staff, may, action):
+    client.force_login(staff(*may))
+    minted = mint_pat()
+    PersonalAccessToken.objects.update(is_pending="approve" in action or "reject" in action)
+    before = PersonalAccessToken.objects.values().get()
+
+    act(client, TOKENS, action, minted.key, reason="because", days="3")
+    client.post(f"{TOKENS}{minted.key.pk}/change/", mint_form(name="mine"))
+
+    assert PersonalAccessToken.objects.values().get() == before
+    assert not LogEntry.objects.exists()
+
+
+def test_who_may_only_view_sees_no_button_and_no_field(client, staff):
+    client.force_login(staff("view"))
+    key = mint_pat().key
+    page = text_of(client.get(f"{TOKENS}{key.pk}/change/"))
+    assert key.public_id in page
+    assert 'name="action"' not in page
+    assert 'name="name"' not in page
+    assert 'name="_save"' not in page
+    listing = text_of(client.get(TOKENS))
+    assert not any(action in listing for action in ACTIONS)
+
+
+def test_who_may_change_may_not_mint(client, staff, ada):
+    client.force_login(staff("view", "change"))
+    assert client.post(f"{TOKENS}add/", mint_form(user=ada.pk)).status_code == 403
+    assert not PersonalAccessToken.objects.exists()
+
+
+def test_nobody_deletes_a_key_by_itself(client, root):
+    key = mint_pat().key
+    response = client.post(f"{TOKENS}{key.pk}/delete/", {"post": "yes"})
+    assert response.status_code == 403
+    act(client, TOKENS, "delete_selected", key, post="yes")
+    assert PersonalAccessToken.objects.exists()
+    assert "delete_selected" not in text_of(client.get(TOKENS))
+    assert "/delete/" not in text_of(client.get(f"{TOKENS}{key.pk}/change/"))
+
+
+def test_a_key_goes_with_its_user(client, root):
+    user = mint_pat().key.user
+    response = client.post(f"/admin/auth/user/{user.pk}/delete/", {"post": "yes"})
+    assert response.status_code == 302
+    assert not PersonalAccessToken.objects.exists()
+
+
+def test_a_token_of_somebody_else_takes_the_permission_to_change_users(client, staff, ada):
+    admin = staff("view", "add")
+    client.force_login(admin)
+    response = client.post(f"{TOKENS}add/", mint_form(user=ada.pk))
+    assert response.context["errors"]
+    assert not PersonalAccessToken.objects.exists()
+
+    assert shown_token(client.post(f"{TOKENS}add/", mint_form(user=admin.pk)))
+
+    admin.user_permissions.add(Permission.objects.get(codename="change_user"))
+    assert shown_token(client.post(f"{TOKENS}add/", mint_form(user=ada.pk)))
+
+    chief = UserFactory(is_superuser=True)
+    assert client.post(f"{TOKENS}add/", mint_form(user=chief.pk)).context["errors"]
+    assert not PersonalAccessToken.objects.filter(user=chief).exists()
+
+
+def test_the_policy_decides_who_approves(client, root, settings):
+    from apikeys.policy import Policy
+
+    refuses = {"may_approve": lambda self, user, key: False}
+    settings.APIKEYS = {**settings.APIKEYS, "POLICY": type("Strict", (Policy,), refuses)}
+    key = mint_pat().key
+    PersonalAccessToken.objects.update(is_pending=True)
+    for action in ("approve_selected", "reject_selected"):
+        response = act(client, TOKENS, action, key, reason="x")
+        refused = f"{key.public_id}: The policy does not let you decide on it."
+        assert messages_of(response)[-1] == refused
+    key.refresh_from_db()
+    assert key.state() is State.PENDING
+
+
+# Mint
+
+
+def test_minting_shows_the_secret_once_and_leaves_it_nowhere(client, root, ada, engine, caplog):
+    caplog.set_level(logging.DEBUG)
+    response = client.post(
+        f"{TOKENS}add/",
+        mint_form(user=ada.pk, all_projects=None, projects=str(engine.pk), _continue="1"),
+    )
+
+    assert response.status_code == 200
+    assert "no-store" in response["Cache-Control"]
+    text = shown_token(response)
+    access = verify(text)
+    assert (access.user, list(access.projects())) == (ada, [engine])
+    key = PersonalAccessToken.objects.get()
+    secret = token.parse(text, "acme").secret
+
+    entry = LogEntry.objects.get()
+    assert entry.object_repr == f"laptop ({key.public_id})"
+    assert str(entry) == f"Added “laptop ({key.public_id})”."
+    session = client.session
+    later = [text_of(client.get(url)) for url in (TOKENS, f"{TOKENS}{key.pk}/change/", "/admin/")]
+    history = text_of(client.get(f"{TOKENS}{key.pk}/history/"))
+    places = [
+        *later, history, repr(LogEntry.objects.values()), repr(messages_of(response)),
+        repr(dict(session)), repr(Session.objects.values()), repr(client.cookies),
+        repr(response.headers), caplog.text, repr(PersonalAccessToken.objects.values()),
+    ]  # fmt: skip
+    assert not [place for place in places if secret in place]
+    for stored in (key.root, key.digest):
+        assert not [page for page in [*later, history] if stored in page]
+
+
+def test_a_project_key_is_minted_too(client, root, engine):
+    form = mint_form(project=engine.pk, all_projects=None, expires_at_0="", expires_at_1="")
+    access = verify(shown_token(client.post(f"{KEYS}add/", form)))
+    assert (access.project, access.expires_at) == (engine, None)
+    assert ProjectKey.objects.get().created_by == root
+
+
+def test_minting_in_a_popup_shows_the_secret_as_well(client, root, ada):
+    response = client.post(f"{TOKENS}add/?_popup=1", mint_form(user=ada.pk, _popup="1"))
+    assert verify(shown_token(response)).user == ada
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"name": ""}, "name"),
+        ({"name": "x" * 101}, "name"),
+        ({"scopes": []}, "scopes"),
+        ({"scopes": ["payments:burn"]}, "scopes"),
+        ({"expires_at_0": "2001-01-01"}, "expires_at"),
+        ({"expires_at_0": "soon"}, "expires_at"),
+        ({"all_projects": None}, "projects"),
+        ({"projects": "engine"}, "projects"),
+        ({"user": "999999"}, "user"),
+        ({"user": ""}, "user"),
+    ],
+)
+def test_what_is_refused_at_minting_is_said_at_the_field(client, root, ada, changes, field):
+    form = mint_form(user=ada.pk) | changes
+    form = {name: value for name, value in form.items() if value is not None}
+    response = client.post(f"{TOKENS}add/", form)
+    assert response.status_code == 200
+    assert set(response.context["adminform"].form.errors) == {field}
+    assert not PersonalAccessToken.objects.exists()
+    assert not LogEntry.objects.exists()
+
+
+def test_a_strangers_project_is_refused(client, root, ada):
+    form = mint_form(user=ada.pk, all_projects=None, projects=str(ProjectFactory().pk))
+    response = client.post(f"{TOKENS}add/", form)
+    assert "projects" in response.context["adminform"].form.errors
+
+
+# Edit
+
+
+def edit(client, key, **changes):
+    url = f"{TOKENS}{key.pk}/change/"
+    form = client.get(url).context["adminform"].form
+    ends = timezone.localtime(key.expires_at) if key.expires_at else None
+    sent = {
+        "name": key.name,
+        "scopes": list(key.scopes),
+        "all_projects": "on" if key.all_projects else None,
+        "projects": ",".join(str(p.pk) for p in key.projects.all()) or None,
+        "expires_at_0": ends.strftime("%Y-%m-%d") if ends else "",
+        "expires_at_1": ends.strftime("%H:%M:%S") if ends else "",
+    } | changes
+    assert form.fields
+    return client.post(url, {name: value for name, value in sent.items() if value is not None})
+
+
+def test_an_edit_goes_through_lifecycle_and_into_the_history(client, root, ada, engine):
+    ends = timezone.now() + timedelta(days=9, microseconds=5)
+    minted = mint_pat(ada, scopes=["payments:write"], expires_at=ends)
+    response = edit(client, minted.key, name="desk", scopes=["payments:read"])
+
+    assert response.status_code == 302
+    key = PersonalAccessToken.objects.get()
+    assert (key.name, key.scopes, key.expires_at) == ("desk", ("payments:read",), ends)
+    assert verify(minted.token).scopes == {"payments:read"}
+    assert LogEntry.objects.get().get_change_message() == (
+        "name was “ci”, is “desk”. scopes was payments:write, is payments:read."
+    )
+
+
+def test_projects_and_expiry_are_edited(client, root, ada, engine):
+    key = mint_pat(ada).key
+    changes = {"all_projects": None, "projects": str(engine.pk)}
+    assert edit(client, key, **changes, expires_at_0="2035-01-31", expires_at_1="12:00:00")
+    key.refresh_from_db()
+    assert list(key.projects.all()) == [engine]
+    assert key.expires_at.isoformat() == "2035-01-31T12:00:00+00:00"
+
+    edit(client, key, all_projects="on", projects=None, expires_at_0="", expires_at_1="")
+    key.refresh_from_db()
+    assert (key.all_projects, key.expires_at) == (True, None)
+    assert not key.projects.exists()
+
+
+def test_an_edit_keeps_what_somebody_else_changed_meanwhile(client, root, ada):
+    key = mint_pat(ada, scopes=["payments:write"]).key
+    stale = PersonalAccessToken.objects.get()
+    lifecycle.edit(key, scopes=["payments:read"])
+    edit(client, key, name="desk")
+    key.refresh_from_db()
+    assert (key.name, key.scopes) == ("desk", ("payments:read",))
+    assert stale.scopes == ("payments:write",)
+
+
+def test_what_lifecycle_refuses_is_said_and_nothing_is_logged(client, root, ada):
+    key = mint_pat(ada).key
+    response = edit(client, key, scopes=[])
+    assert response.context["adminform"].form.errors.keys() == {"scopes"}
+    response = edit(client, key, expires_at_0="2001-01-01", expires_at_1="00:00:00")
+    assert response.context["adminform"].form.errors.keys() == {"expires_at"}
+    assert not LogEntry.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "field", ["root", "digest", "user", "is_pending", "revoked_at", "public_id"]
+)
+def test_a_form_with_more_in_it_changes_no_more(client, root, ada, field):
+    key = mint_pat(ada).key
+    before = PersonalAccessToken.objects.values(field).get()
+    edit(client, key, name="desk", **{field: str(UserFactory().pk)})
+    assert PersonalAccessToken.objects.values(field).get() == before
+    assert PersonalAccessToken.objects.get().name == "desk"
+
+
+def test_a_key_that_has_ended_is_read_only(client, root, ada):
+    key = mint_pat(ada).key
+    lifecycle.revoke(key, reason="lost")
+    page = text_of(client.get(f"{TOKENS}{key.pk}/change/"))
+    assert "lost" in page
+    assert 'name="name"' not in page
+    assert 'name="_save"' not in page
+    client.post(f"{TOKENS}{key.pk}/change/", mint_form(name="again"))
+    key.refresh_from_db()
+    assert key.name == "ci"
+
+
+def test_a_key_in_a_name_is_not_repeated(client, root, ada):
+    text = mint_pat(ada).token
+    page = text_of(client.post(f"{TOKENS}add/", mint_form(user=ada.pk, name=text)))
+    assert "holds a key" in page
+    assert not token.holds_key(page)
+
+
+# The page of a key
+
+
+def test_the_page_tells_the_chain_what_it_made_and_its_use(client, root, ada):
+    minted = mint_pat(ada)
+    for _ in range(3):
+        verify(minted.token)
+    usage.flush()
+    successor = lifecycle.rotate(minted.key).key
+    last = lifecycle.rotate(successor).key
+    made = mint_pat(ada).key
+    PersonalAccessToken.objects.filter(pk=made.pk).update(minted_with=minted.key.public_id)
+
+    page = text_of(client.get(f"{TOKENS}{minted.key.pk}/change/"))
+    for other in (successor, last, made):
+        assert f'{TOKENS}{other.pk}/change/">{other.public_id}</a>' in page
+    assert "3 in all, 3 on the busiest day, 3 today (UTC)" in page
+    assert f"/admin/auth/user/{ada.pk}/change/" in page
+
+
+def test_a_long_chain_costs_a_bounded_number_of_queries(
+    client, root, ada, django_assert_max_num_queries
+):
+    key = mint_pat(ada).key
+    row = PersonalAccessToken.objects.values().get()
+    del row["id"]
+    previous = key
+    for _ in range(200):
+        previous = PersonalAccessToken.objects.create(
+            **row | {"public_id": token.generate_id(), "replaces_id": previous.pk}
+        )
+    with django_assert_max_num_queries(80):
+        page = text_of(client.get(f"{TOKENS}{key.pk}/change/"))
+    assert "…" in page
+
+
+# Actions
+
+
+def test_revoke_asks_for_a_reason_first(client, root, ada):
+    minted = mint_pat(ada)
+    response = act(client, TOKENS, "revoke_selected", minted.key)
+    assert response.status_code == 200
+    assert str(minted.key) in text_of(response)
+    assert verify(minted.token)
+    response = act(client, TOKENS, "revoke_selected", minted.key, reason="")
+    assert response.status_code == 200
+    assert verify(minted.token)
+
+    response = act(client, TOKENS, "revoke_selected", minted.key, reason="The laptop was lost.")
+    assert response.status_code == 302
+    key = PersonalAccessToken.objects.get()
+    assert (key.revoked_by, key.revoked_reason) == (root, "The laptop was lost.")
+    assert LogEntry.objects.get().get_change_message() == "Revoked: The laptop was lost."
+
+    response = act(client, TOKENS, "revoke_selected", key, reason="again")
+    assert messages_of(response)[-1] == f"{key.public_id}: It was revoked already."
+    assert LogEntry.objects.count() == 1
+
+
+def test_a_reason_with_a_key_in_it_is_refused_and_not_repeated(client, root, ada):
+    minted = mint_pat(ada)
+    response = act(client, TOKENS, "revoke_selected", minted.key, reason=f"saw {minted.token}")
+    page = text_of(response)
+    assert "holds a key" in page
+    assert not token.holds_key(page)
+    assert verify(minted.token)
+    assert not LogEntry.objects.exists()
+
+
+def test_expire_shortens_and_never_lengthens(client, root, ada):
+    now = timezone.now()
+    endless, soon = mint_pat(ada).key, mint_pat(ada, expires_at=now + timedelta(days=1)).key
+    response = act(client, TOKENS, "expire_selected", endless, soon, days="3")
+    endless.refresh_from_db()
+    assert timedelta(days=3) <= endless.expires_at - now < timedelta(days=3, minutes=5)
+    assert PersonalAccessToken.objects.get(pk=soon.pk).expires_at == soon.expires_at
+    assert f"{soon.public_id}: It ends before that, and still will." in messages_of(response)
+    for days in ("0", "-1", "x", "", "99999999999"):
+        form = act(client, TOKENS, "expire_selected", endless, days=days)
+        assert form.context["form"].errors
+
+
+def test_approve_and_reject(client, root, ada):
+    good, bad, live = mint_pat(ada), mint_pat(ada), mint_pat(ada)
+    pks = [good.key.pk, bad.key.pk]
+    PersonalAccessToken.objects.filter(pk__in=pks).update(is_pending=True)
+    assert "Approve" in text_of(client.get(f"{TOKENS}{good.key.pk}/change/"))
+
+    response = act(client, TOKENS, "approve_selected", good.key, live.key, x="y")
+    assert f"{live.key.public_id}: This key does not await an approval." in messages_of(response)
+    act(client, TOKENS, "reject_selected", bad.key, reason="too much")
+    good.key.refresh_from_db()
+    bad.key.refresh_from_db()
+    assert (good.key.state(), good.key.approved_by) == (State.LIVE, root)
+    assert (bad.key.state(), bad.key.revoked_reason) == (State.REVOKED, "too much")
+    messages = {entry.get_change_message() for entry in LogEntry.objects.all()}
+    assert messages == {"Approved.", "Rejected: too much"}
+
+
+def test_too_many_at_once_are_refused(client, root, ada, monkeypatch):
+    monkeypatch.setattr("apikeys.admin.keys._MOST_AT_ONCE", 1)
+    keys = [mint_pat(ada).key for _ in range(2)]
+    response = act(client, TOKENS, "revoke_selected", *keys, reason="x")
+    assert messages_of(response) == ["At most 1 keys at once. Select fewer."]
+    assert not PersonalAccessToken.objects.exclude(revoked_at=None).exists()
+
+
+# Find by whole key
+
+
+@pytest.mark.parametrize("end", ["", "revoke", "expire", "pend", "deactivate"])
+def test_a_whole_key_leads_to_its_page_whatever_its_state(client, root, ada, end):
+    minted = mint_pat(ada)
+    usage.flush()
+    keys = PersonalAccessToken.objects.all()
+    match end:
+        case "revoke":
+            lifecycle.revoke(minted.key)
+        case "expire":
+            keys.update(expires_at=timezone.now())
+        case "pend":
+            keys.update(is_pending=True)
+        case "deactivate":
+            type(ada).objects.filter(pk=ada.pk).update(is_active=False)
+
+    for url in (TOKENS, KEYS):  # from either list
+        response = client.post(f"{url}find/", {"key": f" {minted.token}\n"})
+        assert response.status_code == 302
+        assert response["Location"] == f"{TOKENS}{minted.key.pk}/change/"
+        assert "no-store" in response["Cache-Control"]
+    assert usage.flush() == 0  # it was looked at, not used
+
+
+def test_a_wrong_key_is_found_nowhere_and_not_repeated(client, root, ada):
+    minted, other = mint_pat(ada), mint_pat(ada)
+    secret = token.parse(other.token, "acme").secret
+    swapped = token.compose("acme", "pat", minted.key.public_id, secret)
+    for text, told in [
+        (swapped, "No key has this id and this secret."),
+        (minted.token[:-1], "not a well-formed key"),
+        ("x" * 49, "not a well-formed key"),
+    ]:
+        response = client.post(f"{TOKENS}find/", {"key": text})
+        page = text_of(response)
+        assert response.status_code == 200
+        assert told in page
+        assert text not in page
+        assert "no-store" in response["Cache-Control"]
+
+
+def test_a_kind_that_one_may_not_see_stays_hidden(client, staff, engine):
+    admin = staff()
+    admin.user_permissions.add(Permission.objects.get(codename="view_personalaccesstoken"))
+    client.force_login(admin)
+    minted = mint_key(engine)
+    response = client.post(f"{TOKENS}find/", {"key": minted.token})
+    assert "You may not see keys of this kind." in text_of(response)
+
+
+def test_a_whole_key_in_the_address_is_refused_and_not_repeated(client, root, ada):
+    minted = mint_pat(ada)
+    secret = token.parse(minted.token, "acme").secret
+    for query in (
+        {"q": minted.token},
+        {"q": f"key: {minted.token[:40]}"},
+        {"q": secret},
+        {"state": minted.token},
+        {minted.token: "x"},
+    ):
+        response = client.get(TOKENS, query)
+        assert response.status_code == 302
+        assert response["Location"] == TOKENS
+        assert "rotate that key" in messages_of(response)[-1]
+        page = text_of(client.get(response["Location"]))
+        assert "rotate that key" in page
+        assert secret[:20] not in page
+
+
+@pytest.mark.parametrize(
+    "lookup",
+    ["root__startswith=$", "digest__startswith=a", "pepper_id=x", "user__password__startswith=m"],
+)
+def test_no_lookup_tells_a_hash_letter_by_letter(client, root, lookup):
+    mint_pat()
+    assert client.get(f"{TOKENS}?{lookup}").status_code == 400
+
+
+# Search and filters
+
+
+def found(client, url, **query):
+    return {row.name for row in client.get(url, query).context["cl"].result_list}
+
+
+def test_search_by_id_name_user_and_project(client, root, ada, engine):
+    laptop = mint_pat(ada, name="Laptop of ada", projects=[engine]).key
+    mint_pat(name="other")
+    mint_key(engine, name="server", by=ada)
+    mint_key(name="other")
+
+    for term in (
+        laptop.public_id,
+        laptop.public_id[:6],
+        "laptop",
+        "Laptop of",
+        "ada",
+        "ADA",
+        "engine",
+    ):
+        assert found(client, TOKENS, q=term) == {"Laptop of ada"}, term
+    for term in ("serv", "engine", "ada"):
+        assert found(client, KEYS, q=term) == {"server"}, term
+    for term in ("nobody", "%", "_", "'", "\\"):
+        assert found(client, TOKENS, q=term) == set(), term
+    assert found(client, TOKENS, q=" ") == {"Laptop of ada", "other"}
+
+
+def test_filters(client, root, ada):
+    now = timezone.now()
+    keys = PersonalAccessToken.objects
+    for name, row in {
+        "live": {},
+        "pending": {"is_pending": True},
+        "expired": {"expires_at": now - timedelta(days=1)},
+        "revoked": {"revoked_at": now},
+        "soon": {"expires_at": now + timedelta(days=5)},
+        "later": {"expires_at": now + timedelta(days=60)},
+        "used": {"last_used_at": now},
+        "idle": {
+            "last_used_at": now - timedelta(days=100),
+            "created_at": now - timedelta(days=200),
+        },
+        "never used": {"created_at": now - timedelta(days=200)},
+    }.items():
+        keys.filter(pk=mint_pat(ada, name=name).key.pk).update(**row)
+    lifecycle.rotate(mint_pat(ada, name="rotated").key)
+    everything = set(keys.values_list("name", flat=True))
+
+    def listed(**query):
+        return found(client, TOKENS, **query)
+
+    assert listed() == everything
+    assert listed(state="pending") == {"pending"}
+    assert listed(state="expired") == {"expired"}
+    assert listed(state="revoked") == {"revoked"}
+    assert listed(state="rotated") == {"rotated"}
+    assert listed(state="live") == everything - {"pending", "expired", "revoked"}
+    assert listed(expires="7") == {"soon", "rotated"}
+    assert listed(expires="90") == {"soon", "later", "rotated"}
+    assert listed(expires="past") == {"expired"}
+    assert listed(expires="never", state="live") == {
+        "live",
+        "used",
+        "idle",
+        "never used",
+        "rotated",
+    }
+    assert listed(used="1") == {"used"}
+    assert listed(used="not-90") == {"idle", "never used"}
+    assert listed(used="never") == everything - {"used", "idle"}
+    assert listed(state="nonsense", expires="x", used="not-x") == everything
+
+
+def test_the_filter_by_kind_leads_to_the_other_list(client, root, staff):
+    page = text_of(client.get(TOKENS, {"state": "revoked"}))
+    assert f'href="{KEYS}?state=revoked"' in page
+
+    only_tokens = staff()
+    only_tokens.user_permissions.add(Permission.objects.get(codename="view_personalaccesstoken"))
+    client.force_login(only_tokens)
+    assert KEYS not in text_of(client.get(TOKENS))

@@ -1,0 +1,142 @@
+"""The SQL of the lists at 100,000 keys: nothing reads them all."""
+
+import re
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from apikeys.models import PersonalAccessToken, ProjectKey
+from tests.admin.conftest import KEYS, TOKENS
+from tests.factories import ProjectFactory, UserFactory, mint_key, mint_pat
+
+pytestmark = [
+    pytest.mark.django_db,
+    pytest.mark.skipif(connection.vendor == "mysql", reason="Reads other databases' plans."),
+]
+
+ROWS = 100_000
+PAGE_QUERIES = 12
+
+
+def fill(model, key, **related):
+    """Keys of all states; one in 1,000 pending, one in 100 expiring soon."""
+    sqlite = connection.vendor == "sqlite"
+
+    def moved(days_or_minutes, unit):
+        if sqlite:
+            by = f"({days_or_minutes}) || ' {unit}'"
+            return f"strftime('%%Y-%%m-%%d %%H:%%M:%%f', b.created_at, {by})"
+        return f"b.created_at + ({days_or_minutes}) * interval '1 {unit}'"
+
+    digits = "printf('%%016d', i)" if sqlite else "lpad(i::text, 16, '0')"
+    columns = {field.column: f"b.{field.column}" for field in model._meta.concrete_fields} | {
+        "public_id": digits,
+        "name": f"'key ' || substr({digits}, 11)",
+        "created_at": moved(f"i - {ROWS}", "minute"),
+        "expires_at": f"CASE WHEN i %% 100 = 0 THEN {moved('5', 'day')} END",
+        "revoked_at": "CASE WHEN i %% 3 = 0 THEN b.created_at END",
+        "is_pending": "i %% 1000 = 1",
+        "last_used_at": moved("-(i %% 365)", "day"),
+    }
+    for name, rows in related.items():
+        columns[f"{name}_id"] = f"{min(each.pk for each in rows)} + i %% {len(rows)}"
+    del columns["id"]
+    table = model._meta.db_table
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO {table} ({', '.join(columns)}) "
+            "WITH RECURSIVE n(i) AS "
+            f"(SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {ROWS - 1}) "
+            f"SELECT {', '.join(columns.values())} FROM n, {table} b WHERE b.id = %s",
+            [key.pk],
+        )
+
+
+def plan(query):
+    """What the database says of how it runs a statement, a line to a step."""
+    explain = "EXPLAIN QUERY PLAN " if connection.vendor == "sqlite" else "EXPLAIN "
+    with connection.cursor() as cursor:
+        cursor.execute(explain + query)
+        return "\n".join(" ".join(map(str, row)) for row in cursor.fetchall())
+
+
+def reads_all(steps, table):
+    """Whether a step reads the table from end to end, without an index and without a limit."""
+    if connection.vendor == "sqlite":
+        return f"SCAN {table}\n" in steps + "\n"
+    return f"Seq Scan on {table} " in steps
+
+
+@pytest.fixture
+def filled(client, root):
+    users = [UserFactory.build(username=f"user-{n:04}") for n in range(1000)]
+    users = type(root).objects.bulk_create(users)
+    projects = [ProjectFactory.build(slug=f"team-{n:04}") for n in range(1000)]
+    projects = type(projects[0]).objects.bulk_create(projects)
+    fill(PersonalAccessToken, mint_pat(users[0]).key, user=users)
+    fill(ProjectKey, mint_key(projects[0]).key, project=projects, created_by=users)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
+
+
+#: Those marked with False may have to read on to the end: what they ask for has no index,
+#: because a use of a key writes it (`last_used_at`), or because it is not rare (`revoked_at`).
+ASKED = {
+    TOKENS: [
+        ({}, True),
+        ({"p": "3"}, True),
+        ({"o": "8"}, True),
+        ({"state": "live"}, True),
+        ({"state": "pending"}, True),
+        ({"state": "rotated"}, True),
+        ({"expires": "7"}, True),
+        ({"expires": "past"}, True),
+        ({"q": "key 0501"}, True),
+        ({"q": "user-0042"}, True),
+        ({"q": "team-0042"}, True),
+        ({"q": "nothing at all"}, True),
+        ({"state": "revoked"}, False),
+        ({"used": "1"}, False),
+        ({"used": "never"}, False),
+        ({"used": "not-90", "state": "live"}, False),
+    ],
+    KEYS: [({}, True), ({"q": "team-0042"}, True), ({"q": "user-0042"}, True)],
+}
+
+
+def test_no_page_reads_all_keys(client, filled):
+    seen = 0
+    for url, queries in ASKED.items():
+        model = PersonalAccessToken if url == TOKENS else ProjectKey
+        table = model._meta.db_table
+        for query, indexed in queries:
+            with CaptureQueriesContext(
+                connection,
+            ) as captured:
+                response = client.get(url, query)
+            assert response.status_code == 200
+            assert len(captured) <= PAGE_QUERIES, query
+            statements = [each["sql"] for each in captured if f'FROM "{table}"' in each["sql"]]
+            assert statements, query
+            for statement in statements:
+                assert "COUNT(" not in statement or "LIMIT 10001" in statement, statement
+                assert "LIMIT" in statement or not response.context["cl"].multi_page, statement
+                assert '"root"' not in statement
+                assert '"digest"' not in statement
+                steps = plan(statement)
+                if indexed and not ("COUNT(" in statement and query.get("q") is None):
+                    assert not reads_all(steps, table), f"{query}\n{statement}\n{steps}"
+                if query.get("q"):  # few, so not looked for by walking past all others
+                    assert not re.search(r"apikeys_(token|key)_created\b", steps), (
+                        f"{query}\n{statement}\n{steps}"
+                    )
+                seen += 1
+    assert seen >= 2 * sum(map(len, ASKED.values())) - 2
+
+    # A page says that there are more than were counted, and goes no further.
+    page = client.get(TOKENS).content.decode()
+    assert "More than 10000 personal access tokens" in " ".join(page.split())
+    assert "p=200" in page
+    assert client.get(TOKENS, {"p": "200"}).status_code == 200
+    assert client.get(TOKENS, {"p": "201"}).status_code == 302

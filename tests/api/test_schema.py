@@ -1,0 +1,158 @@
+"""The OpenAPI document is complete, and the API does as it says."""
+
+import re
+from collections import Counter
+from datetime import timedelta
+
+import pytest
+import schemathesis
+from django.core.management import call_command
+from django.core.signals import request_finished, request_started
+from django.db import close_old_connections
+from django.utils import timezone
+from drf_spectacular.drainage import GENERATOR_STATS
+from drf_spectacular.generators import SchemaGenerator
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from schemathesis.generation import GenerationMode
+from schemathesis.specs.openapi.checks import ignored_auth
+
+from apikeys import lifecycle
+from apikeys.models import PersonalAccessToken, ProjectKey
+from example_project.wsgi import application
+from tests.factories import mint_key, mint_pat
+
+OURS = "^/api/(tokens|projects/{slug}/keys|approvals)/"
+CASES = 6  # of each operation, caller and kind of data
+
+
+def test_there_is_nothing_to_warn_of(capsys):
+    call_command("spectacular", "--validate", "--fail-on-warn")
+
+    assert not GENERATOR_STATS
+
+
+def test_says_which_scopes_each_operation_takes():
+    paths = SchemaGenerator().get_schema(request=None, public=True)["paths"]
+    ours = {p: o for p, o in paths.items() if re.match(OURS, p)}
+
+    assert len(ours) == 12, list(ours)
+    for operations in ours.values():
+        for method, operation in operations.items():
+            if method != "parameters":
+                scope = "keys:read" if method == "get" else "keys:write"
+                assert operation["security"] == [{"bearerAuth": [scope]}, {"session": []}]
+                assert {"401", "403"} <= set(operation["responses"])
+
+
+@pytest.fixture
+def one_connection(db):
+    """The site keeps the connection of the test, as it does for Django's test client."""
+    for signal in (request_started, request_finished):
+        signal.disconnect(close_old_connections)
+    yield
+    for signal in (request_started, request_finished):
+        signal.connect(close_old_connections)
+
+
+@pytest.fixture
+def callers(ada, engine, client):
+    manage = ["keys:write", "payments:read"]
+    client.force_login(ada)
+    csrf = "a" * 32
+    cookies = {"sessionid": client.cookies["sessionid"].value, "csrftoken": csrf}
+    return {
+        "nobody": {},
+        "session": {"cookies": cookies, "headers": {"X-CSRFToken": csrf}},
+        "token": bearer_of(mint_pat(ada, scopes=manage)),
+        "restricted": bearer_of(
+            mint_pat(
+                ada,
+                scopes=manage,
+                projects=[engine],
+                expires_at=timezone.now() + timedelta(days=9),
+            )
+        ),
+        "project key": bearer_of(mint_key(engine, scopes=manage)),
+        "read only": bearer_of(mint_pat(ada, scopes=["keys:read"])),
+    }
+
+
+def bearer_of(minted):
+    return {"headers": {"Authorization": f"Bearer {minted.token}"}}
+
+
+def operations():
+    document = schemathesis.openapi.from_wsgi("/api/schema/?format=json", application)
+    document.config.generation.update(with_security_parameters=False)  # callers bring their own
+    ours = document.include(path_regex=OURS)
+    return [found.ok() for found in ours.get_all_operations()]
+
+
+def existing(model):
+    return list(model.objects.order_by("-pk").values_list("public_id", flat=True)[:5])
+
+
+def made_real(case, draw):
+    """A valid request about what exists: a document cannot say what does, or what time it is."""
+    path, query, body = case.path_parameters, case.query, case.body
+    if "slug" in path and draw(st.booleans()):
+        path["slug"] = "analytical-engine"
+    if "id" in path and draw(st.booleans()):
+        model = ProjectKey if "slug" in path else PersonalAccessToken
+        path["id"] = draw(st.sampled_from(existing(model)))
+    if query:
+        query.pop("cursor", None)
+    if isinstance(body, dict):
+        if body.get("scopes") and draw(st.booleans()):
+            body |= {"scopes": ["payments:read"], "expires_at": "soon"}
+        if body.get("expires_at"):
+            days = draw(st.integers(1, 8) | st.integers(1, 9999))
+            body["expires_at"] = (timezone.now() + timedelta(days=days)).isoformat()
+        if body.get("projects"):
+            body["projects"] = ["analytical-engine"]
+
+
+@pytest.mark.usefixtures("one_connection")
+def test_the_api_does_as_the_document_says(callers, ada, engine, record_property):
+    for key in (mint_pat(ada), mint_pat(ada, projects=[engine]), mint_key(engine)):
+        lifecycle.rotate(key.key)
+    counts = Counter()
+
+    def check(caller, operation, case, data):
+        if case.meta.generation.mode is GenerationMode.POSITIVE:
+            made_real(case, data.draw)
+        response = case.call(**caller)
+        case.validate_response(
+            response,
+            headers=caller.get("headers"),
+            # It takes a cookie of ours for one that it made up.
+            excluded_checks=[ignored_auth] if "cookies" in caller else [],
+        )
+        counts[operation.method, operation.path, response.status_code] += 1
+
+    for operation in operations():
+        for caller in callers.values():
+            for mode in GenerationMode:
+                strategy = operation.as_strategy(generation_mode=mode)
+
+                @settings(
+                    max_examples=CASES,
+                    derandomize=True,
+                    database=None,
+                    deadline=None,
+                    suppress_health_check=list(HealthCheck),
+                )
+                @given(case=strategy, data=st.data())
+                def run(case, data):
+                    check(caller, operation, case, data)  # noqa: B023 - run at once
+
+                run()
+    statuses = Counter()
+    for (_method, _path, status), number in counts.items():
+        statuses[status] += number
+    record_property("cases", counts.total())
+    print(f"{counts.total()} cases: {dict(sorted(statuses.items()))}")
+    # It got past the door: every kind of answer was seen, and every operation done.
+    assert {200, 201, 204, 400, 401, 403, 404, 409} <= set(statuses)
+    assert counts.total() > 500
