@@ -419,3 +419,28 @@ def test_a_user_behind_a_token_of_many_projects_keeps_the_keys_projects(client, 
     again = exchange(client, grant["access_token"]).json()
 
     assert list(verify.verify(again["access_token"]).projects()) == [one]
+
+
+def test_an_exchanged_token_mints_nothing_that_outlives_it(client, project):
+    """Over the JSON API: no wider, no longer, and gone with the first key."""
+    from apikeys import scopes
+    from apikeys.models import ProjectKey
+
+    parent = mint_key(project, scopes=[scopes.KEYS_WRITE, "payments:read"])
+    token = exchange(client, parent.token).json()["access_token"]
+
+    def mint(**changes):
+        body = {"name": "child", "scopes": ["payments:read"]} | changes
+        url = f"/api/projects/{project.slug}/keys/"
+        return client.post(url, body, content_type="application/json", headers=bearer(token))
+
+    assert mint().json()["code"] == "outlives_credential"
+    soon = (timezone.now() + timedelta(minutes=5)).isoformat()
+    assert mint(expires_at=soon, scopes=["payments:write"]).json()["code"] == (
+        "scope_not_grantable"
+    )
+    made = mint(expires_at=soon)
+    assert made.status_code == 201, made.content
+    assert made.json()["minted_with"] == parent.key.public_id
+    lifecycle.revoke(parent.key)
+    assert ProjectKey.objects.get(public_id=made.json()["id"]).revoked_at is not None
