@@ -112,7 +112,9 @@ class _Part:
         return values[self._pk]
 
     def build(self, alias: str, values: Row) -> Any:
-        if self.pk_of(values) is None:  # a foreign key to nothing
+        # A reference to nothing. Its column stands for the primary key, so that a reference to
+        # a row that is gone has one, and nothing else.
+        if all(value is None for at, value in enumerate(values) if at != self._pk):
             return None
         return self.model.from_db(alias, self.attnames, values)
 
