@@ -191,6 +191,11 @@ class AppSettings:
         return cast("Collection[str]", self._user.get("NOTICES", NOTICES))
 
     @cached_property
+    def AUDIENCES(self) -> Sequence[str] | None:
+        """URIs of the services that tokens are issued for (RFC 8707); ``None``: any."""
+        return cast("Sequence[str] | None", self._user.get("AUDIENCES"))
+
+    @cached_property
     def SUDO_MAX_AGE(self) -> timedelta:
         """How long after a log-in keys may be minted, rotated and widened on the pages."""
         return cast("timedelta", self._user.get("SUDO_MAX_AGE", timedelta(minutes=15)))

@@ -48,6 +48,10 @@ APPROVAL_REQUIRED = Refusal(
     "approval_required",
     _("This key has to be approved by an admin before it can be used."),
 )
+EXCHANGE_REQUIRED = Refusal(
+    "exchange_required",
+    _("This key is for exchange only. Get an access token for it at the token endpoint."),
+)
 INACTIVE_USER = Refusal("inactive_user", _("The user behind this credential is deactivated."))
 INACTIVE_PROJECT = Refusal("inactive_project", _("The project of this key is deactivated."))
 INVALID_TOKEN = Refusal(

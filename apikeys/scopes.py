@@ -59,6 +59,14 @@ def covers(granted: Iterable[str], required: Iterable[str]) -> bool:
     return expand(join(granted)).issuperset(required)
 
 
+def narrow(scope: str, within: str) -> str:
+    """``scope`` where ``within`` amounts to all of it, else what both amount to."""
+    allowed = expand(within)
+    if allowed.issuperset(scope.split()):
+        return scope
+    return join(expand(scope) & allowed)
+
+
 def unknown(names: Iterable[str]) -> list[str]:
     """Those of ``names`` that the site does not declare."""
     known = declared()

@@ -29,11 +29,13 @@ from apikeys.models import (
     get_project_model,
     live,
 )
+from apikeys.oauth.models import ClientSettings
 
 from .demo import PASSWORD
 from .models import Payment
 
 CLIENT_ID: Final = "webapp"
+PROGRAM_ID: Final = "acme-cli"  # python -m apikeys.cli --client-id acme-cli
 KEY_NAME: Final = "Demo"
 SCOPES: Final = ("payments:read", "payments:write")
 PAT_LIFETIME: Final = timedelta(days=90)
@@ -104,6 +106,18 @@ def seed() -> None:
             "authorization_grant_type": Application.GRANT_PASSWORD,
             "client_secret": "",
         },
+    )
+    program, _ = Application.objects.update_or_create(
+        client_id=PROGRAM_ID,
+        defaults={
+            "name": "Acme on the command line",
+            "client_type": Application.CLIENT_PUBLIC,
+            "authorization_grant_type": Application.GRANT_AUTHORIZATION_CODE,
+            "redirect_uris": "http://127.0.0.1/callback",
+        },
+    )
+    ClientSettings.objects.update_or_create(
+        application=program, defaults={"grant_types": Application.GRANT_DEVICE_CODE}
     )
 
 

@@ -104,6 +104,12 @@ class Command(BaseCommand):
             action="append",
             help="How often it may be used, such as 1000/hour (may be given several times).",
         )
+        mint.add_argument(
+            "--no-direct-use",
+            action="store_true",
+            help="Keep it for exchange: requests with it are refused, and only the token "
+            "endpoint takes it, for a short access token (needs apikeys.oauth).",
+        )
 
         listing = command("list", "List keys, newest first.")
         listing.add_argument("--user", metavar="USERNAME", help="Only this user's.")
@@ -269,11 +275,13 @@ class Command(BaseCommand):
         expires: str | None,
         allow_network: list[str] | None,
         rate_limit: list[str] | None,
+        no_direct_use: bool,
         **options: Any,
     ) -> None:
         bounds: dict[str, Any] = {
             "allowed_networks": allow_network or (),
             "rate_limits": rate_limit or (),
+            "direct_use": not no_direct_use,
         }
         names = [word for words in scope or () for word in words.split()]
         if not self._interactive:
