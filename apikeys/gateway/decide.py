@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 from typing import Any, Final, cast
 
+from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
 from .. import http, refusals
@@ -113,8 +114,6 @@ def _bytes(character: str) -> bytes:
 
 def max_age(access: Access) -> int:
     """For how many seconds the proxy may repeat this decision; never beyond the expiry."""
-    from django.utils import timezone
-
     longest = app_settings.GATEWAY_MAX_AGE
     if not longest or access.expires_at is None:
         return longest
