@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from .. import grants, lifecycle, scopes
 from ..conf import app_settings
+from ..fields import WordsField
 from ..lifecycle import MAX_OVERLAP, LifecycleError
 from ..models import PersonalAccessToken, ProjectKey, get_project_model
 
@@ -187,13 +188,6 @@ class ExpiryForm(forms.Form):
         if self.latest is not None and timezone.localdate(self.latest) == day:
             return min(end, self.latest)
         return end
-
-
-class WordsField(forms.CharField):
-    """Words, separated by spaces, commas or lines."""
-
-    def to_python(self, value: Any) -> Any:
-        return (super().to_python(value) or "").replace(",", " ").split()
 
 
 class KeyForm(ExpiryForm):
