@@ -29,10 +29,13 @@ class Access:
     scope: str
     #: The user on whose behalf the credential acts; ``None`` for a project's own.
     user: Any = None
-    #: The one project a project key belongs to; ``None`` for a user's credential.
+    #: The one project that a project key, or a token got with one, acts as; ``None`` for a
+    #: user's credential.
     project: Any = None
     #: The OAuth client that holds the token; ``None`` for a key.
     client: Any = None
+    #: The public id of the key that an OAuth token was got with, and dies with.
+    key: str = ""
     expires_at: datetime | None = None
     #: From where it may be used, and how often; empty for no bound.
     allowed_networks: str = ""
@@ -41,6 +44,11 @@ class Access:
     principal: Any = field(default=None, repr=False)
     #: Makes the primary keys of the selected projects; ``None`` where all are allowed.
     selected: Callable[[], QuerySet[Any, Any]] | None = field(default=None, repr=False)
+
+    @property
+    def revoked_with(self) -> str:
+        """The id of the credential whose revocation ends this one: a key, or itself."""
+        return self.key or self.credential_id
 
     @property
     def scopes(self) -> frozenset[str]:
@@ -56,7 +64,7 @@ class Access:
         """
         if not scopes.expand(self.scope).issuperset(required):
             return False
-        if self.kind == PROJECT_KEY:
+        if self.project is not None:
             return (project is None or project == self.project) and (
                 app_settings.POLICY.project_allows(self.project, required)
             )
@@ -67,7 +75,7 @@ class Access:
         policy = app_settings.POLICY
         if not self.allows(*required):
             return policy.active_projects().none()
-        if self.kind == PROJECT_KEY:
+        if self.project is not None:
             return policy.active_projects().filter(pk=self.project.pk)
         if self.user is None:
             return policy.active_projects().none()
@@ -76,7 +84,7 @@ class Access:
 
     def facts(self) -> dict[str, Any]:
         """Who this is, as ``GET /api/token/`` and ``manage.py apikeys verify`` tell it."""
-        return {
+        facts = {
             "kind": self.kind,
             "id": self.credential_id,
             "name": self.name,
@@ -87,6 +95,7 @@ class Access:
             "projects": sorted(self.projects().values_list("slug", flat=True)),
             "expires_at": self.expires_at.isoformat() if self.expires_at else None,
         }
+        return facts | {"key": self.key} if self.key else facts
 
     # What django-oauth-toolkit's permission classes ask of an access token.
 

@@ -32,7 +32,7 @@ def check_settings(
         return [Error("APIKEYS is not a dictionary.", hint=_EXAMPLE, id="apikeys.E001")]
     checks = (
         *(_names, _prefix, _scopes, _peppers, _policy, _overlap, _project, _cache),
-        *(_sudo, _last_used_interval, _argon2_tries, _realm, _first_party_clients),
+        *(_sudo, _last_used_interval, _argon2_tries, _realm, _first_party_clients, _audiences),
         *(_trusted_proxies, _rate_limits, _github, _notices),
     )
     return [message for check in checks for message in check()]
@@ -266,6 +266,20 @@ def _project() -> Iterator[CheckMessage]:
             hint="Add one, or subclass apikeys.models.AbstractProject.",
             obj=model,
             id="apikeys.E009",
+        )
+
+
+def _audiences() -> Iterator[CheckMessage]:
+    uris = app_settings.AUDIENCES
+    if uris is None:
+        return
+    if isinstance(uris, str) or not all(
+        re.match(r"[a-z][a-z0-9+.-]*://[^/#]+[^#]*$", u) for u in uris
+    ):
+        yield Error(
+            "APIKEYS['AUDIENCES'] is not a list of absolute URIs without a fragment.",
+            hint='Say ["https://api.example.com/"], or None for any (RFC 8707 section 2).',
+            id="apikeys.E040",
         )
 
 

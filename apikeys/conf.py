@@ -117,6 +117,46 @@ class AppSettings:
         return cast("Sequence[str]", self._user.get("FIRST_PARTY_CLIENTS", ()))
 
     @cached_property
+    def GATEWAY_PROXY(self) -> str:
+        """Whose headers say which request is asked about: nginx, traefik, caddy or envoy."""
+        return cast("str", self._user.get("GATEWAY_PROXY", "nginx"))
+
+    @cached_property
+    def GATEWAY_ROUTES(self) -> Sequence[Mapping[str, Any]]:
+        """What may pass the gateway, besides the routes in the database."""
+        return cast("Sequence[Mapping[str, Any]]", self._user.get("GATEWAY_ROUTES", ()))
+
+    @cached_property
+    def GATEWAY_URL(self) -> str | None:
+        """Where callers find the gateway; tokens restricted to a resource name it (RFC 8707)."""
+        return cast("str | None", self._user.get("GATEWAY_URL"))
+
+    @cached_property
+    def GATEWAY_UPSTREAM(self) -> str | None:
+        """URL of the server behind ``apikeys.gateway.proxy``, without a path."""
+        return cast("str | None", self._user.get("GATEWAY_UPSTREAM"))
+
+    @cached_property
+    def GATEWAY_TIMEOUT(self) -> float:
+        """Seconds that the proxy waits for a connection, and for the next bytes on one."""
+        return cast("float", self._user.get("GATEWAY_TIMEOUT", 30))
+
+    @cached_property
+    def GATEWAY_MAX_BODY(self) -> int:
+        """Bytes of the largest request that the proxy passes on."""
+        return cast("int", self._user.get("GATEWAY_MAX_BODY", 10_485_760))
+
+    @cached_property
+    def GATEWAY_MAX_CONNECTIONS(self) -> int:
+        """The most connections to the upstream that a process of the proxy has at a time."""
+        return cast("int", self._user.get("GATEWAY_MAX_CONNECTIONS", 100))
+
+    @cached_property
+    def GATEWAY_MAX_AGE(self) -> int:
+        """For how many seconds a proxy may repeat a decision; 0 to 300."""
+        return cast("int", self._user.get("GATEWAY_MAX_AGE", 0))
+
+    @cached_property
     def TRUSTED_PROXIES(self) -> Sequence[str]:
         """Networks of the reverse proxies whose ``X-Forwarded-For`` is believed; CIDRs.
 
@@ -149,6 +189,11 @@ class AppSettings:
     def NOTICES(self) -> Collection[str]:
         """The mails that are sent: ``minted``, ``expiring``, ``revoked``, ``leaked``."""
         return cast("Collection[str]", self._user.get("NOTICES", NOTICES))
+
+    @cached_property
+    def AUDIENCES(self) -> Sequence[str] | None:
+        """URIs of the services that tokens are issued for (RFC 8707); ``None``: any."""
+        return cast("Sequence[str] | None", self._user.get("AUDIENCES"))
 
     @cached_property
     def SUDO_MAX_AGE(self) -> timedelta:

@@ -11,7 +11,7 @@ from typing import Any
 from django.db.models import QuerySet
 
 from . import networks, scopes
-from .access import PROJECT_KEY, Access
+from .access import Access
 from .conf import app_settings
 from .models import PersonalAccessToken, ProjectKey
 
@@ -117,7 +117,7 @@ def for_project(project: Any, user: Any = None, using: Access | None = None) -> 
         grantable = policy.grantable(user, project)
     elif not using.allows(project=project):
         grantable = frozenset()
-    elif using.kind == PROJECT_KEY:
+    elif using.project is not None:
         grantable = frozenset(s for s in using.scopes if policy.project_allows(project, [s]))
     else:
         grantable = policy.grantable(using.user, project) & using.scopes

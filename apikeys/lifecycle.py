@@ -69,6 +69,7 @@ def mint(
     expires_at: datetime | None = None,
     allowed_networks: Iterable[str] = (),
     rate_limits: Iterable[str] = (),
+    direct_use: bool = True,
     public_id: str | None = None,
     by: Any = None,
     within: Grant | None = None,
@@ -84,6 +85,7 @@ def mint(
     expires_at: datetime | None = None,
     allowed_networks: Iterable[str] = (),
     rate_limits: Iterable[str] = (),
+    direct_use: bool = True,
     public_id: str | None = None,
     by: Any = None,
     within: Grant | None = None,
@@ -101,6 +103,7 @@ def mint(
     expires_at: datetime | None = None,
     allowed_networks: Iterable[str] = (),
     rate_limits: Iterable[str] = (),
+    direct_use: bool = True,
     public_id: str | None = None,
     by: Any = None,
     within: Grant | None = None,
@@ -111,7 +114,8 @@ def mint(
     means all that the user is in, now and later. ``expires_at`` is ``None`` for a key
     without expiry. ``allowed_networks`` are CIDRs or addresses from which alone it may be
     used, ``rate_limits`` how often, such as ``1000/hour``; empty means without bound, or
-    those of the credential in ``within``.
+    those of the credential in ``within``. ``direct_use=False`` keeps the key for the token
+    endpoint: requests with it are refused.
 
     ``by`` is the user who makes it, and ``within`` the most that they may give; ``None`` is
     for the site's own code and operators, who are bound by nothing but the policy's rules for
@@ -142,8 +146,9 @@ def mint(
         "expires_at": ends,
         "allowed_networks": places,
         "rate_limits": rate,
+        "direct_use": direct_use,
         "is_pending": bool(_to_approve(owner, scope)),
-        "minted_with": using.credential_id if using else "",
+        "minted_with": using.revoked_with if using else "",
         "public_id": public_id or token.generate_id(),
     }
     if user is None:
@@ -187,6 +192,7 @@ def edit(
     expires_at: datetime | _Keep | None = KEEP,
     allowed_networks: Iterable[str] | _Keep = KEEP,
     rate_limits: Iterable[str] | _Keep = KEEP,
+    direct_use: bool | _Keep = KEEP,
     by: Any = None,
     within: Grant | None = None,
 ) -> dict[str, tuple[Any, Any]]:
@@ -226,12 +232,15 @@ def edit(
         _check_within(within, has, had)
         _check_approval(key, has, had)
 
-        before, after = _told(key.name, had), _told(new_name, has)
+        direct = key.direct_use if isinstance(direct_use, _Keep) else direct_use
+
+        before = _told(key.name, had) | {"direct_use": key.direct_use}
+        after = _told(new_name, has) | {"direct_use": direct}
         changes = {f: (before[f], after[f]) for f in before if before[f] != after[f]}
         if changes:
-            fields = ["name", "scope", "expires_at", "is_pending"]
+            fields = ["name", "scope", "expires_at", "is_pending", "direct_use"]
             fields += ["allowed_networks", "rate_limits"]
-            key.allowed_networks, key.rate_limits = places, rate
+            key.allowed_networks, key.rate_limits, key.direct_use = places, rate, direct
             key.name, key.scope, key.expires_at = new_name, scope, ends
             key.is_pending = key.is_pending and bool(_to_approve(key.owner, scope))
             if isinstance(key, PersonalAccessToken):
@@ -324,8 +333,9 @@ def rotate(
         successor.allowed_networks, successor.rate_limits = had.networks, had.rates
         successor.created_at, successor.replaces = now, key
         successor.is_pending, successor.minted_with = key.is_pending, key.minted_with
-        if (using := _using(within)) and using.credential_id != key.public_id:
-            successor.minted_with = using.credential_id  # which got to know its secret
+        successor.direct_use = key.direct_use
+        if (using := _using(within)) and using.revoked_with != key.public_id:
+            successor.minted_with = using.revoked_with  # which got to know its secret
         successor.approved_at, successor.approved_by = key.approved_at, key.approved_by
         if isinstance(key, PersonalAccessToken):
             successor.user, successor.all_projects = key.user, key.all_projects

@@ -36,7 +36,7 @@ class Found(NamedTuple):
 class Lookup:
     """Finds ``fields`` of the row of ``model`` that has a value in the column ``by``.
 
-    ``instances`` maps the foreign keys to fetch along, or ``""`` for the row itself, to the
+    ``instances`` maps the relations to fetch along, or ``""`` for the row itself, to the
     fields wanted of them. The others load when asked for, as Django's deferred fields do.
     """
 
@@ -100,7 +100,9 @@ class _Part:
     """One model instance out of the values of a row."""
 
     def __init__(self, model: Any, path: str, wanted: Wanted) -> None:
-        self.model = model._meta.get_field(path).related_model if path else model
+        for name in path.split("__") if path else ():
+            model = model._meta.get_field(name).related_model
+        self.model = model
         fields = self.model._meta.concrete_fields
         self.attnames = [f.attname for f in fields if f.primary_key or wanted(f.name)]
         self.paths = [f"{path}__{name}" if path else name for name in self.attnames]
@@ -110,7 +112,9 @@ class _Part:
         return values[self._pk]
 
     def build(self, alias: str, values: Row) -> Any:
-        if self.pk_of(values) is None:  # a foreign key to nothing
+        # A reference to nothing. Its column stands for the primary key, so that a reference to
+        # a row that is gone has one, and nothing else.
+        if all(value is None for at, value in enumerate(values) if at != self._pk):
             return None
         return self.model.from_db(alias, self.attnames, values)
 

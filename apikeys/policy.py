@@ -114,6 +114,10 @@ class Policy:
         """How long a key of ``owner`` (a user or a project) may live; ``None``: any time."""
         return None
 
+    def token_lifetime(self, owner: Any) -> timedelta:
+        """How long an access token lives that a key of ``owner`` is exchanged for."""
+        return timedelta(minutes=10)
+
     def allows_no_expiry(self, owner: Any) -> bool:
         """Whether a key of ``owner`` may be without expiry; never beside a longest lifetime."""
         return True
@@ -121,6 +125,18 @@ class Policy:
     def most_live_keys(self, owner: Any) -> int | None:
         """How many live keys ``owner`` may have; ``None``: any number. Rotated ones don't count."""
         return 1000
+
+    def client_grant_types(self, user: Any) -> Collection[str]:
+        """The grant types of OAuth clients that ``user`` registers; never the password grant."""
+        return (
+            "authorization_code",
+            "urn:ietf:params:oauth:grant-type:device_code",
+            "client_credentials",
+        )
+
+    def most_clients(self, user: Any) -> int | None:
+        """How many OAuth clients ``user`` may have; ``None``: any number."""
+        return 25
 
     def needs_approval(self, owner: Any, scope: str) -> bool:
         """Whether a key of ``owner`` with ``scope`` is refused until an admin approves it."""

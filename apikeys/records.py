@@ -52,6 +52,7 @@ def record(key: AnyKey) -> dict[str, Any]:
         "allowed_networks": key.allowed_networks.split(),
         "rate_limits": key.rate_limits.split(),
         "expires_at": _iso(key.expires_at),
+        "direct_use": key.direct_use,
         "state": key.state().value,
         "created_at": _iso(key.created_at),
         "created_by": _username(created_by),

@@ -48,6 +48,10 @@ APPROVAL_REQUIRED = Refusal(
     "approval_required",
     _("This key has to be approved by an admin before it can be used."),
 )
+EXCHANGE_REQUIRED = Refusal(
+    "exchange_required",
+    _("This key is for exchange only. Get an access token for it at the token endpoint."),
+)
 INACTIVE_USER = Refusal("inactive_user", _("The user behind this credential is deactivated."))
 INACTIVE_PROJECT = Refusal("inactive_project", _("The project of this key is deactivated."))
 INVALID_TOKEN = Refusal(
@@ -101,6 +105,75 @@ SCOPE_NOT_DECLARED = Refusal(
     ),
     status=403,
     error="insufficient_scope",
+)
+NO_ROUTE = Refusal(
+    "no_route",
+    _("No route of this gateway allows this method and this path."),
+    status=403,
+    error=None,
+)
+AMBIGUOUS_PATH = Refusal(
+    "ambiguous_path",
+    _(
+        "Servers differ in what they make of this path or query. Send it in its plainest form: "
+        "no dot segments, doubled slashes, semicolons or needless percent-encoding."
+    ),
+    status=403,
+    error=None,
+)
+NOT_BOUND = Refusal(
+    "not_bound",
+    _("This {kind} does not belong to the user or project of your credential."),
+    status=403,
+    error=None,
+)
+ORIGINAL_REQUEST_UNKNOWN = Refusal(
+    "original_request_unknown",
+    _(
+        "The proxy does not say, or says twice, which request it asks about. Compare its "
+        "configuration with the setting GATEWAY_PROXY."
+    ),
+    status=403,
+    error=None,
+)
+MALFORMED_REQUEST = Refusal(
+    "malformed_request",
+    _(
+        "This request is framed in a way that servers read differently. "
+        "Send each of its headers once."
+    ),
+    status=400,
+    error=None,
+)
+REQUEST_TOO_LARGE = Refusal(
+    "request_too_large",
+    _("The body of this request is larger than the gateway takes."),
+    status=413,
+    error=None,
+)
+REQUEST_TIMEOUT = Refusal(
+    "request_timeout",
+    _("The body of this request took too long to come."),
+    status=408,
+    error=None,
+)
+UPSTREAM_UNAVAILABLE = Refusal(
+    "upstream_unavailable",
+    _("The server behind the gateway does not answer."),
+    status=502,
+    error=None,
+)
+UPSTREAM_BUSY = Refusal(
+    "upstream_busy",
+    _("The gateway has no connection left to the server behind it. Try again in a moment."),
+    status=503,
+    error=None,
+)
+UPSTREAM_TIMEOUT = Refusal(
+    "upstream_timeout",
+    _("The server behind the gateway took too long to answer."),
+    status=504,
+    error=None,
 )
 
 

@@ -17,6 +17,11 @@ TOKEN_PATTERN: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
 #: To see and to manage keys over the JSON API: only for who asks for them by name.
 KEYS_READ: Final = "keys:read"
 KEYS_WRITE: Final = "keys:write"
+#: To see and to change bindings of the gateway over the JSON API: likewise.
+BINDINGS_READ: Final = "bindings:read"
+BINDINGS_WRITE: Final = "bindings:write"
+#: A site that does not declare these keeps what they are for to people.
+BY_NAME: Final = frozenset({KEYS_READ, KEYS_WRITE, BINDINGS_READ, BINDINGS_WRITE})
 
 _WRITE = ":write"
 _READ = ":read"
@@ -29,7 +34,7 @@ def declared() -> Mapping[str, str]:
 
 def default() -> list[str]:
     """The scopes of a credential for which nobody asked for any."""
-    return [name for name in declared() if name not in (KEYS_READ, KEYS_WRITE)]
+    return [name for name in declared() if name not in BY_NAME]
 
 
 def split(scope: str) -> tuple[str, ...]:
@@ -52,6 +57,14 @@ def expand(scope: str) -> frozenset[str]:
 def covers(granted: Iterable[str], required: Iterable[str]) -> bool:
     """Whether ``granted`` amounts to all of ``required``."""
     return expand(join(granted)).issuperset(required)
+
+
+def narrow(scope: str, within: str) -> str:
+    """``scope`` where ``within`` amounts to all of it, else what both amount to."""
+    allowed = expand(within)
+    if allowed.issuperset(scope.split()):
+        return scope
+    return join(expand(scope) & allowed)
 
 
 def unknown(names: Iterable[str]) -> list[str]:

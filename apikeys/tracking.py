@@ -105,7 +105,7 @@ class Tracking:
             if self._asked is None:
                 self._asked = time.monotonic()
                 self._connection.send_command("PING", check_health=False)
-        if self._owes and self._poll is not None:
+        if self._owes and self._socket is not None:
             self._owes = False
             self.publish(["*"])
 

@@ -13,11 +13,10 @@ import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timedelta
-from itertools import groupby
 from typing import Any, NamedTuple
 
 from django.db import connections, router, transaction
-from django.db.models import Case, F, Value, When
+from django.db.models import Sum
 from django.utils import timezone
 
 from . import observations
@@ -38,7 +37,8 @@ _USAGE: dict[type[AnyKey], type[PersonalAccessTokenUsage] | type[ProjectKeyUsage
 
 logger = logging.getLogger("apikeys")
 
-_BATCH = 500  # rows in one statement
+_BATCH = 500  # keys in one statement
+_UPSERT = 5000  # rows in one statement
 _MOST_PLACES = 10_000  # noted between two writes; a stolen key may come from anywhere
 
 
@@ -164,19 +164,68 @@ def _write(model: type[AnyKey], notes: _Notes) -> None:
 
 
 def _count(model: Any, counts: Sequence[tuple[tuple[int, date], int]]) -> None:
-    model._default_manager.bulk_create(
-        [model(key_id=pk, day=day) for (pk, day), _ in counts],
-        ignore_conflicts=True,
-        batch_size=_BATCH,
+    """Add to the counts of days; makes those that are not there. One statement a batch."""
+    connection = connections[router.db_for_write(model)]
+    table, key, day, count = map(
+        connection.ops.quote_name, (model._meta.db_table, "key_id", "day", "count")
     )
-    for day, rows in groupby(sorted(counts, key=lambda row: row[0][1]), lambda row: row[0][1]):
-        rest = list(rows)
-        while batch := rest[:_BATCH]:
-            rest = rest[_BATCH:]
-            more = Case(*(When(key_id=pk, then=Value(n)) for (pk, _), n in batch))
-            model._default_manager.filter(day=day, key_id__in=[pk for (pk, _), _ in batch]).update(
-                count=F("count") + more
+    if connection.vendor == "mysql":
+        add = f"ON DUPLICATE KEY UPDATE {count} = {count} + VALUES({count})"
+    else:
+        add = (
+            f"ON CONFLICT ({key}, {day}) DO UPDATE SET {count} = {table}.{count} + EXCLUDED.{count}"
+        )
+    size = min(_UPSERT, (connection.features.max_query_params or 3 * _UPSERT) // 3)
+    with connection.cursor() as cursor:
+        for start in range(0, len(counts), size):
+            batch = counts[start : start + size]
+            rows = ", ".join(["(%s, %s, %s)"] * len(batch))
+            cursor.execute(
+                f"INSERT INTO {table} ({key}, {day}, {count}) VALUES {rows} {add}",  # noqa: S608
+                [
+                    value
+                    for (pk, date_), n in batch
+                    for value in (pk, connection.ops.adapt_datefield_value(date_), n)
+                ],
             )
+
+
+def prune(daily_for: timedelta, kept_for: timedelta, now: datetime | None = None) -> int:
+    """Make one row a month of what is older than ``daily_for``, and none after ``kept_for``.
+
+    The row of a month stands on its first day. Only whole months are rolled up, so that a
+    day which is shown is never a month. Returns how many rows went.
+    """
+    today = (now or timezone.now()).date()
+    gone = 0
+    for model in _USAGE.values():
+        rows = model._default_manager.using(router.db_for_write(model))
+        gone += _delete(rows.filter(day__lt=(today - kept_for).replace(day=1)))
+        before = (today - daily_for).replace(day=1)
+        unrolled = rows.filter(day__lt=before).exclude(day__day=1)
+        for first in list(unrolled.dates("day", "month")):
+            after = (first + timedelta(days=31)).replace(day=1)
+            gone += _roll_up(model, rows.filter(day__gt=first, day__lt=after), first)
+    return gone
+
+
+def _roll_up(model: Any, rows: Any, first: date) -> int:
+    gone, last = 0, 0
+    while True:
+        keys = rows.filter(key_id__gt=last).order_by("key_id").values_list("key_id", flat=True)
+        if not (batch := list(keys.distinct()[:_BATCH])):
+            return gone
+        last = batch[-1]
+        with transaction.atomic(using=rows.db):
+            mine = rows.filter(key_id__in=batch).order_by("key_id")
+            sums = mine.values_list("key_id").annotate(total=Sum("count"))
+            _count(model, [((key, first), total) for key, total in sums])
+            gone += _delete(mine)
+
+
+def _delete(rows: Any) -> int:
+    deleted: int = rows.order_by()._raw_delete(rows.db)
+    return deleted
 
 
 def _clean_ip(text: str | None) -> str | None:

@@ -43,6 +43,7 @@ _FIELDS = (
     "is_pending",
     "allowed_networks",
     "rate_limits",
+    "direct_use",
 )
 _LOOKUPS = {
     token.PAT: Lookup(
@@ -60,16 +61,24 @@ def register(resolver: Resolver) -> None:
 
 
 @sensitive_variables("text")
-def verify(text: str, request: HttpRequest | None = None, *, counts_as_use: bool = True) -> Access:
+def verify(
+    text: str,
+    request: HttpRequest | None = None,
+    *,
+    counts_as_use: bool = True,
+    exchange: bool = False,
+) -> Access:
     """Who presents ``text``: a key, or whatever credential a registered resolver knows.
 
     Whoever only looks at a key says ``counts_as_use=False``: when and from where it was
-    last used stays as it is. Raises ``Refused`` with the reason.
+    last used stays as it is. ``exchange`` says that the key is presented for an access
+    token, the one use of some. Raises ``Refused`` with the reason.
     """
     try:
         if (parsed := _parse(text)) is not None:
             lookup = _LOOKUPS[parsed.kind]
-            return _check(parsed, cache.find(lookup, parsed.public_id), request, counts_as_use)
+            row = cache.find(lookup, parsed.public_id)
+            return _check(parsed, row, request, counts_as_use, exchange)
         for resolver in _resolvers:
             if (access := resolver(text, request)) is not None:
                 return access
@@ -105,7 +114,11 @@ def _parse(text: str) -> token.Parsed | None:
 
 @sensitive_variables("parsed")
 def _check(
-    parsed: token.Parsed, row: Row | None, request: HttpRequest | None, counts_as_use: bool
+    parsed: token.Parsed,
+    row: Row | None,
+    request: HttpRequest | None,
+    counts_as_use: bool,
+    exchange: bool = False,
 ) -> Access:
     if row is None:
         # The same work as for a wrong secret, so that time does not tell which ids exist.
@@ -129,6 +142,8 @@ def _check(
         raise Refused(refusals.EXPIRED_KEY)
     if fields["is_pending"]:
         raise Refused(refusals.APPROVAL_REQUIRED)
+    if not (fields["direct_use"] or exchange):
+        raise Refused(refusals.EXCHANGE_REQUIRED)
     ip = networks.client_ip(request)
     imposed = app_settings.POLICY.allowed_networks(owner)
     if not networks.admits((fields["allowed_networks"], " ".join(imposed)), ip):

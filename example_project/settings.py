@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from .signing import signing_key
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 SECRET_KEY = os.environ.get("SECRET_KEY", "django-insecure-for-the-example-on-this-machine-only")
@@ -25,6 +27,7 @@ INSTALLED_APPS = [
     "oauth2_provider",
     "apikeys",
     "apikeys.oauth",
+    "apikeys.gateway",
     "example_project.payments",
 ]
 
@@ -90,8 +93,20 @@ APIKEYS = {
         "keys:write": "Make, change and revoke tokens and keys, and see them",
     },
     "FIRST_PARTY_CLIENTS": ["webapp"],
+    # The old server of offers, which answers everybody: see `manage.py demo --gateway`.
+    "GATEWAY_ROUTES": [
+        {
+            "method": "GET",
+            "path": "/subscribers/{subscriber_id}/offers",
+            "scopes": ["payments:read"],
+            "bindings": ["subscriber_id"],
+        },
+    ],
     "CURL_URL": "/api/payments/",
 }
+
+# Signs the access tokens that are JWTs; its public half is at /o/.well-known/jwks.json.
+OIDC_RSA_PRIVATE_KEY = signing_key(Path(str(DATABASES["default"]["NAME"])).with_suffix(".pem"))
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["apikeys.drf.BearerAuthentication"],
@@ -110,6 +125,11 @@ SPECTACULAR_SETTINGS = {
 OAUTH2_PROVIDER = {
     "SCOPES_BACKEND_CLASS": "apikeys.oauth.scopes.Scopes",
     "OAUTH2_VALIDATOR_CLASS": "apikeys.oauth.validators.Validator",
+    "OAUTH2_SERVER_CLASS": "apikeys.oauth.server.Server",
+    "DCR_ENABLED": True,
+    "DCR_REGISTRATION_PERMISSION_CLASSES": ["apikeys.oauth.registration.OwnUserPermission"],
+    "OIDC_ENABLED": True,
+    "OIDC_RSA_PRIVATE_KEY": OIDC_RSA_PRIVATE_KEY,
     "ACCESS_TOKEN_EXPIRE_SECONDS": int(os.environ.get("DEMO_ACCESS_TOKEN_SECONDS", "300")),
     "REFRESH_TOKEN_EXPIRE_SECONDS": 14 * 24 * 60 * 60,
     "REFRESH_TOKEN_REUSE_PROTECTION": True,

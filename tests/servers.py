@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -17,9 +18,13 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    # Below those that outgoing connections get: who asks for a dead server there, again and
+    # again, may otherwise end up connected to itself, and hold the server's port.
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with contextlib.suppress(OSError), socket.socket() as listener:
+            listener.bind(("127.0.0.1", port))
+            return port
 
 
 def wait_until(true: Callable[[], object], timeout: float = 20) -> None:
@@ -53,6 +58,16 @@ class Server:
         return dict(os.environ)
 
     def start(self) -> None:
+        self._launch()
+        wait_until(self._is_up, 120)
+
+    def _is_up(self) -> bool:
+        if self.process is None or self.process.poll() is not None:
+            # A killed PostgreSQL's children hold its memory for a moment longer.
+            self._launch()
+        return answers(self.port)
+
+    def _launch(self) -> None:
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 self.command(),
@@ -62,7 +77,6 @@ class Server:
                 stderr=log,
                 start_new_session=True,
             )
-        wait_until(lambda: answers(self.port), 60)
 
     def signal(self, number: int) -> None:
         if self.process is not None:
@@ -120,9 +134,9 @@ class PostgreSQLServer(Server):
         command = [str(self.binaries / "postgres"), "-D", str(self.data), *options]
         return [*self._as_postgres(), *command]
 
-    def start(self) -> None:
+    def _launch(self) -> None:
         (self.data / "postmaster.pid").unlink(missing_ok=True)
-        super().start()
+        super()._launch()
 
 
 @contextlib.contextmanager

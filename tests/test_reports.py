@@ -18,7 +18,7 @@ from apikeys.reports import (
     before_send,
 )
 
-KEY = token.compose("acme", "pat", "7k2m4q0x9c1v8b3n", "9fQ3vB7x" * 5 + "Zq1")
+KEY = token.compose("acme", "pat", "7k2m4q0x9c1v8b3n", "S" * token.SECRET_LENGTH)
 SECRET = KEY[26:69]
 LEFT = KEY[:26] + "[redacted]"
 

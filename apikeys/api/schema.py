@@ -33,6 +33,7 @@ _RECORD: dict[str, Any] = {
     "allowed_networks": [],
     "rate_limits": [],
     "expires_at": "2030-01-31T12:00:00+00:00",
+    "direct_use": True,
     "state": "live",
     "created_at": "2030-01-01T12:00:00+00:00",
     "created_by": "ada",

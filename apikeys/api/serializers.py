@@ -48,6 +48,9 @@ class KeySerializer(serializers.Serializer[dict[str, object]]):
         child=serializers.CharField(), help_text="Such as 1000/hour; none for no bound."
     )
     expires_at = serializers.DateTimeField(allow_null=True)
+    direct_use = serializers.BooleanField(
+        help_text="Whether requests take it, or only the token endpoint."
+    )
     state = serializers.ChoiceField(State.choices)
     created_at = serializers.DateTimeField()
     created_by = serializers.CharField(allow_null=True)

@@ -21,7 +21,7 @@ from rest_framework.views import APIView
 from rest_framework.viewsets import GenericViewSet
 
 from .. import audit, grants, lifecycle, networks, scopes, token
-from ..access import OAUTH, PROJECT_KEY, Access
+from ..access import OAUTH, Access
 from ..conf import app_settings
 from ..drf import AnyScope, AuthorizedRequest, BearerAuthentication, HasScope, InsufficientScope
 from ..grants import Extent, Grant
@@ -218,10 +218,11 @@ class KeyViewSet(KeysView):
         access = self.access
         if access is None:
             return f"session {self.person.pk}"
-        if access.kind == OAUTH:
+        if access.kind == OAUTH and not access.key:
             client = access.client.pk if access.client else None
-            return f"{access.kind} {client} {access.user.pk}"
-        return f"{access.kind} {access.credential_id}"
+            user = access.user.pk if access.user else None
+            return f"{access.kind} {client} {user}"
+        return f"{access.kind} {access.revoked_with}"
 
     def partial_update(self, request: Request, **kwargs: Any) -> Response:
         key = self.get_object()
@@ -355,8 +356,8 @@ class ProjectKeyViewSet(KeyViewSet):
 
     @property
     def is_own(self) -> bool:
-        """Whether a key of the project asks."""
-        return self.access is not None and self.access.kind == PROJECT_KEY
+        """Whether a key of the project asks, or a token got with one."""
+        return self.access is not None and self.access.project is not None
 
     def check_sees(self) -> None:
         if self.is_own:

@@ -2,13 +2,14 @@
 
 from .authentication import AuthorizedRequest, BearerAuthentication
 from .exceptions import InsufficientScope, refuse
-from .permissions import AnyScope, HasScope
+from .permissions import AnyScope, HasBinding, HasScope
 from .throttling import KeyThrottle
 
 __all__ = [
     "AnyScope",
     "AuthorizedRequest",
     "BearerAuthentication",
+    "HasBinding",
     "HasScope",
     "InsufficientScope",
     "KeyThrottle",

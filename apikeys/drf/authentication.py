@@ -1,4 +1,3 @@
-import re
 from traceback import clear_frames
 from typing import Any
 
@@ -8,14 +7,11 @@ from rest_framework.request import Request
 from .. import refusals
 from ..access import Access
 from ..conf import app_settings
+from ..header import challenge, read_credential
 from ..refusals import Refused
 from ..verify import verify
-from .exceptions import challenge, refuse, scope_not_declared
+from .exceptions import refuse, scope_not_declared
 from .scoping import checks_scope
-
-# RFC 6750 section 2.1: b64token, in which a bound ends the search.
-_BEARER = re.compile(r"(?i:bearer) +([A-Za-z0-9\-._~+/]{1,8192}={0,8192})", re.ASCII)
-_SCHEME = re.compile(r"(?i:bearer)(?![A-Za-z0-9])", re.ASCII)
 
 
 class AuthorizedRequest(Request):
@@ -38,7 +34,7 @@ class BearerAuthentication(BaseAuthentication):
             # Not from it: its frames hold the credential, and error reports show frames.
             refusal = refused.refusal
         except BaseException as error:
-            _forget(error)
+            forget(error)
             raise
         else:
             if access is None:
@@ -56,15 +52,11 @@ class BearerAuthentication(BaseAuthentication):
 
 
 def _access(request: Request) -> Access | None:
-    header = request.META.get("HTTP_AUTHORIZATION", "").strip(" \t")
-    if (match := _BEARER.fullmatch(header)) is not None:
-        return verify(match[1], request._request)
-    if _SCHEME.match(header):
-        raise Refused(refusals.INVALID_REQUEST)
-    return None
+    credential = read_credential(request._request)
+    return None if credential is None else verify(credential, request._request)
 
 
-def _forget(error: BaseException | None) -> None:
+def forget(error: BaseException | None) -> None:
     """Empty the frames that held the credential: with ``DEBUG`` on, error pages show them."""
     while error is not None:
         clear_frames(error.__traceback__)

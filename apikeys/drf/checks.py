@@ -79,7 +79,7 @@ def _check(callback: Any, cls: Any, method: str, action: str | None) -> Iterator
             id="apikeys.W001",
         )
     # A site that does not declare these keeps the API of keys to people.
-    if unknown := sorted(set(unknown) - {scopes.KEYS_READ, scopes.KEYS_WRITE}):
+    if unknown := sorted(set(unknown) - scopes.BY_NAME):
         yield Warning(
             f"{name} requires the scope {', '.join(unknown)} for {method}, "
             "which APIKEYS['SCOPES'] does not declare, so no key can have it.",

@@ -1,9 +1,7 @@
 """Refusals as DRF exceptions: status, JSON body and ``WWW-Authenticate`` (RFC 6750 section 3)."""
 
-from functools import lru_cache
 from typing import Any
 
-from django.utils.translation import override
 from rest_framework.exceptions import (
     APIException,
     AuthenticationFailed,
@@ -13,27 +11,9 @@ from rest_framework.exceptions import (
 from rest_framework.request import Request
 
 from .. import refusals
-from ..conf import app_settings
+from ..header import answer
 from ..refusals import Refusal
 from .scoping import view_name
-
-
-@lru_cache(maxsize=1024)
-def challenge(refusal: Refusal, realm: str, scope: str = "", **params: str) -> str:
-    """The value of ``WWW-Authenticate`` for ``refusal``."""
-    parameters = {"realm": realm}
-    if refusal.error is not None:
-        with override(None):  # a header is for programs: ASCII, in one language
-            description = str(refusal.message).format(scope=scope, **params)
-        parameters |= {"error": refusal.error, "error_description": description}
-    if scope:
-        parameters["scope"] = scope
-    return "Bearer " + ", ".join(f'{k}="{_quotable(v)}"' for k, v in parameters.items())
-
-
-def _quotable(text: str) -> str:
-    # RFC 6750 section 3 leaves out the quote and the backslash.
-    return "".join(c if " " <= c <= "~" and c not in '"\\' else "'" for c in text)
 
 
 class RefusedException(APIException):
@@ -46,9 +26,9 @@ class RefusedException(APIException):
 
     def __init__(self, refusal: Refusal, scope: str = "", **params: str) -> None:
         self.refusal = refusal
-        message = str(refusal.message).format(scope=scope, **params)
-        self._header = challenge(refusal, app_settings.REALM, scope, **params)
-        super().__init__({"detail": message, "code": refusal.code}, refusal.code)
+        body, headers = answer(refusal, scope, **params)
+        self._header = headers.get("WWW-Authenticate")
+        super().__init__(body, refusal.code)
 
     @property
     def status_code(self) -> int:
@@ -60,7 +40,7 @@ class RefusedException(APIException):
 
     @property
     def auth_header(self) -> str | None:
-        return self._header if self.refusal.status not in (429, 503) else None
+        return self._header
 
     @auth_header.setter
     def auth_header(self, value: str) -> None:

@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from rest_framework.permissions import (
@@ -145,6 +145,35 @@ class HasScope(AnyScope):
     def get_required_scopes(self, request: Request, view: Any) -> tuple[str, ...]:
         """Override to compute them; an empty answer refuses every credential."""
         return required_scopes(view, request.method or "", getattr(view, "action", None))
+
+
+class HasBinding(HasScope):
+    """``HasScope``, and what the URL names has to be bound to the caller.
+
+    ``bindings`` of the view says which URL keywords, and as what: ``["subscriber_id"]``, or
+    ``{"pk": "subscriber_id"}``; one that says nothing lets nobody in. People who are logged
+    in by session are held to what is bound to them and to their projects.
+    """
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        from ..gateway.bindings import holds, user_holds
+
+        super().has_permission(request, view)
+        declared = getattr(view, "bindings", None)
+        if not declared or isinstance(declared, str):
+            raise scope_not_declared(request, view)
+        if not isinstance(declared, Mapping):
+            declared = {keyword: keyword for keyword in declared}
+        required = self.get_required_scopes(request, view)
+        for keyword, kind in declared.items():
+            identifier = str(view.kwargs[keyword])
+            if isinstance(request.auth, Access):
+                bound = holds(request.auth, kind, identifier, required)
+            else:
+                bound = request.auth is None and user_holds(request.user, kind, identifier)
+            if not bound:
+                raise refuse(refusals.NOT_BOUND, kind=kind)
+        return True
 
 
 register(AnyScope, lambda permission, request, view: True)

@@ -89,6 +89,18 @@ def overlap(text: str) -> timedelta:
     return span
 
 
+def duration(text: str, option: str) -> timedelta:
+    """A span of time."""
+    span = _duration(text)
+    if span is None:
+        raise LifecycleError(
+            "invalid_duration",
+            f"--{option} does not understand {text!r}. It takes a duration such as 90d, 12w or 1y.",
+            option,
+        )
+    return span
+
+
 def _duration(text: str) -> timedelta | None:
     match = _DURATION.fullmatch(text)
     return int(match[1]) * _UNITS[match[2]] if match else None

@@ -73,6 +73,12 @@ class AbstractKey(models.Model):
         _("last used from"), null=True, blank=True, editable=False
     )
 
+    direct_use = models.BooleanField(
+        _("direct use"),
+        default=True,
+        help_text=_("Whether requests take it, or only the token endpoint, for an access token."),
+    )
+
     is_pending = models.BooleanField(
         _("awaits approval"),
         default=False,

@@ -6,13 +6,15 @@ class ApiKeysOAuthConfig(AppConfig):
     name = "apikeys.oauth"
     label = "apikeys_oauth"
     verbose_name = _("API keys: OAuth")
+    default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
         from oauth2_provider.models import get_access_token_model, get_application_model
 
         from .. import cache, verify
-        from . import permissions, resolver
+        from . import checks, permissions, resolver  # noqa: F401
+        from .models import Consent, TokenOrigin
 
         verify.register(resolver.resolve)
         permissions.register()
-        cache.watch(get_access_token_model(), get_application_model())
+        cache.watch(get_access_token_model(), get_application_model(), TokenOrigin, Consent)

@@ -19,6 +19,7 @@ from oauth2_provider.settings import oauth2_settings
 
 from .. import cache
 from ..lookup import Lookup, but, only
+from . import jwts, origin
 
 
 @sensitive_variables("text")
@@ -38,26 +39,44 @@ def validate(text: str, bearer: Any) -> Any:
 
 
 def _is_known(validator: type[OAuth2Validator]) -> bool:
-    names = ("validate_bearer_token", "_load_access_token")
-    return all(getattr(validator, name) is getattr(OAuth2Validator, name) for name in names)
+    from .validators import Validator
+
+    return validator.validate_bearer_token is OAuth2Validator.validate_bearer_token and (
+        validator._load_access_token
+        in (OAuth2Validator._load_access_token, Validator._load_access_token)
+    )
 
 
 @sensitive_variables("text")
 def _validate(text: str, bearer: Any) -> Any:
-    lookup = _lookup(get_access_token_model())
-    row = cache.find(lookup, hashlib.sha256(text.encode()).hexdigest())
-    if row is None:
-        return None
-    token, user, application = lookup.build(row).instances
-    token.user, token.application = user, application
-    if not token.is_valid([]):
+    token = load(text)
+    if token is None or not token.is_valid([]):
         return None
     # RFC 8707: the audience of a restricted token; without a URI it fails closed.
     if token.resource and not token.allows_audience((bearer.uri or "").split("?")[0]):
         return None
-    if application is not None and not application.is_usable(bearer):
+    if token.application is not None and not token.application.is_usable(bearer):
         return None
     return token
+
+
+@sensitive_variables("text")
+def load(text: str) -> Any:
+    """The row of an access token that is still held by what it came of, or ``None``.
+
+    At most one query. What may only be read when asked for, such as the token itself, is
+    deferred.
+    """
+    if jwts.is_one(text) and not jwts.is_good(text):
+        return None
+    lookup = _lookup(get_access_token_model())
+    row = cache.find(lookup, hashlib.sha256(text.encode()).hexdigest())
+    if row is None:
+        return None
+    token, user, application, its_origin, *came_of = lookup.build(row).instances
+    token.user, token.application = user, application
+    origin.attach(token, its_origin, came_of)
+    return token if origin.hold(token) else None
 
 
 @lru_cache
@@ -70,4 +89,4 @@ def _lookup(model: Any) -> Lookup:
     if get_application_model().is_usable is AbstractApplication.is_usable:
         client = only("client_id", "name", "client_type", "authorization_grant_type", "user")
     wanted = {"": token, "user": but("password"), "application": client}
-    return Lookup(model, "token_checksum", instances=wanted)
+    return Lookup(model, "token_checksum", instances=wanted | origin.WANTED)

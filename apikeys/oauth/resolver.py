@@ -6,10 +6,12 @@ from typing import Any
 from django.http import HttpRequest
 from django.views.decorators.debug import sensitive_variables
 
-from .. import refusals
-from ..access import OAUTH, Access, ServiceUser
+from .. import networks, refusals, usage
+from ..access import OAUTH, Access, ProjectUser, ServiceUser
+from ..conf import app_settings
+from ..models import ProjectKey
 from ..refusals import Refused
-from . import bearer
+from . import bearer, origin
 
 
 class ClientUser(ServiceUser):
@@ -48,16 +50,45 @@ def resolve(text: str, request: HttpRequest | None) -> Access:
     token = bearer.validate(text, _BearerRequest(request))
     if token is None:
         raise Refused(refusals.INVALID_TOKEN)
-    user, client = token.user, token.application
+    return access_of(token, request)
+
+
+def access_of(token: Any, request: HttpRequest | None, *, counts_as_use: bool = True) -> Access:
+    """The ``Access`` of a valid token. No query, if ``origin.hold`` has seen it before."""
+    if not hasattr(token, "apikeys_key") and not origin.hold(token):
+        raise Refused(refusals.INVALID_TOKEN)  # loaded by a validator of another make
+    user, client, key = token.user, origin.client_of(token), token.apikeys_key
     if user is not None and not user.is_active:
         raise Refused(refusals.INACTIVE_USER)
+    project = key.project if isinstance(key, ProjectKey) else None
+    principal = user
+    if user is None:
+        principal = ClientUser(client) if project is None else ProjectUser(project)
+    if key is not None:
+        _check_network(key, request, counts_as_use)
     return Access(
         kind=OAUTH,
         credential_id=str(token.pk),
         name=client.name if client else "",
         scope=token.scope,
         user=user,
+        project=project,
         client=client,
-        principal=user if user is not None else ClientUser(client),
+        key=key.public_id if key else "",
+        principal=principal,
         expires_at=token.expires,
+        allowed_networks=key.allowed_networks if key else "",
+        rate_limits=key.rate_limits if key else "",
+        selected=origin.selected_projects(token),
     )
+
+
+def _check_network(key: Any, request: HttpRequest | None, counts_as_use: bool) -> None:
+    """What came of a key is bound to the key's networks, and counts as a use of it."""
+    ip = networks.client_ip(request)
+    imposed = app_settings.POLICY.allowed_networks(key.owner)
+    admitted = networks.admits((key.allowed_networks, " ".join(imposed)), ip)
+    if counts_as_use:
+        (usage.record if admitted else usage.record_refusal)(type(key), key.pk, ip)
+    if not admitted:
+        raise Refused(refusals.IP_NOT_ALLOWED)

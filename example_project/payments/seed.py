@@ -19,6 +19,7 @@ from oauth2_provider.models import AccessToken, Application, RefreshToken, clear
 from oauth2_provider.views import TokenView
 
 from apikeys import lifecycle
+from apikeys.gateway.models import ResourceBinding
 from apikeys.lifecycle import Minted
 from apikeys.models import (
     KEY_MODELS,
@@ -28,11 +29,13 @@ from apikeys.models import (
     get_project_model,
     live,
 )
+from apikeys.oauth.models import ClientSettings
 
 from .demo import PASSWORD
 from .models import Payment
 
 CLIENT_ID: Final = "webapp"
+PROGRAM_ID: Final = "acme-cli"  # python -m apikeys.cli --client-id acme-cli
 KEY_NAME: Final = "Demo"
 SCOPES: Final = ("payments:read", "payments:write")
 PAT_LIFETIME: Final = timedelta(days=90)
@@ -54,6 +57,9 @@ PEOPLE: Final = (
     Person("grace", Membership.Role.OWNER.value, "compiler"),
     Person("admin", "superuser"),
 )
+
+#: Whose offers are whose, in the black box behind the gateway.
+SUBSCRIBERS: Final = {"analytical-engine": "1001", "compiler": "1002"}
 
 #: By number: the project, the amount in euros, what for, and how many days ago it was made.
 PAYMENTS: Final = {
@@ -85,6 +91,10 @@ def seed() -> None:
         Payment.objects.update_or_create(
             number=number, defaults=facts, create_defaults=facts | made
         )
+    for slug, identifier in SUBSCRIBERS.items():
+        ResourceBinding.objects.get_or_create(
+            project=projects[slug], user=None, kind="subscriber_id", identifier=identifier
+        )
     with connection.cursor() as cursor:  # the next payment is number 6, on any database
         for statement in connection.ops.sequence_reset_sql(no_style(), [Payment]):
             cursor.execute(statement)
@@ -96,6 +106,18 @@ def seed() -> None:
             "authorization_grant_type": Application.GRANT_PASSWORD,
             "client_secret": "",
         },
+    )
+    program, _ = Application.objects.update_or_create(
+        client_id=PROGRAM_ID,
+        defaults={
+            "name": "Acme on the command line",
+            "client_type": Application.CLIENT_PUBLIC,
+            "authorization_grant_type": Application.GRANT_AUTHORIZATION_CODE,
+            "redirect_uris": "http://127.0.0.1/callback",
+        },
+    )
+    ClientSettings.objects.update_or_create(
+        application=program, defaults={"grant_types": Application.GRANT_DEVICE_CODE}
     )
 
 

@@ -1,178 +1,142 @@
-"""What authenticating a request costs: ``python -m tests.benchmarks.auth [--json]``.
+"""What authenticating a request costs: ``python -m tests.benchmarks.auth``.
 
-One trivial DRF view in one process, the authentication swapped. Rounds are interleaved, so
-that a busy machine is busy for all; the figures are medians, in microseconds over the floor
-(the same view without authentication), and ratios to DRF's TokenAuthentication. The database
-is the one that ``TEST_DATABASE`` names.
+One trivial DRF view in one process, the authentication swapped, each of ours with and
+without the cache. Rounds are interleaved, so that a busy machine is busy for all; figures are
+medians, in microseconds over the floor (the same view without authentication), and ratios to
+DRF's TokenAuthentication. The database is the one that ``TEST_DATABASE`` names.
 """
 
 import argparse
+import contextlib
 import gc
 import json
 import os
 import platform
 import statistics
+import tempfile
 import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import django
 from django.test.runner import DiscoverRunner
 
-ROUNDS = 41
-REQUESTS = 100  # in a round, per contender
+
+@contextlib.contextmanager
+def a_cache() -> Iterator[Any]:
+    """As a site with Redis has it, on a server that is started for this."""
+    from apikeys.cache import Cache
+    from apikeys.conf import CACHE_DEFAULTS
+    from tests.servers import RedisServer, running
+
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        running(RedisServer(Path(directory))) as server,
+    ):
+        cache = Cache({**CACHE_DEFAULTS, "TIMEOUT": 3600, "LOCATION": server.url})
+        if not cache.tracking.wait(10):
+            raise SystemExit("Redis does not answer.")
+        yield cache
+        cache.close()
 
 
-def contenders():
-    from datetime import timedelta
-
-    from django.contrib.auth import get_user_model
-    from django.utils import timezone
-    from oauth2_provider.contrib.rest_framework import OAuth2Authentication
-    from oauth2_provider.models import AccessToken, Application
-    from rest_framework.authentication import TokenAuthentication
-    from rest_framework.authtoken.models import Token
-    from rest_framework.permissions import AllowAny, IsAuthenticated
-    from rest_framework.response import Response
-    from rest_framework.views import APIView
-
-    from apikeys import lifecycle
-    from apikeys.drf import BearerAuthentication, HasScope
-    from apikeys.models import Project
-
-    class Trivial(APIView):
-        required_scopes = ["payments:read"]
-
-        def get(self, request):
-            return Response({})
-
-    def view(authentication, permission):
-        return Trivial.as_view(
-            authentication_classes=authentication, permission_classes=[permission]
-        )
-
-    ours = view([BearerAuthentication], HasScope)
-    user = get_user_model().objects.create(username="somebody")
-    project = Project.objects.create(slug="some", name="Some")
-    pat = lifecycle.mint(user=user, name="pat", scopes=["payments:read"])
-    key = lifecycle.mint(project=project, name="key", scopes=["payments:read"])
-    other = lifecycle.mint(user=user, name="other", scopes=["payments:read"])
-    unknown = other.token
-    other.key.delete()
-    dead = lifecycle.mint(user=user, name="dead", scopes=["payments:read"])
-    dead.key.expires_at = timezone.now() - timedelta(days=1)
-    dead.key.save()
-    wrong = _with_secret_of(pat.token, other.token)
-    app = Application.objects.create(
-        name="app",
-        client_type=Application.CLIENT_PUBLIC,
-        authorization_grant_type=Application.GRANT_PASSWORD,
-    )
-    AccessToken.objects.create(
-        user=user,
-        application=app,
-        token="an-access-token",
-        expires=timezone.now() + timedelta(days=1),
-        scope="payments:read",
-    )
-    plain = Token.objects.create(user=user).key
-    return {
-        "none (the floor)": (view([], AllowAny), None, 200),
-        "DRF TokenAuthentication": (
-            view([TokenAuthentication], IsAuthenticated),
-            f"Token {plain}",
-            200,
-        ),
-        "DOT OAuth2Authentication": (
-            view([OAuth2Authentication], IsAuthenticated),
-            "Bearer an-access-token",
-            200,
-        ),
-        "personal access token": (ours, f"Bearer {pat.token}", 200),
-        "project key": (ours, f"Bearer {key.token}", 200),
-        "OAuth token": (ours, "Bearer an-access-token", 200),
-        "malformed key": (ours, f"Bearer {pat.token[:-1]}", 401),
-        "unknown id": (ours, f"Bearer {unknown}", 401),
-        "wrong secret": (ours, f"Bearer {wrong}", 401),
-        "expired key": (ours, f"Bearer {dead.token}", 401),
-    }
-
-
-def _with_secret_of(text, other):
-    from apikeys import token
-
-    parsed, donor = token.parse(text, "acme"), token.parse(other, "acme")
-    return token.compose("acme", parsed.kind, parsed.public_id, donor.secret)
-
-
-def measure():
+def measure(keys: int, rounds: int, requests: int) -> list[dict[str, Any]]:
     from django.db import connection
     from django.test import RequestFactory
     from django.test.utils import CaptureQueriesContext
 
+    from apikeys import cache as module
+    from tests.benchmarks.contenders import FLOOR, REFERENCE, VIEWS, make
+
     factory = RequestFactory()
-    times, queries = {}, {}
-    entries = contenders()
 
-    def request_of(header):
-        return factory.get("/", headers={"Authorization": header} if header else {})
+    def request_of(contender):
+        headers = {"Authorization": contender.header} if contender.header else {}
+        return factory.get("/", headers=headers)
 
-    for name, (view, header, status) in entries.items():
-        view(request_of(header))  # warms what is compiled once
-        with CaptureQueriesContext(connection) as captured:
-            response = view(request_of(header))
-        if response.status_code != status:
-            raise SystemExit(f"{name}: expected {status}, got {response.status_code}")
-        queries[name] = len(captured)
-        times[name] = []
-    gc.disable()
-    for _ in range(ROUNDS):
-        for name, (view, header, _status) in entries.items():
-            requests = [request_of(header) for _ in range(REQUESTS)]
-            start = time.perf_counter()
-            for request in requests:
-                view(request)
-            times[name].append((time.perf_counter() - start) / REQUESTS * 1e6)
-        gc.collect()
-    medians = {name: statistics.median(values) for name, values in times.items()}
-    floor = medians["none (the floor)"]
-    reference = medians["DRF TokenAuthentication"] - floor
-    return [
-        {
-            "name": name,
-            "microseconds": round(median, 1),
-            "over_floor": round(median - floor, 1),
-            "ratio": round((median - floor) / reference, 2),
-            "queries": queries[name],
-        }
-        for name, median in medians.items()
-    ]
+    with a_cache() as cache:
+        entries = [
+            (contender, kept)
+            for contender in make(keys)
+            for kept in ([None, cache] if contender.ours else [None])
+        ]
+        rows = []
+        for contender, kept in entries:
+            view = VIEWS[contender.view]
+            module._cache = kept
+            view(request_of(contender))  # warms what is compiled once, or kept
+            with CaptureQueriesContext(connection) as captured:
+                response = view(request_of(contender))
+            if response.status_code != contender.status:
+                raise SystemExit(f"{contender.name}: {response.status_code} {response.data}")
+            row = {"name": contender.name, "cache": kept is not None, "queries": len(captured)}
+            rows.append(row | {"times": []})
+        gc.disable()
+        for _ in range(rounds):
+            for (contender, kept), row in zip(entries, rows, strict=True):
+                view = VIEWS[contender.view]
+                module._cache = kept
+                prepared = [request_of(contender) for _ in range(requests)]
+                view(request_of(contender))
+                start = time.perf_counter()
+                for request in prepared:
+                    view(request)
+                row["times"].append((time.perf_counter() - start) / requests * 1e6)
+            gc.collect()
+        module._cache = None
+    medians = {row["name"]: statistics.median(row["times"]) for row in rows if not row["cache"]}
+    floor = medians[FLOOR]
+    reference = medians[REFERENCE] - floor
+    for row in rows:
+        median = statistics.median(row.pop("times"))
+        row["microseconds"] = round(median, 1)
+        row["over_floor"] = round(median - floor, 1)
+        row["ratio"] = round((median - floor) / reference, 2)
+    return rows
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--keys", type=int, default=10_000, help="credentials of each kind")
+    parser.add_argument("--rounds", type=int, default=41)
+    parser.add_argument("--requests", type=int, default=100, help="in a round, per contender")
     arguments = parser.parse_args()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.benchmarks.settings")
     django.setup()
     runner = DiscoverRunner(verbosity=0, interactive=False)
     databases = runner.setup_databases()
     try:
-        rows = measure()
+        rows = measure(arguments.keys, arguments.rounds, arguments.requests)
     finally:
-        runner.teardown_databases(databases)
-    if arguments.json:
-        print(json.dumps(rows, indent=2))
-        return
-    import rest_framework
+        from django.db import connection
 
+        connection.close()
+        runner.teardown_databases(databases)
+    from tests.benchmarks.contenders import versions
+
+    about = {
+        "python": platform.python_version(),
+        "database": os.environ.get("TEST_DATABASE", "sqlite"),
+        "keys": arguments.keys,
+        "rounds": arguments.rounds,
+        "requests": arguments.requests,
+        "versions": versions(),
+    }
+    if arguments.json:
+        print(json.dumps(about | {"rows": rows}, indent=2))
+        return
     print(
-        f"Python {platform.python_version()}, Django {django.__version__}, "
-        f"DRF {rest_framework.VERSION}, {os.environ.get('TEST_DATABASE', 'sqlite')}; "
-        f"medians of {ROUNDS} rounds of {REQUESTS} requests"
+        f"Python {about['python']}, {about['database']}, {about['keys']} credentials of each "
+        f"kind; medians of {about['rounds']} rounds of {about['requests']} requests"
     )
-    print(f"{'':26} {'us':>8} {'over floor':>11} {'ratio':>6} {'queries':>8}")
+    print(", ".join(f"{name} {number}" for name, number in about["versions"].items()))
+    print(f"{'':36} {'us':>8} {'over floor':>11} {'ratio':>6} {'queries':>8}")
     for row in rows:
+        name = row["name"] + (", cached" if row["cache"] else "")
         print(
-            f"{row['name']:26} {row['microseconds']:8.1f} {row['over_floor']:11.1f} "
+            f"{name:36} {row['microseconds']:8.1f} {row['over_floor']:11.1f} "
             f"{row['ratio']:6.2f} {row['queries']:8}"
         )
 

@@ -1,5 +1,23 @@
+import os
+
 from tests.settings import *  # noqa: F403
 
-INSTALLED_APPS = [*INSTALLED_APPS, "rest_framework.authtoken"]  # noqa: F405
-ALLOWED_HOSTS = ["testserver"]
+INSTALLED_APPS = [
+    *INSTALLED_APPS,  # noqa: F405
+    "rest_framework.authtoken",
+    "knox",
+    "rest_framework_api_key",
+]
+ALLOWED_HOSTS = ["testserver", "127.0.0.1"]
 LOGGING_CONFIG = None
+ROOT_URLCONF = "tests.benchmarks.contenders"
+MIDDLEWARE = []
+# A key that is as long as HS256 wants it.
+SECRET_KEY = "of-the-benchmark-and-of-nothing-else-" * 2
+APIKEYS = {**APIKEYS, "LAST_USED_INTERVAL": 5}  # noqa: F405
+if location := os.environ.get("BENCHMARK_REDIS"):
+    APIKEYS["CACHE"] = {"LOCATION": location}
+if name := os.environ.get("BENCHMARK_DATABASE"):  # a server process finds what was made for it
+    DATABASES["default"]["NAME"] = name  # noqa: F405
+if DATABASES["default"]["ENGINE"].endswith("postgresql"):  # noqa: F405
+    DATABASES["default"]["CONN_MAX_AGE"] = None  # noqa: F405

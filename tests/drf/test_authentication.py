@@ -361,7 +361,7 @@ class TestSecrets:
             def broken(self, public_id):
                 raise DatabaseError("The server is gone.")
 
-            monkeypatch.setattr(Lookup, "fetch", broken)
+            monkeypatch.setattr(Lookup, "find", broken)
         else:  # a site's own exception handler that fails on a refusal
             lifecycle.revoke(minted.key)
             settings.REST_FRAMEWORK = settings.REST_FRAMEWORK | {
@@ -384,7 +384,7 @@ class TestSecrets:
         def broken(self, public_id):
             raise DatabaseError("The server is gone.")
 
-        monkeypatch.setattr(Lookup, "fetch", broken)
+        monkeypatch.setattr(Lookup, "find", broken)
         with pytest.raises(DatabaseError) as caught:
             Client().get("/api/token/", headers=bearer(minted.token))
         assert secret not in frames(caught.value)

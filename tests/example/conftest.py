@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from tests.documents import ROOT
 class Demo:
     database: Path
     seconds: int = 300
+    words: Sequence[str] = ()
 
     def _environment(self):
         return os.environ | {
@@ -43,7 +45,7 @@ class Served(Demo):
     def __enter__(self):
         self.log = (self.database.parent / "server.log").open("w+")
         self.process = subprocess.Popen(
-            [sys.executable, "manage.py", "demo", "--json", "--port", "0"],
+            [sys.executable, "manage.py", "demo", "--json", "--port", "0", *self.words],
             cwd=ROOT,
             env=self._environment(),
             stdout=subprocess.PIPE,

@@ -1,8 +1,19 @@
+import os
+from pathlib import Path
+
 import pytest
 from oauth2_provider.models import Application
 
 from example_project.payments.demo import PASSWORD
 from tests.factories import MembershipFactory, UserFactory
+from tests.services import require
+
+CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _database_before_server(django_db_setup):
+    """A server that starts before it would take the database for one in memory, and share it."""
 
 
 @pytest.fixture
@@ -42,3 +53,55 @@ def log_in(client, ada, webapp):
         return client.post("/o/token/", form | changes)
 
     return log_in
+
+
+@pytest.fixture
+def cli_client(db):
+    """A program's public client: a browser's log-in on the loopback (RFC 8252)."""
+    return Application.objects.create(
+        client_id="acme-cli",
+        name="Acme on the command line",
+        client_type=Application.CLIENT_PUBLIC,
+        authorization_grant_type=Application.GRANT_AUTHORIZATION_CODE,
+        redirect_uris="http://127.0.0.1/callback",
+        client_secret="",
+    )
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    require("Chromium", Path(CHROMIUM).exists(), "Set CHROMIUM to where it is.")
+    from playwright.sync_api import sync_playwright
+
+    # Its event loop makes Django refuse the database to this thread, which is not async.
+    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
+    arguments = ["--no-sandbox", "--disable-background-networking"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield browser
+        browser.close()
+    del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
+
+
+@pytest.fixture
+def page(chromium):
+    context = chromium.new_context()
+    context.set_default_timeout(15_000)
+    yield context.new_page()
+    context.close()
+
+
+@pytest.fixture
+def authorize(page, ada, live_server):
+    """Has ada open a URL in Chromium, log in, and allow what the page there asks."""
+
+    def authorize(url, *, allow=True):
+        page.goto(url)
+        if "/login/" in page.url:
+            page.get_by_label("Username").fill("ada")
+            page.get_by_label("Password").fill(PASSWORD)
+            page.get_by_role("button", name="Log in").click()
+        page.get_by_role("button", name="Authorize" if allow else "Cancel").click()
+        return page
+
+    return authorize

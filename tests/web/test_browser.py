@@ -69,6 +69,8 @@ def log_in(page, url="/settings/keys/"):
     page.get_by_label("Username").fill("ada")
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("main").get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("button", name="Log out")).to_be_visible()
+    page.wait_for_load_state()
 
 
 def call(live_server, token, path="/api/payments/"):
@@ -231,7 +233,8 @@ def test_with_the_keyboard_alone(open_page, live_server):
     tab_to(page.get_by_role("group", name="payments").get_by_label("No access"))
     press("ArrowDown")
     press("ArrowDown")
-    expect(page.get_by_label("Read and write")).to_be_checked()
+    payments = page.get_by_role("group", name="payments")
+    expect(payments.get_by_label("Read and write")).to_be_checked()
     make = page.get_by_role("button", name="Make the token")
     expect(make).to_be_visible()
     tab_to(make)
@@ -256,7 +259,8 @@ def test_the_password_again_and_nothing_is_lost(open_page, ada):
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Go on").click()
     expect(page.get_by_label("Name")).to_have_value("typed with care")
-    expect(page.get_by_label("Read and write")).to_be_checked()
+    payments = page.get_by_role("group", name="payments")
+    expect(payments.get_by_label("Read and write")).to_be_checked()
     page.get_by_role("button", name="Make the token").click()
     expect(page.get_by_label("Personal token", exact=True)).to_be_visible()
 

@@ -4,6 +4,7 @@ import os
 import re
 from argparse import SUPPRESS
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import timedelta
 from itertools import islice
 from operator import attrgetter
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.views.decorators.debug import sensitive_variables
 
-from ... import audit, lifecycle, notices, refusals
+from ... import audit, lifecycle, notices, refusals, usage
 from ...audit import FORMATS
 from ...lifecycle import LifecycleError
 from ...models import AuditEvent, PersonalAccessToken, State, live
@@ -103,6 +104,12 @@ class Command(BaseCommand):
             action="append",
             help="How often it may be used, such as 1000/hour (may be given several times).",
         )
+        mint.add_argument(
+            "--no-direct-use",
+            action="store_true",
+            help="Keep it for exchange: requests with it are refused, and only the token "
+            "endpoint takes it, for a short access token (needs apikeys.oauth).",
+        )
 
         listing = command("list", "List keys, newest first.")
         listing.add_argument("--user", metavar="USERNAME", help="Only this user's.")
@@ -163,6 +170,25 @@ class Command(BaseCommand):
         audit.add_argument("--until", metavar="WHEN", help="Before this date, or date and time.")
         audit.add_argument(
             "--limit", type=int, default=100, help="At most so many in the table or --json."
+        )
+
+        prune = command(
+            "prune",
+            "Roll up and delete old counts of use.",
+            "Run it every night or every week: it keeps the tables of daily counts small.",
+        )
+        prune.add_argument(
+            "--daily",
+            metavar="DURATION",
+            default="90d",
+            help="For how long there is a count a day; then there is one a month "
+            "(default: %(default)s).",
+        )
+        prune.add_argument(
+            "--keep",
+            metavar="DURATION",
+            default="2y",
+            help="When even those are deleted (default: %(default)s).",
         )
 
         command(
@@ -261,11 +287,13 @@ class Command(BaseCommand):
         expires: str | None,
         allow_network: list[str] | None,
         rate_limit: list[str] | None,
+        no_direct_use: bool,
         **options: Any,
     ) -> None:
         bounds: dict[str, Any] = {
             "allowed_networks": allow_network or (),
             "rate_limits": rate_limit or (),
+            "direct_use": not no_direct_use,
         }
         names = [word for words in scope or () for word in words.split()]
         if not self._interactive:
@@ -517,6 +545,18 @@ class Command(BaseCommand):
         if count:
             raise CommandError(f"{count} live keys that the policy would not let be made today.")
         self._notes.line("The policy would let all live keys be made today.")
+
+    def _prune(self, *, daily: str, keep: str, **options: Any) -> None:
+        daily_for = arguments.duration(daily, "daily")
+        kept_for = arguments.duration(keep, "keep")
+        if not timedelta(days=31) <= daily_for <= kept_for:
+            message = "--daily takes 31d or more, and --keep no less than that."
+            raise LifecycleError("invalid_duration", message, "daily")
+        deleted = usage.prune(daily_for, kept_for)
+        if self._as_json:
+            self._json({"deleted": deleted})
+        else:
+            self._screen.line(f"{deleted} rows fewer.")
 
     @sensitive_variables("text")
     def _verify(self, *, misplaced: list[str], **options: Any) -> None:

@@ -2,7 +2,10 @@ import errno
 import json
 import os
 import signal
+import socket
 from argparse import ArgumentTypeError
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from django.conf import settings
@@ -21,6 +24,7 @@ from apikeys.management.output import Screen
 
 from ... import seed
 from ...demo import PASSWORD
+from ...gateway import Gateway, examples
 
 HOST = "127.0.0.1"
 
@@ -57,8 +61,17 @@ class Command(BaseCommand):
             help="Print the credentials as JSON on standard output, and nothing else there.",
         )
 
+        parser.add_argument(
+            "--gateway",
+            action="store_true",
+            help="Also start an old server of offers that answers everybody, and a gateway in "
+            "front of it, on the next port.",
+        )
+
     @sensitive_variables("made")
-    def handle(self, *, port: int, serve: bool, json: bool, **options: Any) -> None:
+    def handle(
+        self, *, port: int, serve: bool, json: bool, gateway: bool = False, **options: Any
+    ) -> None:
         if connection.vendor != "sqlite":
             raise CommandError(
                 "The demo has people with a published password, so it makes them in SQLite only; "
@@ -70,16 +83,25 @@ class Command(BaseCommand):
         # Whoever calls early waits in the queue; and a port in use costs no credentials.
         server = _listen(port) if serve else None
         base_url = f"http://{HOST}:{server.server_port if server else port}"
-        made = _prepare()
-        if json:
-            self._print_json(base_url, made)
-        else:
-            self._print(base_url, made, serve)
-        self.stdout.flush()
-        if server is not None:
-            self._serve(server)
+        if gateway and server is None:
+            raise CommandError("--gateway serves: leave out --no-serve.")
+        with ExitStack() as stack:
+            guarded = None
+            if gateway:
+                listening = _bind(port + 1 if port else 0)
+                guarded = stack.enter_context(Gateway(listening))
+            made = _prepare()
+            if json:
+                self._print_json(base_url, made, guarded)
+            else:
+                self._print(base_url, made, serve, guarded)
+            self.stdout.flush()
+            if server is not None:
+                self._serve(server)
 
-    def _print_json(self, base_url: str, made: seed.Credentials) -> None:
+    def _print_json(
+        self, base_url: str, made: seed.Credentials, gateway: Gateway | None = None
+    ) -> None:
         facts = {
             "base_url": base_url,
             "users": [
@@ -98,9 +120,24 @@ class Command(BaseCommand):
             },
             "oauth": {"client_id": seed.CLIENT_ID, "access_token": made.access_token},
         }
+        if gateway is not None:
+            facts["gateway"] = {
+                "base_url": gateway.base_url,
+                "upstream": gateway.upstream,
+                "curls": [
+                    {"command": f"curl {each.curl}", "status": each.status}
+                    for each in examples(gateway.base_url, made)
+                ],
+            }
         self.stdout.write(json.dumps(facts, indent=2))
 
-    def _print(self, base_url: str, made: seed.Credentials, serve: bool) -> None:
+    def _print(
+        self,
+        base_url: str,
+        made: seed.Credentials,
+        serve: bool,
+        gateway: Gateway | None = None,
+    ) -> None:
         colors = self.style.SUCCESS("x") != "x" and not os.environ.get("NO_COLOR")
         screen = Screen(self.stdout, color=colors and self.stdout.isatty())
         screen.line(f"Acme Payments. Everybody's password is {PASSWORD}\n")
@@ -119,6 +156,14 @@ class Command(BaseCommand):
             screen.line("\n" + title.format(base_url=base_url, minutes=minutes))
             header = f"Authorization: Bearer {tokens[name]}"
             screen.line(f"curl -H '{header}' {base_url}/api/payments/1/")
+        if gateway is not None:
+            screen.line(
+                f"\nAn old server of offers at {gateway.upstream}, which answers everybody:"
+            )
+            screen.line(f"curl {gateway.upstream}/subscribers/1002/offers")
+            screen.line(f"\nThe gateway in front of it, at {gateway.base_url}:")
+            for each in examples(gateway.base_url, made):
+                screen.line(f"\n{each.title}\ncurl -i {each.curl}")
         if serve:
             screen.line(f"\nOpen {base_url} and log in. Ctrl+C stops the demo.")
 
@@ -135,8 +180,19 @@ class Command(BaseCommand):
 
 
 def _listen(port: int) -> ThreadedWSGIServer:
-    try:
+    with _explained(port):
         return ThreadedWSGIServer((HOST, port), WSGIRequestHandler)
+
+
+def _bind(port: int) -> socket.socket:
+    with _explained(port):
+        return socket.create_server((HOST, port))
+
+
+@contextmanager
+def _explained(port: int) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             advice = f"is in use. Stop what uses it, or choose another: --port {port + 1}"

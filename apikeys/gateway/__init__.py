@@ -1,0 +1,1 @@
+"""Forward authentication for an API that has no security of its own."""

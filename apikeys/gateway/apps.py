@@ -1,0 +1,12 @@
+from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
+
+
+class ApiKeysGatewayConfig(AppConfig):
+    name = "apikeys.gateway"
+    label = "apikeys_gateway"
+    verbose_name = _("API keys: gateway")
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from . import checks, routes  # noqa: F401

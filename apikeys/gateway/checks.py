@@ -1,0 +1,119 @@
+"""System checks: what the gateway's settings say is possible, and no route is open by mistake."""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.apps import AppConfig
+from django.core.checks import CheckMessage, Error, Warning, register
+
+from .. import scopes
+from ..conf import app_settings
+from .original import PROXIES
+from .routes import Route
+
+MOST_SECONDS = 300
+
+
+@register("apikeys")
+def check_gateway(
+    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    return [
+        message
+        for check in (_proxy, _routes, _url, _upstream, _numbers, _max_age)
+        for message in check()
+    ]
+
+
+def _proxy() -> Iterator[CheckMessage]:
+    proxy: Any = app_settings.GATEWAY_PROXY
+    if not isinstance(proxy, str) or proxy not in PROXIES:
+        yield Error(
+            f"APIKEYS['GATEWAY_PROXY'] is {proxy!r}.",
+            hint=f"It takes {', '.join(PROXIES)}.",
+            id="apikeys.E040",
+        )
+
+
+def _routes() -> Iterator[CheckMessage]:
+    given: Any = app_settings.GATEWAY_ROUTES
+    if not isinstance(given, list | tuple):
+        yield Error(
+            "APIKEYS['GATEWAY_ROUTES'] is not a list.",
+            hint='Say [{"method": "GET", "path": "/offers/{id}", "scopes": ["offers:read"]}].',
+            id="apikeys.E041",
+        )
+        return
+    for declared in given:
+        try:
+            route = Route.of(declared)
+        except ValueError as error:
+            yield Error(
+                f"APIKEYS['GATEWAY_ROUTES'] has {declared!r}, which is no route.",
+                hint=str(error),
+                id="apikeys.E041",
+            )
+            continue
+        if unknown := scopes.unknown(route.scopes):
+            yield Warning(
+                f"APIKEYS['GATEWAY_ROUTES'] requires the scope {', '.join(unknown)} for "
+                f"{route.path.text}, which APIKEYS['SCOPES'] does not declare.",
+                hint="Declare it, or mend the name.",
+                id="apikeys.W040",
+            )
+
+
+def _url() -> Iterator[CheckMessage]:
+    url: Any = app_settings.GATEWAY_URL
+    if url is None:
+        return
+    try:
+        parts = urlsplit(url) if isinstance(url, str) else None
+        good = parts is not None and parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        good = False
+    if not good or parts is None or parts.query or parts.fragment:
+        yield Error(
+            f"APIKEYS['GATEWAY_URL'] is {url!r}.",
+            hint="It takes the URL that callers use, such as https://api.example.com, or None.",
+            id="apikeys.E042",
+        )
+
+
+def _upstream() -> Iterator[CheckMessage]:
+    url: Any = app_settings.GATEWAY_UPSTREAM
+    if url is None:
+        return
+    if not isinstance(url, str) or not re.fullmatch(r"https?://[^/?#@\s]+/?", url):
+        yield Error(
+            f"APIKEYS['GATEWAY_UPSTREAM'] is {url!r}.",
+            hint="It takes a URL without a path, such as http://127.0.0.1:9000, or None.",
+            id="apikeys.E044",
+        )
+
+
+def _numbers() -> Iterator[CheckMessage]:
+    for name, kinds in (
+        ("GATEWAY_TIMEOUT", (int, float)),
+        ("GATEWAY_MAX_BODY", (int,)),
+        ("GATEWAY_MAX_CONNECTIONS", (int,)),
+    ):
+        number: Any = getattr(app_settings, name)
+        if not (type(number) in kinds and number > 0):
+            yield Error(
+                f"APIKEYS[{name!r}] is {number!r}.",
+                hint="It takes a number, more than 0.",
+                id="apikeys.E045",
+            )
+
+
+def _max_age() -> Iterator[CheckMessage]:
+    seconds: Any = app_settings.GATEWAY_MAX_AGE
+    if not (type(seconds) is int and 0 <= seconds <= MOST_SECONDS):
+        yield Error(
+            f"APIKEYS['GATEWAY_MAX_AGE'] is {seconds!r}.",
+            hint=f"It takes whole seconds, 0 to {MOST_SECONDS}: so long a revoked key lives on.",
+            id="apikeys.E043",
+        )

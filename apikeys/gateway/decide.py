@@ -1,0 +1,132 @@
+"""May this request pass? The one decision behind the endpoint and the reverse proxy."""
+
+from types import SimpleNamespace
+from typing import Any, Final, cast
+
+from django.views.decorators.debug import sensitive_variables
+
+from .. import http, refusals
+from ..access import PROJECT_KEY, Access
+from ..conf import app_settings
+from ..drf import InsufficientScope, KeyThrottle, refuse
+from ..drf.exceptions import RefusedException
+from ..refusals import Refused
+from . import paths, routes
+from .bindings import holds
+from .original import Original, OriginalRequest
+
+#: What the upstream is told of the caller. All are set at every request, empty where there is
+#: nothing to tell, so that no value that a client sent stays.
+IDENTITY_HEADERS: Final = (
+    "X-Auth-Kind",
+    "X-Auth-Subject",
+    "X-Auth-User",
+    "X-Auth-Project",
+    "X-Auth-Client",
+    "X-Auth-Scopes",
+    "X-Auth-Credential-Id",
+)
+
+
+@sensitive_variables("original")
+def decide(original: Original) -> Access:
+    """Who makes the request, which may pass. Raises ``RefusedException``."""
+    access = authenticate(original)
+    authorize(access, original)
+    # Raises 429; of a view it takes no more than this.
+    KeyThrottle().allow_request(
+        cast("Any", SimpleNamespace(auth=access)), SimpleNamespace(headers={})
+    )
+    return access
+
+
+@sensitive_variables("original")
+def authenticate(original: Original) -> Access:
+    try:
+        access = http.authenticate(OriginalRequest(original))
+    except Refused as refused:
+        refusal = refused.refusal
+    else:
+        if access is not None:
+            return access
+        refusal = refusals.NOT_AUTHENTICATED
+    raise refuse(refusal)
+
+
+@sensitive_variables("original")
+def authorize(access: Access, original: Original) -> None:
+    if not paths.is_method(original.method):
+        raise refuse(refusals.NO_ROUTE)
+    try:
+        target = paths.parse(original.target)
+    except paths.Ambiguous:
+        raise refuse(refusals.AMBIGUOUS_PATH) from None
+    matching = routes.find(original.method, target)
+    if not matching:
+        raise refuse(refusals.NO_ROUTE)
+    for route, _ in matching:
+        if not access.allows(*route.scopes):
+            raise InsufficientScope(*route.scopes)
+        if access.kind == PROJECT_KEY and not access.allows(*route.scopes, project=access.project):
+            raise InsufficientScope(*route.scopes)
+    for route, parameters in matching:
+        for name, kind in route.bindings.items():
+            if not holds(access, kind, parameters[name], route.scopes):
+                raise refuse(refusals.NOT_BOUND, kind=kind)
+
+
+def identity(access: Access) -> dict[str, str]:
+    """The ``IDENTITY_HEADERS``: visible ASCII, everything else percent-encoded as UTF-8."""
+    user, project, client = access.user, access.project, access.client
+    if user is not None:
+        subject = str(user.pk)
+    elif project is not None:
+        subject = f"project:{project.slug}"
+    else:
+        subject = f"client:{client.client_id}" if client is not None else ""
+    told = (
+        access.kind,
+        subject,
+        user.get_username() if user is not None else "",
+        project.slug if project is not None else "",
+        client.client_id if client is not None else "",
+        None,
+        access.credential_id,
+    )
+    values = [None if text is None else _visible(text) for text in told]
+    scopes = " ".join(map(_visible, sorted(access.scopes)))
+    return {
+        name: scopes if value is None else value
+        for name, value in zip(IDENTITY_HEADERS, values, strict=True)
+    }
+
+
+def _visible(text: str) -> str:
+    return "".join(
+        c if "!" <= c <= "~" and c != "%" else "".join(f"%{b:02X}" for b in _bytes(c)) for c in text
+    )
+
+
+def _bytes(character: str) -> bytes:
+    return character.encode("utf-8", "replace")
+
+
+def max_age(access: Access) -> int:
+    """For how many seconds the proxy may repeat this decision; never beyond the expiry."""
+    from django.utils import timezone
+
+    longest = app_settings.GATEWAY_MAX_AGE
+    if not longest or access.expires_at is None:
+        return longest
+    left = int((access.expires_at - timezone.now()).total_seconds())
+    return max(0, min(longest, left))
+
+
+def refusal_headers(refused: RefusedException) -> dict[str, Any]:
+    """``WWW-Authenticate`` and ``Retry-After``, as DRF sends them."""
+    headers = {"Cache-Control": "no-store"}
+    if refused.auth_header:
+        headers["WWW-Authenticate"] = refused.auth_header
+    if refused.wait:
+        headers["Retry-After"] = str(refused.wait)
+    return headers

@@ -1,0 +1,170 @@
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any, TextIO
+
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from ....lifecycle import LifecycleError
+from ....management.arguments import find_project, find_user
+from ....management.output import Screen
+from ...imports import COLUMNS, Importer, Outcome, WrongHeader
+from ...models import ResourceBinding
+
+_TOLD = 100  # errors that are told one by one
+
+
+class Command(BaseCommand):
+    help = "Bindings of the gateway: whose subscriber (or whatever it guards) is whose."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        commands = parser.add_subparsers(
+            dest="subcommand", required=True, title="commands", metavar="COMMAND"
+        )
+        importing = commands.add_parser(
+            "import",
+            help="Import a CSV file.",
+            description=f"Its first line names the columns: {', '.join(COLUMNS)}. Wrong lines "
+            "are told by number and left out; what is there already stays as it is, so that it "
+            "may be repeated.",
+        )
+        importing.add_argument("file", metavar="FILE", help="A path; - is standard input.")
+        importing.add_argument("--dry-run", action="store_true", help="Check all, store nothing.")
+
+        def takes_binding(parser: Any) -> None:
+            parser.add_argument("--user", metavar="USERNAME", help="To whom it is bound.")
+            parser.add_argument("--project", metavar="SLUG", help="To which project it is bound.")
+
+        for name, text in (("add", "Bind a resource."), ("remove", "Unbind a resource.")):
+            command = commands.add_parser(name, help=text, description=text)
+            command.add_argument("kind", metavar="KIND")
+            command.add_argument("identifier", metavar="IDENTIFIER")
+            takes_binding(command)
+        listing = commands.add_parser("list", help="List bindings.", description="Newest first.")
+        takes_binding(listing)
+        listing.add_argument("--kind", metavar="KIND")
+        listing.add_argument(
+            "--limit", type=int, default=100, help="At most so many (%(default)s)."
+        )
+
+    def handle(self, *, subcommand: str, **options: Any) -> None:
+        try:
+            getattr(self, f"_{subcommand}")(**options)
+        except LifecycleError as error:
+            raise CommandError(error.message) from error
+        except ValidationError as error:
+            raise CommandError(" ".join(error.messages)) from error
+
+    def _import(self, *, file: str, dry_run: bool, **options: Any) -> None:
+        told = 0
+
+        def on_error(number: int, message: str) -> None:
+            nonlocal told
+            told += 1
+            if told <= _TOLD:
+                self.stderr.write(f"Line {number}: {message}", style_func=str)
+
+        try:
+            with _open(file) as text, _progress(file, text) as on_progress:
+                outcome = Importer(on_error, on_progress, dry_run).run(text)
+        except WrongHeader as error:
+            raise CommandError(str(error)) from error
+        except OSError as error:
+            raise CommandError(f"{file} cannot be read: {error.strerror}.") from error
+        except UnicodeDecodeError as error:
+            raise CommandError(
+                f"{file} is not UTF-8. What came before is imported; convert it and repeat."
+            ) from error
+        if told > _TOLD:
+            self.stderr.write(f"… and {told - _TOLD:,} more.", style_func=str)
+        verb = "would be made" if dry_run else "made"
+        self.stdout.write(
+            f"{outcome.lines:,} lines: {outcome.created:,} {verb}, "
+            f"{outcome.existing:,} there already, {outcome.errors:,} wrong."
+        )
+        if outcome.errors:
+            raise CommandError("Some lines were wrong; mend them and repeat.")
+
+    def _owner(self, user: str | None, project: str | None) -> dict[str, Any]:
+        if (user is None) == (project is None):
+            raise CommandError("Say --user or --project, one of them.")
+        if user is not None:
+            return {"user": find_user(user)}
+        return {"project": find_project(project or "")}
+
+    def _add(self, *, kind: str, identifier: str, user: Any, project: Any, **options: Any) -> None:
+        binding = ResourceBinding(kind=kind, identifier=identifier, **self._owner(user, project))
+        binding.full_clean()
+        binding.save()
+        self.stdout.write(f"Bound {binding}.")
+
+    def _remove(
+        self, *, kind: str, identifier: str, user: Any, project: Any, **options: Any
+    ) -> None:
+        owner = self._owner(user, project)
+        removed, _ = ResourceBinding.objects.filter(
+            kind=kind, identifier=identifier, **owner
+        ).delete()
+        if not removed:
+            raise CommandError("There is no such binding.")
+        self.stdout.write(f"Unbound {kind} {identifier}.")
+
+    def _list(self, *, kind: Any, user: Any, project: Any, limit: int, **options: Any) -> None:
+        bindings = ResourceBinding.objects.select_related("user", "project")
+        if user is not None:
+            bindings = bindings.filter(user=find_user(user))
+        if project is not None:
+            bindings = bindings.filter(project=find_project(project))
+        if kind is not None:
+            bindings = bindings.filter(kind=kind)
+        rows = [
+            (
+                binding.kind,
+                binding.identifier,
+                binding.user.get_username() if binding.user else "",
+                binding.project.slug if binding.project else "",
+            )
+            for binding in bindings[: max(0, limit)]
+        ]
+        Screen(self.stdout, color=False).table(("KIND", "IDENTIFIER", "USER", "PROJECT"), rows)
+
+
+def _open(file: str) -> Any:
+    if file == "-":
+        return nullcontext(sys.stdin)
+    return open(file, encoding="utf-8", newline="")
+
+
+@contextmanager
+def _progress(file: str, text: TextIO) -> Iterator[Any]:
+    """A bar on a terminal, by the bytes that were read."""
+    if not sys.stderr.isatty():
+        yield lambda outcome: None
+        return
+    total = os.path.getsize(file) if file != "-" and os.path.isfile(file) else None
+
+    def done(outcome: Outcome) -> int:
+        # Of the raw file: a text that is being iterated does not tell.
+        return text.buffer.tell() if total is not None else outcome.lines
+
+    try:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    except ImportError:
+
+        def plain(outcome: Outcome) -> None:
+            share = f" {done(outcome) * 100 // total}%" if total else ""
+            sys.stderr.write(f"\r{outcome.lines:,} lines{share}")
+            sys.stderr.flush()
+
+        yield plain
+        sys.stderr.write("\n")
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("0 lines", total=total)
+        yield lambda outcome: bar.update(
+            task, completed=done(outcome), description=f"{outcome.lines:,} lines"
+        )

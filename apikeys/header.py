@@ -1,0 +1,66 @@
+"""The two header fields: ``Authorization`` in, ``WWW-Authenticate`` out (RFC 6750).
+
+Every way in reads the one and answers with the other from here, so that all of them take and
+refuse alike.
+"""
+
+import re
+from functools import lru_cache
+from typing import Any
+
+from django.http import HttpRequest
+from django.utils.translation import override
+from django.views.decorators.debug import sensitive_variables
+
+from . import refusals
+from .conf import app_settings
+from .refusals import Refusal, Refused
+
+# RFC 6750 section 2.1: b64token, in which a bound ends the search.
+_BEARER = re.compile(r"(?i:bearer) +([A-Za-z0-9\-._~+/]{1,8192}={0,8192})", re.ASCII)
+_SCHEME = re.compile(r"(?i:bearer)(?![A-Za-z0-9])", re.ASCII)
+
+
+@sensitive_variables("header", "match")
+def read_credential(request: HttpRequest) -> str | None:
+    """What stands behind ``Bearer``; ``None`` without such a header.
+
+    Raises ``Refused`` (``invalid_request``) if it is not one credential.
+    """
+    header: str = request.META.get("HTTP_AUTHORIZATION", "").strip(" \t")
+    if (match := _BEARER.fullmatch(header)) is not None:
+        return match[1]
+    if _SCHEME.match(header):
+        raise Refused(refusals.INVALID_REQUEST)
+    return None
+
+
+@lru_cache(maxsize=1024)
+def challenge(refusal: Refusal, realm: str, scope: str = "", **params: str) -> str:
+    """The value of ``WWW-Authenticate`` for ``refusal``."""
+    parameters = {"realm": realm}
+    if refusal.error is not None:
+        with override(None):  # a header is for programs: ASCII, in one language
+            description = str(refusal.message).format(scope=scope, **params)
+        parameters |= {"error": refusal.error, "error_description": description}
+    if scope:
+        parameters["scope"] = scope
+    return "Bearer " + ", ".join(f'{k}="{_quotable(v)}"' for k, v in parameters.items())
+
+
+def _quotable(text: str) -> str:
+    # RFC 6750 section 3 leaves out the quote and the backslash.
+    return "".join(c if " " <= c <= "~" and c not in '"\\' else "'" for c in text)
+
+
+def answer(
+    refusal: Refusal, scope: str = "", **params: str
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """The body and the header fields that a refusal is told with."""
+    body = {"detail": str(refusal.message).format(scope=scope, **params), "code": refusal.code}
+    headers = {}
+    if refusal.status not in (429, 503):
+        headers["WWW-Authenticate"] = challenge(refusal, app_settings.REALM, scope, **params)
+    if refusal.retry_after is not None:
+        headers["Retry-After"] = str(refusal.retry_after)
+    return body, headers

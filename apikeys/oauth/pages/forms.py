@@ -1,0 +1,142 @@
+from datetime import timedelta
+from typing import Any
+
+from django import forms
+from django.utils.translation import gettext_lazy as _
+from oauth2_provider.models import get_application_model
+from oauth2_provider.settings import oauth2_settings
+
+from ...conf import app_settings
+from .. import registration
+from ..device import GRANT_TYPE as DEVICE
+from ..models import TokenLifetime
+from ..registration import RegistrationError
+
+_GRANTS = {
+    "authorization_code": _("Authorization code with PKCE: people log in with their browser"),
+    DEVICE: _("Device code: people log in with a browser elsewhere"),
+    "client_credentials": _("Client credentials: it acts for itself, and for nobody"),
+}
+
+
+class ClientForm(forms.Form):
+    """``registration`` is the judge of it; this offers what it will accept."""
+
+    name = forms.CharField(label=_("Name"), max_length=100, help_text=_("People see it."))
+    client_type = forms.ChoiceField(
+        label=_("Where it runs"),
+        choices=[
+            ("confidential", _("On a server that keeps a secret")),
+            ("public", _("In a browser, on a phone or a desktop: it keeps none")),
+        ],
+        widget=forms.RadioSelect,
+        initial="confidential",
+    )
+    grant_types = forms.MultipleChoiceField(
+        label=_("How it gets tokens"), widget=forms.CheckboxSelectMultiple, required=False
+    )
+    redirect_uris = forms.CharField(
+        label=_("Redirect URIs"),
+        help_text=_("One a line: https://…, or http://127.0.0.1/… for a program on a desktop."),
+        widget=forms.Textarea(attrs={"rows": 3}),
+        required=False,
+    )
+    access_token_minutes = forms.IntegerField(
+        label=_("Access tokens live for (minutes)"), required=False, min_value=1
+    )
+    refresh_token_days = forms.IntegerField(
+        label=_("Refresh tokens live for (days)"), required=False, min_value=1
+    )
+
+    def __init__(self, data: Any = None, *, user: Any, application: Any = None) -> None:
+        initial: dict[str, Any] = {"grant_types": ["authorization_code"]}
+        if application is not None:
+            initial = {
+                "name": application.name,
+                "client_type": application.client_type,
+                "grant_types": registration.grants_of(application),
+                "redirect_uris": "\n".join(application.redirect_uris.split()),
+                **_lifetimes(application),
+            }
+        super().__init__(data, initial=initial)
+        self.user, self.application = user, application
+        fields: Any = self.fields
+        fields["grant_types"].choices = [
+            (name, _GRANTS[name]) for name in registration.grant_types(user)
+        ]
+        longest = oauth2_settings.ACCESS_TOKEN_EXPIRE_SECONDS // 60
+        fields["access_token_minutes"].widget.attrs["placeholder"] = str(longest)
+        if application is not None:
+            fields["client_type"].disabled = True
+
+    def clean_access_token_minutes(self) -> int | None:
+        minutes: int | None = self.cleaned_data["access_token_minutes"]
+        longest = oauth2_settings.ACCESS_TOKEN_EXPIRE_SECONDS // 60
+        if minutes is not None and minutes > longest:
+            message = _("At most %(longest)d minutes, which is what this site gives.")
+            raise forms.ValidationError(message, params={"longest": longest})
+        return minutes
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or self.cleaned_data
+        if self.errors:
+            return data
+        model = get_application_model()
+        checked = self.application or model(user=self.user)
+        checked.name = data["name"].strip()
+        checked.client_type = data["client_type"]
+        checked.redirect_uris = " ".join(data["redirect_uris"].split())
+        grants = data["grant_types"]
+        first = registration.DOT_GRANTS.get(grants[0] if grants else "", "")
+        checked.authorization_grant_type = first
+        try:
+            registration.check(checked, self.user, grants=grants, is_new=self.application is None)
+        except RegistrationError as error:
+            self.add_error(error.field if error.field in self.fields else None, error.message)
+        self.checked = checked
+        return data
+
+    def save(self) -> str | None:
+        """Returns the secret of a new confidential client."""
+        data = self.cleaned_data
+        secret = registration.save(
+            self.checked, data["grant_types"], new_secret=self.application is None
+        )
+        minutes, days = data["access_token_minutes"], data["refresh_token_days"]
+        TokenLifetime.objects.update_or_create(
+            application=self.checked,
+            grant_type="",
+            defaults={
+                "access_token_seconds": minutes and minutes * 60,
+                "refresh_token_seconds": days and days * 24 * 60 * 60,
+            },
+        )
+        return secret
+
+
+def _lifetimes(application: Any) -> dict[str, int]:
+    found = TokenLifetime.objects.filter(application=application, grant_type="").first()
+    initial = {}
+    if found is not None and found.access_token_seconds:
+        initial["access_token_minutes"] = found.access_token_seconds // 60
+    if found is not None and found.refresh_token_seconds:
+        initial["refresh_token_days"] = found.refresh_token_seconds // (24 * 60 * 60)
+    return initial
+
+
+class RotateForm(forms.Form):
+    overlap = forms.TypedChoiceField(
+        label=_("The old secret goes on working for"), coerce=int, widget=forms.RadioSelect
+    )
+
+    def __init__(self, data: Any = None) -> None:
+        default = app_settings.ROTATION_OVERLAP
+        super().__init__(data, initial={"overlap": int(default.total_seconds())})
+        spans = [
+            (timedelta(0), _("No longer: it leaked")),
+            (timedelta(hours=1), _("1 hour")),
+            (timedelta(days=1), _("1 day")),
+            (timedelta(days=7), _("7 days")),
+        ]
+        fields: Any = self.fields
+        fields["overlap"].choices = [(int(s.total_seconds()), words) for s, words in spans]

@@ -1,0 +1,16 @@
+from django.urls import path
+
+from . import views
+
+app_name = "apikeys_oauth"
+
+urlpatterns = [
+    path("", views.Authorized.as_view(), name="authorized"),
+    path("<int:pk>/revoke/", views.Leave.as_view(), name="leave"),
+    path("own/", views.ClientList.as_view(), name="clients"),
+    path("own/new/", views.Register.as_view(), name="register"),
+    path("own/<int:pk>/", views.Edit.as_view(), name="client"),
+    path("own/<int:pk>/secret/", views.Rotate.as_view(), name="rotate"),
+    path("own/<int:pk>/revoke/", views.RevokeUsers.as_view(), name="revoke-users"),
+    path("own/<int:pk>/delete/", views.Delete.as_view(), name="delete"),
+]

@@ -1,0 +1,23 @@
+from typing import Any
+
+from oauthlib.openid import Server as OpenIDServer
+
+from . import lifetimes
+from .device import GRANT_TYPE, DeviceCodeGrant
+from .grants import ClientCredentialsGrant, TokenExchangeGrant
+
+
+class Server(OpenIDServer):
+    """Set ``OAUTH2_PROVIDER["OAUTH2_SERVER_CLASS"]`` to this class's path.
+
+    It adds keys as clients, token exchange and lifetimes of one's own to oauthlib's server.
+    """
+
+    def __init__(self, request_validator: Any, **kwargs: Any) -> None:
+        kwargs["token_expires_in"] = lifetimes.access_token_seconds
+        super().__init__(request_validator, **kwargs)
+        self.grant_types["client_credentials"] = ClientCredentialsGrant(
+            request_validator, self.credentials_grant
+        )
+        self.grant_types[GRANT_TYPE] = DeviceCodeGrant(request_validator)
+        self.grant_types[TokenExchangeGrant.NAME] = TokenExchangeGrant(request_validator)

@@ -1,0 +1,68 @@
+"""django-oauth-toolkit's endpoints and ours.
+
+Mount it: ``path("o/", include("apikeys.oauth.urls"))``. DOT's pages on which any user
+registers a client with any grant are not among them.
+"""
+
+from django.urls import URLPattern, path
+from oauth2_provider import urls as dot
+
+from .views.authorize import AuthorizationView
+from .views.device import (
+    DeviceAuthorizationView,
+    DeviceConfirmView,
+    DeviceGrantStatusView,
+    DeviceUserCodeView,
+)
+from .views.introspect import IntrospectTokenView
+from .views.metadata import OAuthServerMetadataView
+from .views.register import (
+    DynamicClientRegistrationManagementView,
+    DynamicClientRegistrationView,
+)
+from .views.revoke import RevokeTokenView
+from .views.token import TokenView
+
+app_name = "oauth2_provider"
+
+_ours = [
+    path("token/", TokenView.as_view(), name="token"),
+    path("authorize/", AuthorizationView.as_view(), name="authorize"),
+    path("introspect/", IntrospectTokenView.as_view(), name="introspect"),
+    path("revoke_token/", RevokeTokenView.as_view(), name="revoke-token"),
+    path("device-authorization/", DeviceAuthorizationView.as_view(), name="device-authorization"),
+    path("device/", DeviceUserCodeView.as_view(), name="device"),
+    path(
+        "device-confirm/<slug:client_id>/<slug:user_code>",
+        DeviceConfirmView.as_view(),
+        name="device-confirm",
+    ),
+    path(
+        "device-grant-status/<slug:client_id>/<slug:user_code>",
+        DeviceGrantStatusView.as_view(),
+        name="device-grant-status",
+    ),
+    path(
+        ".well-known/oauth-authorization-server",
+        OAuthServerMetadataView.as_view(),
+        name="oauth-server-metadata",
+    ),
+]
+_replaced = {pattern.name for pattern in _ours}
+
+
+def _others(patterns: list[URLPattern]) -> list[URLPattern]:
+    return [pattern for pattern in patterns if pattern.name not in _replaced]
+
+
+urlpatterns = [
+    *_ours,
+    path("register/", DynamicClientRegistrationView.as_view(), name="dcr-register"),
+    path(
+        "register/<str:client_id>/",
+        DynamicClientRegistrationManagementView.as_view(),
+        name="dcr-register-management",
+    ),
+    *_others(dot.base_urlpatterns),
+    *(pattern for pattern in dot.oidc_urlpatterns if pattern.name == "jwks-info"),
+]

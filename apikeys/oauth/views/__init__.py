@@ -1,0 +1,1 @@
+"""django-oauth-toolkit's endpoints, with what they lack."""

@@ -1,0 +1,122 @@
+"""Dynamic client registration (RFC 7591, RFC 7592), bound to a user."""
+
+import json
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils.decorators import method_decorator
+from oauth2_provider import views
+from oauth2_provider.models import get_application_model
+from oauth2_provider.settings import oauth2_settings
+from oauth2_provider.views import dynamic_client_registration as dcr
+
+from .. import registration
+from ..device import GRANT_TYPE as DEVICE
+from ..registration import RegistrationError
+from .token import ENDPOINT, error_response
+
+_NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+
+
+class DynamicClientRegistrationView(views.DynamicClientRegistrationView):
+    @method_decorator(ENDPOINT)
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        response: HttpResponse = super().dispatch(request, *args, **kwargs)
+        return response
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if not dcr._check_permissions(request):
+            refused: HttpResponse = dcr._error_response(
+                "access_denied", "Log in, or use a token with the registration scope.", 401
+            )
+            return refused
+        model = get_application_model()
+        application = model(user=request.user, registration_source=model.RegistrationSource.DCR)
+        try:
+            grants = _apply(application, request.body)
+            registration.check(application, request.user, grants=grants)
+        except RegistrationError as error:
+            return error_response(error.code, error.message)
+        secret = registration.save(application, grants, new_secret=True)
+        token = dcr._issue_registration_token(application, request.user)
+        data = _told(application, token, request)
+        if secret is not None:
+            # RFC 7591 section 3.2.1: REQUIRED with a secret; 0 is never.
+            data |= {"client_secret": secret, "client_secret_expires_at": 0}
+        return JsonResponse(data, status=201, headers=_NO_STORE)
+
+
+class DynamicClientRegistrationManagementView(views.DynamicClientRegistrationManagementView):
+    @method_decorator(ENDPOINT)
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        response: HttpResponse = super().dispatch(request, *args, **kwargs)
+        response["Cache-Control"] = "no-store"
+        return response
+
+    def get(self, request: HttpRequest, client_id: str, *args: Any, **kwargs: Any) -> HttpResponse:
+        auth = self._authenticate_registration_request(request, client_id)
+        if isinstance(auth, HttpResponse):
+            return auth
+        return JsonResponse(_told(auth.application, auth.presented_token, request))
+
+    def put(self, request: HttpRequest, client_id: str, *args: Any, **kwargs: Any) -> HttpResponse:
+        auth = self._authenticate_registration_request(request, client_id)
+        if isinstance(auth, HttpResponse):
+            return auth
+        application, token = auth.application, auth.presented_token
+        was = application.client_type
+        try:
+            grants = _apply(application, request.body)
+            if application.client_type != was:
+                raise RegistrationError(
+                    "invalid_client_metadata", "token_endpoint_auth_method cannot be changed."
+                )
+            registration.check(application, application.user, grants=grants, is_new=False)
+        except RegistrationError as error:
+            return error_response(error.code, error.message)
+        registration.save(application, grants, new_secret=False)
+        if oauth2_settings.DCR_ROTATE_REGISTRATION_TOKEN_ON_UPDATE:
+            token = dcr._issue_registration_token(application, application.user)
+            auth.registration_token.delete()
+        return JsonResponse(_told(application, token, request))
+
+
+def _apply(application: Any, body: bytes) -> list[str]:
+    """Put the metadata of RFC 7591 section 2 on ``application``; returns its grant types."""
+    data, refused = dcr._parse_metadata(body)
+    if refused is not None:
+        raise RegistrationError(
+            "invalid_client_metadata", json.loads(refused.content)["error_description"]
+        )
+    names = data.get("grant_types", ["authorization_code"])
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise RegistrationError("invalid_client_metadata", "grant_types must be an array.")
+    grants = [name for name in dict.fromkeys(names) if name != "refresh_token"]
+    if data.get("client_id") not in (None, application.client_id) and application.pk:
+        raise RegistrationError("invalid_client_metadata", "client_id cannot be changed.")
+    if not isinstance(data.get("client_name", ""), str):
+        raise RegistrationError("invalid_client_metadata", "client_name must be a string.")
+    # DOT knows one grant of a client; ours are checked and kept by ``registration``.
+    kwargs, refused = dcr._build_application_kwargs(data | {"grant_types": ["client_credentials"]})
+    if refused is not None:
+        found = json.loads(refused.content)
+        raise RegistrationError(found["error"], found["error_description"])
+    del kwargs["authorization_grant_type"]
+    for field, value in kwargs.items():
+        setattr(application, field, value)
+    application.name = application.name.strip() or "A program of yours"
+    application.authorization_grant_type = registration.DOT_GRANTS.get(
+        grants[0] if grants else "", "authorization-code"
+    )
+    return grants
+
+
+def _told(application: Any, token: str, request: HttpRequest) -> dict[str, Any]:
+    data: dict[str, Any] = dcr._application_to_response(application, token, request)
+    grants = registration.grants_of(application)
+    refreshes = {"authorization_code", DEVICE}.intersection(grants)
+    return data | {
+        "grant_types": [*grants, *(["refresh_token"] if refreshes else [])],
+        "response_types": ["code"] if "authorization_code" in grants else [],
+        "client_id_issued_at": int(application.created.timestamp()),
+    }

@@ -1,0 +1,97 @@
+"""`manage.py demo --gateway`: the black box as a process of its own, and a gateway before it."""
+
+import socket
+import subprocess
+import sys
+import threading
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import CommandError
+
+from . import seed
+
+
+@dataclass(frozen=True)
+class Example:
+    """A request, and what comes of it."""
+
+    title: str
+    status: int
+    curl: str
+
+
+class Gateway(AbstractContextManager["Gateway"]):
+    """Serves until it is left; ``listening`` is a socket that is bound already."""
+
+    def __init__(self, listening: socket.socket) -> None:
+        try:
+            import uvicorn
+
+            from apikeys.gateway.proxy import ReverseProxy
+        except ImportError as error:
+            raise CommandError(
+                f"The demo's gateway needs {error.name}: pip install 'apikeys[gateway]' uvicorn"
+            ) from error
+        self._listening = listening
+        self.base_url = "http://{}:{}".format(*listening.getsockname()[:2])
+        self._blackbox = subprocess.Popen(
+            [sys.executable, "-m", "example_project.blackbox"],
+            cwd=settings.BASE_DIR,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        if self._blackbox.stdout is None:
+            raise RuntimeError("the black box has no standard output")
+        port = self._blackbox.stdout.readline().strip()
+        if not port:
+            raise CommandError("The black box behind the gateway did not start.")
+        self.upstream = f"http://127.0.0.1:{port}"
+        settings.APIKEYS = {**settings.APIKEYS, "GATEWAY_UPSTREAM": self.upstream}
+        from apikeys.conf import app_settings
+
+        app_settings.reload()
+        self._server: Any = uvicorn.Server(
+            uvicorn.Config(
+                ReverseProxy(), log_level="error", server_header=False, date_header=False
+            )
+        )
+        self._thread = threading.Thread(
+            target=self._server.run, kwargs={"sockets": [listening]}, daemon=True
+        )
+
+    def __enter__(self) -> "Gateway":
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._server.should_exit = True
+        self._thread.join(5)
+        self._listening.close()
+        self._blackbox.terminate()
+        self._blackbox.wait(5)
+
+
+def examples(base_url: str, made: seed.Credentials) -> list[Example]:
+    own, other = (f"{base_url}/subscribers/{n}/offers" for n in ("1001", "1002"))
+    key = f"-H 'Authorization: Bearer {made.project_key.token}'"
+    pat = f"-H 'Authorization: Bearer {made.pat.token}'"
+    return [
+        Example("200, its own subscriber's offers, with the project's key:", 200, f"{key} {own}"),
+        Example("200, the same with ada's personal access token:", 200, f"{pat} {own}"),
+        Example("403, another's:", 403, f"{key} {other}"),
+        Example(
+            "403, another's, by a trick:",
+            403,
+            f"--path-as-is {key} {base_url}/subscribers/1001/%2e%2e/1002/offers",
+        ),
+        Example("401, without a key:", 401, own),
+    ]

@@ -1,0 +1,352 @@
+"""The endpoint as a proxy uses it."""
+
+import io
+import json
+from datetime import timedelta
+from urllib.parse import unquote
+
+import pytest
+from django.core.handlers.asgi import ASGIRequest
+from django.test import Client
+from django.utils import timezone
+from oauth2_provider.models import AccessToken, Application
+from rest_framework.test import APIRequestFactory
+from rest_framework.views import APIView
+
+from apikeys import lifecycle, usage
+from apikeys.drf import BearerAuthentication, HasScope
+from apikeys.gateway.decide import IDENTITY_HEADERS
+from apikeys.gateway.views import authorize
+from apikeys.models import PersonalAccessToken, ProjectKey
+from tests.factories import (
+    MembershipFactory,
+    ProjectFactory,
+    UserFactory,
+    bearer,
+    mint_key,
+    mint_pat,
+    of_nobody,
+)
+
+OWN = "/subscribers/1001/offers"
+
+
+@pytest.fixture
+def ask(client, db):
+    """What a proxy gets to hear of this request."""
+
+    def ask(token=None, target=OWN, method="GET", **headers):
+        sent = {"X-Original-Method": method, "X-Original-URI": target}
+        sent |= bearer(token) if token else {}
+        return client.get("/gateway/authorize/", headers=sent | headers)
+
+    return ask
+
+
+def code(response):
+    body = response.json()
+    assert json.loads(response["X-Auth-Refusal"]) == body
+    assert response["Cache-Control"] == "no-store"
+    assert not set(IDENTITY_HEADERS) & set(response.headers)
+    return response.status_code, body["code"]
+
+
+def test_a_key_of_the_project(ask, key):
+    response = ask(key)
+
+    assert response.status_code == 200
+    assert {name: response[name] for name in IDENTITY_HEADERS} == {
+        "X-Auth-Kind": "project_key",
+        "X-Auth-Subject": "project:analytical-engine",
+        "X-Auth-User": "",
+        "X-Auth-Project": "analytical-engine",
+        "X-Auth-Client": "",
+        "X-Auth-Scopes": "payments:read",
+        "X-Auth-Credential-Id": key.split("_")[2],
+    }
+    assert response["Cache-Control"] == "no-store"
+    assert response.content == b""
+
+
+def test_a_persons_token_reaches_what_is_bound_to_the_project(ask, key, ada, pat):
+    response = ask(pat)
+
+    assert response.status_code == 200
+    assert response["X-Auth-Kind"] == "personal_access_token"
+    assert response["X-Auth-User"] == "ada"
+    assert response["X-Auth-Subject"] == str(ada.pk)
+    assert response["X-Auth-Project"] == ""
+
+
+def test_an_oauth_token(ask, ada, bind):
+    bind("1001", user=ada)
+    app = Application.objects.create(
+        client_id="cli",
+        client_type=Application.CLIENT_PUBLIC,
+        authorization_grant_type=Application.GRANT_AUTHORIZATION_CODE,
+    )
+    AccessToken.objects.create(
+        user=ada,
+        application=app,
+        token="a-token",
+        scope="payments:write",
+        expires=timezone.now() + timedelta(minutes=1),
+    )
+    response = ask("a-token")
+
+    assert response.status_code == 200
+    assert response["X-Auth-Kind"] == "oauth"
+    assert response["X-Auth-Client"] == "cli"
+    assert response["X-Auth-Scopes"] == "payments:read payments:write"
+
+
+def test_somebody_elses_subscriber(ask, key, bind):
+    bind("1002", project=ProjectFactory())
+    assert code(ask(key, "/subscribers/1002/offers")) == (403, "not_bound")
+    assert code(ask(key, "/subscribers/9999/offers")) == (403, "not_bound")
+
+
+@pytest.mark.parametrize("identifier", ["acme", "ACMe", "%C3%A0cme", "ACME~", "ACME."])
+def test_no_collation_takes_one_identifier_for_another(ask, engine, bind, identifier):
+    bind("ACME", project=engine)
+    token = mint_key(engine).token
+    assert ask(token, "/subscribers/ACME/offers").status_code == 200
+    assert ask(token, f"/subscribers/{identifier}/offers").status_code == 403
+
+
+def test_bindings_that_differ_in_case_are_two(bind, engine):
+    bind("acme", project=engine)
+    bind("ACME", project=engine)
+
+
+def test_no_credential(ask):
+    response = ask()
+    assert code(response) == (401, "not_authenticated")
+    assert response["WWW-Authenticate"] == 'Bearer realm="api"'
+
+
+class Payments(APIView):
+    authentication_classes = [BearerAuthentication]
+    permission_classes = [HasScope]
+    required_scopes = ["payments:read"]
+
+    def get(self, request):
+        raise AssertionError("refused before")
+
+
+@pytest.mark.parametrize("case", ["none", "unknown", "malformed", "revoked", "scheme", "scope"])
+def test_a_refusal_is_the_one_that_a_drf_view_gives(ask, case, engine, settings):
+    minted = mint_key(engine, scopes=["reports:read"])
+    headers = {
+        "none": {},
+        "unknown": bearer(of_nobody()),
+        "malformed": bearer(minted.token[:-1]),
+        "revoked": bearer(minted.token),
+        "scheme": {"Authorization": "Bearer two words"},
+        "scope": bearer(minted.token),
+    }[case]
+    if case == "revoked":
+        lifecycle.revoke(minted.key)
+    theirs = Payments.as_view()(APIRequestFactory().get("/", headers=headers)).render()
+    ours = ask(**headers)
+
+    assert theirs.status_code in (400, 401, 403)
+    assert (ours.status_code, ours.content) == (theirs.status_code, theirs.content)
+    assert ours.headers.get("WWW-Authenticate") == theirs.headers.get("WWW-Authenticate")
+
+
+def test_revoking_takes_effect_at_the_next_request(ask, engine, bind):
+    bind("1001", project=engine)
+    minted = mint_key(engine)
+    assert ask(minted.token).status_code == 200
+    lifecycle.revoke(minted.key)
+    assert code(ask(minted.token)) == (401, "revoked_key")
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "refusal"),
+    [
+        ("GET", "/", "no_route"),
+        ("GET", "/subscribers/1001", "no_route"),
+        ("POST", OWN, "no_route"),
+        ("OPTIONS", OWN, "no_route"),
+        ("get", OWN, "no_route"),
+        ("GET", "/subscribers/1001/../1002/offers", "ambiguous_path"),
+        ("GET", "/subscribers/1001%2f..%2f1002/offers", "ambiguous_path"),
+        ("GET", "http://upstream" + OWN, "ambiguous_path"),
+        ("GET", f"{OWN}, /subscribers/1002/offers", "ambiguous_path"),
+        ("GET", f"{OWN}?x,/subscribers/1002/offers", "ambiguous_path"),
+        ("", OWN, "original_request_unknown"),
+        ("GET", "", "original_request_unknown"),
+    ],
+)
+def test_what_no_route_allows(ask, key, method, target, refusal):
+    assert code(ask(key, target, method)) == (403, refusal)
+
+
+def test_head_goes_with_get(ask, key):
+    assert ask(key, method="HEAD").status_code == 200
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"])
+def test_proxies_ask_with_any_method(client, key, method):
+    headers = {"X-Original-Method": "GET", "X-Original-URI": OWN} | bearer(key)
+    assert client.generic(method, "/gateway/authorize/", headers=headers).status_code == 200
+
+
+def test_csrf_is_no_matter_here(key):
+    client = Client(enforce_csrf_checks=True)
+    headers = {"X-Original-Method": "GET", "X-Original-URI": OWN} | bearer(key)
+    assert client.post("/gateway/authorize/", headers=headers).status_code == 200
+
+
+def test_only_the_headers_of_the_proxy_are_believed(ask, key, settings):
+    lie = {"X-Forwarded-Method": "GET", "X-Forwarded-Uri": OWN}
+    other = "/subscribers/1002/offers"
+    assert code(ask(key, other, **lie)) == (403, "not_bound")
+
+    settings.APIKEYS = settings.APIKEYS | {"GATEWAY_PROXY": "traefik"}
+    assert ask(key, other, **lie).status_code == 200
+    assert code(ask(key)) == (403, "original_request_unknown")
+
+
+def asgi(headers, path="/gateway/authorize/"):
+    """The status under ASGI, for a request in its raw form."""
+    raw, _, query = path.partition("?")
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": unquote(raw),
+        "raw_path": raw.encode(),
+        "query_string": query.encode(),
+        "headers": headers,
+    }
+    return authorize(ASGIRequest(scope, io.BytesIO())).status_code
+
+
+def test_a_header_that_came_twice_is_refused(key):
+    authorization = (b"authorization", b"Bearer " + key.encode())
+    method, uri = (b"x-original-method", b"GET"), (b"x-original-uri", OWN.encode())
+
+    assert asgi([authorization, method, uri]) == 200
+    assert asgi([authorization, method, uri, uri]) == 403
+    assert asgi([authorization, method, method, uri]) == 403
+    assert asgi([authorization, authorization, method, uri]) == 403
+    assert asgi([authorization, method, (b"x_original_uri", OWN.encode())]) == 403
+
+
+def test_envoy_asks_with_the_request_itself(key, settings):
+    settings.APIKEYS = settings.APIKEYS | {"GATEWAY_PROXY": "envoy"}
+    authorization = (b"authorization", b"Bearer " + key.encode())
+    lie = (b"x-original-uri", OWN.encode())
+
+    def ask(target, *more):
+        return asgi([authorization, *more], f"/gateway/authorize{target}")
+
+    assert ask(OWN) == 200
+    assert ask(OWN + "?page=2") == 200
+    assert ask("/subscribers/1002/offers") == 403
+    assert ask("/subscribers/1002/offers", lie) == 403
+    assert ask("/subscribers/%31001/offers") == 403
+    assert ask("/subscribers/1002/../1001/offers") == 403
+    assert ask("/") == 403
+
+
+def test_envoy_under_wsgi_without_the_raw_target_is_refused(client, key, settings):
+    settings.APIKEYS = settings.APIKEYS | {"GATEWAY_PROXY": "envoy"}
+    url = "/gateway/authorize" + OWN
+    assert client.get(url, headers=bearer(key)).status_code == 403
+    assert client.get(url, headers=bearer(key), RAW_URI=url).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "name", ["ada\r\nX-Auth-Scopes: all", "ada, grace", "Ädä", "a%0ab", "a\x7f"]
+)
+def test_no_name_adds_a_header(ask, bind, name):
+    user = UserFactory(username=name)
+    bind("1001", user=user)
+    response = ask(mint_pat(user).token)
+
+    told = response["X-Auth-User"]
+    assert told.isascii()
+    assert told.isprintable()
+    assert " " not in told
+    assert unquote(told) == name
+
+
+def test_a_restricted_token_has_only_what_is_bound_to_its_projects(ask, ada, engine, bind):
+    other = MembershipFactory(user=ada).project
+    bind("1001", user=ada)
+    bind("2001", project=engine)
+    bind("2002", project=other)
+    free, restricted = mint_pat(ada).token, mint_pat(ada, projects=[engine]).token
+
+    def reaches(token):
+        return [
+            identifier
+            for identifier in ("1001", "2001", "2002")
+            if ask(token, f"/subscribers/{identifier}/offers").status_code == 200
+        ]
+
+    assert reaches(free) == ["1001", "2001", "2002"]
+    assert reaches(restricted) == ["2001"]
+
+
+def test_a_role_that_lacks_the_scope_does_not_reach_the_project(ask, bind, engine, settings):
+    bind("1001", project=engine)
+    viewer = MembershipFactory(project=engine, role="viewer").user
+    token = mint_pat(viewer).token
+    assert ask(token).status_code == 200
+    route = settings.APIKEYS["GATEWAY_ROUTES"][0] | {"scopes": ["payments:write"]}
+    settings.APIKEYS = settings.APIKEYS | {"GATEWAY_ROUTES": [route]}
+    PersonalAccessToken.objects.update(scope="payments:write")
+    assert code(ask(token)) == (403, "not_bound")
+
+
+def test_who_left_the_project_lost_its_subscriber(ask, key, ada, pat):
+    assert ask(pat).status_code == 200
+    ada.project_memberships.all().delete()
+    assert code(ask(pat)) == (403, "not_bound")
+
+
+def test_the_queries_of_a_decision(ask, key, django_assert_num_queries):
+    ask(key)
+    with django_assert_num_queries(2):  # the key, the binding; the routes are known
+        ask(key)
+
+
+FORWARDED = {"X-Forwarded-For": "198.51.100.9, 203.0.113.7"}
+
+
+def test_where_a_key_was_used_from(ask, key, settings):
+    settings.APIKEYS = settings.APIKEYS | {"TRUSTED_PROXIES": ["127.0.0.1"]}
+    ask(key, **FORWARDED)
+    usage.flush()
+    assert ProjectKey.objects.get().last_used_ip == "203.0.113.7"
+
+
+def test_a_key_that_is_bound_to_a_network(ask, key, settings):
+    ProjectKey.objects.update(allowed_networks="203.0.113.0/24")
+    assert code(ask(key, **FORWARDED)) == (403, "ip_not_allowed")  # nobody said whom to believe
+    settings.APIKEYS = settings.APIKEYS | {"TRUSTED_PROXIES": ["127.0.0.1"]}
+    assert ask(key, **FORWARDED).status_code == 200
+    assert code(ask(key, **{"X-Forwarded-For": "203.0.113.7, 198.51.100.9"}))[0] == 403
+
+
+def test_a_key_that_is_used_too_often(ask, key):
+    ProjectKey.objects.update(rate_limits="2/hour")
+    assert [ask(key).status_code for _ in range(2)] == [200, 200]
+    refused = ask(key)
+    assert code(refused) == (429, "rate_limited")
+    assert int(refused["Retry-After"]) > 0
+
+
+def test_decisions_may_be_kept_for_a_stated_time(ask, engine, bind, settings):
+    settings.APIKEYS = settings.APIKEYS | {"GATEWAY_MAX_AGE": 30}
+    bind("1001", project=engine)
+    lasting = mint_key(engine).token
+    ending = mint_key(engine, expires_at=timezone.now() + timedelta(seconds=10)).token
+
+    assert ask(lasting)["Cache-Control"] == "max-age=30"
+    assert int(ask(ending)["Cache-Control"].removeprefix("max-age=")) < 10
+    assert ask(lasting, "/")["Cache-Control"] == "no-store"

@@ -1,0 +1,338 @@
+"""The reverse proxy in Python, served by uvicorn before a real upstream."""
+
+import json
+import re
+import socket
+import time
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from apikeys import lifecycle
+from apikeys.gateway.models import ResourceBinding
+from tests.factories import ProjectFactory, mint_key
+from tests.gateway.servers import BlackBox, Site, free_port, send
+from tests.gateway.test_nginx import OWN, TRICKS, reaches_another
+
+ROUTES = [
+    {"method": "GET", "path": "/subscribers/{subscriber_id}/**", "scopes": ["payments:read"]},
+    {"method": "POST PUT", "path": "/echo", "scopes": ["payments:read"]},
+]
+APPLICATION = "apikeys.gateway.asgi.get_application"
+LARGEST = 1_000_000
+
+
+def serve(port, **more):
+    return Site(
+        APPLICATION,
+        GATEWAY_ROUTES=ROUTES,
+        GATEWAY_UPSTREAM=f"http://127.0.0.1:{port}",
+        GATEWAY_MAX_BODY=LARGEST,
+        **more,
+    )
+
+
+@pytest.fixture(scope="module")
+def blackbox():
+    with BlackBox() as blackbox:
+        yield blackbox
+
+
+@pytest.fixture(scope="module")
+def proxy(django_db_setup, django_db_blocker, blackbox):
+    with serve(blackbox.port) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def key(transactional_db):
+    engine, compiler = ProjectFactory(slug="engine"), ProjectFactory(slug="compiler")
+    for project, identifier in ((engine, "1001"), (compiler, "1002")):
+        ResourceBinding.objects.create(project=project, kind="subscriber_id", identifier=identifier)
+    return mint_key(engine)
+
+
+@pytest.fixture
+def call(proxy, blackbox, key):
+    def call(target=OWN, *headers, token=None, **options):
+        blackbox.seen.clear()
+        sent = [f"Authorization: Bearer {token or key.token}"] if token != "" else []
+        answer = send(proxy.port, target, *sent, *headers, **options)
+        return answer, list(blackbox.seen)
+
+    return call
+
+
+def test_what_may_pass_passes_as_it_is(call):
+    answer, (seen,) = call(OWN + "?page=2&q=%2e%2e%2F&", "Accept: a", "Accept: b")
+    assert (answer.status, answer.body) == (200, b"offers")
+    assert (seen.method, seen.target) == ("GET", OWN + "?page=2&q=%2e%2e%2F&")
+    assert seen.values("Accept") == ["a", "b"]
+    assert seen.values("X-Auth-Subject") == ["project:engine"]
+    assert seen.values("X-Forwarded-For") == ["127.0.0.1"]
+    assert seen.values("Authorization") == []
+    assert seen.values("Content-Length") == seen.values("Transfer-Encoding") == []
+
+
+def test_refusals(call, key):
+    other = "/subscribers/1002/offers"
+    for options, status, code in [
+        ({"target": other}, 403, "not_bound"),
+        ({"token": ""}, 401, "not_authenticated"),
+        ({"token": key.token[:-1]}, 401, "malformed_key"),
+        ({"method": "DELETE"}, 403, "no_route"),
+        ({"target": "/subscribers/1001/../1002/offers"}, 403, "ambiguous_path"),
+    ]:
+        answer, seen = call(**options)
+        assert (answer.status, json.loads(answer.body)["code"], seen) == (status, code, [])
+        assert answer.values("WWW-Authenticate")
+        assert answer.values("Cache-Control") == ["no-store"]
+
+
+def test_revocation_is_immediate(call, key):
+    assert call()[0].status == 200
+    lifecycle.revoke(key.key)
+    assert call()[0].status == 401
+
+
+def test_a_body_goes_through_with_its_length(call):
+    body = bytes(range(256)) * 1000
+    answer, (seen,) = call("/echo", method="POST", body=body)
+    assert (answer.status, seen.body) == (200, body)
+    assert seen.values("Content-Length") == [str(len(body))]
+
+
+def test_a_chunked_body_goes_through(proxy, blackbox, key):
+    blackbox.seen.clear()
+    head = f"POST /echo HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key.token}\r\n"
+    with socket.create_connection(("127.0.0.1", proxy.port), 20) as connection:
+        connection.sendall(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode())
+        for part in (b"one", b"two"):
+            connection.sendall(b"3\r\n" + part + b"\r\n")
+        connection.sendall(b"0\r\n\r\n")
+        assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+    assert blackbox.seen[0].body == b"onetwo"
+
+
+def test_a_body_that_is_too_large(call):
+    answer, seen = call("/echo", f"Content-Length: {LARGEST + 1}", method="POST")
+    assert (answer.status, seen) == (413, [])
+    assert call("/echo", method="POST", body=b"x" * LARGEST)[0].status == 200
+
+
+def test_a_body_that_turns_out_too_large(proxy, blackbox, key):
+    blackbox.seen.clear()
+    head = f"POST /echo HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key.token}\r\n"
+    with socket.create_connection(("127.0.0.1", proxy.port), 20) as connection:
+        connection.sendall(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode())
+        connection.sendall(b"%x\r\n" % LARGEST + b"x" * LARGEST + b"\r\n1\r\ny\r\n")
+        assert connection.recv(1000).startswith(b"HTTP/1.1 413")
+    assert blackbox.seen == []
+
+
+def test_identity_headers_of_the_client_never_pass(call):
+    names = ["Kind", "Subject", "User", "Project", "Client", "Scopes", "Credential-Id", "Other"]
+    spellings = [f"X-Auth-{name}" for name in names]
+    spellings += [s.lower() for s in spellings] + [s.upper() for s in spellings]
+    spellings += [s.replace("-", "_") for s in spellings]
+    _, (seen,) = call(OWN, *(f"{name}: forged" for name in spellings))
+    assert not any("forged" in value for _, value in seen.headers)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        *("X-Original-URI", "X-Original-URL", "X-Rewrite-URL", "X-Forwarded-Uri", "X-HTTP-Method"),
+        *("X-HTTP-Method-Override", "X-Method-Override", "Forwarded", "X-Forwarded-Host", "TE"),
+        *("Keep-Alive", "Proxy-Authorization", "Upgrade", "Trailer", "Proxy-Connection"),
+    ],
+)
+def test_what_is_not_passed_on(call, header):
+    _, (seen,) = call(OWN, f"{header}: /subscribers/1002/offers")
+    assert seen.values(header) == []
+
+
+def test_headers_that_the_connection_names_end_here(call):
+    _, (seen,) = call(OWN, "Connection: X-Secret, X-Auth-Subject", "X-Secret: s")
+    assert seen.values("X-Secret") == []
+    assert seen.values("X-Auth-Subject") == ["project:engine"]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        ["Content-Length: 3", "Content-Length: 4"],
+        ["Content-Length: 3, 4"],
+        ["Content-Length: +3"],
+        ["Content-Length: 0x3"],
+        ["Content-Length: -1"],
+        ["Content-Length: 0", "Transfer-Encoding: chunked"],
+        ["Transfer-Encoding: chunked", "Content-Length: 0"],
+        ["Transfer-Encoding: chunked", "Transfer-Encoding: chunked"],
+        ["Transfer-Encoding: identity, chunked"],
+        ["Transfer-Encoding: chunked, identity"],
+        ["Transfer-Encoding: xchunked"],
+        ["Transfer-Encoding : chunked"],
+        ["Transfer-Encoding:\x0bchunked"],
+        ["Authorization: Bearer x"],
+        ["Host: other"],
+        ["X: a\rb"],
+        ["X: a\x00b"],
+        [" X: folded"],
+        ["X y: z"],
+    ],
+)
+def test_shapes_of_smuggling(call, headers):
+    answer, seen = call("/echo", *headers, method="POST")
+    assert answer.status in (0, 400, 401), answer
+    assert seen == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"GET http://127.0.0.1/subscribers/1001/offers HTTP/1.1",
+        b"GET /subscribers/1001/offers /subscribers/1002/offers HTTP/1.1",
+        b"GET\t/subscribers/1002/offers HTTP/1.1",
+        b"GET  /subscribers/1002/offers HTTP/1.1",
+        b"GET /subscribers/1002/offers",
+        b"CONNECT localhost:80 HTTP/1.1",
+        b"OPTIONS * HTTP/1.1",
+    ],
+)
+def test_request_lines_of_another_shape(call, line):
+    answer, seen = call(OWN, line=line)
+    assert answer.status in (0, 400, 403, 404, 405)
+    assert seen == []
+
+
+def test_cookies_of_one_caller_are_not_anothers(call, blackbox):
+    blackbox.status = "200 OK\r\nSet-Cookie: session=secret; Path=/"
+    try:
+        answer, _ = call()
+        assert answer.values("Set-Cookie") == ["session=secret; Path=/"]
+    finally:
+        blackbox.status = "200 OK"
+    _, (seen,) = call()
+    assert seen.values("Cookie") == []
+
+
+def test_redirects_and_errors_of_the_upstream_are_the_callers(call, blackbox):
+    for status in ("302 Found\r\nLocation: /subscribers/1002/offers", "500 Oh", "401 No"):
+        blackbox.status = status
+        try:
+            answer, seen = call()
+        finally:
+            blackbox.status = "200 OK"
+        assert answer.status == int(status[:3])
+        assert len(seen) == 1
+
+
+def test_hops_of_the_answer_end_here(call, blackbox):
+    blackbox.status = "200 OK\r\nConnection: X-Hop\r\nX-Hop: 1\r\nX-Kept: 2\r\nKeep-Alive: 5"
+    try:
+        answer, _ = call()
+    finally:
+        blackbox.status = "200 OK"
+    assert answer.values("X-Hop") == answer.values("Keep-Alive") == []
+    assert answer.values("X-Kept") == ["2"]
+
+
+def test_an_upstream_that_is_away_or_silent(django_db_setup, key):
+    header = f"Authorization: Bearer {key.token}"
+    with serve(free_port()) as proxy:
+        answer = send(proxy.port, OWN, header)
+    assert (answer.status, json.loads(answer.body)["code"]) == (502, "upstream_unavailable")
+
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        serve(silent.getsockname()[1], GATEWAY_TIMEOUT=0.3) as proxy,
+    ):
+        answer = send(proxy.port, OWN, header)
+        assert (answer.status, json.loads(answer.body)["code"]) == (504, "upstream_timeout")
+
+        line = b"POST /echo HTTP/1.1\r\nHost: x\r\n" + header.encode()
+        with socket.create_connection(("127.0.0.1", proxy.port), 20) as connection:
+            connection.sendall(line + b"\r\nContent-Length: 5\r\n\r\n")
+            assert connection.recv(1000).startswith(b"HTTP/1.1 408")
+
+
+def test_it_streams_both_ways(django_db_setup, key):
+    """The answer begins before the upstream is done, and the request before the client is."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as upstream,
+        serve(upstream.getsockname()[1]) as proxy,
+        socket.create_connection(("127.0.0.1", proxy.port), 20) as client,
+    ):
+        client.sendall(
+            b"POST /echo HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer "
+            + key.token.encode()
+            + b"\r\nContent-Length: 6\r\n\r\none"
+        )
+        inside, _ = upstream.accept()
+        with inside:
+            inside.settimeout(20)
+            _read_until(inside, b"one")
+            client.sendall(b"two")
+            _read_until(inside, b"two")
+            inside.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabc")
+            _read_until(client, b"abc")
+            inside.sendall(b"def")
+            _read_until(client, b"def")
+
+
+def test_an_answer_that_breaks_off_is_not_taken_for_whole(django_db_setup, key):
+    with (
+        socket.create_server(("127.0.0.1", 0)) as upstream,
+        serve(upstream.getsockname()[1]) as proxy,
+        socket.create_connection(("127.0.0.1", proxy.port), 20) as client,
+    ):
+        line = f"GET {OWN} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key.token}\r\n\r\n"
+        client.sendall(line.encode())
+        inside, _ = upstream.accept()
+        with inside:
+            _read_until(inside, b"\r\n\r\n")
+            inside.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabc")
+            _read_until(client, b"abc")
+        assert client.recv(100) == b""
+
+
+def test_a_caller_who_leaves_frees_the_upstream(django_db_setup, key):
+    with (
+        socket.create_server(("127.0.0.1", 0)) as upstream,
+        serve(upstream.getsockname()[1]) as proxy,
+    ):
+        with socket.create_connection(("127.0.0.1", proxy.port), 20) as client:
+            line = f"GET {OWN} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key.token}\r\n\r\n"
+            client.sendall(line.encode())
+            inside, _ = upstream.accept()
+            inside.settimeout(20)
+            _read_until(inside, b"\r\n\r\n")
+        with inside:
+            assert inside.recv(100) == b""
+
+
+def _read_until(connection, wanted):
+    data, end = b"", time.monotonic() + 20
+    while wanted not in data:
+        assert time.monotonic() < end, data
+        part = connection.recv(65536)
+        assert part, data
+        data += part
+
+
+@settings(
+    max_examples=300,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(TRICKS, st.sampled_from(["GET", "GET", "HEAD", "get", "POST"]))
+def test_no_trick_reaches_another_subscriber(call, target, method):
+    answer, seen = call(target, method=method)
+    assert answer.status in (0, 200, 400, 403, 404, 405), answer
+    for request in seen:
+        assert answer.status == 200
+        assert not reaches_another(request.target), (target, request.target)
+        assert request.target == target
+        assert re.match(r"/subscribers/1001(?:/|$)", request.target)

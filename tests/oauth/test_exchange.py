@@ -1,0 +1,446 @@
+"""Token exchange (RFC 8693) and access tokens as JWTs (RFC 9068)."""
+
+import base64
+import json
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+from joserfc import jwk, jwt
+from oauth2_provider.models import AccessToken, Application
+
+from apikeys import lifecycle, verify
+from apikeys.refusals import Refused
+from tests.factories import (
+    MembershipFactory,
+    ProjectFactory,
+    UserFactory,
+    bearer,
+    mint_key,
+    mint_pat,
+)
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:The OAuth 2.0 resource owner password:DeprecationWarning"
+)
+
+EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
+ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"
+JWT = "urn:ietf:params:oauth:token-type:jwt"
+SECRET = "a-secret-of-the-client"
+
+
+def exchange(client, subject, **changes):
+    form = {
+        "grant_type": EXCHANGE,
+        "subject_token": subject,
+        "subject_token_type": ACCESS_TOKEN,
+    }
+    return client.post("/o/token/", {k: v for k, v in (form | changes).items() if v is not None})
+
+
+@pytest.fixture
+def project(db):
+    return ProjectFactory(slug="analytical-engine")
+
+
+@pytest.fixture
+def minted(project):
+    return mint_key(project, scopes=["payments:write", "reports:read"])
+
+
+def application(**kwargs):
+    return Application.objects.create(
+        **{
+            "client_id": "service",
+            "client_type": Application.CLIENT_CONFIDENTIAL,
+            "authorization_grant_type": Application.GRANT_CLIENT_CREDENTIALS,
+            "client_secret": SECRET,
+        }
+        | kwargs
+    )
+
+
+def status(client, token):
+    return client.get("/api/token/", headers=bearer(token)).status_code
+
+
+class TestKey:
+    def test_is_exchanged_for_a_token_of_its_extent(self, client, minted):
+        response = exchange(client, minted.token)
+
+        assert response.status_code == 200
+        assert response["Cache-Control"] == "no-store"
+        grant = response.json()
+        assert grant["issued_token_type"] == ACCESS_TOKEN
+        assert grant["token_type"] == "Bearer"
+        assert grant["expires_in"] == 600
+        assert grant["scope"] == "payments:write reports:read"
+        access = verify.verify(grant["access_token"])
+        assert access.project == minted.key.project
+        assert access.key == minted.key.public_id
+
+    def test_scopes_down(self, client, minted):
+        grant = exchange(client, minted.token, scope="reports:read").json()
+
+        assert grant["scope"] == "reports:read"
+        assert verify.verify(grant["access_token"]).scopes == {"reports:read"}
+
+    def test_is_its_own_client_by_id(self, client, minted):
+        response = exchange(client, minted.token, client_id=minted.key.public_id)
+        assert response.status_code == 200
+
+    def test_is_exchanged_by_a_client_that_the_token_then_names(self, client, minted):
+        application()
+        response = exchange(client, minted.token, client_id="service", client_secret=SECRET)
+
+        access = verify.verify(response.json()["access_token"])
+        assert (access.client.client_id, access.key) == ("service", minted.key.public_id)
+
+    def test_dies_with_it(self, client, minted):
+        token = exchange(client, minted.token).json()["access_token"]
+        lifecycle.revoke(minted.key)
+
+        assert status(client, token) == 401
+
+    @pytest.mark.parametrize("state", ["revoked_at", "expires_at"])
+    def test_dead_is_no_subject(self, client, minted, state):
+        type(minted.key).objects.update(**{state: timezone.now()})
+        response = exchange(client, minted.token)
+
+        assert (response.status_code, response.json()["error"]) == (400, "invalid_request")
+
+    def test_of_another_is_not_exchanged(self, client, minted, project):
+        other = mint_key(project)
+        response = exchange(
+            client, minted.token, client_id=other.key.public_id, client_secret=other.token
+        )
+        assert response.json()["error"] == "invalid_request"
+
+
+class TestExchangeOnly:
+    @pytest.fixture
+    def kept(self, project):
+        return mint_key(project, direct_use=False)
+
+    def test_is_refused_as_a_bearer(self, client, kept):
+        response = client.get("/api/token/", headers=bearer(kept.token))
+
+        assert (response.status_code, response.json()["code"]) == (401, "exchange_required")
+        with pytest.raises(Refused, match="exchange_required"):
+            verify.verify(kept.token)
+
+    def test_is_exchanged(self, client, kept):
+        form = {"client_id": kept.key.public_id, "client_secret": kept.token}
+        by_credentials = client.post("/o/token/", {"grant_type": "client_credentials", **form})
+
+        for response in (by_credentials, exchange(client, kept.token)):
+            assert status(client, response.json()["access_token"]) == 200
+
+    def test_stays_so_when_rotated(self, kept):
+        assert lifecycle.rotate(kept.key).key.direct_use is False
+
+    def test_an_edit_is_told(self, kept):
+        changes = lifecycle.edit(kept.key, direct_use=True)
+
+        assert changes == {"direct_use": (False, True)}
+        assert verify.verify(kept.token)
+
+
+class TestAccessToken:
+    @pytest.fixture
+    def token(self, log_in):
+        return log_in(scope="payments:write").json()["access_token"]
+
+    def test_is_exchanged_by_its_client(self, client, token, ada):
+        grant = exchange(client, token, client_id="webapp", scope="payments:read").json()
+
+        access = verify.verify(grant["access_token"])
+        assert (access.user, access.scopes) == (ada, {"payments:read"})
+        assert grant["expires_in"] <= 300
+
+    def test_is_exchanged_by_a_service_that_was_called_with_it(self, client, token):
+        application()
+        response = exchange(client, token, client_id="service", client_secret=SECRET)
+
+        assert verify.verify(response.json()["access_token"]).client.client_id == "service"
+
+    def test_is_not_exchanged_by_nobody(self, client, token):
+        response = exchange(client, token)
+        assert (response.status_code, response.json()["error"]) == (401, "invalid_client")
+
+    def test_is_not_exchanged_by_another_public_client(self, client, token):
+        application(client_id="cli", client_type=Application.CLIENT_PUBLIC)
+        response = exchange(client, token, client_id="cli")
+        assert (response.status_code, response.json()["error"]) == (400, "invalid_request")
+
+    def test_is_not_exchanged_with_a_wrong_secret(self, client, token):
+        application()
+        response = exchange(client, token, client_id="service", client_secret="guessed")
+        assert (response.status_code, response.json()["error"]) == (401, "invalid_client")
+
+    def test_never_gets_a_wider_or_a_longer_one(self, client, log_in):
+        narrow = log_in(scope="payments:read").json()["access_token"]
+        response = exchange(client, narrow, client_id="webapp", scope="payments:write")
+        assert response.json()["error"] == "invalid_scope"
+
+        AccessToken.objects.update(expires=timezone.now() + timedelta(seconds=20))
+        assert exchange(client, narrow, client_id="webapp").json()["expires_in"] <= 20
+
+    def test_ends_what_it_was_exchanged_for(self, client, token):
+        derived = exchange(client, token, client_id="webapp").json()["access_token"]
+        client.post("/o/revoke_token/", {"token": token, "client_id": "webapp"})
+
+        assert status(client, derived) == 401
+
+    def test_dead_is_no_subject(self, client, token):
+        AccessToken.objects.update(expires=timezone.now())
+        response = exchange(client, token, client_id="webapp")
+        assert (response.status_code, response.json()["error"]) == (400, "invalid_request")
+
+    def test_of_a_deactivated_user_is_no_subject(self, client, token, ada):
+        ada.is_active = False
+        ada.save()
+        assert exchange(client, token, client_id="webapp").json()["error"] == "invalid_request"
+
+    def test_of_one_service_gets_none_for_another(self, client, token):
+        AccessToken.objects.update(resource=["https://one.example/api"])
+
+        for resource, answer in [
+            ("https://one.example/api/part", 200),
+            ("https://two.example/api", 400),
+            ("https://one.example/", 400),
+        ]:
+            response = exchange(client, token, client_id="webapp", resource=resource)
+            assert response.status_code == answer, resource
+        assert response.json()["error"] == "invalid_target"
+        # Naming none keeps the restriction.
+        derived = exchange(client, token, client_id="webapp").json()["access_token"]
+        assert status(client, derived) == 401
+
+
+class TestChain:
+    def test_never_widens(self, client, minted):
+        first = exchange(client, minted.token, scope="payments:read reports:read").json()
+        second = exchange(client, first["access_token"], scope="reports:read").json()
+
+        third = exchange(client, second["access_token"], scope="payments:read")
+
+        assert third.json()["error"] == "invalid_scope"
+        assert exchange(client, second["access_token"]).json()["scope"] == "reports:read"
+
+    def test_ends_with_the_first_link(self, client, minted):
+        first = exchange(client, minted.token).json()["access_token"]
+        second = exchange(client, first).json()["access_token"]
+        third = exchange(client, second).json()["access_token"]
+        assert status(client, third) == 200
+
+        AccessToken.objects.order_by("pk").first().delete()
+        assert status(client, third) == 401
+
+    def test_ends_with_the_key(self, client, minted):
+        first = exchange(client, minted.token).json()["access_token"]
+        second = exchange(client, first).json()["access_token"]
+        lifecycle.revoke(minted.key)
+
+        assert status(client, second) == 401
+        assert exchange(client, first).json()["error"] == "invalid_request"
+
+    def test_does_not_outlive_the_first_link(self, client, minted):
+        first = exchange(client, minted.token).json()["access_token"]
+        AccessToken.objects.update(expires=timezone.now() + timedelta(seconds=5))
+
+        assert exchange(client, first).json()["expires_in"] <= 5
+
+    def test_is_narrowed_with_the_key(self, client, minted):
+        first = exchange(client, minted.token).json()["access_token"]
+        lifecycle.edit(minted.key, scopes=["reports:read"])
+
+        assert exchange(client, first).json()["scope"] == "reports:read"
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"subject_token": None}, "invalid_request"),
+        ({"subject_token_type": None}, "invalid_request"),
+        ({"subject_token_type": "urn:ietf:params:oauth:token-type:saml2"}, "invalid_request"),
+        ({"requested_token_type": "urn:ietf:params:oauth:token-type:refresh_token"},
+         "invalid_request"),
+        ({"actor_token": "x", "actor_token_type": ACCESS_TOKEN}, "invalid_request"),
+        ({"scope": "everything"}, "invalid_scope"),
+        ({"audience": "some name"}, "invalid_target"),
+        ({"resource": "/relative"}, "invalid_target"),
+        ({"subject_token": "made-up"}, "invalid_request"),
+        ({"subject_token": "acme_key_mistyped"}, "invalid_request"),
+    ],
+)  # fmt: skip
+def test_errors(client, minted, changes, error):
+    """RFC 8693 section 2.2.2."""
+    response = exchange(client, minted.token, **changes)
+
+    assert (response.status_code, response.json()["error"]) == (400, error)
+    assert not AccessToken.objects.exists()
+
+
+# Access tokens as JWTs
+
+
+@pytest.fixture
+def jwks(client):
+    return jwk.KeySet.import_key_set(client.get("/o/.well-known/jwks.json").json())
+
+
+def decoded(text, jwks):
+    return jwt.decode(text, jwks, algorithms=["RS256"])
+
+
+def test_a_jwt_is_verified_offline_from_the_published_keys(client, minted, jwks):
+    audience = "https://reports.example/"
+    grant = exchange(
+        client,
+        minted.token,
+        requested_token_type=JWT,
+        resource=audience,
+        scope="reports:read",
+    ).json()
+
+    assert grant["issued_token_type"] == JWT
+    token = decoded(grant["access_token"], jwks)
+    jwt.JWTClaimsRegistry(
+        iss={"essential": True, "value": "http://testserver/o"},
+        aud={"essential": True, "value": audience},
+        exp={"essential": True},
+    ).validate(token.claims)
+    assert token.header["typ"] == "at+jwt"
+    assert token.claims["sub"] == "project:analytical-engine"
+    assert token.claims["client_id"] == minted.key.public_id
+    assert token.claims["scope"] == "reports:read"
+    assert token.claims["jti"]
+    assert token.claims["exp"] - token.claims["iat"] == 600
+    metadata = client.get("/o/.well-known/oauth-authorization-server").json()
+    assert metadata["issuer"] == token.claims["iss"]
+    assert metadata["jwks_uri"] == "http://testserver/o/.well-known/jwks.json"
+
+
+def test_a_key_as_a_client_gets_one_too(client, db, jwks):
+    minted = mint_pat()
+    form = {"client_id": minted.key.public_id, "client_secret": minted.token}
+    grant = client.post(
+        "/o/token/",
+        {"grant_type": "client_credentials", "requested_token_type": JWT, **form},
+    ).json()
+
+    assert decoded(grant["access_token"], jwks).claims["sub"] == str(minted.key.user.pk)
+    assert status(client, grant["access_token"]) == 200
+
+
+@pytest.fixture
+def text(client, minted):
+    return exchange(client, minted.token, requested_token_type=JWT).json()["access_token"]
+
+
+def test_our_own_api_takes_it_until_its_key_is_revoked(client, minted, text):
+    assert status(client, text) == 200
+
+    lifecycle.revoke(minted.key)
+    assert status(client, text) == 401
+
+
+def test_one_for_another_service_is_refused_here(client, minted):
+    grant = exchange(
+        client, minted.token, requested_token_type=JWT, audience="https://reports.example/"
+    ).json()
+
+    assert status(client, grant["access_token"]) == 401
+
+
+def part(claims):
+    return base64.urlsafe_b64encode(json.dumps(claims).encode()).rstrip(b"=").decode()
+
+
+@pytest.mark.parametrize("attack", ["none", "hmac", "claims", "unsigned"])
+def test_a_forged_one_is_refused_without_a_query(
+    client, text, jwks, attack, django_assert_num_queries
+):
+    header, body, signature = text.split(".")
+    claims = decoded(text, jwks).claims | {"scope": "payments:write"}
+    if attack == "none":
+        forged = f"{part({'alg': 'none', 'typ': 'at+jwt'})}.{part(claims)}."
+    elif attack == "hmac":  # the public key as an HMAC secret
+        import hashlib
+        import hmac
+
+        signed = f"{part({'alg': 'HS256', 'typ': 'at+jwt'})}.{part(claims)}"
+        public = jwks.keys[0].as_pem(private=False)
+        mac = hmac.digest(public, signed.encode(), hashlib.sha256)
+        forged = f"{signed}.{base64.urlsafe_b64encode(mac).rstrip(b'=').decode()}"
+    elif attack == "claims":
+        forged = f"{header}.{part(claims)}.{signature}"
+    else:
+        forged = f"{header}.{body}."
+
+    with django_assert_num_queries(0):
+        assert status(client, forged) == 401
+
+
+def test_one_whose_signing_key_was_withdrawn_is_refused(client, text, settings):
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    pem = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    old = settings.OAUTH2_PROVIDER
+    new = old | {"OIDC_RSA_PRIVATE_KEY": pem.decode()}
+    settings.OAUTH2_PROVIDER = new | {
+        "OIDC_RSA_PRIVATE_KEYS_INACTIVE": [old["OIDC_RSA_PRIVATE_KEY"]]
+    }
+    assert status(client, text) == 200
+
+    settings.OAUTH2_PROVIDER = new
+    assert status(client, text) == 401
+
+
+def test_a_server_without_a_signing_key_issues_none(client, minted, settings):
+    settings.OAUTH2_PROVIDER = settings.OAUTH2_PROVIDER | {"OIDC_RSA_PRIVATE_KEY": ""}
+    response = exchange(client, minted.token, requested_token_type=JWT)
+
+    assert (response.status_code, response.json()["error"]) == (400, "invalid_request")
+
+
+def test_a_user_behind_a_token_of_many_projects_keeps_the_keys_projects(client, db):
+    user = UserFactory()
+    one = MembershipFactory(user=user).project
+    MembershipFactory(user=user)
+    grant = exchange(client, mint_pat(user, projects=[one]).token).json()
+    again = exchange(client, grant["access_token"]).json()
+
+    assert list(verify.verify(again["access_token"]).projects()) == [one]
+
+
+def test_an_exchanged_token_mints_nothing_that_outlives_it(client, project):
+    """Over the JSON API: no wider, no longer, and gone with the first key."""
+    from apikeys import scopes
+    from apikeys.models import ProjectKey
+
+    parent = mint_key(project, scopes=[scopes.KEYS_WRITE, "payments:read"])
+    token = exchange(client, parent.token).json()["access_token"]
+
+    def mint(**changes):
+        body = {"name": "child", "scopes": ["payments:read"]} | changes
+        url = f"/api/projects/{project.slug}/keys/"
+        return client.post(url, body, content_type="application/json", headers=bearer(token))
+
+    assert mint().json()["code"] == "outlives_credential"
+    soon = (timezone.now() + timedelta(minutes=5)).isoformat()
+    assert mint(expires_at=soon, scopes=["payments:write"]).json()["code"] == (
+        "scope_not_grantable"
+    )
+    made = mint(expires_at=soon)
+    assert made.status_code == 201, made.content
+    assert made.json()["minted_with"] == parent.key.public_id
+    lifecycle.revoke(parent.key)
+    assert ProjectKey.objects.get(public_id=made.json()["id"]).revoked_at is not None

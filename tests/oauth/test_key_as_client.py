@@ -1,0 +1,365 @@
+"""A key gets a short token with its id and itself as the client's credentials (RFC 6749 4.4)."""
+
+import base64
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+from oauth2_provider.models import AccessToken, Application, clear_expired
+
+from apikeys import lifecycle, verify
+from apikeys.oauth.models import TokenOrigin
+from apikeys.policy import Policy
+from apikeys.refusals import Refused
+from tests.factories import MembershipFactory, ProjectFactory, bearer, mint_key, mint_pat
+
+
+class ShortTokens(Policy):
+    def token_lifetime(self, owner):
+        return timedelta(seconds=90)
+
+
+@pytest.fixture
+def project(db):
+    return ProjectFactory(slug="analytical-engine")
+
+
+@pytest.fixture
+def minted(project):
+    return mint_key(project, scopes=["payments:write", "reports:read"])
+
+
+def ask(client, minted, *, basic=False, **changes):
+    form = {"grant_type": "client_credentials"}
+    if basic:
+        pair = f"{minted.key.public_id}:{minted.token}".encode()
+        headers = {"Authorization": "Basic " + base64.b64encode(pair).decode()}
+    else:
+        headers = {}
+        form |= {"client_id": minted.key.public_id, "client_secret": minted.token}
+    return client.post("/o/token/", form | changes, headers=headers)
+
+
+def whoami(client, token):
+    return client.get("/api/token/", headers=bearer(token))
+
+
+@pytest.mark.parametrize("basic", [True, False], ids=["basic", "body"])
+def test_gets_a_token_that_acts_as_its_project(client, minted, basic):
+    response = ask(client, minted, basic=basic)
+
+    assert response.status_code == 200
+    assert response["Cache-Control"] == "no-store"
+    grant = response.json()
+    assert grant.keys() == {"access_token", "token_type", "expires_in", "scope"}
+    assert grant["token_type"] == "Bearer"
+    assert grant["expires_in"] == 600
+    assert grant["scope"] == "payments:write reports:read"
+    facts = whoami(client, grant["access_token"]).json()
+    assert facts["kind"] == "oauth"
+    assert facts["project"] == "analytical-engine"
+    assert facts["projects"] == ["analytical-engine"]
+    assert facts["user"] is None
+    assert facts["client"] == facts["key"] == minted.key.public_id
+    assert facts["scopes"] == ["payments:write", "reports:read"]
+
+
+@pytest.mark.parametrize("url", ["token", "revoke_token", "introspect", "device-authorization"])
+def test_a_program_has_no_csrf_cookie(db, url):
+    from django.test import Client
+
+    response = Client(enforce_csrf_checks=True).post(f"/o/{url}/", {})
+
+    assert response.status_code in (400, 401)
+
+
+def test_makes_no_application(client, minted):
+    ask(client, minted)
+
+    assert not Application.objects.exists()
+    assert AccessToken.objects.get().application is None
+
+
+def test_a_persons_token_acts_on_their_behalf_in_the_selected_projects(client, db):
+    user = MembershipFactory(project__slug="one").user
+    two = MembershipFactory(user=user, project__slug="two").project
+    grant = ask(client, mint_pat(user, projects=[two])).json()
+
+    facts = whoami(client, grant["access_token"]).json()
+
+    assert (facts["user"], facts["projects"]) == (user.username, ["two"])
+    assert verify.verify(grant["access_token"]).principal == user
+
+
+def test_costs_one_query(client, minted, django_assert_num_queries):
+    token = ask(client, minted).json()["access_token"]
+
+    with django_assert_num_queries(1):
+        access = verify.verify(token)
+        assert access.project.slug == "analytical-engine"
+        assert access.principal.username == "project:analytical-engine"
+
+
+def test_a_narrower_scope(client, minted):
+    grant = ask(client, minted, scope="payments:read").json()
+
+    assert grant["scope"] == "payments:read"
+    payment = {"amount": "1.00", "currency": "EUR"}
+    token = grant["access_token"]
+    assert client.get("/api/payments/", headers=bearer(token)).status_code == 200
+    refused = client.post("/api/payments/", payment, headers=bearer(token))
+    assert (refused.status_code, refused.json()["code"]) == (403, "insufficient_scope")
+
+
+@pytest.mark.parametrize("scope", ["payments:write", "reports:read", "payments:read nothing:here"])
+def test_never_a_wider_one(client, project, scope):
+    response = ask(client, mint_key(project, scopes=["payments:read"]), scope=scope)
+
+    assert response.status_code == 400
+    assert response.json()["error"] == "invalid_scope"
+    assert not AccessToken.objects.exists()
+
+
+def test_how_long_it_lives_is_the_policys(client, minted, settings):
+    settings.APIKEYS = {**settings.APIKEYS, "POLICY": ShortTokens}
+
+    assert ask(client, minted).json()["expires_in"] == 90
+
+
+def test_it_does_not_outlive_the_key(client, project):
+    ends = timezone.now() + timedelta(seconds=60)
+    grant = ask(client, mint_key(project, expires_at=ends)).json()
+
+    assert grant["expires_in"] <= 60
+    assert AccessToken.objects.get().expires == ends
+
+
+def test_nothing_usable_rests_in_the_database(client, minted):
+    ask(client, minted)
+
+    assert AccessToken.objects.get().token == ""
+
+
+def refusal(client, token):
+    response = whoami(client, token)
+    assert response.status_code == 401
+    assert 'error="invalid_token"' in response["WWW-Authenticate"]
+    return response.json()["code"]
+
+
+@pytest.fixture
+def token(client, minted):
+    return ask(client, minted).json()["access_token"]
+
+
+def test_dies_with_the_key(client, minted, token):
+    lifecycle.revoke(minted.key, reason="The server is gone.")
+
+    assert refusal(client, token) == "invalid_token"
+
+
+def test_dies_with_the_deactivated_project(client, minted, token, project):
+    project.is_active = False
+    project.save()
+
+    assert refusal(client, token) == "invalid_token"
+
+
+def test_dies_with_the_deactivated_user(client, db):
+    minted = mint_pat()
+    token = ask(client, minted).json()["access_token"]
+    minted.key.user.is_active = False
+    minted.key.user.save()
+
+    assert refusal(client, token) == "inactive_user"
+
+
+def test_expires_when_the_key_is_made_to_expire_earlier(client, minted, token):
+    ends = timezone.now() + timedelta(seconds=30)
+    lifecycle.edit(minted.key, expires_at=ends)
+    assert verify.verify(token).expires_at == ends
+
+    type(minted.key).objects.update(expires_at=timezone.now())
+    assert refusal(client, token) == "invalid_token"
+
+
+def test_is_narrowed_with_the_key(client, minted, token):
+    lifecycle.edit(minted.key, scopes=["payments:read"])
+
+    assert verify.verify(token).scopes == {"payments:read"}
+    refused = client.post("/api/payments/", {"amount": "1.00"}, headers=bearer(token))
+    assert (refused.status_code, refused.json()["code"]) == (403, "insufficient_scope")
+
+
+def test_loses_a_project_with_the_key(client, db):
+    user = MembershipFactory(project__slug="one").user
+    two = MembershipFactory(user=user, project__slug="two").project
+    minted = mint_pat(user)
+    token = ask(client, minted).json()["access_token"]
+    lifecycle.edit(minted.key, projects=[two])
+
+    assert whoami(client, token).json()["projects"] == ["two"]
+
+
+def test_is_never_set_free_by_the_deletion_of_its_key(client, db):
+    """An operator who deletes a row does not turn its tokens into the user's own."""
+    minted = mint_pat()
+    token = ask(client, minted).json()["access_token"]
+    minted.key.delete()
+
+    assert refusal(client, token) == "invalid_token"
+
+
+def test_goes_with_the_cleaning_of_expired_tokens(client, token):
+    AccessToken.objects.update(expires=timezone.now() - timedelta(seconds=1))
+    clear_expired()
+
+    assert not TokenOrigin.objects.exists()
+
+
+def test_a_key_made_with_it_ends_with_the_first_key_and_not_after_it(client, minted, token):
+    from apikeys import grants
+
+    access = verify.verify(token)
+    within = grants.for_project(minted.key.project, using=access)
+    with pytest.raises(lifecycle.LifecycleError) as error:
+        mint_key(minted.key.project, within=within)
+    assert error.value.code == "outlives_credential"
+
+    child = mint_key(minted.key.project, within=within, expires_at=access.expires_at)
+    assert child.key.minted_with == minted.key.public_id
+    lifecycle.revoke(minted.key)
+    with pytest.raises(Refused, match="revoked_key"):
+        verify.verify(child.token)
+
+
+def test_its_use_counts_as_use_of_the_key(client, minted, token):
+    from apikeys import usage
+
+    usage.flush()
+    before = usage.daily(type(minted.key), [minted.key.pk], days=1)[minted.key.pk]
+    whoami(client, token)
+    usage.flush()
+
+    assert usage.daily(type(minted.key), [minted.key.pk], days=1)[minted.key.pk] == [before[0] + 1]
+
+
+@pytest.fixture
+def refused(client, db):
+    """Asserts that a request to the token endpoint is answered with ``invalid_client``."""
+
+    def refused(minted, **changes):
+        for basic in (True, False):
+            response = ask(client, minted, basic=basic, **changes)
+            assert response.status_code == 401
+            assert response.json()["error"] == "invalid_client"
+            assert response["Content-Type"] == "application/json"
+            # RFC 6749 section 5.2: the scheme that the client used.
+            assert response["WWW-Authenticate"].startswith("Basic" if basic else "Bearer")
+        assert not AccessToken.objects.exists()
+
+    return refused
+
+
+def test_a_revoked_key_gets_none(minted, refused):
+    lifecycle.revoke(minted.key)
+    refused(minted)
+
+
+def test_an_expired_key_gets_none(minted, refused):
+    type(minted.key).objects.update(expires_at=timezone.now())
+    refused(minted)
+
+
+def test_a_pending_key_gets_none(minted, refused):
+    type(minted.key).objects.update(is_pending=True)
+    refused(minted)
+
+
+def test_another_keys_secret_gets_none(minted, project, refused):
+    refused(lifecycle.Minted(mint_key(project).key, minted.token))
+
+
+def test_a_mistyped_key_gets_none(minted, refused):
+    refused(lifecycle.Minted(minted.key, minted.token[:-1] + "~"))
+
+
+def test_a_wrong_secret_gets_none(minted, project, refused):
+    from apikeys import token
+
+    parsed = token.parse(mint_key(project).token, "acme")
+    forged = token.compose("acme", "key", minted.key.public_id, parsed.secret)
+    refused(lifecycle.Minted(minted.key, forged))
+
+
+def test_two_ways_to_authenticate_at_once_are_refused(client, minted):
+    """RFC 6749 section 2.3: a client MUST NOT use more than one method in a request."""
+    response = ask(client, minted, basic=True, client_secret=minted.token)
+
+    assert (response.status_code, response.json()["error"]) == (400, "invalid_request")
+
+
+def test_a_repeated_parameter_is_refused(client, minted):
+    """RFC 6749 section 3.2: parameters MUST NOT be included more than once."""
+    response = ask(client, minted, scope=["payments:read", "payments:write"])
+
+    assert (response.status_code, response.json()["error"]) == (400, "invalid_request")
+
+
+def test_the_secret_in_the_url_is_refused(client, minted):
+    """RFC 6749 section 2.3.1: never in the request URI."""
+    response = client.post(
+        f"/o/token/?client_id={minted.key.public_id}&client_secret={minted.token}",
+        {"grant_type": "client_credentials"},
+    )
+
+    assert response.status_code == 400
+    assert not AccessToken.objects.exists()
+
+
+@pytest.mark.parametrize("grant_type", ["password", "authorization_code", "refresh_token"])
+def test_a_key_has_no_other_grant(client, minted, grant_type):
+    response = ask(client, minted, grant_type=grant_type, code="x", refresh_token="x")
+
+    assert response.status_code in (400, 401)
+    assert not AccessToken.objects.exists()
+
+
+def test_a_token_for_one_service_is_refused_by_another(client, minted):
+    """RFC 8707 section 2."""
+    here = ask(client, minted, resource="http://testserver/api/").json()["access_token"]
+    elsewhere = ask(client, minted, resource="https://elsewhere.example/").json()["access_token"]
+
+    assert whoami(client, here).status_code == 200
+    assert refusal(client, elsewhere) == "invalid_token"
+
+
+@pytest.mark.parametrize("resource", ["not-a-uri", "https://api.example/#part", "urn:x:y"])
+def test_what_is_no_resource_is_an_invalid_target(client, minted, resource):
+    response = ask(client, minted, resource=resource)
+
+    assert (response.status_code, response.json()["error"]) == (400, "invalid_target")
+
+
+def test_a_site_lists_its_services(client, minted, settings):
+    settings.APIKEYS = {**settings.APIKEYS, "AUDIENCES": ["https://billing.example/v1"]}
+
+    assert ask(client, minted, resource="https://billing.example/v1/x").status_code == 200
+    for resource in ("https://billing.example/", "https://billing.example.evil/v1"):
+        response = ask(client, minted, resource=resource)
+        assert response.json()["error"] == "invalid_target"
+
+
+def test_a_validator_of_another_make_sets_no_token_free(client, minted, token, settings):
+    settings.OAUTH2_PROVIDER = settings.OAUTH2_PROVIDER | {
+        "OAUTH2_VALIDATOR_CLASS": "oauth2_provider.oauth2_validators.OAuth2Validator"
+    }
+    assert whoami(client, token).json()["project"] == "analytical-engine"
+    lifecycle.edit(minted.key, scopes=["reports:read"])
+    assert verify.verify(token).scopes == {"reports:read"}
+    lifecycle.revoke(minted.key)
+    assert refusal(client, token) == "invalid_token"
+    # And the operator is told.
+    from django.core.checks import run_checks
+
+    assert "apikeys.E041" in [message.id for message in run_checks(tags=["apikeys"])]
