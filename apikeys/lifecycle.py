@@ -19,6 +19,7 @@ from .conf import app_settings
 from .grants import NOTHING, Extent, Grant
 from .models import KEY_MODELS, PersonalAccessToken, ProjectKey, State, live
 from .records import KINDS
+from .redaction import redact_strictly
 from .signals import key_approved, key_edited, key_minted, key_revoked, key_rotated
 
 MAX_OVERLAP: Final = timedelta(days=7)
@@ -36,6 +37,7 @@ class LifecycleError(ValueError):
     """
 
     def __init__(self, code: str, message: str, field: str | None = None) -> None:
+        message = redact_strictly(message)  # it may repeat what was given
         super().__init__(message)
         self.code = code
         self.message = message

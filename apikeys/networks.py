@@ -33,6 +33,7 @@ _USUAL_PREFIX: Final = {4: 24, 6: 48}
 _current_ip: ContextVar[str | None] = ContextVar("apikeys_current_ip", default=None)
 
 
+@lru_cache(maxsize=4096)
 def parse_address(text: str | None) -> Address | None:
     """An address without its zone, IPv4-mapped ones (RFC 4291 section 2.5.5.2) as IPv4."""
     try:

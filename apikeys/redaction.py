@@ -16,8 +16,8 @@ _KEY = re.compile(
     rf"([A-Za-z][A-Za-z0-9]{{1,15}}_(?:pat|key)_[0-9a-z]{{{token.ID_LENGTH}}}_)[0-9A-Za-z]+",
     re.ASCII,
 )
-# RFC 6750 section 2.1; words of a sentence are shorter.
-_BEARER = re.compile(r"(\bbearer[ :=]+)[A-Za-z0-9\-._~+/]{16,}=*", re.ASCII | re.IGNORECASE)
+# RFC 6750 section 2.1; words of a sentence are shorter. Not what is left of a key.
+_BEARER = re.compile(r"(\bbearer[ :=]+)[A-Za-z0-9\-._~+/]{16,}+=*+(?!\[)", re.ASCII | re.IGNORECASE)
 # A secret that was taken out of its key, with or without its checksum.
 _SECRET = re.compile(
     rf"(?<![0-9A-Za-z])[0-9A-Za-z]{{{token.SECRET_LENGTH}}}"

@@ -166,5 +166,9 @@ LOGGING = {
     },
     "handlers": {"console": {"class": "logging.StreamHandler", "filters": ["redact_keys"]}},
     "root": {"handlers": ["console"], "level": "WARNING"},
-    "loggers": {"oauth2_provider": {"filters": ["password_grant"]}},
+    "loggers": {
+        # Django gives it a handler of its own, without the filter.
+        "django": {"handlers": [], "level": "INFO", "propagate": True},
+        "oauth2_provider": {"filters": ["password_grant"]},
+    },
 }

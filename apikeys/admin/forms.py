@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from .. import lifecycle, scopes, token
+from ..fields import WordsField
 from ..lifecycle import LifecycleError
 from ..models import PersonalAccessToken, ProjectKey
 
@@ -44,6 +45,18 @@ class KeyForm(_ModelForm):
         required=False,
         widget=AdminSplitDateTime,
         help_text=gettext_lazy("Leave it empty for a key without expiry."),
+    )
+    allowed_networks = WordsField(
+        label=gettext_lazy("Allowed networks"),
+        required=False,
+        widget=AdminTextInputWidget,
+        help_text=gettext_lazy("From where alone it works, such as 203.0.113.0/24."),
+    )
+    rate_limits = WordsField(
+        label=gettext_lazy("Rate limits"),
+        required=False,
+        widget=AdminTextInputWidget,
+        help_text=gettext_lazy("How often it works, such as 1000/hour."),
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -109,7 +122,7 @@ class MintForm(KeyForm):
         return user
 
     def carry_out(self, data: dict[str, Any]) -> None:
-        common = {key: data[key] for key in ("name", "scopes", "expires_at")}
+        common = {key: data[key] for key in _EDITED}
         if self._meta.model is ProjectKey:
             self.minted = lifecycle.mint(project=data["project"], by=self.by, **common)
         else:
@@ -131,7 +144,7 @@ class EditForm(KeyForm):
         self.changes = lifecycle.edit(self.instance, by=self.by, **changed)
 
 
-_EDITED = ("name", "scopes", "expires_at")
+_EDITED = ("name", "scopes", "expires_at", "allowed_networks", "rate_limits")
 
 
 class ReasonForm(forms.Form):

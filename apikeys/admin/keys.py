@@ -491,10 +491,13 @@ def _told(value: Any) -> str:
     return _("none") if value is None else f"“{value}”"
 
 
+_BOUNDS = ("allowed_networks", "rate_limits")
+
+
 @admin.register(PersonalAccessToken)
 class PersonalAccessTokenAdmin(KeyAdmin):
     owner = "user"
-    edited = ("name", "scopes", "all_projects", "projects", "expires_at")
+    edited = ("name", "scopes", "all_projects", "projects", "expires_at", *_BOUNDS)
     list_display = (
         "public_id", "name", "user", "state", "scopes", "expires", "last_used", "created_at",
     )  # fmt: skip
@@ -518,7 +521,7 @@ class PersonalAccessTokenAdmin(KeyAdmin):
 @admin.register(ProjectKey)
 class ProjectKeyAdmin(KeyAdmin):
     owner = "project"
-    edited = ("name", "scopes", "expires_at")
+    edited = ("name", "scopes", "expires_at", *_BOUNDS)
     shown = ("created_by",)
     list_display = (
         "public_id", "name", "project", "state", "scopes", "expires", "last_used", "created_by",

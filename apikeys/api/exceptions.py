@@ -17,6 +17,7 @@ from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
 from ..lifecycle import LifecycleError
+from ..redaction import redact_value
 
 #: The status of what ``lifecycle`` refuses, by code; 400 for all others.
 STATUSES: Final = {
@@ -120,6 +121,7 @@ def handle(exception: Exception, context: dict[str, Any]) -> Response | None:
         response.data = {"detail": detail, "code": detail.code}
         if (field := getattr(exception, "field", None)) is not None:
             response.data["field"] = field
+    response.data = redact_value(response.data)  # a key where none belongs is not repeated
     return response
 
 

@@ -7,15 +7,18 @@ from typing import Any, Final
 
 from django import forms
 from django.db.models import Q
+from django.http import QueryDict
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from .. import grants, lifecycle, scopes
+from .. import grants, lifecycle, scopes, token
 from ..conf import app_settings
+from ..fields import WordsField
 from ..lifecycle import MAX_OVERLAP, LifecycleError
 from ..models import PersonalAccessToken, ProjectKey, get_project_model
+from ..redaction import redact
 
 AnyKey = PersonalAccessToken | ProjectKey
 
@@ -116,7 +119,27 @@ class ProjectsField(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]
         return str(obj)
 
 
-class ExpiryForm(forms.Form):
+class KeylessForm(forms.Form):
+    """A field into which somebody put a key is at fault, and not shown again."""
+
+    def full_clean(self) -> None:
+        super().full_clean()
+        if not self.is_bound or not isinstance(self.data, QueryDict):
+            return
+        data = self.data.copy()
+        for name, values in self.data.lists():
+            if any(token.holds_key(str(value)) for value in values):
+                data.setlist(name, [redact(str(value)) for value in values])
+                message = _(
+                    "That holds a key. Write its id instead: the 16 characters before the secret."
+                )
+                field = name.partition(":")[0]
+                self.errors.pop(field, None)  # it may repeat the value
+                self.add_error(field if field in self.fields else None, message)
+        self.data = data
+
+
+class ExpiryForm(KeylessForm):
     """When a key ends: presets, a date, or never, as far as the policy lets it."""
 
     expiry = forms.ChoiceField(
@@ -187,13 +210,6 @@ class ExpiryForm(forms.Form):
         if self.latest is not None and timezone.localdate(self.latest) == day:
             return min(end, self.latest)
         return end
-
-
-class WordsField(forms.CharField):
-    """Words, separated by spaces, commas or lines."""
-
-    def to_python(self, value: Any) -> Any:
-        return (super().to_python(value) or "").replace(",", " ").split()
 
 
 class KeyForm(ExpiryForm):
@@ -349,7 +365,7 @@ class RotateForm(ExpiryForm):
         overlap.initial = str(int(usual.total_seconds()))
 
 
-class RevokeForm(forms.Form):
+class RevokeForm(KeylessForm):
     reason = forms.CharField(
         label=gettext_lazy("Reason"),
         max_length=200,

@@ -41,6 +41,7 @@ from ..models import (
     get_project_model,
     live,
 )
+from ..redaction import redact
 from . import sudo
 from .forms import KEEP, ConfirmForm, KeyForm, RevokeForm, RotateForm
 from .owners import ProjectKeys, Tokens, owner_of
@@ -95,7 +96,7 @@ class Page(View):
         """Ask for a recent log-in, and keep what was entered until they are back."""
         if self.request.method == "POST":
             kept = {
-                name: values
+                name: [redact(value) for value in values]
                 for name, values in self.request.POST.lists()
                 if name.partition(":")[0] in _ENTERED
             }
@@ -167,8 +168,10 @@ class Activity(OwnerPage):
     def get(self, request: HttpRequest, **kwargs: Any) -> Any:
         events = AuditEvent.objects.of(self.owner.owner)
         of_key = request.GET.get("key", "")
+        if of_key and not _is_id(of_key):
+            raise Http404
         if of_key:
-            events = events.filter(public_id=of_key) if _is_id(of_key) else events.none()
+            events = events.filter(public_id=of_key)
         if name := request.GET.get("format"):
             return self.export(name, events)
         page = page_of(events, request.GET.dict(), name="pk")

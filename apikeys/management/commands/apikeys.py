@@ -224,6 +224,18 @@ class Command(BaseCommand):
             help="Lift a personal access token's restriction to some projects.",
         )
         edit.add_argument("--expires", metavar="WHEN", help="When it expires, as for mint.")
+        edit.add_argument(
+            "--allow-network",
+            metavar="CIDR",
+            action="append",
+            help="All networks from which it is to be allowed; `any` for no bound.",
+        )
+        edit.add_argument(
+            "--rate-limit",
+            metavar="RATE",
+            action="append",
+            help="All rate limits that it is to have; `none` for no bound.",
+        )
         edit.add_argument("--by", metavar="USERNAME", help="The user who changes it.")
 
         approve = command("approve", "Let a key be used that awaits approval.")
@@ -444,6 +456,8 @@ class Command(BaseCommand):
         project: list[str] | None,
         all_projects: bool,
         expires: str | None,
+        allow_network: list[str] | None,
+        rate_limit: list[str] | None,
         by: str | None,
         **options: Any,
     ) -> None:
@@ -465,8 +479,15 @@ class Command(BaseCommand):
                 changes["projects"] = [arguments.find_project(slug) for slug in project]
         if expires is not None:
             changes["expires_at"] = arguments.expiry(expires)
+        if allow_network is not None:
+            changes["allowed_networks"] = [] if allow_network == ["any"] else allow_network
+        if rate_limit is not None:
+            changes["rate_limits"] = [] if rate_limit == ["none"] else rate_limit
         if not changes:
-            options_ = "--name, --scope, --project, --all-projects, --expires"
+            options_ = (
+                "--name, --scope, --project, --all-projects, --expires, --allow-network, "
+                "--rate-limit"
+            )
             message = f"Say what to change, with one or more of {options_}."
             raise LifecycleError("missing_argument", message)
         user = arguments.find_user(by) if by else None

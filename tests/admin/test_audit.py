@@ -1,0 +1,62 @@
+import pytest
+
+from apikeys import lifecycle
+from apikeys.models import AuditEvent, PersonalAccessToken
+from tests.admin.conftest import TOKENS, mint_form
+from tests.factories import mint_pat
+
+EVENTS = "/admin/apikeys/auditevent/"
+
+
+def test_what_is_done_in_the_admin_is_told_with_its_address(root, client):
+    response = client.post(f"{TOKENS}add/", mint_form(user=root.pk))
+    assert response.status_code == 200, response.content
+    event = AuditEvent.objects.get()
+    assert (event.event, event.by, event.ip) == ("minted", "root", "127.0.0.1")
+
+
+def test_it_is_there_to_read(root, client):
+    key = mint_pat(root).key
+    lifecycle.revoke(key, by=root, reason="Lost.")
+    event = AuditEvent.objects.get(event="revoked")
+    page = client.get(f"{EVENTS}{event.pk}/change/").content.decode()
+
+    assert "Lost." in page
+    assert 'name="_save"' not in page
+    assert key.public_id in client.get(f"{EVENTS}?q={key.public_id[:6]}").content.decode()
+    assert client.get(f"{EVENTS}?event=minted").status_code == 200
+
+
+def test_nothing_else_is(root, client):
+    event = AuditEvent.objects.get(public_id=mint_pat(root).key.public_id)
+    assert client.get(f"{EVENTS}add/").status_code == 403
+    assert client.post(f"{EVENTS}add/", {"event": "minted"}).status_code == 403
+    assert client.post(f"{EVENTS}{event.pk}/change/", {"name": "forged"}).status_code == 403
+    assert client.post(f"{EVENTS}{event.pk}/delete/", {"post": "yes"}).status_code == 403
+    data = {"action": "delete_selected", "_selected_action": [event.pk], "post": "yes"}
+    client.post(EVENTS, data)
+    assert AuditEvent.objects.get().name == "ci"
+
+
+def test_staff_without_the_permission_see_none(staff, client):
+    client.force_login(staff("view"))
+    assert client.get(EVENTS).status_code == 403
+
+
+@pytest.mark.parametrize("bad", ["203.0.113.7/24", "x"])
+def test_networks_and_limits_in_the_admin(root, client, bad):
+    bounds = {"allowed_networks": "203.0.113.0/24, 2001:db8::/32", "rate_limits": "10/s"}
+    client.post(f"{TOKENS}add/", mint_form(user=root.pk, **bounds))
+    key = PersonalAccessToken.objects.get()
+    assert key.allowed_networks == "203.0.113.0/24 2001:db8::/32"
+    assert key.rate_limits == "10/second"
+
+    form = mint_form(rate_limits="10/second", allowed_networks=bad)
+    refused = client.post(f"{TOKENS}{key.pk}/change/", form)
+    assert f"{bad} is not a network" in refused.content.decode()
+    form |= {"allowed_networks": "203.0.113.7"}
+    client.post(f"{TOKENS}{key.pk}/change/", form)
+    key.refresh_from_db()
+    assert key.allowed_networks == "203.0.113.7/32"
+    edited = AuditEvent.objects.get(event="edited")
+    assert "rate_limits" not in edited.changes
