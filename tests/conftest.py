@@ -1,10 +1,18 @@
 """What more than one folder of tests uses."""
 
+import os
+import shutil
+
 import pytest
 from argon2 import PasswordHasher
 from django.utils import translation
 
 from apikeys import hashing, usage
+from tests.services import require
+
+CHROMIUM = (
+    os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+)
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +40,24 @@ def language():
     """The language of a response, which the thread keeps, is not the next test's."""
     with translation.override("en"):
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def database_before_server(django_db_setup):
+    """A server that starts before it would take the database for one in memory, and share it."""
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """Ends with the module: while Playwright runs, its thread counts as an event loop's."""
+    require("Chromium", CHROMIUM is not None, "Install it, or name it in CHROMIUM.")
+    from playwright.sync_api import sync_playwright
+
+    with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
+        # Nothing asynchronous touches the database.
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-background-networking"]
+        )
+        yield browser
+        browser.close()

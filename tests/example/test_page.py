@@ -1,31 +1,14 @@
 """The page at `/` in a real Chromium."""
 
 import re
-import shutil
 import time
 from urllib.parse import urlsplit
 
 import pytest
 
 from tests.example.conftest import Served
-from tests.services import require
 
 pytestmark = pytest.mark.browser
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    require("Chromium", CHROMIUM is not None, "Install the package chromium.")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-background-networking"]
-        )
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -83,11 +66,11 @@ class Page:
 
 
 @pytest.fixture
-def open_page(browser):
+def open_page(chromium):
     opened = []
 
     def open_page(served):
-        context = browser.new_context()
+        context = chromium.new_context()
         page = Page(context, served.base_url)
         opened.append((context, page))
         return page.open()

@@ -1,19 +1,8 @@
-import os
-from pathlib import Path
-
 import pytest
 from oauth2_provider.models import Application
 
 from example_project.payments.demo import PASSWORD
 from tests.factories import MembershipFactory, UserFactory
-from tests.services import require
-
-CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _database_before_server(django_db_setup):
-    """A server that starts before it would take the database for one in memory, and share it."""
 
 
 @pytest.fixture
@@ -68,25 +57,10 @@ def cli_client(db):
     )
 
 
-@pytest.fixture(scope="session")
-def chromium():
-    require("Chromium", Path(CHROMIUM).exists(), "Set CHROMIUM to where it is.")
-    from playwright.sync_api import sync_playwright
-
-    # Its event loop makes Django refuse the database to this thread, which is not async.
-    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
-    arguments = ["--no-sandbox", "--disable-background-networking"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield browser
-        browser.close()
-    del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
-
-
 @pytest.fixture
 def page(chromium):
     context = chromium.new_context()
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(60_000)
     yield context.new_page()
     context.close()
 

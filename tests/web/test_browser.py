@@ -1,7 +1,5 @@
 """The pages in a real Chromium: the whole life of a key, without JavaScript, and for everybody."""
 
-import os
-import shutil
 from datetime import timedelta
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
@@ -10,36 +8,14 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.contrib.sessions.backends.db import SessionStore
 from django.utils import timezone
-from playwright.sync_api import Error, expect, sync_playwright
+from playwright.sync_api import Error, expect
 
 from apikeys import lifecycle, usage
 from apikeys.models import PersonalAccessToken, ProjectKey
 from example_project.payments.demo import PASSWORD
 from tests.factories import MembershipFactory
-from tests.services import require
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
-
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _orm_beside_the_browser():
-    # Playwright runs an event loop in this thread; nothing asynchronous touches the database.
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
-        yield
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    require("Chromium", CHROMIUM is not None, "Install it, or name it in CHROMIUM.")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-background-networking"]
-        )
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
