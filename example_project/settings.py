@@ -156,6 +156,7 @@ LOGGING = {
     "disable_existing_loggers": False,
     "filters": {
         "redact_keys": {"()": "apikeys.reports.RedactKeys"},
+        "require_debug_false": {"()": "django.utils.log.RequireDebugFalse"},
         # That gate is off on purpose, as said above: no need to hear of it at every login.
         "password_grant": {
             "()": "django.utils.log.CallbackFilter",
@@ -164,11 +165,18 @@ LOGGING = {
             ),
         },
     },
-    "handlers": {"console": {"class": "logging.StreamHandler", "filters": ["redact_keys"]}},
+    "handlers": {
+        "console": {"class": "logging.StreamHandler", "filters": ["redact_keys"]},
+        "mail_admins": {
+            "class": "django.utils.log.AdminEmailHandler",
+            "level": "ERROR",
+            "filters": ["require_debug_false", "redact_keys"],
+        },
+    },
     "root": {"handlers": ["console"], "level": "WARNING"},
     "loggers": {
         # Django gives it a handler of its own, without the filter.
-        "django": {"handlers": [], "level": "INFO", "propagate": True},
+        "django": {"handlers": ["mail_admins"], "level": "INFO", "propagate": True},
         "oauth2_provider": {"filters": ["password_grant"]},
     },
 }
