@@ -310,6 +310,37 @@ class ApprovalsExtension(OpenApiViewExtension):
         return Described
 
 
+class LeakedExtension(OpenApiViewExtension):
+    target_class = "apikeys.api.leaks.Leaked"
+
+    def view_replacement(self) -> Any:
+        class Described(self.target):  # type: ignore[name-defined]
+            serializer_class = serializers.LeakedBody
+
+            @extend_schema(
+                summary="Revoke keys that were found where they should not be",
+                auth=[],
+                request=serializers.LeakedBody,
+                responses={
+                    200: serializers.LeakedAnswer,
+                    **{s: p for s, p in _problems(400, 413, 415).items() if s not in (401, 403)},
+                },
+            )
+            def post(self, request: Any) -> Any: ...
+
+        return Described
+
+
+class GitHubExtension(OpenApiViewExtension):
+    target_class = "apikeys.api.leaks.GitHub"
+
+    def view_replacement(self) -> Any:
+        class Described(self.target):  # type: ignore[name-defined]
+            schema = None  # GitHub's protocol, for GitHub alone
+
+        return Described
+
+
 class BodyExtension(OpenApiSerializerExtension):
     target_class = "apikeys.api.serializers.Body"
     match_subclasses = True

@@ -227,3 +227,17 @@ class AuditEventSerializer(serializers.Serializer[dict[str, object]]):
     using = serializers.CharField(allow_null=True, help_text="The id of the credential it took.")
     ip = serializers.CharField(allow_null=True)
     changes = serializers.JSONField()
+
+
+class LeakedBody(Body):
+    token = serializers.CharField(required=False, help_text="A whole key, or")
+    tokens = serializers.ListField(
+        child=serializers.CharField(), required=False, help_text="a list of them; not both."
+    )
+
+
+class LeakedAnswer(serializers.Serializer[dict[str, object]]):
+    revoked = serializers.ListField(
+        child=serializers.CharField(), help_text="The ids of the keys, which are over."
+    )
+    unknown = serializers.IntegerField(help_text="How many are no keys of this site.")
