@@ -36,7 +36,7 @@ def test_says_which_scopes_each_operation_takes():
     paths = SchemaGenerator().get_schema(request=None, public=True)["paths"]
     ours = {p: o for p, o in paths.items() if re.match(OURS, p)}
 
-    assert len(ours) == 12, list(ours)
+    assert len(ours) == 14, list(ours)
     for operations in ours.values():
         for method, operation in operations.items():
             if method != "parameters":
