@@ -374,6 +374,24 @@ class ScopeExtension(OpenApiSerializerFieldExtension):
         return {"type": "string", "enum": list(declared), "description": told}
 
 
+class NetworkExtension(OpenApiSerializerFieldExtension):
+    target_class = "apikeys.api.serializers.Network"
+
+    def map_serializer_field(self, auto_schema: AutoSchema, direction: Any) -> dict[str, Any]:
+        byte = "(0|[1-9][0-9]?|1[0-9]{2}|2[0-4][0-9]|25[0-5])"
+        cidr = {"type": "string", "pattern": rf"^{byte}\.{byte}\.{byte}\.0/24$"}
+        single = [{"type": "string", "format": name} for name in ("ipv4", "ipv6")]
+        return {"anyOf": [*single, cidr], "description": "CIDRs of other sizes likewise."}
+
+
+class RateExtension(OpenApiSerializerFieldExtension):
+    target_class = "apikeys.api.serializers.Rate"
+
+    def map_serializer_field(self, auto_schema: AutoSchema, direction: Any) -> dict[str, Any]:
+        pattern = "^[1-9][0-9]{0,8}/(second|minute|hour|day)$"
+        return {"type": "string", "pattern": pattern, "example": "1000/hour"}
+
+
 class SomeExtension(OpenApiSerializerFieldExtension):
     target_class = "apikeys.api.serializers.Some"
 

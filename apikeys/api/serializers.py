@@ -113,6 +113,14 @@ class Scope(Text):
     """One of the site's."""
 
 
+class Network(Text):
+    """``lifecycle`` says what is none."""
+
+
+class Rate(Text):
+    """``lifecycle`` says what is none."""
+
+
 class Some(serializers.ListField):
     """``lifecycle`` says what is missing where there is none."""
 
@@ -156,13 +164,16 @@ class KeyBody(Body):
     expires_at = Moment(
         required=False, allow_null=True, help_text="ISO 8601; null for none, if the site allows."
     )
-    allowed_networks = Some(
-        child=Text(),
+    allowed_networks = serializers.ListField(
+        child=Network(),
         required=False,
         help_text="CIDRs or addresses from which alone it may be used; none for anywhere.",
     )
-    rate_limits = Some(
-        child=Text(), required=False, help_text="How often it may be used, such as 1000/hour."
+    rate_limits = serializers.ListField(
+        child=Rate(),
+        required=False,
+        max_length=5,
+        help_text="How often it may be used, such as 1000/hour.",
     )
 
 
