@@ -55,7 +55,6 @@ class ReportView(APIView):
     throttle_classes = ()
     renderer_classes = (JSONRenderer,)
     metadata_class = None
-    schema = None  # docs/leaks.md describes it
 
     def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         with networks.asked_from(request):
