@@ -121,6 +121,7 @@ class GitHub(ReportView):
     The answer says of each token whether it was a true one, by its SHA-256.
     """
 
+    schema = None  # GitHub's protocol, for GitHub alone
     parser_classes = ()
 
     @method_decorator(sensitive_variables())

@@ -331,16 +331,6 @@ class LeakedExtension(OpenApiViewExtension):
         return Described
 
 
-class GitHubExtension(OpenApiViewExtension):
-    target_class = "apikeys.api.leaks.GitHub"
-
-    def view_replacement(self) -> Any:
-        class Described(self.target):  # type: ignore[name-defined]
-            schema = None  # GitHub's protocol, for GitHub alone
-
-        return Described
-
-
 class BodyExtension(OpenApiSerializerExtension):
     target_class = "apikeys.api.serializers.Body"
     match_subclasses = True
