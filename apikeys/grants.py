@@ -29,6 +29,8 @@ class Extent:
     networks: str = ""
     #: Rates, as a key stores them; empty: as often as they like.
     rates: str = ""
+    #: Whether requests take it, or only the token endpoint.
+    direct: bool = True
 
     @classmethod
     def of(cls, key: PersonalAccessToken | ProjectKey) -> "Extent":
@@ -36,7 +38,7 @@ class Extent:
             projects: frozenset[Any] | None = frozenset([key.project])
         else:
             projects = None if key.all_projects else frozenset(key.projects.all())
-        bounds = key.allowed_networks, key.rate_limits
+        bounds = key.allowed_networks, key.rate_limits, key.direct_use
         return cls(key.scope, projects, key.expires_at, *bounds)
 
     def wider(self, than: "Extent") -> bool:
@@ -47,6 +49,7 @@ class Extent:
             or self.lives_beyond(than)
             or self.networks_beyond(than)
             or self.rates_beyond(than)
+            or (self.direct and not than.direct)
         )
 
     def scopes_beyond(self, other: "Extent") -> list[str]:
@@ -77,7 +80,7 @@ class Extent:
 
 
 #: What a key that does not exist yet reaches.
-NOTHING = Extent("", frozenset(), datetime.min.replace(tzinfo=UTC))
+NOTHING = Extent("", frozenset(), datetime.min.replace(tzinfo=UTC), direct=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -164,7 +164,7 @@ def mint(
         selected = [] if projects is None else _clean_projects(user, projects)
         key = PersonalAccessToken(user=user, all_projects=projects is None, **common)
     reached = None if projects is None and user else frozenset(selected)
-    extent = Extent(scope, reached, ends, places, rate)
+    extent = Extent(scope, reached, ends, places, rate, direct_use)
     _check_within(within, extent)
     text = _seal(key)
     try:
@@ -228,14 +228,12 @@ def edit(
             places = _clean_networks(allowed_networks, key.owner)
         if not isinstance(rate_limits, _Keep):
             rate = _clean_rates(rate_limits)
-        has = Extent(scope, reached, ends, places, rate)
+        direct = had.direct if isinstance(direct_use, _Keep) else direct_use
+        has = Extent(scope, reached, ends, places, rate, direct)
         _check_within(within, has, had)
         _check_approval(key, has, had)
 
-        direct = key.direct_use if isinstance(direct_use, _Keep) else direct_use
-
-        before = _told(key.name, had) | {"direct_use": key.direct_use}
-        after = _told(new_name, has) | {"direct_use": direct}
+        before, after = _told(key.name, had), _told(new_name, has)
         changes = {f: (before[f], after[f]) for f in before if before[f] != after[f]}
         if changes:
             fields = ["name", "scope", "expires_at", "is_pending", "direct_use"]
@@ -253,12 +251,14 @@ def edit(
 
 
 def bounds(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """The networks and rates that are ``asked`` for, as fields of an ``Extent``."""
+    """The networks, rates and direct use that are asked for, as fields of an ``Extent``."""
     found: dict[str, Any] = {}
     if "allowed_networks" in asked:
         found["networks"] = _parse_networks(asked["allowed_networks"])
     if "rate_limits" in asked:
         found["rates"] = _clean_rates(asked["rate_limits"])
+    if "direct_use" in asked:
+        found["direct"] = asked["direct_use"]
     return found
 
 
@@ -484,6 +484,7 @@ def _told(name: str, extent: Extent) -> dict[str, Any]:
         "expires_at": extent.expires_at.isoformat() if extent.expires_at else None,
         "allowed_networks": extent.networks.split(),
         "rate_limits": extent.rates.split(),
+        "direct_use": extent.direct,
     }
 
 

@@ -175,6 +175,10 @@ class KeyBody(Body):
         max_length=5,
         help_text="How often it may be used, such as 1000/hour.",
     )
+    direct_use = serializers.BooleanField(
+        required=False,
+        help_text="False keeps it for the token endpoint: requests with it are refused.",
+    )
 
 
 class TokenBody(KeyBody):

@@ -89,8 +89,9 @@ def _count(limits: Iterable[Rate], identity: str) -> tuple[int | None, dict[str,
 
 def _identity(access: Access) -> str:
     """Whose requests are counted together; an OAuth token is renewed every few minutes."""
-    if access.kind != OAUTH:
-        return f"{access.kind}:{access.credential_id}"
+    key = access.key if access.kind == OAUTH else access.credential_id
+    if key:  # with all tokens that it was exchanged for
+        return f"key:{key}"
     client = access.client.pk if access.client is not None else ""
     user = access.user.pk if access.user is not None else ""
     return f"{OAUTH}:{client}:{user}"

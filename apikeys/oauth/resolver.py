@@ -65,7 +65,7 @@ def access_of(token: Any, request: HttpRequest | None, *, counts_as_use: bool = 
     if user is None:
         principal = ClientUser(client) if project is None else ProjectUser(project)
     if key is not None:
-        _check_network(key, request, counts_as_use)
+        _check_network(key, user if project is None else project, request, counts_as_use)
     return Access(
         kind=OAUTH,
         credential_id=str(token.pk),
@@ -83,10 +83,10 @@ def access_of(token: Any, request: HttpRequest | None, *, counts_as_use: bool = 
     )
 
 
-def _check_network(key: Any, request: HttpRequest | None, counts_as_use: bool) -> None:
+def _check_network(key: Any, owner: Any, request: HttpRequest | None, counts_as_use: bool) -> None:
     """What came of a key is bound to the key's networks, and counts as a use of it."""
     ip = networks.client_ip(request)
-    imposed = app_settings.POLICY.allowed_networks(key.owner)
+    imposed = app_settings.POLICY.allowed_networks(owner)
     admitted = networks.admits((key.allowed_networks, " ".join(imposed)), ip)
     if counts_as_use:
         (usage.record if admitted else usage.record_refusal)(type(key), key.pk, ip)

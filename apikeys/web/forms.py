@@ -6,6 +6,7 @@ from datetime import date, datetime, time, timedelta
 from typing import Any, Final
 
 from django import forms
+from django.apps import apps
 from django.db.models import Q
 from django.http import QueryDict
 from django.utils import timezone
@@ -263,6 +264,14 @@ class KeyForm(ExpiryForm):
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
     )
 
+    exchange_only = forms.BooleanField(
+        label=gettext_lazy("For exchange only"),
+        required=False,
+        help_text=gettext_lazy(
+            "Requests with it are refused; it only gets short-lived access tokens."
+        ),
+    )
+
     field_order = ["name", "expiry", "expires_on", "reach", "projects", "scopes"]
 
     def __init__(
@@ -285,6 +294,9 @@ class KeyForm(ExpiryForm):
             self.initial.update(name=key.name, scopes=key.scopes)
             self.initial["allowed_networks"] = "\n".join(key.allowed_networks.split())
             self.initial["rate_limits"] = key.rate_limits
+            self.initial["exchange_only"] = not key.direct_use
+        if not apps.is_installed("apikeys.oauth"):
+            del self.fields["exchange_only"]
         if of_project:
             del self.fields["reach"], self.fields["projects"]
         else:
@@ -329,6 +341,8 @@ class KeyForm(ExpiryForm):
         cleaned = self.cleaned_data
         names = ("name", "scopes", "expires_at", "allowed_networks", "rate_limits")
         asked = {name: cleaned[name] for name in names}
+        if "exchange_only" in self.fields:
+            asked["direct_use"] = not cleaned["exchange_only"]
         if "projects" in self.fields:
             projects = cleaned["projects"]
             asked["projects"] = None if projects is None else list(projects)

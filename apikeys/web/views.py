@@ -356,7 +356,8 @@ class Edit(KeyPage):
         had = Extent.of(self.key)
         projects = asked.get("projects", had.projects)
         reached = None if projects is None else frozenset(projects)
-        has = Extent(scopes.join(asked["scopes"]), reached, asked["expires_at"])
+        scope = scopes.join(asked["scopes"])
+        has = replace(had, scope=scope, projects=reached, expires_at=asked["expires_at"])
         return replace(has, **lifecycle.bounds(asked)).wider(had)
 
 

@@ -392,3 +392,27 @@ def test_the_secret_is_on_no_error_page(caller, ada, settings, monkeypatch):
 
     assert response.status_code == 500
     assert minted[0].token.rsplit("_", 1)[1] not in response.content.decode()
+
+
+def test_a_key_kept_for_exchange(caller, client):
+    made = caller("POST", "tokens/", BODY | {"direct_use": False}).json()
+
+    assert made["direct_use"] is False
+    refused = client.get("/api/payments/", headers={"Authorization": f"Bearer {made['token']}"})
+    assert (refused.status_code, refused.json()["code"]) == (401, "exchange_required")
+    caller("PATCH", f"tokens/{made['id']}/", {"direct_use": True})
+    allowed = client.get("/api/payments/", headers={"Authorization": f"Bearer {made['token']}"})
+    assert allowed.status_code == 200
+
+
+def test_a_credential_frees_no_key_for_direct_use_that_is_more_than_itself(ada, engine):
+    strong = mint_pat(ada, scopes=["payments:write"], direct_use=False).key
+    weak = Caller(mint_pat(ada, scopes=["keys:write", "payments:read"]).token)
+
+    assert problem(weak("PATCH", f"tokens/{strong.public_id}/", {"direct_use": True})) == (
+        403,
+        "scope_not_grantable",
+        "scopes",
+    )
+    strong.refresh_from_db()
+    assert not strong.direct_use

@@ -6,8 +6,12 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 from oauth2_provider.models import AccessToken, Application, clear_expired
+from rest_framework.response import Response
+from rest_framework.test import APIRequestFactory
+from rest_framework.views import APIView
 
 from apikeys import lifecycle, verify
+from apikeys.drf import AnyScope, BearerAuthentication, KeyThrottle
 from apikeys.oauth.models import TokenOrigin
 from apikeys.policy import Policy
 from apikeys.refusals import Refused
@@ -363,3 +367,33 @@ def test_a_validator_of_another_make_sets_no_token_free(client, minted, token, s
     from django.core.checks import run_checks
 
     assert "apikeys.E041" in [message.id for message in run_checks(tags=["apikeys"])]
+
+
+def test_its_tokens_work_from_the_networks_of_the_key_alone(client, project):
+    minted = mint_key(project, allowed_networks=["127.0.0.0/8"])
+    token = ask(client, minted).json()["access_token"]
+
+    assert whoami(client, token).status_code == 200
+    away = client.get("/api/token/", headers=bearer(token), REMOTE_ADDR="203.0.113.7")
+    assert (away.status_code, away.json()["code"]) == (403, "ip_not_allowed")
+
+
+def test_its_tokens_count_with_the_key(client, project):
+    """Or a key would get around its limit with as many tokens as it likes."""
+
+    class Limited(APIView):
+        authentication_classes = (BearerAuthentication,)
+        permission_classes = (AnyScope,)
+        throttle_classes = (KeyThrottle,)
+
+        def get(self, request):
+            return Response({})
+
+    minted = mint_key(project, rate_limits=["2/day"])
+    first, second = (ask(client, minted).json()["access_token"] for _ in range(2))
+    answers = [
+        Limited.as_view()(APIRequestFactory().get("/", headers=bearer(token))).status_code
+        for token in (first, second, first, minted.token)
+    ]
+
+    assert answers == [200, 200, 429, 429]

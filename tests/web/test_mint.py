@@ -321,3 +321,15 @@ def test_somebody_in_no_project_may_mint(client, db):
     client.force_login(user)
     form = {"name": "x", "expiry": "30", "reach": "all", "scopes:payments": "payments:read"}
     assert secret_of(client.post(f"{TOKENS}new/", form | open_form(client, TOKENS)))
+
+
+def test_a_key_for_exchange_only(page, place, client):
+    response = mint(page, place, exchange_only="on")
+
+    key = place.model.objects.get()
+    assert not key.direct_use
+    refused = Client().get(
+        "/api/token/", headers={"Authorization": f"Bearer {secret_of(response)}"}
+    )
+    assert refused.json()["code"] == "exchange_required"
+    assert "For exchange only" in text_of(page.get(f"{place.url}{key.public_id}/"))
