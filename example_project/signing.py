@@ -11,6 +11,8 @@ def signing_key(path: Path) -> str:
     """The key of the environment, or of ``path``, as PEM. Processes that start together agree."""
     if given := os.environ.get("OIDC_RSA_PRIVATE_KEY"):
         return given
+    if not path.parent.is_dir():
+        return ""  # the database has no place there either, and says so
     if not path.exists():
         key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         pem = key.private_bytes(

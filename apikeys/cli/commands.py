@@ -63,6 +63,7 @@ class App:
         @_told
         def group(context: click.Context, server: str, client_id: str) -> None:
             context.obj = Session(Site(server, client_id, self._scopes, self.name))
+            context.call_on_close(context.obj.close)
 
         group.help = f"Log in at {self._server or 'a site'} and call its API."
         for command in (login, whoami, token, api, logout):

@@ -52,6 +52,10 @@ class Session:
         self.store = Store(site.name, site.server, site.client_id, folder)
         self._http = http or httpx.Client(timeout=30, follow_redirects=False)
 
+    def close(self) -> None:
+        """Close the connections to the server. ``contextlib.closing`` does it as well."""
+        self._http.close()
+
     # Logging in
 
     def log_in(

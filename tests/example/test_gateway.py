@@ -48,11 +48,12 @@ def test_the_black_box_itself_answers_everybody(served):
             assert answer.status == 200
 
 
-def test_the_keys_of_an_earlier_start_end(served):
-    again = served.manage("demo", "--no-serve")
-    assert again.returncode == 0
-    own = served.credentials["gateway"]["curls"][0]["command"]
-    assert status(own) == 401
+def test_the_keys_of_an_earlier_start_end(tmp_path):
+    with Served(tmp_path / "demo.sqlite3", words=["--gateway"]) as served:
+        own = served.credentials["gateway"]["curls"][0]["command"]
+        assert status(own) == 200
+        assert served.manage("demo", "--no-serve").returncode == 0
+        assert status(own) == 401
 
 
 def test_it_is_printed_for_people_and_nothing_stays_behind(tmp_path):

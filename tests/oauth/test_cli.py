@@ -256,9 +256,10 @@ def test_logout_revokes(logged_in, run, tmp_path):
     assert "You are not logged in" in run("logout", code=1)
 
 
-def test_httpx_auth(logged_in, live_server, tmp_path, monkeypatch):
+def test_httpx_auth(logged_in, live_server, tmp_path, monkeypatch, request):
     monkeypatch.setattr("keyring.get_password", lambda *args: None)
     session = Session(Site(live_server.url, "acme-cli"), folder=tmp_path / "data" / "apikeys")
+    request.addfinalizer(session.close)
     seen = []
     hooks = {"request": [seen.append]}
     with httpx.Client(auth=BearerAuth(session), event_hooks=hooks) as http:
@@ -283,24 +284,26 @@ def test_nothing_goes_out_in_the_clear(run, server):
     assert "is not https" in run("--server", server, "login", code=1)
 
 
-def test_a_site_that_lies_about_itself_is_not_trusted(tmp_path):
+def test_a_site_that_lies_about_itself_is_not_trusted(tmp_path, request):
     def answer(request):
         return httpx.Response(200, json={"resource": "https://other.example"})
 
     http = httpx.Client(transport=httpx.MockTransport(answer))
     session = Session(Site("https://api.example.com", "x"), folder=tmp_path, http=http)
+    request.addfinalizer(session.close)
     with pytest.raises(LoginError, match="another resource"):
         session.log_in(print, browse=None)
     with pytest.raises(NotLoggedIn):
         session.token()
 
 
-def test_the_keyring_where_there_is_one(tmp_path, monkeypatch):
+def test_the_keyring_where_there_is_one(tmp_path, monkeypatch, request):
     kept = {}
     monkeypatch.setattr("keyring.set_password", lambda s, n, text: kept.__setitem__((s, n), text))
     monkeypatch.setattr("keyring.get_password", lambda s, n: kept.get((s, n)))
     monkeypatch.setattr("keyring.delete_password", lambda s, n: kept.pop((s, n)))
     session = Session(Site("https://api.example.com", "x", name="acme"), folder=tmp_path)
+    request.addfinalizer(session.close)
     session.store.save({"access_token": "a", "expires_at": time.time() + 300})
 
     assert list(kept) == [("acme", "x at https://api.example.com")]
