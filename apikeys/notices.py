@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Final
 
 from django.conf import settings
-from django.core.mail import EmailMessage, get_connection
+from django.core.mail import EmailMessage
 from django.db import IntegrityError, router, transaction
 from django.db.models import Exists, F, OuterRef
 from django.template.loader import render_to_string
@@ -65,7 +65,7 @@ def send(name: str, key: AnyKey, to: list[str], **context: Any) -> int:
         EmailMessage(redact(" ".join(subject.split())), redact(body), None, [each], headers=headers)
         for each in to
     ]
-    return get_connection().send_messages(messages) or 0
+    return sum(message.send() or 0 for message in messages)
 
 
 def _later(name: str, key: AnyKey, but: Any = None, **context: Any) -> None:

@@ -160,7 +160,13 @@ def _write(model: type[AnyKey], notes: _Notes) -> None:
     ]
     model._default_manager.bulk_update(keys, ["last_used_at", "last_used_ip"], batch_size=_BATCH)
     _count(_USAGE[model], sorted(notes.counts.items()))
-    observations.tell(model, used_before, notes.used_from, notes.refused_from)
+    observations.tell(model, used_before, _clean(notes.used_from), _clean(notes.refused_from))
+
+
+def _clean(
+    places: dict[tuple[int, str | None], datetime],
+) -> dict[tuple[int, str | None], datetime]:
+    return {(pk, _clean_ip(ip)): at for (pk, ip), at in reversed(places.items())}
 
 
 def _count(model: Any, counts: Sequence[tuple[tuple[int, date], int]]) -> None:

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 from argon2 import PasswordHasher
+from django.db import connection
 from django.utils import translation
 
 from apikeys import hashing, usage
@@ -43,8 +44,18 @@ def language():
 
 
 @pytest.fixture(scope="session", autouse=True)
-def database_before_server(django_db_setup):
-    """A server that starts before it would take the database for one in memory, and share it."""
+def database_before_server(django_db_setup, django_db_blocker):
+    """A server that starts before it would take the database for one in memory, and share it.
+
+    And what its threads left open would keep PostgreSQL from dropping it.
+    """
+    yield
+    if connection.vendor == "postgresql":
+        with django_db_blocker.unblock(), connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
 
 
 @pytest.fixture(scope="module")

@@ -223,7 +223,7 @@ MALFORMED = {
     "null byte": lambda text: text + "\x00",
     "null byte within": lambda text: text[:12] + "\x00" + text[13:],
     "newline": lambda text: text + "\n",
-    "non-ASCII": lambda text: text.replace(text[-1], "ä"),
+    "non-ASCII": lambda text: text[:-1] + "ä",
     "lone surrogate": lambda text: text + "\ud800",
     "SQL": lambda text: text[:9] + "' OR 1=1 --",
     "a megabyte": lambda text: text + "x" * 1_000_000,

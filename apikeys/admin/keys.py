@@ -184,8 +184,10 @@ class KeyAdmin(ListAdmin):
     ) -> HttpResponse:
         raise PermissionDenied(_("Keys are revoked, not deleted: history refers to them."))
 
-    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        actions: dict[str, Any] = super().get_actions(request)
+    def get_actions(self, request: HttpRequest, action_location: Any = None) -> dict[str, Any]:
+        # Django 6.1 asks for a place.
+        where = {} if action_location is None else {"action_location": action_location}
+        actions: dict[str, Any] = super().get_actions(request, **where)
         actions.pop("delete_selected", None)
         return actions
 
