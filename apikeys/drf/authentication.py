@@ -4,7 +4,7 @@ from typing import Any
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
-from .. import refusals
+from .. import refusals, signatures
 from ..access import Access
 from ..conf import app_settings
 from ..header import challenge, read_credential
@@ -22,6 +22,8 @@ class AuthorizedRequest(Request):
 
 class BearerAuthentication(BaseAuthentication):
     """Takes a key, or an OAuth token where ``apikeys.oauth`` is installed (RFC 6750).
+
+    Without ``Authorization`` it takes a signed request (RFC 9421), see ``apikeys.signatures``.
 
     ``request.user`` is the user, or the ``ProjectUser`` of a project key; ``request.auth``
     is the ``Access``. A view whose permissions check no scope refuses every credential.
@@ -53,7 +55,9 @@ class BearerAuthentication(BaseAuthentication):
 
 def _access(request: Request) -> Access | None:
     credential = read_credential(request._request)
-    return None if credential is None else verify(credential, request._request)
+    if credential is None:
+        return signatures.authenticate(request._request)
+    return verify(credential, request._request)
 
 
 def forget(error: BaseException | None) -> None:
