@@ -30,19 +30,21 @@ def validate(text: str, bearer: Any) -> Any:
     with a ``validate_bearer_token`` of its own decides itself, and so does DOT's where
     tokens are introspected at another server.
     """
-    validator = oauth2_settings.OAUTH2_VALIDATOR_CLASS
-    if not _is_known(validator) or oauth2_settings.RESOURCE_SERVER_INTROSPECTION_URL:
-        if not validator().validate_bearer_token(text, [], bearer):
-            return None
-        return bearer.access_token
-    return _validate(text, bearer)
+    if _decides_here():
+        return _validate(text, bearer)
+    if not oauth2_settings.OAUTH2_VALIDATOR_CLASS().validate_bearer_token(text, [], bearer):
+        return None
+    return bearer.access_token
 
 
-def _is_known(validator: type[OAuth2Validator]) -> bool:
+def _decides_here() -> bool:
     from .validators import Validator
 
-    return validator.validate_bearer_token is OAuth2Validator.validate_bearer_token and (
-        validator._load_access_token
+    validator: type[OAuth2Validator] = oauth2_settings.OAUTH2_VALIDATOR_CLASS
+    return (
+        not oauth2_settings.RESOURCE_SERVER_INTROSPECTION_URL
+        and validator.validate_bearer_token is OAuth2Validator.validate_bearer_token
+        and validator._load_access_token
         in (OAuth2Validator._load_access_token, Validator._load_access_token)
     )
 
@@ -70,13 +72,24 @@ def load(text: str) -> Any:
     if jwts.is_one(text) and not jwts.is_good(text):
         return None
     lookup = _lookup(get_access_token_model())
-    row = cache.find(lookup, hashlib.sha256(text.encode()).hexdigest())
+    row = cache.find(lookup, _checksum(text))
     if row is None:
         return None
     token, user, application, its_origin, *came_of = lookup.build(row).instances
     token.user, token.application = user, application
     origin.attach(token, its_origin, came_of)
     return token if origin.hold(token) else None
+
+
+@sensitive_variables("text")
+def is_kept(text: str) -> bool:
+    """Whether ``validate`` can do without a query."""
+    lookup = _lookup(get_access_token_model())
+    return _decides_here() and cache.peek(lookup, _checksum(text)) is not None
+
+
+def _checksum(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @lru_cache
