@@ -17,6 +17,11 @@ The token is shown this once: put it where it is needed now. It goes into the he
 `Authorization: Bearer <token>`.
 """
 
+_SIGNS = """\
+This key has no secret: requests are signed with the other half of its public key, and name
+its id as `keyid`.
+"""
+
 
 class Terminal:
     """Where a subcommand writes: the answer on ``screen``, or as JSON, remarks on ``notes``."""
@@ -79,7 +84,10 @@ class Terminal:
         """Show a new key's token: the only place that does."""
         facts = record(minted.key)
         if self.as_json:
-            self.json({"token": minted.token} | facts | more)
+            self.json({"token": minted.token or None} | facts | more)
+        elif not minted.token:
+            self.screen.line(_SIGNS)
+            self.screen.facts(facts)
         else:
             self.screen.line(minted.token)
             self.screen.line(_SHOWN_ONCE)
