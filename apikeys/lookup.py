@@ -141,7 +141,9 @@ def _is_plain(model: Any, fields: Iterable[Any]) -> bool:
         and model.__init__ is Model.__init__
         and model.__new__ is Model.__new__
         and model.__setattr__ is Model.__setattr__
-        and all(f.descriptor_class in (DeferredAttribute, ForeignKeyDeferredAttribute) for f in fields)
+        and all(
+            f.descriptor_class in (DeferredAttribute, ForeignKeyDeferredAttribute) for f in fields
+        )
     )
 
 
@@ -151,7 +153,7 @@ def _is_listened_to(model: Any) -> bool:
 
 class _Statement:
     def __init__(self, model: type[Model], by: str, paths: Sequence[str], alias: str) -> None:
-        query = model._default_manager.filter(**{by: ""}).query
+        query = model._default_manager.filter(**{by: ""}).order_by().query
         query.add_fields(paths)  # as values_list() does, but for an alias to each column
         # Short names: Django's SQLite backend goes through all of the text at each call.
         query.change_aliases({name: f"t{n}" for n, name in enumerate(query.alias_map)})
