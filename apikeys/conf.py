@@ -1,6 +1,6 @@
 """Every setting, read in one place: ``APIKEYS`` and ``APIKEYS_PROJECT_MODEL``.
 
-``apikeys.checks`` validates them; ``docs/settings.md`` lists them.
+``apikeys.checks`` validates them; ``docs/reference/settings.md`` lists them.
 """
 
 from collections.abc import Collection, Mapping, Sequence

@@ -90,7 +90,9 @@ class Nginx:
         require("nginx", NGINX is not None, "Install it: apt-get install nginx-light.")
         self.prefix = prefix
         self.port = free_port()
-        (server,) = (b for b in blocks("docs/gateway.md", "nginx") if b.startswith("upstream"))
+        (server,) = (
+            b for b in blocks("docs/reference/gateway.md", "nginx") if b.startswith("upstream")
+        )
         for said, meant in [
             ("127.0.0.1:8000", f"127.0.0.1:{apikeys}"),
             ("127.0.0.1:9000", f"127.0.0.1:{blackbox}"),

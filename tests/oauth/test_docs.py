@@ -3,6 +3,7 @@
 import ast
 
 import pytest
+from django.utils.module_loading import import_string
 
 from tests.documents import ROOT, blocks, table
 
@@ -16,7 +17,9 @@ def names(module):
             yield from (f"{node.name}::{f.name}" for f in node.body if hasattr(f, "name"))
 
 
-@pytest.mark.parametrize("row", table("docs/oauth.md", "requirement"), ids=lambda row: row[0])
+@pytest.mark.parametrize(
+    "row", table("docs/reference/oauth.md", "requirement"), ids=lambda row: row[0]
+)
 def test_every_requirement_has_its_test(row):
     module, _, name = row[1].strip("`").partition("::")
     assert name in set(names(module))
@@ -26,8 +29,12 @@ def test_the_code_runs(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     from django.urls import include, path
 
-    urls, app, client = blocks("docs/oauth.md", "python")
-    scope = {"include": include, "path": path}
+    settings, urls, app, client = blocks("docs/reference/oauth.md", "python")
+    assert settings in blocks("README.md", "python")
+    scope = {"INSTALLED_APPS": [], "include": include, "path": path}
+    exec(settings, scope)
+    for dotted in (v for name, v in scope["OAUTH2_PROVIDER"].items() if name.endswith("_CLASS")):
+        import_string(dotted)
     exec(urls, scope)
     exec(app, scope)
     exec(client, scope)

