@@ -83,6 +83,11 @@ class AppSettings:
         return cast("str", self._user.get("REALM", "api"))
 
     @cached_property
+    def BASIC_AUTH(self) -> bool:
+        """Whether a key is taken as the user name of ``Authorization: Basic`` (RFC 7617)."""
+        return cast("bool", self._user.get("BASIC_AUTH", False))
+
+    @cached_property
     def LAST_USED_INTERVAL(self) -> int | None:
         """Seconds between two writes of ``last_used_at``; ``None`` writes none by itself.
 

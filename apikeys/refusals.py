@@ -37,6 +37,12 @@ INVALID_REQUEST = Refusal(
     status=400,
     error="invalid_request",
 )
+INVALID_BASIC = Refusal(
+    "invalid_basic",
+    _("Basic authentication takes a key as the user name and no password: `curl -u <key>:`."),
+    status=400,
+    error="invalid_request",
+)
 MALFORMED_KEY = Refusal(
     "malformed_key",
     _("This is not a well-formed key. Check that it was copied whole."),
