@@ -16,6 +16,8 @@ from django.utils.module_loading import import_string
 if TYPE_CHECKING:
     from .policy import Policy
 
+__all__ = ["project_model"]
+
 # Django reads the setting of a swappable model by itself, in migrations and their making, so
 # the default has to be where Django looks: AUTH_USER_MODEL's is in its global settings.
 if not hasattr(settings, "APIKEYS_PROJECT_MODEL"):

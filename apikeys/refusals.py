@@ -9,11 +9,16 @@ from dataclasses import dataclass, field
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
+__all__ = ["REFUSALS", "Refusal", "Refused"]
+
+#: Every refusal by its code; each is also a constant of this module.
 REFUSALS: dict[str, "Refusal"] = {}
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
+    """A reason to refuse a request, and how it is told (RFC 6750 section 3.1)."""
+
     code: str
     message: str | Promise = field(compare=False)
     status: int = 401

@@ -10,6 +10,9 @@ import string
 import zlib
 from typing import Final, NamedTuple
 
+__all__ = ["KEY", "PAT", "Parsed", "generate_id", "looks_like_key", "parse"]
+
+#: The two kinds: of a personal access token, and of a project key.
 PAT: Final = "pat"
 KEY: Final = "key"
 KINDS: Final = (PAT, KEY)
@@ -53,6 +56,7 @@ def checksum(text: str) -> str:
 
 
 def generate_id() -> str:
+    """A new public id: 16 characters of ``[0-9a-z]``, at random."""
     return "".join(secrets.choice(_ID_ALPHABET) for _ in range(ID_LENGTH))
 
 

@@ -28,6 +28,8 @@ from .models import (
     ProjectKeyUsage,
 )
 
+__all__ = ["daily", "flush", "prune"]
+
 AnyKey = PersonalAccessToken | ProjectKey
 
 _USAGE: dict[type[AnyKey], type[PersonalAccessTokenUsage] | type[ProjectKeyUsage]] = {

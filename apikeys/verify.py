@@ -25,11 +25,13 @@ from .models import PersonalAccessToken, ProjectKey
 from .pepper_loss import check_root, renew_digest
 from .refusals import Refused
 
+__all__ = ["Resolver", "averify", "register", "verify"]
+
 logger = logging.getLogger("apikeys")
 
+#: Answers for a text that is no key: an ``Access``, ``None`` for "not mine", or ``Refused`` raised.
 Resolver = Callable[[str, HttpRequest | None], Access | None]
 
-# Each answers for texts that are not keys: an Access, a Refused raised, or None: "not mine".
 _resolvers: list[Resolver] = []
 
 _FIELDS = (

@@ -4,6 +4,8 @@ from typing import Any
 
 import django
 
+__all__ = ["get_application"]
+
 
 def get_application() -> Any:
     """The reverse proxy of ``apikeys.gateway.proxy``, with Django set up."""

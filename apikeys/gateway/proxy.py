@@ -26,6 +26,8 @@ from ..drf.exceptions import RefusedException
 from .decide import decide, identity, refusal_headers
 from .original import Original
 
+__all__ = ["ReverseProxy"]
+
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
