@@ -75,7 +75,7 @@ class Lookup:
             statements[alias] = _Statement(self.model, self._by, paths, alias)
             return statements[alias]
 
-    def find(self, value: str, alias: str | None = None) -> Row | None:
+    def find(self, value: Any, alias: str | None = None) -> Row | None:
         """The row as Python values, ``fields`` first. One query."""
         alias = alias or router.db_for_read(self.model)
         statement = self._compiled(alias)

@@ -30,12 +30,17 @@ def validate(text: str, bearer: Any) -> Any:
     with a ``validate_bearer_token`` of its own decides itself, and so does DOT's where
     tokens are introspected at another server.
     """
-    validator = oauth2_settings.OAUTH2_VALIDATOR_CLASS
-    if not _is_known(validator) or oauth2_settings.RESOURCE_SERVER_INTROSPECTION_URL:
-        if not validator().validate_bearer_token(text, [], bearer):
-            return None
-        return bearer.access_token
-    return _validate(text, bearer)
+    if _decides_here():
+        return _validate(text, bearer)
+    if not oauth2_settings.OAUTH2_VALIDATOR_CLASS().validate_bearer_token(text, [], bearer):
+        return None
+    return bearer.access_token
+
+
+def _decides_here() -> bool:
+    return not oauth2_settings.RESOURCE_SERVER_INTROSPECTION_URL and _is_known(
+        oauth2_settings.OAUTH2_VALIDATOR_CLASS
+    )
 
 
 @lru_cache
@@ -71,7 +76,7 @@ def load(text: str) -> Any:
     if jwts.is_one(text) and not jwts.is_good(text):
         return None
     model = get_access_token_model()
-    checksum = hashlib.sha256(text.encode()).hexdigest()
+    checksum = _checksum(text)
     lookup = _lookup(model)
     if (row := cache.find(lookup, checksum)) is None:
         return None
@@ -85,6 +90,17 @@ def load(text: str) -> Any:
                 return None
             origin.attach_of_keys(its_origin, lookup.build(row).instances)
     return token if origin.hold_to(its_origin, token) else None
+
+
+@sensitive_variables("text")
+def is_kept(text: str) -> bool:
+    """Whether ``validate`` can do without a query."""
+    lookup = _lookup(get_access_token_model())
+    return _decides_here() and cache.peek(lookup, _checksum(text)) is not None
+
+
+def _checksum(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @lru_cache
