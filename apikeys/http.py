@@ -7,11 +7,11 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar, cast
 
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 
-from . import refusals
+from . import refusals, signatures
 from .access import Access
 from .header import answer, read_credential
 from .refusals import Refusal, Refused
@@ -31,13 +31,19 @@ def refuse(refusal: Refusal, scope: str = "", **params: str) -> HttpResponse:
 def authenticate(request: HttpRequest) -> Access | None:
     """Who sends ``request``; ``None`` if it bears no credential. Raises ``Refused``."""
     credential = read_credential(request)
-    return None if credential is None else verify(credential, request)
+    if credential is None:
+        return signatures.authenticate(request)
+    return verify(credential, request)
 
 
 async def aauthenticate(request: HttpRequest) -> Access | None:
     """As ``authenticate``, without blocking the event loop."""
     credential = read_credential(request)
-    return None if credential is None else await averify(credential, request)
+    if credential is not None:
+        return await averify(credential, request)
+    if signatures.is_signed(request):
+        return await sync_to_async(signatures.authenticate)(request)
+    return None
 
 
 def require_scopes(*scopes: str) -> Callable[[V], V]:

@@ -22,6 +22,8 @@ class AuthorizedRequest(Request):
 class BearerAuthentication(BaseAuthentication):
     """Takes a key, or an OAuth token where ``apikeys.oauth`` is installed (RFC 6750).
 
+    Without ``Authorization`` it takes a signed request (RFC 9421), see ``apikeys.signatures``.
+
     ``request.user`` is the user, or the ``ProjectUser`` of a project key; ``request.auth``
     is the ``Access``. A view whose permissions check no scope refuses every credential.
     """

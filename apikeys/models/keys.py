@@ -245,6 +245,14 @@ class ProjectKey(AbstractKey):
         related_name="+",
         verbose_name=_("created by"),
     )
+    public_key = models.CharField(
+        _("public key"),
+        max_length=255,
+        blank=True,
+        default="",
+        editable=False,
+        help_text=_("In PEM: requests are signed with its other half, and there is no secret."),
+    )
 
     class Meta(AbstractKey.Meta):
         abstract = False
