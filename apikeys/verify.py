@@ -7,8 +7,9 @@ its secret was checked.
 
 import logging
 from collections.abc import Callable
+from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from asgiref.sync import sync_to_async
 from django.db import InterfaceError, OperationalError
@@ -32,24 +33,27 @@ Resolver = Callable[[str, HttpRequest | None], Access | None]
 # Each answers for texts that are not keys: an Access, a Refused raised, or None: "not mine".
 _resolvers: list[Resolver] = []
 
-_FIELDS = (
-    "pk",
-    "digest",
-    "pepper_id",
-    "name",
-    "scope",
-    "expires_at",
-    "revoked_at",
-    "is_pending",
-    "allowed_networks",
-    "rate_limits",
-    "direct_use",
-)
+
+class _Key(NamedTuple):
+    """What a row says of the key; what it says of the owner follows."""
+
+    pk: int
+    digest: str
+    pepper_id: str
+    name: str
+    scope: str
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    is_pending: bool
+    allowed_networks: str
+    rate_limits: str
+    direct_use: bool
+    all_projects: bool = True
+
+
 _LOOKUPS = {
-    token.PAT: Lookup(
-        PersonalAccessToken, "public_id", (*_FIELDS, "all_projects"), {"user": but("password")}
-    ),
-    token.KEY: Lookup(ProjectKey, "public_id", _FIELDS, {"project": but()}),
+    token.PAT: Lookup(PersonalAccessToken, "public_id", _Key._fields, {"user": but("password")}),
+    token.KEY: Lookup(ProjectKey, "public_id", _Key._fields[:-1], {"project": but()}),
 }
 _NO_DIGEST = "0" * 64
 
@@ -126,68 +130,68 @@ def _check(
         raise Refused(refusals.INVALID_KEY)
 
     lookup = _LOOKUPS[parsed.kind]
-    pk, digest, pepper_id, *_ = row
-    matches = hashing.check_digest(parsed.secret, digest, pepper_id)
+    key = _Key(*row[: len(lookup.fields)])
+    matches = hashing.check_digest(parsed.secret, key.digest, key.pepper_id)
     if matches is None:
-        matches = check_root(lookup.model, pk, parsed)
-    elif matches and pepper_id != hashing.current_pepper_id():
-        renew_digest(lookup.model, pk, pepper_id, parsed)
+        matches = check_root(lookup.model, key.pk, parsed)
+    elif matches and key.pepper_id != hashing.current_pepper_id():
+        renew_digest(lookup.model, key.pk, key.pepper_id, parsed)
     if not matches:
         raise Refused(refusals.INVALID_KEY)
 
-    fields, (owner,) = lookup.build(row)
-    if fields["revoked_at"] is not None:
+    if key.revoked_at is not None:
         raise Refused(refusals.REVOKED_KEY)
-    if fields["expires_at"] is not None and fields["expires_at"] <= timezone.now():
+    if key.expires_at is not None and key.expires_at <= timezone.now():
         raise Refused(refusals.EXPIRED_KEY)
-    if fields["is_pending"]:
+    if key.is_pending:
         raise Refused(refusals.APPROVAL_REQUIRED)
-    if not (fields["direct_use"] or exchange):
+    if not (key.direct_use or exchange):
         raise Refused(refusals.EXCHANGE_REQUIRED)
+    (owner,) = lookup.build(row)
     ip = networks.client_ip(request)
     imposed = app_settings.POLICY.allowed_networks(owner)
-    if not networks.admits((fields["allowed_networks"], " ".join(imposed)), ip):
+    if not networks.admits((key.allowed_networks, " ".join(imposed)), ip):
         if counts_as_use:
-            usage.record_refusal(lookup.model, pk, ip)
+            usage.record_refusal(lookup.model, key.pk, ip)
         raise Refused(refusals.IP_NOT_ALLOWED)
     build = _personal_access_token if parsed.kind == token.PAT else _project_key
-    access = build(parsed.public_id, fields, owner)
+    access = build(parsed.public_id, key, owner)
     if counts_as_use:
-        usage.record(lookup.model, pk, ip)
+        usage.record(lookup.model, key.pk, ip)
     return access
 
 
-def _personal_access_token(public_id: str, fields: dict[str, Any], user: Any) -> Access:
+def _personal_access_token(public_id: str, key: _Key, user: Any) -> Access:
     if not user.is_active:
         raise Refused(refusals.INACTIVE_USER)
     return Access(
         kind=PERSONAL_ACCESS_TOKEN,
         credential_id=public_id,
-        name=fields["name"],
-        scope=fields["scope"],
+        name=key.name,
+        scope=key.scope,
         user=user,
         principal=user,
-        expires_at=fields["expires_at"],
-        allowed_networks=fields["allowed_networks"],
-        rate_limits=fields["rate_limits"],
-        selected=None if fields["all_projects"] else partial(_selected_projects, fields["pk"]),
+        expires_at=key.expires_at,
+        allowed_networks=key.allowed_networks,
+        rate_limits=key.rate_limits,
+        selected=None if key.all_projects else partial(_selected_projects, key.pk),
     )
 
 
-def _project_key(public_id: str, fields: dict[str, Any], project: Any) -> Access:
+def _project_key(public_id: str, key: _Key, project: Any) -> Access:
     # A project model of the site's own need not have the field.
     if not getattr(project, "is_active", True):
         raise Refused(refusals.INACTIVE_PROJECT)
     return Access(
         kind=PROJECT_KEY,
         credential_id=public_id,
-        name=fields["name"],
-        scope=fields["scope"],
+        name=key.name,
+        scope=key.scope,
         project=project,
         principal=ProjectUser(project),
-        expires_at=fields["expires_at"],
-        allowed_networks=fields["allowed_networks"],
-        rate_limits=fields["rate_limits"],
+        expires_at=key.expires_at,
+        allowed_networks=key.allowed_networks,
+        rate_limits=key.rate_limits,
     )
 
 
