@@ -34,7 +34,7 @@ def newcomer(tmp_path, wheel):  # noqa: F811
 def test_does_as_the_tutorial_says(newcomer, chromium):
     def on_the_settings_page():
         context = chromium.new_context(
-            base_url=f"http://127.0.0.1:{newcomer.port}",
+            base_url=f"http://127.0.0.1:{newcomer.ports['8000']}",
             locale="en",
             viewport={"width": 1000, "height": 520},
         )
