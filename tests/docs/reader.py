@@ -27,10 +27,13 @@ from tests.documents import ROOT
 from tests.servers import answers, free_port, wait_until
 
 UPDATE = bool(os.environ.get("UPDATE_DOCS"))
-TIMEOUT = 300
+TIMEOUT = 120
 
 # What goes on running, in a terminal of its own, and where it listens.
-_SERVES = re.compile(r"python manage.py runserver|granian |uvicorn |python blackbox.py")
+_SERVES = re.compile(
+    r"(?:\w+=\S+ )*(?:python manage.py runserver|granian |uvicorn |python blackbox.py)"
+)
+_CALLS = re.compile(r"\b(?:8000|8080|9000)\b|^python (?!manage)\w+\.py")
 _PORT = re.compile(r"(?<![\d.])(8000|8080|9000|6379)\b")
 
 _KEY = re.compile(r"\b([a-z][a-z0-9]{1,15}_(?:pat|key))_([0-9a-z]{16})_([0-9A-Za-z]+…?)")
@@ -188,8 +191,8 @@ class Reader:
 
     def type(self, line: str) -> tuple[str, int]:
         """What a command prints, on both outputs, and its exit status."""
-        if _PORT.search(line):
-            self._serve()
+        if _CALLS.search(line):
+            self.start()
         line = re.sub(r"\bcurl (?=-|http)", "curl --silent --show-error ", self.actual(line))
         assert self._shell.stdin is not None
         assert self._shell.stdout is not None
@@ -233,7 +236,7 @@ class Reader:
                 known = self.known.setdefault(mine[0], theirs[0])
                 assert known == theirs[0], f"{mine[0]} is not one id only"
 
-    def _serve(self) -> None:
+    def start(self) -> None:
         """Start what is to be running, and is not."""
         for line in [line for line, process in self._serving.items() if process is None]:
             (port,) = _PORT.findall(line) or ["8000"]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.reader import Reader
+from tests.docs.screenshots import browse, take
 from tests.documents import ROOT
 
 TUTORIAL = "docs/tutorial/first-keys.md"
@@ -65,3 +66,22 @@ def test_a_page(reader, page):
 
 def test_own_project_model(beginner):
     beginner.read("docs/how-to/own-project-model.md")
+
+
+def test_own_look(reader, chromium):
+    def in_a_browser():
+        page = browse(chromium, reader, "/settings/keys/")
+        assert page.locator("header").inner_text().startswith("Acme Reports")
+        take(page, "own-look")
+        page.context.close()
+
+    reader.type("python manage.py apikeys mint --user ada --name laptop --scope reports:read")
+    reader.read("docs/how-to/own-look.md", meanwhile={"Give the pages your look": in_a_browser})
+
+
+def test_exchange_keys_for_jwts(reader):
+    reader.read("docs/how-to/exchange-keys-for-jwts.md")
+
+
+def test_secure_an_api_you_cannot_change(reader):
+    reader.read("docs/how-to/secure-an-api-you-cannot-change.md")
