@@ -9,6 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ObjectDoesNotExist
+from django.core.management.base import CommandParser
 from django.utils import timezone
 
 from .. import token
@@ -28,6 +29,24 @@ _ID = re.compile(rf"[0-9a-z]{{{token.ID_LENGTH}}}", re.ASCII)
 _KEY = re.compile(rf"_({'|'.join(token.KINDS)})_[0-9a-z]{{{token.ID_LENGTH}}}_.")  # or its start
 _SECRET = re.compile(rf"[0-9A-Za-z]{{{token.SECRET_LENGTH},}}")
 _CANDIDATES = 1000  # names to look for a similar one among
+
+
+def add_id(parser: CommandParser) -> None:
+    parser.add_argument("public_id", metavar="ID", help="The 16 characters that `list` shows.")
+
+
+def add_limit(parser: CommandParser, text: str) -> None:
+    parser.add_argument("--limit", type=int, default=100, help=text)
+
+
+def check_limit(limit: int) -> None:
+    if limit < 1:
+        raise LifecycleError("invalid_limit", "--limit takes a number from 1.", "limit")
+
+
+def words(given: Iterable[str] | None) -> list[str]:
+    """Of an option that may be given several times, and each time several words."""
+    return [word for text in given or () for word in text.split()]
 
 
 def refuse_secrets(values: Iterable[object]) -> None:
