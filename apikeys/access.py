@@ -11,6 +11,9 @@ from django.utils import timezone
 from . import scopes
 from .conf import app_settings
 
+__all__ = ["OAUTH", "PERSONAL_ACCESS_TOKEN", "PROJECT_KEY", "Access", "ProjectUser", "ServiceUser"]
+
+#: What ``Access.kind`` is one of.
 PERSONAL_ACCESS_TOKEN: Final = "personal_access_token"
 PROJECT_KEY: Final = "project_key"
 OAUTH: Final = "oauth"
@@ -40,6 +43,10 @@ class Access:
     #: From where it may be used, and how often; empty for no bound.
     allowed_networks: str = ""
     rate_limits: str = ""
+    #: Whether the request was signed (RFC 9421), by the one instance that has the private key.
+    signed: bool = False
+    #: The user who approved that key, or else made it; ``None`` without a signature.
+    authorized_by: Any = None
     #: What ``request.user`` is.
     principal: Any = field(default=None, repr=False)
     #: Makes the primary keys of the selected projects; ``None`` where all are allowed.
@@ -95,17 +102,25 @@ class Access:
             "projects": sorted(self.projects().values_list("slug", flat=True)),
             "expires_at": self.expires_at.isoformat() if self.expires_at else None,
         }
-        return facts | {"key": self.key} if self.key else facts
+        if self.key:
+            facts["key"] = self.key
+        if self.signed:
+            by = self.authorized_by
+            facts |= {"signed": True, "authorized_by": by.get_username() if by else None}
+        return facts
 
     # What django-oauth-toolkit's permission classes ask of an access token.
 
     def is_expired(self) -> bool:
+        """Whether it has ended since it was verified."""
         return self.expires_at is not None and self.expires_at <= timezone.now()
 
     def allow_scopes(self, required: Iterable[str] | None) -> bool:
+        """Whether it has all of these scopes."""
         return self.allows(*(required or ()))
 
     def is_valid(self, required: Iterable[str] | None = None) -> bool:
+        """Whether it has not ended, and has all of these scopes."""
         return not self.is_expired() and self.allow_scopes(required)
 
 
@@ -124,27 +139,33 @@ class ServiceUser:
     is_superuser = False
 
     def get_username(self) -> str:
+        """A name for logs, such as ``project:engine``."""
         raise NotImplementedError
 
     @property
     def username(self) -> str:
+        """As ``get_username()``."""
         return self.get_username()
 
     def __str__(self) -> str:
         return self.get_username()
 
     def get_user_permissions(self, obj: object = None) -> set[str]:
+        """None, here and in the methods below."""
         return set()
 
     get_group_permissions = get_all_permissions = get_user_permissions
 
     def has_perm(self, perm: str, obj: object = None) -> bool:
+        """``False``."""
         return False
 
     def has_perms(self, perm_list: Iterable[str], obj: object = None) -> bool:
+        """``False``."""
         return False
 
     def has_module_perms(self, app_label: str) -> bool:
+        """``False``."""
         return False
 
 

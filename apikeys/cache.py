@@ -35,6 +35,8 @@ from .models import KEY_MODELS, get_project_model
 from .signals import key_revoked
 from .tracking import Tracking
 
+__all__ = ["forget", "forget_everything"]
+
 _IMMUTABLE = (
     str, bytes, int, float, Decimal, date, time_of_day, timedelta, UUID, type(None),
 )  # fmt: skip
@@ -122,12 +124,12 @@ class Cache:
         if config["LOCATION"]:
             self.tracking = Tracking(config["LOCATION"], config["KEY_PREFIX"], self.rows.drop)
 
-    def peek(self, lookup: Lookup, value: str) -> Row | None:
+    def peek(self, lookup: Lookup, value: Hashable) -> Row | None:
         if self.tracking is not None and not self.tracking.is_current():
             return None
         return self.rows.get((lookup, value))
 
-    def find(self, lookup: Lookup, value: str) -> Row | None:
+    def find(self, lookup: Lookup, value: Hashable) -> Row | None:
         row = self.peek(lookup, value)
         if row is None:
             generation = self.rows.generation
@@ -168,13 +170,13 @@ def get_cache() -> Cache | None:
     return _cache
 
 
-def find(lookup: Lookup, value: str) -> Row | None:
+def find(lookup: Lookup, value: Hashable) -> Row | None:
     """The row, from memory or else by one query."""
     cache = get_cache()
     return lookup.find(value) if cache is None else cache.find(lookup, value)
 
 
-def peek(lookup: Lookup, value: str) -> Row | None:
+def peek(lookup: Lookup, value: Hashable) -> Row | None:
     """The row if it is in memory. No query, and nothing to wait for."""
     cache = get_cache()
     return None if cache is None else cache.peek(lookup, value)

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.apps import AppConfig
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, register
+from django.core.checks import CheckMessage, Error, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
@@ -20,6 +20,9 @@ from .models import get_project_model
 from .policy import Policy, has_field
 from .web.sudo import Sudo
 
+_NOT_SHARED = tuple(
+    f"django.core.cache.backends.{name}" for name in ("locmem", "dummy", "filebased")
+)
 _EXAMPLE = 'Say {"PREFIX": "acme", "SCOPES": {"payments:read": "See payments"}}.'
 
 
@@ -33,7 +36,7 @@ def check_settings(
     checks = (
         *(_names, _prefix, _scopes, _peppers, _policy, _overlap, _project, _cache),
         *(_sudo, _last_used_interval, _argon2_tries, _realm, _first_party_clients, _audiences),
-        *(_trusted_proxies, _rate_limits, _github, _notices),
+        *(_basic_auth, _trusted_proxies, _rate_limits, _github, _notices, _signatures),
     )
     return [message for check in checks for message in check()]
 
@@ -148,6 +151,12 @@ def _realm() -> Iterator[CheckMessage]:
         )
 
 
+def _basic_auth() -> Iterator[CheckMessage]:
+    given: Any = app_settings.BASIC_AUTH
+    if not isinstance(given, bool):
+        yield Error("APIKEYS['BASIC_AUTH'] is neither True nor False.", id="apikeys.E050")
+
+
 def _trusted_proxies() -> Iterator[CheckMessage]:
     given: Any = app_settings.TRUSTED_PROXIES
     try:
@@ -203,6 +212,40 @@ def _notices() -> Iterator[CheckMessage]:
             f"APIKEYS['NOTICES'] takes a list of {', '.join(NOTICES)}.",
             hint="Say () to send no mail.",
             id="apikeys.E036",
+        )
+
+
+def _signatures() -> Iterator[CheckMessage]:
+    window: Any = app_settings.SIGNATURE_WINDOW
+    if not (type(window) is int and 1 <= window <= 3600):
+        yield Error(
+            f"APIKEYS['SIGNATURE_WINDOW'] is {window!r}.",
+            hint="It takes whole seconds, 1 to 3600.",
+            id="apikeys.E060",
+        )
+    alias: Any = app_settings.SIGNATURE_NONCE_CACHE
+    if alias is None:
+        if find_spec("http_message_signatures") and any(
+            database.get("ATOMIC_REQUESTS") for database in settings.DATABASES.values()
+        ):
+            yield Warning(
+                "With ATOMIC_REQUESTS a request that fails takes back its nonce, and so may be "
+                "replayed, unless APIKEYS['SIGNATURE_NONCE_CACHE'] is set.",
+                hint="Name a Redis in CACHES there.",
+                id="apikeys.W060",
+            )
+    elif not isinstance(alias, str) or alias not in settings.CACHES:
+        yield Error(
+            f"APIKEYS['SIGNATURE_NONCE_CACHE'] is {alias!r}, which CACHES does not have.",
+            hint=f"There are: {', '.join(settings.CACHES)}. None keeps nonces in a table.",
+            id="apikeys.E061",
+        )
+    elif settings.CACHES[alias].get("BACKEND", "").startswith(_NOT_SHARED):
+        yield Error(
+            "APIKEYS['SIGNATURE_NONCE_CACHE'] names a cache that does not tell all processes of "
+            "one that has come first.",
+            hint="Name a Redis or Memcached, or None for a table of the database.",
+            id="apikeys.E062",
         )
 
 

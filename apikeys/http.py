@@ -5,17 +5,21 @@ They refuse with the same status, body and headers as ``apikeys.drf`` does.
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 
-from . import refusals
+from . import refusals, signatures
 from .access import Access
 from .header import answer, read_credential
 from .refusals import Refusal, Refused
 from .verify import averify, verify
+
+__all__ = ["BearerMiddleware", "aauthenticate", "authenticate", "refuse", "require_scopes"]
+
+V = TypeVar("V", bound=Callable[..., Any])
 
 
 def refuse(refusal: Refusal, scope: str = "", **params: str) -> HttpResponse:
@@ -27,16 +31,22 @@ def refuse(refusal: Refusal, scope: str = "", **params: str) -> HttpResponse:
 def authenticate(request: HttpRequest) -> Access | None:
     """Who sends ``request``; ``None`` if it bears no credential. Raises ``Refused``."""
     credential = read_credential(request)
-    return None if credential is None else verify(credential, request)
+    if credential is None:
+        return signatures.authenticate(request)
+    return verify(credential, request)
 
 
 async def aauthenticate(request: HttpRequest) -> Access | None:
     """As ``authenticate``, without blocking the event loop."""
     credential = read_credential(request)
-    return None if credential is None else await averify(credential, request)
+    if credential is not None:
+        return await averify(credential, request)
+    if signatures.is_signed(request):
+        return await sync_to_async(signatures.authenticate)(request)
+    return None
 
 
-def require_scopes(*scopes: str) -> Callable[[Any], Any]:
+def require_scopes(*scopes: str) -> Callable[[V], V]:
     """A view decorator: only for credentials that have all of ``scopes``.
 
     The view finds the ``Access`` in ``request.auth`` and the user, or the ``ProjectUser``, in
@@ -45,7 +55,7 @@ def require_scopes(*scopes: str) -> Callable[[Any], Any]:
     if not scopes or not all(isinstance(scope, str) for scope in scopes):
         raise TypeError("require_scopes() takes the scopes that the view needs, one or more.")
 
-    def decorate(view: Any) -> Any:
+    def decorate(view: V) -> V:
         if iscoroutinefunction(view):
 
             @wraps(view)
@@ -67,7 +77,7 @@ def require_scopes(*scopes: str) -> Callable[[Any], Any]:
                     return refuse(refused.refusal)
                 return _deny(request, access, scopes) or view(request, *args, **kwargs)
 
-        return csrf_exempt(guarded)
+        return cast("V", csrf_exempt(guarded))
 
     return decorate
 

@@ -38,6 +38,8 @@ def check_root(model: type[Model], pk: int, parsed: Parsed) -> bool:
         if row is None:
             return False
         root, digest, pepper_id = row
+        if not root:
+            return False  # it has a public key, and no secret
         # While this one waited, another request of the holder may have renewed the digest.
         if (matches := hashing.check_digest(parsed.secret, digest, pepper_id)) is not None:
             return matches

@@ -53,6 +53,7 @@ def record(key: AnyKey) -> dict[str, Any]:
         "rate_limits": key.rate_limits.split(),
         "expires_at": _iso(key.expires_at),
         "direct_use": key.direct_use,
+        "public_key": (isinstance(key, ProjectKey) and key.public_key) or None,
         "state": key.state().value,
         "created_at": _iso(key.created_at),
         "created_by": _username(created_by),

@@ -9,11 +9,16 @@ from dataclasses import dataclass, field
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
+__all__ = ["REFUSALS", "Refusal", "Refused"]
+
+#: Every refusal by its code; each is also a constant of this module.
 REFUSALS: dict[str, "Refusal"] = {}
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
+    """A reason to refuse a request, and how it is told (RFC 6750 section 3.1)."""
+
     code: str
     message: str | Promise = field(compare=False)
     status: int = 401
@@ -37,6 +42,12 @@ INVALID_REQUEST = Refusal(
     status=400,
     error="invalid_request",
 )
+INVALID_BASIC = Refusal(
+    "invalid_basic",
+    _("Basic authentication takes a key as the user name and no password: `curl -u <key>:`."),
+    status=400,
+    error="invalid_request",
+)
 MALFORMED_KEY = Refusal(
     "malformed_key",
     _("This is not a well-formed key. Check that it was copied whole."),
@@ -57,6 +68,45 @@ INACTIVE_PROJECT = Refusal("inactive_project", _("The project of this key is dea
 INVALID_TOKEN = Refusal(
     "invalid_token",
     _("No such access token, or it has expired or was revoked. Get a new one."),
+)
+MALFORMED_SIGNATURE = Refusal(
+    "malformed_signature",
+    _("Signature-Input and Signature are not one signature with its parameters (RFC 9421)."),
+    status=400,
+    error="invalid_request",
+)
+INCOMPLETE_SIGNATURE = Refusal(
+    "incomplete_signature",
+    _(
+        "The signature has to cover @method, @target-uri (or @authority, @path and @query) and, "
+        "with a body, content-digest; and to have created, nonce and keyid."
+    ),
+)
+STALE_SIGNATURE = Refusal(
+    "stale_signature",
+    _("The signature was made too long ago, or in the future. Set your clock, and sign anew."),
+)
+INVALID_SIGNATURE = Refusal(
+    "invalid_signature",
+    _("No key with this id made this signature for this method, URL and header fields."),
+)
+DIGEST_MISMATCH = Refusal(
+    "digest_mismatch",
+    _("The body is not the one that Content-Digest was made of."),
+)
+REPLAYED_SIGNATURE = Refusal(
+    "replayed_signature",
+    _("The nonce of this signature was used before. Sign each request anew."),
+)
+BODY_NOT_COMPARED = Refusal(
+    "body_not_compared",
+    _("A signed request with a body is not taken here: nobody can compare it with its digest."),
+    status=403,
+    error=None,
+)
+SIGNATURE_NOT_ACCEPTED = Refusal(
+    "signature_not_accepted",
+    _("Signed requests are not taken here. Send a key as `Authorization: Bearer <key>`."),
 )
 IP_NOT_ALLOWED = Refusal(
     "ip_not_allowed",

@@ -25,14 +25,20 @@ from .models import PersonalAccessToken, ProjectKey
 from .pepper_loss import check_root, renew_digest
 from .refusals import Refused
 
+__all__ = ["Resolver", "averify", "register", "verify"]
+
 logger = logging.getLogger("apikeys")
 
+#: Answers for a text that is no key: an ``Access``, ``None`` for "not mine", or ``Refused`` raised.
 Resolver = Callable[[str, HttpRequest | None], Access | None]
+Build = Callable[[str, dict[str, Any], Any], Access]
 
-# Each answers for texts that are not keys: an Access, a Refused raised, or None: "not mine".
 _resolvers: list[Resolver] = []
+# What answers for some of them without a query; None: "not in memory".
+_recalls: dict[Resolver, Resolver] = {}
 
-_FIELDS = (
+#: What is asked of every key.
+FIELDS = (
     "pk",
     "digest",
     "pepper_id",
@@ -47,20 +53,26 @@ _FIELDS = (
 )
 _LOOKUPS = {
     token.PAT: Lookup(
-        PersonalAccessToken, "public_id", (*_FIELDS, "all_projects"), {"user": but("password")}
+        PersonalAccessToken, "public_id", (*FIELDS, "all_projects"), {"user": but("password")}
     ),
-    token.KEY: Lookup(ProjectKey, "public_id", _FIELDS, {"project": but()}),
+    token.KEY: Lookup(ProjectKey, "public_id", FIELDS, {"project": but()}),
 }
 _NO_DIGEST = "0" * 64
 
 
-def register(resolver: Resolver) -> None:
-    """Have ``resolver`` asked about credentials that do not look like this site's keys."""
+def register(resolver: Resolver, recall: Resolver | None = None) -> None:
+    """Have ``resolver`` asked about credentials that do not look like this site's keys.
+
+    ``recall`` answers as it would where all is in memory, and ``None`` where that is not so.
+    """
     if resolver not in _resolvers:
         _resolvers.append(resolver)
+        if recall is not None:
+            _recalls[resolver] = recall
 
 
-@sensitive_variables("text")
+# What is below it is covered as well.
+@sensitive_variables("text", "parsed")
 def verify(
     text: str,
     request: HttpRequest | None = None,
@@ -95,11 +107,24 @@ async def averify(
     text: str, request: HttpRequest | None = None, *, counts_as_use: bool = True
 ) -> Access:
     """As ``verify``, for async code: what needs the database is done in a thread."""
+    if (access := recall(text, request, counts_as_use=counts_as_use)) is not None:
+        return access
+    return await sync_to_async(verify)(text, request, counts_as_use=counts_as_use)
+
+
+@sensitive_variables("text", "parsed")
+def recall(
+    text: str, request: HttpRequest | None = None, *, counts_as_use: bool = True
+) -> Access | None:
+    """As ``verify`` where all is in memory; ``None`` where it needs the database."""
     if (parsed := _parse(text)) is not None:
         row = cache.peek(_LOOKUPS[parsed.kind], parsed.public_id)
         if row is not None and row[2] == hashing.current_pepper_id():
             return _check(parsed, row, request, counts_as_use)
-    return await sync_to_async(verify)(text, request, counts_as_use=counts_as_use)
+    # The first alone: none of the others has a say before it had its own.
+    elif _resolvers and (first := _recalls.get(_resolvers[0])) is not None:
+        return first(text, request)
+    return None
 
 
 def _parse(text: str) -> token.Parsed | None:
@@ -112,7 +137,6 @@ def _parse(text: str) -> token.Parsed | None:
     return parsed
 
 
-@sensitive_variables("parsed")
 def _check(
     parsed: token.Parsed,
     row: Row | None,
@@ -125,7 +149,7 @@ def _check(
         hashing.check_digest(parsed.secret, _NO_DIGEST, hashing.current_pepper_id())
         raise Refused(refusals.INVALID_KEY)
 
-    lookup = _LOOKUPS[parsed.kind]
+    lookup, build = _LOOKUPS[parsed.kind], _BUILDERS[parsed.kind]
     pk, digest, pepper_id, *_ = row
     matches = hashing.check_digest(parsed.secret, digest, pepper_id)
     if matches is None:
@@ -136,6 +160,28 @@ def _check(
         raise Refused(refusals.INVALID_KEY)
 
     fields, (owner,) = lookup.build(row)
+    access, ip = admit(
+        lookup, build, parsed.public_id, fields, owner, request, counts_as_use, exchange
+    )
+    if counts_as_use:
+        usage.record(lookup.model, pk, ip)
+    return access
+
+
+def admit(
+    lookup: Lookup,
+    build: Build,
+    public_id: str,
+    fields: dict[str, Any],
+    owner: Any,
+    request: HttpRequest | None,
+    counts_as_use: bool,
+    exchange: bool = False,
+) -> tuple[Access, str | None]:
+    """Whether a key may be used now and from here, whose holder has proved to hold it.
+
+    Returns who it is, and the address that the request came from.
+    """
     if fields["revoked_at"] is not None:
         raise Refused(refusals.REVOKED_KEY)
     if fields["expires_at"] is not None and fields["expires_at"] <= timezone.now():
@@ -148,13 +194,9 @@ def _check(
     imposed = app_settings.POLICY.allowed_networks(owner)
     if not networks.admits((fields["allowed_networks"], " ".join(imposed)), ip):
         if counts_as_use:
-            usage.record_refusal(lookup.model, pk, ip)
+            usage.record_refusal(lookup.model, fields["pk"], ip)
         raise Refused(refusals.IP_NOT_ALLOWED)
-    build = _personal_access_token if parsed.kind == token.PAT else _project_key
-    access = build(parsed.public_id, fields, owner)
-    if counts_as_use:
-        usage.record(lookup.model, pk, ip)
-    return access
+    return build(public_id, fields, owner), ip
 
 
 def _personal_access_token(public_id: str, fields: dict[str, Any], user: Any) -> Access:
@@ -174,7 +216,7 @@ def _personal_access_token(public_id: str, fields: dict[str, Any], user: Any) ->
     )
 
 
-def _project_key(public_id: str, fields: dict[str, Any], project: Any) -> Access:
+def project_key(public_id: str, fields: dict[str, Any], project: Any) -> Access:
     # A project model of the site's own need not have the field.
     if not getattr(project, "is_active", True):
         raise Refused(refusals.INACTIVE_PROJECT)
@@ -189,6 +231,9 @@ def _project_key(public_id: str, fields: dict[str, Any], project: Any) -> Access
         allowed_networks=fields["allowed_networks"],
         rate_limits=fields["rate_limits"],
     )
+
+
+_BUILDERS: dict[str, Build] = {token.PAT: _personal_access_token, token.KEY: project_key}
 
 
 def _selected_projects(pk: int) -> QuerySet[Any, Any]:

@@ -34,6 +34,7 @@ _RECORD: dict[str, Any] = {
     "rate_limits": [],
     "expires_at": "2030-01-31T12:00:00+00:00",
     "direct_use": True,
+    "public_key": None,
     "state": "live",
     "created_at": "2030-01-01T12:00:00+00:00",
     "created_by": "ada",
@@ -61,6 +62,8 @@ _EVENT = {
     "owner": "ada",
     "by": "ada",
     "using": None,
+    "instance": None,
+    "authorized_by": None,
     "ip": "203.0.113.7",
     "changes": {"reason": "Lost."},
 }
@@ -156,7 +159,7 @@ def _list(summary: str, facts: Any, parameters: Any = serializers.ListParameters
     )
 
 
-def _keys(noun: str, create: Any, example: Any, facts: Any, secret: Any) -> Any:
+def _keys(noun: str, view: Any, example: Any, facts: Any, secret: Any) -> Any:
     """The schema of a ``KeyViewSet``."""
     made = facts | secret
     return extend_schema_view(
@@ -178,7 +181,7 @@ def _keys(noun: str, create: Any, example: Any, facts: Any, secret: Any) -> Any:
             summary=f"Make a {noun}",
             description="The secret is in the answer, this once.",
             parameters=[_IDEMPOTENCY_KEY, _REPLAYED],
-            request=create,
+            request=view.create_body,
             examples=[OpenApiExample(f"A {noun}", example, request_only=True)],
             responses={
                 **_answer(201, serializers.MintedSerializer, "The record and the secret.", made),
@@ -193,7 +196,7 @@ def _keys(noun: str, create: Any, example: Any, facts: Any, secret: Any) -> Any:
         partial_update=extend_schema(
             summary=f"Change a {noun}",
             description="From the next request on. What is left out stays as it is.",
-            request=create,
+            request=view.edit_body,
             examples=[OpenApiExample("Another name", {"name": "desk"}, request_only=True)],
             responses={**_one(facts | {"name": "desk"}), **_problems(400, 404, 409, 413, 415)},
         ),
@@ -212,7 +215,7 @@ def _keys(noun: str, create: Any, example: Any, facts: Any, secret: Any) -> Any:
             summary=f"Rotate a {noun}",
             description="Makes its successor, with the same name, scopes, projects and expiry.",
             parameters=[_IDEMPOTENCY_KEY, _REPLAYED],
-            request=serializers.RotateBody,
+            request=view.rotate_body,
             examples=[OpenApiExample("An hour", {"overlap_seconds": 3600}, request_only=True)],
             responses={
                 **_answer(
@@ -268,7 +271,7 @@ class TokenViewSetExtension(OpenApiViewExtension):
             "projects": ["analytical-engine"],
         }
 
-        @_keys("token", serializers.TokenBody, asked, _RECORD, _SECRET)
+        @_keys("token", self.target, asked, _RECORD, _SECRET)
         @_OF_ONE
         class Described(self.target):  # type: ignore[name-defined]
             queryset = PersonalAccessToken.objects.none()
@@ -282,7 +285,7 @@ class ProjectKeyViewSetExtension(OpenApiViewExtension):
     def view_replacement(self) -> Any:
         asked = {"name": "server", "scopes": ["payments:read"], "expires_at": None}
 
-        @_keys("project key", serializers.KeyBody, asked, _OF_PROJECT, _SECRET_OF_PROJECT)
+        @_keys("project key", self.target, asked, _OF_PROJECT, _SECRET_OF_PROJECT)
         @_OF_ONE
         @_OF_A_PROJECT
         class Described(self.target):  # type: ignore[name-defined]
@@ -380,6 +383,13 @@ class RateExtension(OpenApiSerializerFieldExtension):
     def map_serializer_field(self, auto_schema: AutoSchema, direction: Any) -> dict[str, Any]:
         pattern = "^[1-9][0-9]{0,8}/(second|minute|hour|day)$"
         return {"type": "string", "pattern": pattern, "example": "1000/hour"}
+
+
+class PublicKeyExtension(OpenApiSerializerFieldExtension):
+    target_class = "apikeys.api.serializers.PublicKey"
+
+    def map_serializer_field(self, auto_schema: AutoSchema, direction: str) -> Any:
+        return {"oneOf": [{"type": "string"}, {"type": "object"}]}
 
 
 class SomeExtension(OpenApiSerializerFieldExtension):

@@ -54,8 +54,10 @@ from .serializers import (
     KeyBody,
     ListParameters,
     NoBody,
+    ProjectKeyBody,
     ReasonBody,
     RotateBody,
+    RotateProjectKeyBody,
     TokenBody,
 )
 
@@ -140,6 +142,7 @@ class KeyViewSet(KeysView):
 
     create_body: ClassVar[type[Body]]
     edit_body: ClassVar[type[Body]]
+    rotate_body: ClassVar[type[Body]] = RotateBody
 
     def get_queryset(self) -> QuerySet[Any]:
         """The keys that the caller gets to see; others do not exist for it."""
@@ -192,15 +195,15 @@ class KeyViewSet(KeysView):
     @method_decorator(sensitive_variables())
     def rotate(self, request: Request, **kwargs: Any) -> Response:
         key = self.get_object()
-        asked = self.body(RotateBody)
+        asked = self.body(self.rotate_body)
         self.require_recent_login()
-        overlap = _overlap(asked.get("overlap_seconds"))
+        how: dict[str, Any] = {"overlap": _overlap(asked.get("overlap_seconds"))}
+        if asked.get("public_key") is not None:
+            how["public_key"] = asked["public_key"]
         # A person's own token acts within that person's rights anyway.
         own = self.access is None and isinstance(key, PersonalAccessToken)
         within = None if own else self.grant()
-        return self.made(
-            lambda: lifecycle.rotate(key, overlap=overlap, by=self.person, within=within)
-        )
+        return self.made(lambda: lifecycle.rotate(key, **how, by=self.person, within=within))
 
     @method_decorator(sensitive_variables())
     def made(self, make: Any) -> Response:
@@ -211,7 +214,7 @@ class KeyViewSet(KeysView):
             return Response(facts, status=201, headers={"Idempotency-Replayed": "true"})
         facts = record(with_facts(self.model).get(pk=made.key.pk))
         # Last, so that no error page can show a frame that holds it.
-        return Response(facts | {"token": made.token}, status=201)
+        return Response(facts | {"token": made.token or None}, status=201)
 
     def caller(self) -> str:
         """Whose ``Idempotency-Key`` it is; an OAuth token may be refreshed in between."""
@@ -341,7 +344,7 @@ class ProjectKeyViewSet(KeyViewSet):
     """The keys of a project, for members whom the policy allows, and for its own keys."""
 
     model = ProjectKey
-    create_body = edit_body = KeyBody
+    create_body, edit_body, rotate_body = ProjectKeyBody, KeyBody, RotateProjectKeyBody
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)

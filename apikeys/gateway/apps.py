@@ -9,4 +9,8 @@ class ApiKeysGatewayConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from .. import cache
         from . import checks, routes  # noqa: F401
+        from .models import ResourceBinding
+
+        cache.watch(ResourceBinding)

@@ -12,9 +12,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 import httpx
-from asgiref.sync import sync_to_async
 from django.core.exceptions import ImproperlyConfigured
-from django.db import close_old_connections
 from django.views.decorators.debug import sensitive_variables
 
 from .. import refusals
@@ -23,8 +21,10 @@ from ..conf import app_settings
 from ..drf import refuse
 from ..drf.authentication import forget
 from ..drf.exceptions import RefusedException
-from .decide import decide, identity, refusal_headers
+from .decide import adecide, identity, refusal_headers
 from .original import Original
+
+__all__ = ["ReverseProxy"]
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -249,16 +249,7 @@ async def _decide(scope: Scope) -> Access:
         authorization=values[0].decode("latin-1") if values else "",
         remote_addr=client[0] if client else None,
     )
-    return await sync_to_async(_decide_now)(original)
-
-
-@sensitive_variables()
-def _decide_now(original: Original) -> Access:
-    close_old_connections()
-    try:
-        return decide(original)
-    finally:
-        close_old_connections()
+    return await adecide(original)
 
 
 def _without_hops(headers: Iterable[tuple[bytes, bytes]]) -> Headers:

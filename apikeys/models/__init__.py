@@ -13,7 +13,7 @@ from .keys import (
     reaching_only,
 )
 from .projects import AbstractProject, Membership, Project, get_project_model
-from .requests import IdempotentRequest
+from .requests import IdempotentRequest, UsedNonce
 
 __all__ = [
     "KEY_MODELS",
@@ -29,6 +29,7 @@ __all__ = [
     "ProjectKey",
     "ProjectKeyUsage",
     "State",
+    "UsedNonce",
     "get_project_model",
     "live",
     "reaching_only",

@@ -5,11 +5,12 @@ from django.core.management.base import CommandParser
 
 from ... import usage
 from ...lifecycle import LifecycleError
+from ...signatures import nonces
 from .. import arguments
 from ..terminal import Terminal
 
-HELP = "Roll up and delete old counts of use."
-MORE = "Run it every night or every week: it keeps the tables of daily counts small."
+HELP = "Roll up and delete old counts of use, and the nonces of old signatures."
+MORE = "Run it every night or every week: it keeps those tables small."
 
 
 def add_arguments(parser: CommandParser) -> None:
@@ -34,5 +35,5 @@ def handle(terminal: Terminal, *, daily: str, keep: str, **options: Any) -> None
     if not timedelta(days=31) <= daily_for <= kept_for:
         message = "--daily takes 31d or more, and --keep no less than that."
         raise LifecycleError("invalid_duration", message, "daily")
-    deleted = usage.prune(daily_for, kept_for)
+    deleted = usage.prune(daily_for, kept_for) + nonces.prune()
     terminal.tell({"deleted": deleted}, f"{deleted} rows fewer.")

@@ -1,0 +1,19 @@
+"""The pictures of the documentation are taken of the real pages, while their tests run.
+
+`UPDATE_DOCS=1` puts them into docs/images; otherwise they are taken, and nothing is kept.
+"""
+
+from tests.documents import ROOT
+
+from .reader import UPDATE
+
+IMAGES = ROOT / "docs" / "images"
+
+
+def take(page, name: str) -> None:
+    """A picture of what the page shows: one that is there already, and not blank."""
+    path = IMAGES / f"{name}.png"
+    page.evaluate("document.activeElement.blur()")
+    taken = page.screenshot(animations="disabled", path=path if UPDATE else None)
+    assert path.is_file(), f"{path.name} was never taken: run this with UPDATE_DOCS=1."
+    assert len(taken) > 2_000
