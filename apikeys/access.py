@@ -11,6 +11,9 @@ from django.utils import timezone
 from . import scopes
 from .conf import app_settings
 
+__all__ = ["OAUTH", "PERSONAL_ACCESS_TOKEN", "PROJECT_KEY", "Access", "ProjectUser", "ServiceUser"]
+
+#: What ``Access.kind`` is one of.
 PERSONAL_ACCESS_TOKEN: Final = "personal_access_token"
 PROJECT_KEY: Final = "project_key"
 OAUTH: Final = "oauth"
@@ -109,12 +112,15 @@ class Access:
     # What django-oauth-toolkit's permission classes ask of an access token.
 
     def is_expired(self) -> bool:
+        """Whether it has ended since it was verified."""
         return self.expires_at is not None and self.expires_at <= timezone.now()
 
     def allow_scopes(self, required: Iterable[str] | None) -> bool:
+        """Whether it has all of these scopes."""
         return self.allows(*(required or ()))
 
     def is_valid(self, required: Iterable[str] | None = None) -> bool:
+        """Whether it has not ended, and has all of these scopes."""
         return not self.is_expired() and self.allow_scopes(required)
 
 
@@ -133,27 +139,33 @@ class ServiceUser:
     is_superuser = False
 
     def get_username(self) -> str:
+        """A name for logs, such as ``project:engine``."""
         raise NotImplementedError
 
     @property
     def username(self) -> str:
+        """As ``get_username()``."""
         return self.get_username()
 
     def __str__(self) -> str:
         return self.get_username()
 
     def get_user_permissions(self, obj: object = None) -> set[str]:
+        """None, here and in the methods below."""
         return set()
 
     get_group_permissions = get_all_permissions = get_user_permissions
 
     def has_perm(self, perm: str, obj: object = None) -> bool:
+        """``False``."""
         return False
 
     def has_perms(self, perm_list: Iterable[str], obj: object = None) -> bool:
+        """``False``."""
         return False
 
     def has_module_perms(self, app_label: str) -> bool:
+        """``False``."""
         return False
 
 

@@ -35,6 +35,8 @@ from .models import KEY_MODELS, get_project_model
 from .signals import key_revoked
 from .tracking import Tracking
 
+__all__ = ["forget", "forget_everything"]
+
 _IMMUTABLE = (
     str, bytes, int, float, Decimal, date, time_of_day, timedelta, UUID, type(None),
 )  # fmt: skip

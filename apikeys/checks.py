@@ -36,7 +36,7 @@ def check_settings(
     checks = (
         *(_names, _prefix, _scopes, _peppers, _policy, _overlap, _project, _cache),
         *(_sudo, _last_used_interval, _argon2_tries, _realm, _first_party_clients, _audiences),
-        *(_trusted_proxies, _rate_limits, _github, _notices, _signatures),
+        *(_basic_auth, _trusted_proxies, _rate_limits, _github, _notices, _signatures),
     )
     return [message for check in checks for message in check()]
 
@@ -149,6 +149,12 @@ def _realm() -> Iterator[CheckMessage]:
             hint="It takes printable ASCII without quotation marks and backslashes.",
             id="apikeys.E012",
         )
+
+
+def _basic_auth() -> Iterator[CheckMessage]:
+    given: Any = app_settings.BASIC_AUTH
+    if not isinstance(given, bool):
+        yield Error("APIKEYS['BASIC_AUTH'] is neither True nor False.", id="apikeys.E050")
 
 
 def _trusted_proxies() -> Iterator[CheckMessage]:

@@ -16,6 +16,8 @@ from django.utils.module_loading import import_string
 if TYPE_CHECKING:
     from .policy import Policy
 
+__all__ = ["project_model"]
+
 # Django reads the setting of a swappable model by itself, in migrations and their making, so
 # the default has to be where Django looks: AUTH_USER_MODEL's is in its global settings.
 if not hasattr(settings, "APIKEYS_PROJECT_MODEL"):
@@ -81,6 +83,11 @@ class AppSettings:
     def REALM(self) -> str:
         """``realm`` in ``WWW-Authenticate`` (RFC 9110 section 11.5)."""
         return cast("str", self._user.get("REALM", "api"))
+
+    @cached_property
+    def BASIC_AUTH(self) -> bool:
+        """Whether a key is taken as the user name of ``Authorization: Basic`` (RFC 7617)."""
+        return cast("bool", self._user.get("BASIC_AUTH", False))
 
     @cached_property
     def LAST_USED_INTERVAL(self) -> int | None:

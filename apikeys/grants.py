@@ -15,6 +15,8 @@ from .access import Access
 from .conf import app_settings
 from .models import PersonalAccessToken, ProjectKey
 
+__all__ = ["Grant", "for_project", "for_tokens"]
+
 
 @dataclass(frozen=True, slots=True)
 class Extent:

@@ -5,7 +5,7 @@ They refuse with the same status, body and headers as ``apikeys.drf`` does.
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -16,6 +16,10 @@ from .access import Access
 from .header import answer, read_credential
 from .refusals import Refusal, Refused
 from .verify import averify, verify
+
+__all__ = ["BearerMiddleware", "aauthenticate", "authenticate", "refuse", "require_scopes"]
+
+V = TypeVar("V", bound=Callable[..., Any])
 
 
 def refuse(refusal: Refusal, scope: str = "", **params: str) -> HttpResponse:
@@ -42,7 +46,7 @@ async def aauthenticate(request: HttpRequest) -> Access | None:
     return None
 
 
-def require_scopes(*scopes: str) -> Callable[[Any], Any]:
+def require_scopes(*scopes: str) -> Callable[[V], V]:
     """A view decorator: only for credentials that have all of ``scopes``.
 
     The view finds the ``Access`` in ``request.auth`` and the user, or the ``ProjectUser``, in
@@ -51,7 +55,7 @@ def require_scopes(*scopes: str) -> Callable[[Any], Any]:
     if not scopes or not all(isinstance(scope, str) for scope in scopes):
         raise TypeError("require_scopes() takes the scopes that the view needs, one or more.")
 
-    def decorate(view: Any) -> Any:
+    def decorate(view: V) -> V:
         if iscoroutinefunction(view):
 
             @wraps(view)
@@ -73,7 +77,7 @@ def require_scopes(*scopes: str) -> Callable[[Any], Any]:
                     return refuse(refused.refusal)
                 return _deny(request, access, scopes) or view(request, *args, **kwargs)
 
-        return csrf_exempt(guarded)
+        return cast("V", csrf_exempt(guarded))
 
     return decorate
 

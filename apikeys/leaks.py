@@ -14,6 +14,8 @@ from .models import KEY_MODELS, PersonalAccessToken, ProjectKey, State
 from .pepper_loss import check_root
 from .signals import key_leaked
 
+__all__ = ["Report", "report"]
+
 AnyKey = PersonalAccessToken | ProjectKey
 
 

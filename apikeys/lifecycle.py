@@ -22,12 +22,28 @@ from .records import KINDS
 from .redaction import redact_strictly
 from .signals import key_approved, key_edited, key_minted, key_revoked, key_rotated
 
+__all__ = [
+    "KEEP",
+    "MAX_NETWORKS",
+    "MAX_OVERLAP",
+    "MAX_RATES",
+    "LifecycleError",
+    "Minted",
+    "approve",
+    "edit",
+    "mint",
+    "reject",
+    "revoke",
+    "rotate",
+]
+
+#: The most that a key may have: time beside its successor, networks, and rate limits.
 MAX_OVERLAP: Final = timedelta(days=7)
 MAX_NETWORKS: Final = 100
 MAX_RATES: Final = 5
 
 AnyKey = PersonalAccessToken | ProjectKey
-K = TypeVar("K", PersonalAccessToken, ProjectKey)
+K = TypeVar("K", bound=AnyKey)
 
 
 class LifecycleError(ValueError):
@@ -53,9 +69,10 @@ class Minted(Generic[K]):
 
 
 class _Keep:
-    """The default of an argument that says: as it was."""
+    """The type of ``KEEP``."""
 
 
+#: The default of an argument that says: as it was.
 KEEP: Final = _Keep()
 
 

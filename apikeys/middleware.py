@@ -1,3 +1,5 @@
+"""Middleware that remembers from where a request came, for the audit log."""
+
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -6,6 +8,8 @@ from django.http import HttpRequest, HttpResponseBase
 from django.utils.decorators import sync_and_async_middleware
 
 from .networks import asked_from
+
+__all__ = ["origin_middleware"]
 
 
 @sync_and_async_middleware

@@ -13,6 +13,8 @@ from . import http, refusals
 from .access import Access
 from .refusals import Refusal, Refused
 
+__all__ = ["Denied", "KeyAuth"]
+
 
 class Denied(HttpError):  # noqa: N818 - the word of this package for it
     """What ``KeyAuth`` refuses a request with; handle it to answer otherwise."""

@@ -11,6 +11,8 @@ from django.db.models import QuerySet
 from . import scopes
 from .models import Membership, PersonalAccessToken, get_project_model, reaching_only
 
+__all__ = ["Policy"]
+
 
 class Policy:
     """Rights by role, as they are now; a credential never has more than these.

@@ -9,6 +9,9 @@ from typing import Any, Final
 
 from . import token
 
+__all__ = ["REDACTED", "redact"]
+
+#: What stands where a key or a token was.
 REDACTED: Final = "[redacted]"
 
 # Of whatever site and however little of its secret: a log may have cut it off.

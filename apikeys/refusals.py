@@ -9,11 +9,16 @@ from dataclasses import dataclass, field
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
+__all__ = ["REFUSALS", "Refusal", "Refused"]
+
+#: Every refusal by its code; each is also a constant of this module.
 REFUSALS: dict[str, "Refusal"] = {}
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
+    """A reason to refuse a request, and how it is told (RFC 6750 section 3.1)."""
+
     code: str
     message: str | Promise = field(compare=False)
     status: int = 401
@@ -34,6 +39,12 @@ NOT_AUTHENTICATED = Refusal(
 INVALID_REQUEST = Refusal(
     "invalid_request",
     _("The Authorization header is not `Bearer <credential>` with exactly one credential."),
+    status=400,
+    error="invalid_request",
+)
+INVALID_BASIC = Refusal(
+    "invalid_basic",
+    _("Basic authentication takes a key as the user name and no password: `curl -u <key>:`."),
     status=400,
     error="invalid_request",
 )

@@ -17,6 +17,8 @@ from django.views import debug
 
 from .redaction import redact, redact_strictly, redact_value
 
+__all__ = ["ExceptionReporter", "RedactKeys", "SafeExceptionReporterFilter", "before_send"]
+
 _OWN_FIELDS: Final = frozenset(
     {*vars(logging.makeLogRecord({})), "message", "asctime", "exc_text", "taskName"}
 )

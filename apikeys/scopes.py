@@ -11,6 +11,22 @@ from typing import Final
 
 from .conf import app_settings
 
+__all__ = [
+    "BINDINGS_READ",
+    "BINDINGS_WRITE",
+    "KEYS_READ",
+    "KEYS_WRITE",
+    "covers",
+    "declared",
+    "default",
+    "expand",
+    "is_read_only",
+    "join",
+    "narrow",
+    "split",
+    "unknown",
+]
+
 # RFC 6749 section 3.3: scope-token = 1*( %x21 / %x23-5B / %x5D-7E )
 TOKEN_PATTERN: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
 
@@ -43,6 +59,7 @@ def split(scope: str) -> tuple[str, ...]:
 
 
 def join(names: Iterable[str]) -> str:
+    """``names`` as the space-separated scope of RFC 6749, sorted and without doubles."""
     return " ".join(sorted(set(names)))
 
 
@@ -74,4 +91,5 @@ def unknown(names: Iterable[str]) -> list[str]:
 
 
 def is_read_only(name: str) -> bool:
+    """Whether the scope ``name`` ends in ``:read``."""
     return name.endswith(_READ)

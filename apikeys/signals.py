@@ -7,10 +7,23 @@ shell). None of them carries a secret. A receiver that raises undoes what was do
 
 from django.dispatch import Signal
 
+__all__ = [
+    "key_approved",
+    "key_edited",
+    "key_expired",
+    "key_first_used",
+    "key_leaked",
+    "key_minted",
+    "key_refused_by_network",
+    "key_revoked",
+    "key_rotated",
+    "key_used_from_new_network",
+]
+
 #: A key was made; not by rotation.
 key_minted = Signal()
 
-#: ``changes`` is ``{field: (before, after)}`` of what was edited.
+#: A key was edited: ``changes`` is ``{field: (before, after)}``.
 key_edited = Signal()
 
 #: A key that awaited approval may be used from now on.

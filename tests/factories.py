@@ -1,54 +1,40 @@
-"""People, projects and keys for tests: what a test does not say is sensible and unique."""
+"""The factories of ``apikeys.testing``, with the example's scopes; and keys that are none."""
 
 from typing import Any
 
-import factory
-from django.contrib.auth import get_user_model
-
-from apikeys import lifecycle, token
+from apikeys import token
 from apikeys.conf import app_settings
-from apikeys.models import Membership, PersonalAccessToken, ProjectKey, get_project_model
+from apikeys.lifecycle import Minted
+from apikeys.models import PersonalAccessToken, ProjectKey
+from apikeys.testing import (
+    MembershipFactory,
+    PersonalAccessTokenFactory,
+    ProjectFactory,
+    ProjectKeyFactory,
+    UserFactory,
+    bearer,
+)
+
+__all__ = [
+    "MembershipFactory",
+    "ProjectFactory",
+    "UserFactory",
+    "bearer",
+    "mint_key",
+    "mint_pat",
+    "of_nobody",
+    "with_wrong_secret",
+]
 
 
-class UserFactory(factory.django.DjangoModelFactory[Any]):
-    class Meta:
-        model = get_user_model()
-
-    username = factory.Sequence(lambda n: f"person-{n}")
-
-
-class ProjectFactory(factory.django.DjangoModelFactory[Any]):
-    class Meta:
-        model = get_project_model()
-
-    slug = factory.Sequence(lambda n: f"project-{n}")
-    name = factory.Sequence(lambda n: f"Project {n}")
-
-
-class MembershipFactory(factory.django.DjangoModelFactory[Membership]):
-    class Meta:
-        model = Membership
-
-    user = factory.SubFactory(UserFactory)
-    project = factory.SubFactory(ProjectFactory)
-    role = Membership.Role.OWNER
-
-
-def mint_pat(user: Any = None, **kwargs: Any) -> lifecycle.Minted[PersonalAccessToken]:
-    """A personal access token by the only road there is to one."""
+def mint_pat(user: Any = None, **kwargs: Any) -> Minted[PersonalAccessToken]:
     kwargs = {"name": "ci", "scopes": ["payments:read"]} | kwargs
-    return lifecycle.mint(user=user or UserFactory(), **kwargs)
+    return PersonalAccessTokenFactory.create(**kwargs | ({"user": user} if user else {}))
 
 
-def mint_key(project: Any = None, **kwargs: Any) -> lifecycle.Minted[ProjectKey]:
-    """A project key by the only road there is to one."""
+def mint_key(project: Any = None, **kwargs: Any) -> Minted[ProjectKey]:
     kwargs = {"name": "server", "scopes": ["payments:read"]} | kwargs
-    return lifecycle.mint(project=project or ProjectFactory(), **kwargs)
-
-
-def bearer(token: str) -> dict[str, str]:
-    """``headers=`` of Django's test client."""
-    return {"Authorization": f"Bearer {token}"}
+    return ProjectKeyFactory.create(**kwargs | ({"project": project} if project else {}))
 
 
 def with_wrong_secret(text: str) -> str:

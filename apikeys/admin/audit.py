@@ -12,6 +12,8 @@ from .lists import ListAdmin
 
 @admin.register(AuditEvent)
 class AuditEventAdmin(ListAdmin):
+    """The audit log: read, and never written here."""
+
     list_display = ("at", "event", "public_id", "name", "owner", "by", "using", "ip")
     list_filter = ("event",)
     ordering = ("-pk",)

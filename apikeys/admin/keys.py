@@ -498,6 +498,8 @@ _BOUNDS = ("allowed_networks", "rate_limits")
 
 @admin.register(PersonalAccessToken)
 class PersonalAccessTokenAdmin(KeyAdmin):
+    """Personal access tokens of all users."""
+
     owner = "user"
     edited = ("name", "scopes", "all_projects", "projects", "expires_at", *_BOUNDS)
     list_display = (
@@ -522,6 +524,8 @@ class PersonalAccessTokenAdmin(KeyAdmin):
 
 @admin.register(ProjectKey)
 class ProjectKeyAdmin(KeyAdmin):
+    """Keys of all projects."""
+
     owner = "project"
     edited = ("name", "scopes", "expires_at", *_BOUNDS)
     shown = ("created_by",)

@@ -8,6 +8,8 @@ from .lists import ListAdmin
 
 
 class ProjectAdmin(ListAdmin):
+    """Projects, for sites that have none of their own."""
+
     list_display = ("slug", "name", "is_active", "created_at")
     ordering = ("slug",)
     sortable_by = ("slug",)
@@ -24,6 +26,8 @@ if not Project._meta.swapped:
 
 @admin.register(Membership)
 class MembershipAdmin(ListAdmin):
+    """Who belongs to which project, as what."""
+
     list_display = ("user", "project", "role")
     list_filter = ("role",)
     list_select_related = ("user", "project")

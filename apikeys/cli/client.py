@@ -3,10 +3,8 @@
 from typing import Any
 
 import httpx
-from authlib.oauth2 import OAuth2Error
+from authlib.oauth2 import OAuth2Error as OAuth2Error
 from authlib.oauth2.client import OAuth2Client
-
-__all__ = ["Client", "OAuth2Error"]
 
 
 class Client(OAuth2Client):

@@ -41,6 +41,7 @@ class App:
         self._scopes = scopes
 
     def group(self) -> click.Group:
+        """A new group of the commands ``login``, ``whoami``, ``token``, ``api`` and ``logout``."""
         prefix = self.name.upper().replace("-", "_")
 
         @click.group(name=self.name, context_settings={"help_option_names": ["-h", "--help"]})

@@ -46,7 +46,10 @@ class Site:
 
 
 class Session:
-    """Several processes may share one: a refresh token is used once, by one of them."""
+    """Somebody who is logged in to a site.
+
+    Several processes may share one: a refresh token is used once, by one of them.
+    """
 
     def __init__(
         self, site: Site, *, folder: Path | None = None, http: httpx.Client | None = None

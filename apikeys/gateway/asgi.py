@@ -14,6 +14,8 @@ from django.utils import translation
 
 ASGIApplication = Callable[[Any, Any, Any], Awaitable[None]]
 
+__all__ = ["get_application"]
+
 
 def get_application() -> ASGIApplication:
     """The reverse proxy of ``apikeys.gateway.proxy``, with Django set up.

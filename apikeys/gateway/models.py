@@ -1,3 +1,5 @@
+"""What the gateway stores: who a resource is bound to, and what may pass."""
+
 from typing import Any
 
 from django.conf import settings
@@ -10,6 +12,8 @@ from django.utils.translation import gettext_lazy as _
 from .. import scopes
 from ..conf import project_model
 from . import paths
+
+__all__ = ["ResourceBinding", "Route"]
 
 KIND_PATTERN = r"[A-Za-z_][A-Za-z0-9_-]{0,63}"
 

@@ -28,6 +28,8 @@ from ..signatures import prove
 from .decide import adecide, identity, in_thread, refusal_headers
 from .original import Original, absolute
 
+__all__ = ["ReverseProxy"]
+
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]

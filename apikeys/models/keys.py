@@ -142,6 +142,7 @@ class AbstractKey(models.Model):
         return scopes.split(self.scope)
 
     def state(self, now: datetime | None = None) -> State:
+        """Where the key is in its life, now or at another moment."""
         if self.revoked_at is not None:
             return State.REVOKED
         if self.expires_at is not None and self.expires_at <= (now or timezone.now()):
@@ -220,6 +221,7 @@ class PersonalAccessToken(AbstractKey):
 
     @property
     def owner(self) -> models.Model:
+        """The user on whose behalf it acts."""
         return self.user
 
 
@@ -263,9 +265,11 @@ class ProjectKey(AbstractKey):
 
     @property
     def owner(self) -> models.Model:
+        """The project that it belongs to."""
         return self.project
 
 
+#: The model of each kind of key, by ``apikeys.token``'s word for it.
 KEY_MODELS: dict[str, type[PersonalAccessToken] | type[ProjectKey]] = {
     PersonalAccessToken.KIND: PersonalAccessToken,
     ProjectKey.KIND: ProjectKey,
@@ -286,6 +290,8 @@ class AbstractUsage(models.Model):
 
 
 class PersonalAccessTokenUsage(AbstractUsage):
+    """How many requests a personal access token made on a day."""
+
     # No constraint: a count that is written just after its key was deleted harms nobody.
     key = models.ForeignKey(
         PersonalAccessToken, models.CASCADE, related_name="usage", db_constraint=False
@@ -299,6 +305,8 @@ class PersonalAccessTokenUsage(AbstractUsage):
 
 
 class ProjectKeyUsage(AbstractUsage):
+    """How many requests a project key made on a day."""
+
     key = models.ForeignKey(ProjectKey, models.CASCADE, related_name="usage", db_constraint=False)
 
     class Meta(AbstractUsage.Meta):

@@ -11,6 +11,8 @@ from oauth2_provider.settings import oauth2_settings
 from ..conf import project_model
 from ..models import PersonalAccessToken, ProjectKey
 
+__all__ = ["ClientSettings", "TokenLifetime"]
+
 
 class Consent(models.Model):
     """What a user let an application do, once; a later consent is a row of its own.

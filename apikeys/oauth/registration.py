@@ -25,6 +25,8 @@ from .device import GRANT_TYPE as DEVICE
 from .models import ClientSettings
 from .targets import LOOPBACK
 
+__all__ = ["OwnUserPermission"]
+
 #: By their names in RFC 7591, what django-oauth-toolkit stores with an application.
 DOT_GRANTS: Final = {
     "authorization_code": "authorization-code",

@@ -9,6 +9,8 @@ from oauth2_provider.settings import oauth2_settings
 
 from ..scopes import declared, default
 
+__all__ = ["Scopes"]
+
 
 def registration_scope() -> str | None:
     """The scope with which a program registers a client of its user's (RFC 7591)."""

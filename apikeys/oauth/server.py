@@ -1,3 +1,5 @@
+"""The grants of the token endpoint: ``OAUTH2_SERVER_CLASS``."""
+
 from typing import Any
 
 from oauthlib.openid import Server as OpenIDServer
@@ -5,6 +7,8 @@ from oauthlib.openid import Server as OpenIDServer
 from . import lifetimes
 from .device import GRANT_TYPE, DeviceCodeGrant
 from .grants import ClientCredentialsGrant, TokenExchangeGrant
+
+__all__ = ["Server"]
 
 
 class Server(OpenIDServer):

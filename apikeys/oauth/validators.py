@@ -1,3 +1,5 @@
+"""What the token endpoint accepts: ``OAUTH2_VALIDATOR_CLASS``."""
+
 from typing import Any
 
 from django.utils import timezone
@@ -7,6 +9,8 @@ from oauth2_provider.oauth2_validators import OAuth2Validator
 from ..conf import app_settings
 from . import bearer, clients, consent, device, lifetimes, registration
 from .models import TokenOrigin
+
+__all__ = ["Validator"]
 
 
 class Validator(OAuth2Validator):
@@ -73,6 +77,7 @@ class Validator(OAuth2Validator):
     def validate_device_code(
         self, client_id: str, code: str, request: Any, *args: Any, **kwargs: Any
     ) -> str | None:
+        """The status of a device code of this client's; ``None`` if it is not (RFC 8628)."""
         client = request.client
         return device.poll(client.client_id if client else client_id, code, request)
 

@@ -34,7 +34,7 @@ from ..conf import app_settings
 from ..lookup import Lookup, Row, but
 from ..models import ProjectKey
 from ..refusals import Refused
-from ..verify import FIELDS, admit, project_key
+from ..verify import FIELDS, Key, admit, check_state, project_key
 from . import Message, nonces, public_keys
 from .public_keys import PublicKey
 
@@ -195,11 +195,13 @@ def _check_body(message: Message, result: VerifyResult) -> None:
 
 
 def _admit(claims: _Claims, row: Row, request: HttpRequest | None) -> Access:
-    fields, (project, approved_by, created_by) = _SIGNED.build(row)
-    access, ip = admit(_SIGNED, project_key, claims.keyid, fields, project, request, True)
+    key = Key(*row[:_PUBLIC_KEY])
+    check_state(key)
+    project, approved_by, created_by = _SIGNED.build(row)
+    access, ip = admit(ProjectKey, project_key, claims.keyid, key, project, request, True)
     access.signed, access.authorized_by = True, approved_by or created_by
     # Last, so that what is refused leaves no trace: it could not be told from a replay.
     if not nonces.use(claims.keyid, claims.nonce, claims.created + app_settings.SIGNATURE_WINDOW):
         raise Refused(refusals.REPLAYED_SIGNATURE)
-    usage.record(ProjectKey, fields["pk"], ip)
+    usage.record(ProjectKey, key.pk, ip)
     return access

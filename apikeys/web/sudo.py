@@ -18,6 +18,8 @@ from django.views.decorators.debug import sensitive_variables
 
 from ..conf import app_settings
 
+__all__ = ["AllauthSudo", "PasswordSudo", "Sudo"]
+
 _STAMP: Final = "apikeys_logged_in_at"
 
 #: Wrong passwords of one user in ``WINDOW`` seconds, after which no more are looked at.
