@@ -19,7 +19,7 @@ from .scoping import view_name
 
 
 @lru_cache(maxsize=1024)
-def _detail(code: str, text: str) -> dict[str, ErrorDetail]:
+def _detail(code: str, text: str) -> dict[str, Any]:
     """The body as DRF would make it, anew at each refusal, of plain texts."""
     return {"detail": ErrorDetail(text, code), "code": ErrorDetail(code, code)}
 
