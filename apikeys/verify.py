@@ -7,11 +7,13 @@ its secret was checked.
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple
 
 from asgiref.sync import sync_to_async
+from django.core.exceptions import SynchronousOnlyOperation
 from django.db import InterfaceError, OperationalError
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -126,7 +128,9 @@ def recall(
     if (parsed := _parse(text)) is not None:
         row = cache.peek(_LOOKUPS[parsed.kind], parsed.public_id)
         if row is not None and row[2] == hashing.current_pepper_id():
-            return _check(parsed, row, request, counts_as_use)
+            # A policy or a user of the site's own may make a query after all.
+            with suppress(SynchronousOnlyOperation):
+                return _check(parsed, row, request, counts_as_use)
     # The first alone: none of the others has a say before it had its own.
     elif _resolvers and (first := _recalls.get(_resolvers[0])) is not None:
         return first(text, request)
