@@ -88,6 +88,11 @@ class AppSettings:
         return cast("bool", self._user.get("BASIC_AUTH", False))
 
     @cached_property
+    def LEGACY(self) -> Mapping[str, Any]:
+        """Whose imported keys are taken, by scheme: in which ``HEADER``, ``UNTIL`` which day."""
+        return cast("Mapping[str, Any]", self._user.get("LEGACY", {}))
+
+    @cached_property
     def LAST_USED_INTERVAL(self) -> int | None:
         """Seconds between two writes of ``last_used_at``; ``None`` writes none by itself.
 

@@ -10,6 +10,9 @@ from django.dispatch import Signal
 #: A key was made; not by rotation.
 key_minted = Signal()
 
+#: A key was taken over from a predecessor, of whose ``scheme`` it is.
+key_imported = Signal()
+
 #: ``changes`` is ``{field: (before, after)}`` of what was edited.
 key_edited = Signal()
 

@@ -54,10 +54,10 @@ _LOOKUPS = {
 _NO_DIGEST = "0" * 64
 
 
-def register(resolver: Resolver) -> None:
+def register(resolver: Resolver, *, first: bool = False) -> None:
     """Have ``resolver`` asked about credentials that do not look like this site's keys."""
     if resolver not in _resolvers:
-        _resolvers.append(resolver)
+        _resolvers.insert(0 if first else len(_resolvers), resolver)
 
 
 @sensitive_variables("text")
@@ -102,6 +102,15 @@ async def averify(
     return await sync_to_async(verify)(text, request, counts_as_use=counts_as_use)
 
 
+@sensitive_variables("parsed")
+def verify_parsed(parsed: token.Parsed, request: HttpRequest | None, *, is_right: bool) -> Access:
+    """As ``verify``, for a secret that came otherwise; ``is_right`` says that it was checked."""
+    row = cache.find(_LOOKUPS[parsed.kind], parsed.public_id)
+    if row is not None and is_right:
+        return _admit(parsed, row, request)
+    return _check(parsed, row, request, counts_as_use=True)
+
+
 def _parse(text: str) -> token.Parsed | None:
     """The parts of a key; ``None`` for what does not claim to be one of this site's."""
     if not token.looks_like_key(text, app_settings.PREFIX):
@@ -134,7 +143,18 @@ def _check(
         renew_digest(lookup.model, pk, pepper_id, parsed)
     if not matches:
         raise Refused(refusals.INVALID_KEY)
+    return _admit(parsed, row, request, counts_as_use, exchange)
 
+
+def _admit(
+    parsed: token.Parsed,
+    row: Row,
+    request: HttpRequest | None,
+    counts_as_use: bool = True,
+    exchange: bool = False,
+) -> Access:
+    """Who it is whose secret is right."""
+    lookup = _LOOKUPS[parsed.kind]
     fields, (owner,) = lookup.build(row)
     if fields["revoked_at"] is not None:
         raise Refused(refusals.REVOKED_KEY)
@@ -148,12 +168,12 @@ def _check(
     imposed = app_settings.POLICY.allowed_networks(owner)
     if not networks.admits((fields["allowed_networks"], " ".join(imposed)), ip):
         if counts_as_use:
-            usage.record_refusal(lookup.model, pk, ip)
+            usage.record_refusal(lookup.model, fields["pk"], ip)
         raise Refused(refusals.IP_NOT_ALLOWED)
     build = _personal_access_token if parsed.kind == token.PAT else _project_key
     access = build(parsed.public_id, fields, owner)
     if counts_as_use:
-        usage.record(lookup.model, pk, ip)
+        usage.record(lookup.model, fields["pk"], ip)
     return access
 
 
