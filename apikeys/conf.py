@@ -90,7 +90,8 @@ class AppSettings:
     @cached_property
     def LEGACY(self) -> Mapping[str, Any]:
         """Whose imported keys are taken, by scheme: in which ``HEADER``, ``UNTIL`` which day."""
-        return cast("Mapping[str, Any]", self._user.get("LEGACY", {}))
+        given = self._user.get("LEGACY")
+        return given if isinstance(given, Mapping) else {}  # a check tells of it
 
     @cached_property
     def LAST_USED_INTERVAL(self) -> int | None:

@@ -64,7 +64,7 @@ def parse(name: str, given: Any) -> Scheme:
     if type(until) is not date:  # a datetime is one, too
         raise TypeError(f"{name!r} needs UNTIL, the last day: datetime.date(2030, 6, 30).")
     header = given.get("HEADER", HEADERS[name])
-    match = _HEADER.fullmatch(str(header))
+    match = _HEADER.fullmatch(header if isinstance(header, str) else "")
     keyword, field = match.groups(default="") if match else ("", "")
     if match is None or keyword.lower() == "basic" or field.lower() == "authorization":
         raise ValueError(
