@@ -7,6 +7,7 @@ beside those with a key of this app's. On SQLite, in a file.
 """
 
 import argparse
+import io
 import json
 import os
 import statistics
