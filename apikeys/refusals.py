@@ -55,6 +55,10 @@ MALFORMED_KEY = Refusal(
 INVALID_KEY = Refusal("invalid_key", _("No such key. Check that you use the right one."))
 EXPIRED_KEY = Refusal("expired_key", _("This key has expired. Mint a new one."))
 REVOKED_KEY = Refusal("revoked_key", _("This key was revoked. Mint a new one."))
+LEGACY_ENDED = Refusal(
+    "legacy_ended",
+    _("Keys are not taken in this form any more. Mint a new one, and send it behind `Bearer`."),
+)
 APPROVAL_REQUIRED = Refusal(
     "approval_required",
     _("This key has to be approved by an admin before it can be used."),

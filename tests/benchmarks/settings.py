@@ -2,12 +2,6 @@ import os
 
 from tests.settings import *  # noqa: F403
 
-INSTALLED_APPS = [
-    *INSTALLED_APPS,  # noqa: F405
-    "rest_framework.authtoken",
-    "knox",
-    "rest_framework_api_key",
-]
 ALLOWED_HOSTS = ["testserver", "127.0.0.1"]
 LOGGING_CONFIG = None
 ROOT_URLCONF = "tests.benchmarks.contenders"
