@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from django.http import HttpRequest
-from django.utils.translation import override
+from django.utils.translation import get_language, override
 from django.views.decorators.debug import sensitive_variables
 
 from . import refusals, token
@@ -81,10 +81,19 @@ def answer(
     refusal: Refusal, scope: str = "", **params: str
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """The body and the header fields that a refusal is told with."""
+    body, headers = _answer(refusal, app_settings.REALM, get_language(), scope, **params)
+    return body.copy(), headers.copy()
+
+
+@lru_cache(maxsize=1024)
+def _answer(
+    refusal: Refusal, realm: str, language: str | None, scope: str, **params: str
+) -> tuple[dict[str, Any], dict[str, str]]:
+    # Kept, so that a forged key takes no more of the server's time than a good one.
     body = {"detail": str(refusal.message).format(scope=scope, **params), "code": refusal.code}
     headers = {}
     if refusal.status not in (429, 503):
-        headers["WWW-Authenticate"] = challenge(refusal, app_settings.REALM, scope, **params)
+        headers["WWW-Authenticate"] = challenge(refusal, realm, scope, **params)
     if refusal.retry_after is not None:
         headers["Retry-After"] = str(refusal.retry_after)
     return body, headers

@@ -7,7 +7,7 @@ thread, which keeps it portable and true to swapped models, and a request only r
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.db import connections, router
 from django.db.models import Model
@@ -30,13 +30,6 @@ def only(*names: str) -> Wanted:
     return lambda name: name in names
 
 
-class Found(NamedTuple):
-    """A row made usable: the ``fields`` by name, and the instances in the order asked for."""
-
-    fields: dict[str, Any]
-    instances: list[Any]
-
-
 class Lookup:
     """Finds ``fields`` of the row of ``model`` that has a value in the column ``by``.
 
@@ -53,13 +46,13 @@ class Lookup:
     ) -> None:
         self.model = model
         self._by = by
-        self._fields = fields
+        self.fields = fields
         self._instances = instances
         self._local = threading.local()
 
     @cached_property
     def _slices(self) -> "list[tuple[_Part, int, int]]":
-        slices, start = [], len(self._fields)
+        slices, start = [], len(self.fields)
         for path, wanted in self._instances.items():
             part = _Part(self.model, path, wanted)
             slices.append((part, start, start + len(part.attnames)))
@@ -71,7 +64,7 @@ class Lookup:
         try:
             return statements[alias]
         except KeyError:
-            paths = [*self._fields, *(path for part, *_ in self._slices for path in part.paths)]
+            paths = [*self.fields, *(path for part, *_ in self._slices for path in part.paths)]
             statements[alias] = _Statement(self.model, self._by, paths, alias)
             return statements[alias]
 
@@ -85,19 +78,16 @@ class Lookup:
             row: Row | None = next(iter(cursor), None)
         return None if row is None else statement.convert(row)
 
-    def build(self, row: Row) -> Found:
-        """What a row that was found says. No query."""
+    def build(self, row: Row) -> list[Any]:
+        """The instances that a row was found with, in the order asked for. No query."""
         alias = router.db_for_read(self.model)
-        return Found(
-            dict(zip(self._fields, row, strict=False)),
-            [part.build(alias, row[start:end]) for part, start, end in self._slices],
-        )
+        return [part.build(alias, row[start:end]) for part, start, end in self._slices]
 
     def made_of(self, row: Row) -> list[tuple[type[Model], Any]]:
         """The models and primary keys of all that the row was made of."""
         pks = [(part.model, part.pk_of(row[start:end])) for part, start, end in self._slices]
-        if "pk" in self._fields:
-            pks.append((self.model, row[self._fields.index("pk")]))
+        if "pk" in self.fields:
+            pks.append((self.model, row[self.fields.index("pk")]))
         return [(model, pk) for model, pk in pks if pk is not None]
 
 
@@ -122,7 +112,10 @@ class _Part:
         return values[self._pk]
 
     def build(self, alias: str, values: Row) -> Any:
-        if all(values[at] is None for at in self._proof):
+        for at in self._proof:
+            if values[at] is not None:
+                break
+        else:
             return None
         if not self._is_plain or _is_listened_to(self.model):
             return self.model.from_db(alias, self.attnames, values)
@@ -137,7 +130,7 @@ class _Part:
 def _is_plain(model: Any, fields: Iterable[Any]) -> bool:
     """Whether to make an instance of a row is to set its attributes and nothing else."""
     return (
-        model.from_db.__func__ is Model.from_db.__func__
+        model.from_db.__func__ is Model.from_db.__func__  # type: ignore[attr-defined]
         and model.__init__ is Model.__init__
         and model.__new__ is Model.__new__
         and model.__setattr__ is Model.__setattr__
@@ -148,7 +141,9 @@ def _is_plain(model: Any, fields: Iterable[Any]) -> bool:
 
 
 def _is_listened_to(model: Any) -> bool:
-    return any(s.receivers and s.has_listeners(model) for s in (pre_init, post_init))
+    return (bool(pre_init.receivers) and pre_init.has_listeners(model)) or (
+        bool(post_init.receivers) and post_init.has_listeners(model)
+    )
 
 
 class _Statement:

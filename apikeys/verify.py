@@ -7,8 +7,9 @@ its secret was checked.
 
 import logging
 from collections.abc import Callable
+from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from asgiref.sync import sync_to_async
 from django.db import InterfaceError, OperationalError
@@ -31,32 +32,37 @@ logger = logging.getLogger("apikeys")
 
 #: Answers for a text that is no key: an ``Access``, ``None`` for "not mine", or ``Refused`` raised.
 Resolver = Callable[[str, HttpRequest | None], Access | None]
-Build = Callable[[str, dict[str, Any], Any], Access]
 
 _resolvers: list[Resolver] = []
 # What answers for some of them without a query; None: "not in memory".
 _recalls: dict[Resolver, Resolver] = {}
 
-#: What is asked of every key.
-FIELDS = (
-    "pk",
-    "digest",
-    "pepper_id",
-    "name",
-    "scope",
-    "expires_at",
-    "revoked_at",
-    "is_pending",
-    "allowed_networks",
-    "rate_limits",
-    "direct_use",
-)
+
+class Key(NamedTuple):
+    """What a row says of the key; what it says of the owner follows."""
+
+    pk: int
+    digest: str
+    pepper_id: str
+    name: str
+    scope: str
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    is_pending: bool
+    allowed_networks: str
+    rate_limits: str
+    direct_use: bool
+    all_projects: bool = True
+
+
+#: What is asked of a project's key.
+FIELDS = Key._fields[:-1]
+
 _LOOKUPS = {
-    token.PAT: Lookup(
-        PersonalAccessToken, "public_id", (*FIELDS, "all_projects"), {"user": but("password")}
-    ),
+    token.PAT: Lookup(PersonalAccessToken, "public_id", Key._fields, {"user": but("password")}),
     token.KEY: Lookup(ProjectKey, "public_id", FIELDS, {"project": but()}),
 }
+Build = Callable[[str, Key, Any], Access]
 _NO_DIGEST = "0" * 64
 
 
@@ -150,86 +156,88 @@ def _check(
         raise Refused(refusals.INVALID_KEY)
 
     lookup, build = _LOOKUPS[parsed.kind], _BUILDERS[parsed.kind]
-    pk, digest, pepper_id, *_ = row
-    matches = hashing.check_digest(parsed.secret, digest, pepper_id)
+    key = Key(*row[: len(lookup.fields)])
+    matches = hashing.check_digest(parsed.secret, key.digest, key.pepper_id)
     if matches is None:
-        matches = check_root(lookup.model, pk, parsed)
-    elif matches and pepper_id != hashing.current_pepper_id():
-        renew_digest(lookup.model, pk, pepper_id, parsed)
+        matches = check_root(lookup.model, key.pk, parsed)
+    elif matches and key.pepper_id != hashing.current_pepper_id():
+        renew_digest(lookup.model, key.pk, key.pepper_id, parsed)
     if not matches:
         raise Refused(refusals.INVALID_KEY)
 
-    fields, (owner,) = lookup.build(row)
-    access, ip = admit(
-        lookup, build, parsed.public_id, fields, owner, request, counts_as_use, exchange
-    )
+    check_state(key, exchange)
+    (owner,) = lookup.build(row)
+    access, ip = admit(lookup.model, build, parsed.public_id, key, owner, request, counts_as_use)
     if counts_as_use:
-        usage.record(lookup.model, pk, ip)
+        usage.record(lookup.model, key.pk, ip)
     return access
 
 
+def check_state(key: Key, exchange: bool = False) -> None:
+    """Whether a key may be used now, whose holder has proved to hold it. Raises ``Refused``."""
+    if key.revoked_at is not None:
+        raise Refused(refusals.REVOKED_KEY)
+    if key.expires_at is not None and key.expires_at <= timezone.now():
+        raise Refused(refusals.EXPIRED_KEY)
+    if key.is_pending:
+        raise Refused(refusals.APPROVAL_REQUIRED)
+    if not (key.direct_use or exchange):
+        raise Refused(refusals.EXCHANGE_REQUIRED)
+
+
 def admit(
-    lookup: Lookup,
+    model: Any,
     build: Build,
     public_id: str,
-    fields: dict[str, Any],
+    key: Key,
     owner: Any,
     request: HttpRequest | None,
     counts_as_use: bool,
-    exchange: bool = False,
 ) -> tuple[Access, str | None]:
-    """Whether a key may be used now and from here, whose holder has proved to hold it.
+    """Who it is, and the address that the request came from, if the key is good there.
 
-    Returns who it is, and the address that the request came from.
+    Raises ``Refused``.
     """
-    if fields["revoked_at"] is not None:
-        raise Refused(refusals.REVOKED_KEY)
-    if fields["expires_at"] is not None and fields["expires_at"] <= timezone.now():
-        raise Refused(refusals.EXPIRED_KEY)
-    if fields["is_pending"]:
-        raise Refused(refusals.APPROVAL_REQUIRED)
-    if not (fields["direct_use"] or exchange):
-        raise Refused(refusals.EXCHANGE_REQUIRED)
     ip = networks.client_ip(request)
     imposed = app_settings.POLICY.allowed_networks(owner)
-    if not networks.admits((fields["allowed_networks"], " ".join(imposed)), ip):
+    if not networks.admits((key.allowed_networks, " ".join(imposed)), ip):
         if counts_as_use:
-            usage.record_refusal(lookup.model, fields["pk"], ip)
+            usage.record_refusal(model, key.pk, ip)
         raise Refused(refusals.IP_NOT_ALLOWED)
-    return build(public_id, fields, owner), ip
+    return build(public_id, key, owner), ip
 
 
-def _personal_access_token(public_id: str, fields: dict[str, Any], user: Any) -> Access:
+def _personal_access_token(public_id: str, key: Key, user: Any) -> Access:
     if not user.is_active:
         raise Refused(refusals.INACTIVE_USER)
     return Access(
         kind=PERSONAL_ACCESS_TOKEN,
         credential_id=public_id,
-        name=fields["name"],
-        scope=fields["scope"],
+        name=key.name,
+        scope=key.scope,
         user=user,
         principal=user,
-        expires_at=fields["expires_at"],
-        allowed_networks=fields["allowed_networks"],
-        rate_limits=fields["rate_limits"],
-        selected=None if fields["all_projects"] else partial(_selected_projects, fields["pk"]),
+        expires_at=key.expires_at,
+        allowed_networks=key.allowed_networks,
+        rate_limits=key.rate_limits,
+        selected=None if key.all_projects else partial(_selected_projects, key.pk),
     )
 
 
-def project_key(public_id: str, fields: dict[str, Any], project: Any) -> Access:
+def project_key(public_id: str, key: Key, project: Any) -> Access:
     # A project model of the site's own need not have the field.
     if not getattr(project, "is_active", True):
         raise Refused(refusals.INACTIVE_PROJECT)
     return Access(
         kind=PROJECT_KEY,
         credential_id=public_id,
-        name=fields["name"],
-        scope=fields["scope"],
+        name=key.name,
+        scope=key.scope,
         project=project,
         principal=ProjectUser(project),
-        expires_at=fields["expires_at"],
-        allowed_networks=fields["allowed_networks"],
-        rate_limits=fields["rate_limits"],
+        expires_at=key.expires_at,
+        allowed_networks=key.allowed_networks,
+        rate_limits=key.rate_limits,
     )
 
 

@@ -80,7 +80,7 @@ _PROBLEMS = {
         "scope_not_grantable",
     ),
     404: (
-        "No such key, as far as the caller may know.",
+        "There is none, as far as the caller may know.",
         serializers.ProblemSerializer,
         "not_found",
     ),
@@ -125,7 +125,7 @@ _REASON_SCHEMA: dict[str, Any] = {
 _REASON = OpenApiParameter("reason", _REASON_SCHEMA, description="Shown with the revoked key.")
 
 
-def _problems(*statuses: int) -> dict[int, OpenApiResponse]:
+def problems(*statuses: int) -> dict[int, OpenApiResponse]:
     found = {}
     for status in sorted({401, 403, 406, 503, *statuses}):
         description, shape, code = _PROBLEMS[status]
@@ -154,7 +154,7 @@ def _list(summary: str, facts: Any, parameters: Any = serializers.ListParameters
                 "A page, newest first.",
                 [OpenApiExample("A key", facts)],
             ),
-            **_problems(400, 404),
+            **problems(400, 404),
         },
     )
 
@@ -174,7 +174,7 @@ def _keys(noun: str, view: Any, example: Any, facts: Any, secret: Any) -> Any:
                     "A page, newest first.",
                     [OpenApiExample("An event", _EVENT)],
                 ),
-                **_problems(400, 404),
+                **problems(400, 404),
             },
         ),
         create=extend_schema(
@@ -185,20 +185,20 @@ def _keys(noun: str, view: Any, example: Any, facts: Any, secret: Any) -> Any:
             examples=[OpenApiExample(f"A {noun}", example, request_only=True)],
             responses={
                 **_answer(201, serializers.MintedSerializer, "The record and the secret.", made),
-                **_problems(400, 404, 409, 413, 415, 422),
+                **problems(400, 404, 409, 413, 415, 422),
             },
         ),
         retrieve=extend_schema(
             summary=f"Read a {noun}",
             description="Also of one that was revoked.",
-            responses={**_one(facts), **_problems(404)},
+            responses={**_one(facts), **problems(404)},
         ),
         partial_update=extend_schema(
             summary=f"Change a {noun}",
             description="From the next request on. What is left out stays as it is.",
             request=view.edit_body,
             examples=[OpenApiExample("Another name", {"name": "desk"}, request_only=True)],
-            responses={**_one(facts | {"name": "desk"}), **_problems(400, 404, 409, 413, 415)},
+            responses={**_one(facts | {"name": "desk"}), **problems(400, 404, 409, 413, 415)},
         ),
         destroy=extend_schema(
             summary=f"Revoke a {noun}",
@@ -208,7 +208,7 @@ def _keys(noun: str, view: Any, example: Any, facts: Any, secret: Any) -> Any:
             request=None,
             responses={
                 204: OpenApiResponse(description="Revoked."),
-                **_problems(400, 404, 413, 415),
+                **problems(400, 404, 413, 415),
             },
         ),
         rotate=extend_schema(
@@ -224,14 +224,14 @@ def _keys(noun: str, view: Any, example: Any, facts: Any, secret: Any) -> Any:
                     "The record of the successor and the secret.",
                     made | _REPLACES,
                 ),
-                **_problems(400, 404, 409, 413, 415, 422),
+                **problems(400, 404, 409, 413, 415, 422),
             },
         ),
         approve=extend_schema(
             summary=f"Approve a {noun}",
             description="For whom the site's policy lets decide on it.",
             request=None,
-            responses={**_one(facts), **_problems(400, 404, 409, 413, 415)},
+            responses={**_one(facts), **problems(400, 404, 409, 413, 415)},
         ),
         reject=extend_schema(
             summary=f"Reject a {noun}",
@@ -240,7 +240,7 @@ def _keys(noun: str, view: Any, example: Any, facts: Any, secret: Any) -> Any:
             examples=[OpenApiExample("A reason", {"reason": "Read only."}, request_only=True)],
             responses={
                 **_one(facts | {"state": "revoked", "revoked_reason": "Read only."}),
-                **_problems(400, 404, 409, 413, 415),
+                **problems(400, 404, 409, 413, 415),
             },
         ),
     )
@@ -326,7 +326,7 @@ class LeakedExtension(OpenApiViewExtension):
                 request=serializers.LeakedBody,
                 responses={
                     200: serializers.LeakedAnswer,
-                    **{s: p for s, p in _problems(400, 413, 415).items() if s not in (401, 403)},
+                    **{s: p for s, p in problems(400, 413, 415).items() if s not in (401, 403)},
                 },
             )
             def post(self, request: Any) -> Any: ...

@@ -3,7 +3,7 @@
 import re
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 from django.core.exceptions import ObjectDoesNotExist
 from django.db.models import Q, QuerySet
@@ -14,13 +14,12 @@ from django.views.decorators.debug import sensitive_variables
 from rest_framework.decorators import action
 from rest_framework.exceptions import NotAuthenticated, NotFound
 from rest_framework.permissions import SAFE_METHODS
-from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 from rest_framework.viewsets import GenericViewSet
 
-from .. import audit, grants, lifecycle, networks, scopes, token
+from .. import audit, grants, lifecycle, scopes, token
 from ..access import OAUTH, Access
 from ..conf import app_settings
 from ..drf import AnyScope, AuthorizedRequest, BearerAuthentication, HasScope, InsufficientScope
@@ -37,16 +36,15 @@ from ..models import (
 from ..records import record, with_facts
 from ..web.sudo import get_sudo
 from .authentication import SessionAuthentication
+from .base import JSONView
 from .exceptions import (
     NotAManager,
     NotAnApprover,
     RecentLoginRequired,
     UserRequired,
-    handle,
 )
 from .idempotency import once
 from .pagination import KeyPagination
-from .parsers import JSONParser
 from .serializers import (
     AccessSerializer,
     AuditParameters,
@@ -77,17 +75,14 @@ class TokenView(APIView):
         return Response(request.auth.facts(), headers={"Cache-Control": "no-store"})
 
 
-class KeysView(GenericViewSet[Any]):
-    """What all views of keys share: who asks, with what, and how it is answered."""
+class KeysView(JSONView, GenericViewSet[Any]):
+    """What all views of keys share: who asks, and with what."""
 
     authentication_classes = [BearerAuthentication, SessionAuthentication]
     permission_classes = [HasScope]
     required_scopes = {"read": [scopes.KEYS_READ], "write": [scopes.KEYS_WRITE]}
-    parser_classes = [JSONParser]
-    renderer_classes = [JSONRenderer]
     pagination_class = KeyPagination
     filter_backends = ()
-    metadata_class = None  # the OpenAPI document tells it better
 
     model: ClassVar[type[AnyKey]]
 
@@ -107,20 +102,6 @@ class KeysView(GenericViewSet[Any]):
     @property
     def is_write(self) -> bool:
         return self.request.method not in SAFE_METHODS
-
-    def get_exception_handler(self) -> Any:
-        return handle
-
-    def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
-        with networks.asked_from(request):
-            return super().dispatch(request, *args, **kwargs)
-
-    def finalize_response(
-        self, request: Request, response: Any, *args: Any, **kwargs: Any
-    ) -> Response:
-        response = super().finalize_response(request, response, *args, **kwargs)
-        response["Cache-Control"] = "no-store"
-        return cast("Response", response)
 
     def body(self, shape: type[Body], data: Any = None, *, partial: bool = False) -> dict[str, Any]:
         serializer = shape(data=self.request.data if data is None else data, partial=partial)

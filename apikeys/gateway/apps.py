@@ -1,4 +1,4 @@
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.utils.translation import gettext_lazy as _
 
 
@@ -14,3 +14,6 @@ class ApiKeysGatewayConfig(AppConfig):
         from .models import ResourceBinding
 
         cache.watch(ResourceBinding)
+
+        if apps.is_installed("drf_spectacular"):
+            from . import schema  # noqa: F401

@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
-from .. import refusals
+from .. import refusals, signatures
 from ..access import Access
 from ..conf import app_settings
 from ..drf import InsufficientScope, KeyThrottle, refuse
@@ -51,19 +51,19 @@ def decide(original: Original) -> Access:
 @sensitive_variables("original")
 async def adecide(original: Original) -> Access:
     """As ``decide``, without a thread where all is in memory; else in one, for all the rest."""
-    access = authenticate(original, recall)
+    access = None if original.signed else authenticate(original, recall)
     if access is None:
-        return cast("Access", await _in_thread(decide, original))
+        return cast("Access", await in_thread(decide, original))
     if not waits(access):
         # Django lets no query be made in an event loop, so what is missing says so.
         with suppress(SynchronousOnlyOperation):
             admit(access, original)
             return access
-    await _in_thread(admit, access, original)
+    await in_thread(admit, access, original)
     return access
 
 
-async def _in_thread(function: Any, *arguments: Any) -> Any:
+async def in_thread(function: Any, *arguments: Any) -> Any:
     # One of a pool whose connections stay, as CONN_MAX_AGE says: Django's own way under ASGI is
     # a new thread, and so a new connection, for every request.
     return await sync_to_async(_connected, thread_sensitive=False)(function, *arguments)
@@ -85,6 +85,8 @@ def authenticate(original: Original, verify: Callable[[str, HttpRequest], Found]
         credential = read_credential(request)
         if credential is not None:
             return verify(credential, request)
+        if original.signed is not None:
+            return signatures.verify(original.signed, request)
         refusal = refusals.NOT_AUTHENTICATED
     except Refused as refused:
         refusal = refused.refusal
@@ -158,7 +160,7 @@ def _bytes(character: str) -> bytes:
 
 def max_age(access: Access) -> int:
     """For how many seconds the proxy may repeat this decision; never beyond the expiry."""
-    longest = app_settings.GATEWAY_MAX_AGE
+    longest = 0 if access.signed else app_settings.GATEWAY_MAX_AGE
     if not longest or access.expires_at is None:
         return longest
     left = int((access.expires_at - timezone.now()).total_seconds())

@@ -80,7 +80,7 @@ def load(text: str) -> Any:
     lookup = _lookup(model)
     if (row := cache.find(lookup, checksum)) is None:
         return None
-    token, user, application, its_origin, consent = lookup.build(row).instances
+    token, user, application, its_origin, consent = lookup.build(row)
     origin.attach(token, user=user, application=application, apikeys_origin=its_origin)
     if its_origin is not None:
         origin.attach(its_origin, consent=consent)
@@ -88,7 +88,7 @@ def load(text: str) -> Any:
             lookup = _lookup_of_keys(model)
             if (row := cache.find(lookup, checksum)) is None:
                 return None
-            origin.attach_of_keys(its_origin, lookup.build(row).instances)
+            origin.attach_of_keys(its_origin, lookup.build(row))
     return token if origin.hold_to(its_origin, token) else None
 
 

@@ -42,11 +42,24 @@ def authenticate(request: HttpRequest) -> Access | None:
 
 def verify(message: Message, request: HttpRequest | None = None) -> Access:
     """Who signed ``message``, which is good for once. Raises ``Refused``."""
+    access: Access = _verification().verify(message, request)
+    return access
+
+
+def prove(message: Message) -> None:
+    """That a key has signed ``message``, whose body is not asked for. Raises ``Refused``.
+
+    For whom it costs to have the body: whether the key may be used is not said yet.
+    """
+    _verification().prove(message)
+
+
+def _verification() -> Any:
     try:
         from . import verification
     except ImportError:
         raise Refused(refusals.SIGNATURE_NOT_ACCEPTED) from None
-    return verification.verify(message, request)
+    return verification
 
 
 def message_of(request: HttpRequest) -> Message:

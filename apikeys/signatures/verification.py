@@ -7,7 +7,8 @@ by whom, when and how often is said here.
 import logging
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from types import SimpleNamespace
@@ -33,7 +34,7 @@ from ..conf import app_settings
 from ..lookup import Lookup, Row, but
 from ..models import ProjectKey
 from ..refusals import Refused
-from ..verify import FIELDS, admit, project_key
+from ..verify import FIELDS, Key, admit, check_state, project_key
 from . import Message, nonces, public_keys
 from .public_keys import PublicKey
 
@@ -74,19 +75,35 @@ class _Claims:
 
 def verify(message: Message, request: HttpRequest | None) -> Access:
     """Who signed ``message``; nothing is told of a key before its signature was checked."""
+    claims, row, result = prove(message)
+    _check_body(message, result)
+    with _temporarily():
+        return _admit(claims, row, request)
+
+
+def prove(message: Message) -> tuple[_Claims, Row, VerifyResult]:
+    """That the holder of a key has signed ``message``, whatever its body is, and just now."""
     claims = _read(message.headers)
     _check_time(claims)
-    try:
+    with _temporarily():
         row = _find(claims.keyid)
-        key = _NOBODYS if row is None else public_keys.from_stored(row[_PUBLIC_KEY])
-        result = check_signature(message, claims.keyid, key)
-        if row is None:
-            raise Refused(refusals.INVALID_SIGNATURE)
-        _check_body(message, result)
-        return _admit(claims, row, request)
+    key = _NOBODYS if row is None else public_keys.from_stored(row[_PUBLIC_KEY])
+    result = check_signature(message, claims.keyid, key)
+    if row is None:
+        raise Refused(refusals.INVALID_SIGNATURE)
+    return claims, row, result
+
+
+@contextmanager
+def _temporarily() -> Iterator[None]:
+    try:
+        yield
     except (OperationalError, InterfaceError) as error:
         logger.error("A signature could not be checked, as the database is away: %s", error)
-    raise Refused(refusals.TEMPORARILY_UNAVAILABLE)
+        refusal = refusals.TEMPORARILY_UNAVAILABLE
+    else:
+        return
+    raise Refused(refusal)
 
 
 def _read(headers: Mapping[str, str]) -> _Claims:
@@ -178,11 +195,13 @@ def _check_body(message: Message, result: VerifyResult) -> None:
 
 
 def _admit(claims: _Claims, row: Row, request: HttpRequest | None) -> Access:
-    fields, (project, approved_by, created_by) = _SIGNED.build(row)
-    access, ip = admit(_SIGNED, project_key, claims.keyid, fields, project, request, True)
+    key = Key(*row[:_PUBLIC_KEY])
+    check_state(key)
+    project, approved_by, created_by = _SIGNED.build(row)
+    access, ip = admit(ProjectKey, project_key, claims.keyid, key, project, request, True)
     access.signed, access.authorized_by = True, approved_by or created_by
     # Last, so that what is refused leaves no trace: it could not be told from a replay.
     if not nonces.use(claims.keyid, claims.nonce, claims.created + app_settings.SIGNATURE_WINDOW):
         raise Refused(refusals.REPLAYED_SIGNATURE)
-    usage.record(ProjectKey, fields["pk"], ip)
+    usage.record(ProjectKey, key.pk, ip)
     return access

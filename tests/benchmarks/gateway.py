@@ -113,7 +113,9 @@ def nginx(directory: Path, site: int, behind: int, *, asks: bool = True, keeps: 
     if not asks:
         more = [("        auth_request /_authorize;\n", "")]
     if keeps:
-        storage, usage = (b for b in blocks("docs/gateway.md", "nginx") if "proxy_cache" in b)
+        storage, usage = (
+            b for b in blocks("docs/reference/gateway.md", "nginx") if "proxy_cache" in b
+        )
         storage = storage.replace("/dev/shm/apikeys", str(directory / "decisions"))
         more = [
             ("upstream apikeys {", storage + "upstream apikeys {"),

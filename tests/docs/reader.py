@@ -8,9 +8,11 @@ any text within a line, and a line of its own any lines.
 `UPDATE_DOCS=1` writes what was printed into the page instead of comparing it.
 """
 
+import contextlib
 import os
 import re
 import select
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -25,8 +27,14 @@ from tests.documents import ROOT
 from tests.servers import answers, free_port, wait_until
 
 UPDATE = bool(os.environ.get("UPDATE_DOCS"))
-TIMEOUT = 300
-SITE = "127.0.0.1:8000"
+TIMEOUT = 120
+
+# What goes on running, in a terminal of its own, and where it listens.
+_SERVES = re.compile(
+    r"(?:\w+=\S+ )*(?:python manage.py runserver|granian |uvicorn |python blackbox.py)"
+)
+_CALLS = re.compile(r"\b(?:8000|8080|9000)\b|^python (?!manage)\w+\.py")
+_PORT = re.compile(r"(?<![\d.])(8000|8080|9000|6379)\b")
 
 _KEY = re.compile(r"\b([a-z][a-z0-9]{1,15}_(?:pat|key))_([0-9a-z]{16})_([0-9A-Za-z]+…?)")
 _ID = re.compile(r"\b[0-9a-z]{16}\b")
@@ -82,16 +90,17 @@ def commands(text: str) -> list[Command]:
 class Reader:
     def __init__(self, directory: Path, binaries: Path, **environment: str) -> None:
         self.directory = directory
-        self.project = "acme"
         self.known: dict[str, str] = {}  # what is shown: what it stands for
         self.skip: tuple[str, ...] = ()
-        self.port = free_port()
-        self._server: subprocess.Popen[bytes] | None = None
+        self.ports = {port: str(free_port()) for port in ("8000", "8080", "9000", "6379")}
+        self.meant: dict[str, str] = {}  # what else is said in other words here
+        self._serving: dict[str, subprocess.Popen[bytes] | None] = {}
         self._environment = {
             "PATH": f"{binaries}:/usr/local/bin:/usr/bin:/bin",
             "HOME": str(directory),
             "LC_ALL": "C.UTF-8",
             "COLUMNS": "100",
+            "PYTHONUNBUFFERED": "1",  # both outputs in the order in which a terminal has them
             "PYTHONDONTWRITEBYTECODE": "1",  # a file may change twice within a second
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
             **environment,
@@ -107,8 +116,8 @@ class Reader:
         )
 
     def close(self) -> None:
-        self.stop_server()
-        self._shell.kill()
+        self.stop_servers()
+        _end(self._shell, signal.SIGKILL)
         self._shell.communicate()
 
     def read(
@@ -141,16 +150,17 @@ class Reader:
     def write(self, block: Block) -> None:
         """`settings.py` and `urls.py` are added to; of everything else it is the whole."""
         assert block.file
-        name = block.file if "/" in block.file else f"{self.project}/{block.file}"
-        path = self.directory / name
+        path = self.directory / block.file.lstrip("/")
         path.parent.mkdir(parents=True, exist_ok=True)
         adds = path.name in {"settings.py", "urls.py"} and path.exists()
         path.write_text((path.read_text() + "\n" if adds else "") + self.actual(block.text))
-        self.stop_server()  # the next request gets one that has read it
+        self.stop_servers()  # the next request gets one that has read it
 
     def _console(self, block: Block) -> str:
         new = ""
         for line, shown in commands(block.text):
+            if UPDATE and re.fullmatch(r"\w+=", line):
+                line += next(key for key in reversed(self.known) if _KEY.fullmatch(key))
             prompt = "$ " if "\n$ " in f"\n{block.text}" else ""
             new += f"{prompt}{line}\n"
             if line.startswith("pip install") and self.skip:
@@ -158,8 +168,8 @@ class Reader:
             if line.startswith(self.skip) and self.skip:
                 new += shown and f"{shown}\n"
                 continue
-            if "manage.py runserver" in line:
-                self._start_server()
+            if _SERVES.match(line):
+                self.serve(line)
                 continue
             printed, status = self.type(line)
             if not prompt:
@@ -175,13 +185,15 @@ class Reader:
             new += shown and f"{shown}\n"
         return new
 
+    def serve(self, line: str) -> None:
+        """Have this running whenever a command asks for it."""
+        self._serving[line] = None
+
     def type(self, line: str) -> tuple[str, int]:
         """What a command prints, on both outputs, and its exit status."""
-        line = self.actual(line)
-        if SITE in line:
-            self._start_server()
-            line = line.replace(SITE, f"127.0.0.1:{self.port}")
-        line = re.sub(r"^curl\b", "curl --silent --show-error", line)
+        if _CALLS.search(line):
+            self.start()
+        line = re.sub(r"\bcurl (?=-|http)", "curl --silent --show-error ", self.actual(line))
         assert self._shell.stdin is not None
         assert self._shell.stdout is not None
         self._shell.stdin.write(f"{line}\nprintf '\\n--done-- %s\\n' $?\n".encode())
@@ -192,11 +204,16 @@ class Reader:
             more = os.read(self._shell.stdout.fileno(), 65536) if ready else b""
             assert more, f"The shell ended, or takes too long, after\n{line}\n{got}"
             got += more.decode()
-        printed = got[: done.start()].rstrip().replace(f"127.0.0.1:{self.port}", SITE)
+        printed = got[: done.start()].rstrip()
+        for said, meant in [*self.ports.items(), *self.meant.items()]:
+            printed = printed.replace(meant, said)
         return printed, int(done[1])
 
     def actual(self, text: str) -> str:
-        """``text`` with the ids and secrets of this run."""
+        """``text`` with the ids, secrets, ports and places of this run."""
+        for said, meant in self.meant.items():
+            text = text.replace(said, meant)
+        text = _PORT.sub(lambda port: self.ports[port[1]], text)
         for shown, real in sorted(self.known.items(), key=lambda pair: -len(pair[0])):
             text = text.replace(shown, real)
         return text
@@ -214,36 +231,48 @@ class Reader:
         for shown, printed in lines:
             for mine, theirs in zip(_KEY.finditer(shown), _KEY.finditer(printed), strict=False):
                 self.known[mine[0]] = theirs[0]
+                self.known[mine[2]] = theirs[2]
             for mine, theirs in zip(_ID.finditer(shown), _ID.finditer(printed), strict=False):
                 known = self.known.setdefault(mine[0], theirs[0])
                 assert known == theirs[0], f"{mine[0]} is not one id only"
 
-    def _start_server(self) -> None:
-        if self._server is not None:
-            return
-        serve = f"exec python manage.py runserver --noreload {self.port}"
-        if not self.skip:
-            serve = f". venv/bin/activate; {serve}"  # a terminal of its own
-        with (self.directory / "runserver.log").open("ab") as log:
-            self._server = subprocess.Popen(
-                ["bash", "-c", serve],
-                cwd=self.directory,
-                env=self._environment,
-                stdout=log,
-                stderr=log,
-            )
-        wait_until(lambda: answers(self.port) or self._has_failed(), 60)
+    def start(self) -> None:
+        """Start what is to be running, and is not."""
+        for line in [line for line, process in self._serving.items() if process is None]:
+            (port,) = _PORT.findall(line) or ["8000"]
+            serve = self.actual(line)
+            if "runserver" in line:  # the files change between requests, not during them
+                serve = f"python manage.py runserver --noreload {self.ports[port]}"
+            if not self.skip:
+                serve = f". venv/bin/activate; {serve}"  # a terminal of its own
+            with (self.directory / "served.log").open("ab") as log:
+                process = subprocess.Popen(
+                    ["bash", "-c", f"exec {serve}" if self.skip else serve],
+                    cwd=self.directory,
+                    env=self._environment,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
+            self._serving[line] = process
+            wait_until(lambda: self._has_started(process, int(self.ports[port])), 60)  # noqa: B023
 
-    def _has_failed(self) -> bool:
-        assert self._server is not None
-        assert self._server.poll() is None, (self.directory / "runserver.log").read_text()
-        return False
+    def _has_started(self, process: "subprocess.Popen[bytes]", port: int) -> bool:
+        assert process.poll() is None, (self.directory / "served.log").read_text()
+        return answers(port)
 
-    def stop_server(self) -> None:
-        if self._server is not None:
-            self._server.terminate()
-            self._server.wait()
-            self._server = None
+    def stop_servers(self) -> None:
+        for line, process in self._serving.items():
+            if process is not None:
+                _end(process, signal.SIGTERM)
+                self._serving[line] = None
+
+
+def _end(process: "subprocess.Popen[bytes]", by: signal.Signals) -> None:
+    """It, and what it started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, by)
+    process.wait()
 
 
 def _normal(text: str) -> str:

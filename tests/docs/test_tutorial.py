@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.docs.reader import Reader
-from tests.docs.screenshots import take
+from tests.docs.screenshots import browse, take
 from tests.packaging.test_wheel import wheel  # noqa: F401
 from tests.servers import wait_until
 
@@ -33,16 +33,7 @@ def newcomer(tmp_path, wheel):  # noqa: F811
 
 def test_does_as_the_tutorial_says(newcomer, chromium):
     def on_the_settings_page():
-        context = chromium.new_context(
-            base_url=f"http://127.0.0.1:{newcomer.port}",
-            locale="en",
-            viewport={"width": 1000, "height": 520},
-        )
-        page = context.new_page()
-        page.goto("/settings/keys/")
-        page.get_by_label("Username").fill("ada")
-        page.get_by_label("Password").fill("analytical")
-        page.get_by_role("button", name="Log in").click()
+        page = browse(chromium, newcomer, "/settings/keys/")
         main = page.get_by_role("main")
         wait_until(lambda: page.reload() and "from 127.0.0.1" in main.inner_text())
         page.get_by_role("link", name="New token").click()
@@ -59,6 +50,6 @@ def test_does_as_the_tutorial_says(newcomer, chromium):
         page.get_by_label("Reason").fill("The laptop was lost.")
         page.get_by_role("button", name="Revoke").click()
         expect(page.get_by_role("status")).to_contain_text("Revoked")
-        context.close()
+        page.context.close()
 
     newcomer.read(TUTORIAL, meanwhile={"The settings page": on_the_settings_page})
