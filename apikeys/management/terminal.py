@@ -17,6 +17,11 @@ The token is shown this once: put it where it is needed now. It goes into the he
 `Authorization: Bearer <token>`.
 """
 
+_SIGNS = """\
+This key has no secret: requests are signed with the other half of its public key, and name
+its id as `keyid`.
+"""
+
 
 class Terminal:
     """Where a subcommand writes: the answer on ``screen``, or as JSON, remarks on ``notes``."""
@@ -32,14 +37,22 @@ class Terminal:
     def json(self, value: Any) -> None:
         self._stdout.write(json.dumps(value, indent=2))
 
-    def json_list(self, records: Iterable[dict[str, Any]]) -> None:
+    def json_list(self, records: Iterable[dict[str, Any]], ending: str = "\n") -> None:
         """A record to a line, written as they come."""
         self._stdout.write("[", ending="")
         separator = "\n"
         for each in records:
             self._stdout.write(separator + json.dumps(each), ending="")
             separator = ",\n"
-        self._stdout.write("\n]")
+        self._stdout.write("\n]", ending=ending)
+
+    def json_object(
+        self, name: str, records: Iterable[dict[str, Any]], facts: Callable[[], dict[str, Any]]
+    ) -> None:
+        """An object that has ``records`` under ``name``, and the ``facts`` once they are told."""
+        self._stdout.write(f'{{"{name}": ', ending="")
+        self.json_list(records, ending="")
+        self._stdout.write("," + json.dumps(facts(), indent=2)[1:])
 
     def text(self, text: str) -> None:
         """As it is, for other programs."""
@@ -79,7 +92,10 @@ class Terminal:
         """Show a new key's token: the only place that does."""
         facts = record(minted.key)
         if self.as_json:
-            self.json({"token": minted.token} | facts | more)
+            self.json({"token": minted.token or None} | facts | more)
+        elif not minted.token:
+            self.screen.line(_SIGNS)
+            self.screen.facts(facts)
         else:
             self.screen.line(minted.token)
             self.screen.line(_SHOWN_ONCE)

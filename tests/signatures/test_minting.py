@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from django.core.management import CommandError, call_command
 from django.db import connection
 
 from apikeys import lifecycle
@@ -172,3 +173,61 @@ class TestTheAPI:
         assert (facts["token"], facts["replaces"]) == (None, key.public_id)
         signer = Signer(facts["id"], private)
         assert send(client, signer.sign("GET", URL)).status_code == 200
+
+
+class TestTheCommand:
+    @pytest.fixture
+    def run(self, engine, capsys):
+        def run(*words):
+            call_command("apikeys", *words)
+            return capsys.readouterr().out
+
+        return run
+
+    def test_a_key_is_made_and_rotated(self, run, client, tmp_path):
+        file, first, second = tmp_path / "public.pem", ed25519_key(), p256_key()
+        file.write_text(pem(first))
+        words = ["--project", "engine", "--name", "w", "--scope", "payments:read", "--json"]
+        facts = json.loads(run("mint", *words, "--public-key", str(file)))
+        assert (facts["token"], facts["public_key"]) == (None, pem(first))
+        assert send(client, Signer(facts["id"], first).sign("GET", URL)).status_code == 200
+
+        with pytest.raises(CommandError, match="give the public key"):
+            run("rotate", facts["id"], "--json")
+        file.write_text(json.dumps(ed25519_jwk(ed25519_key())))
+        run("rotate", facts["id"], "--json", "--public-key", str(file))
+        facts = json.loads(run("mint", *words))
+        file.write_text(pem(second))
+        facts = json.loads(run("rotate", facts["id"], "--json", "--public-key", str(file)))
+        assert send(client, Signer(facts["id"], second).sign("GET", URL)).status_code == 200
+
+    def test_people_are_told_that_there_is_no_secret(self, run, tmp_path):
+        (tmp_path / "public.pem").write_text(pem(ed25519_key()))
+        words = ["--project", "engine", "--name", "w", "--scope", "payments:read"]
+        told = run("mint", *words, "--public-key", str(tmp_path / "public.pem"))
+        assert "no secret" in told
+        assert "BEGIN PUBLIC KEY" in told
+        assert "shown this once" not in told
+
+    @pytest.mark.parametrize(("given", "code"), [w for w in WRONG if w[0]])
+    def test_what_is_refused(self, run, tmp_path, capsys, given, code):
+        (tmp_path / "given").write_text(given)
+        words = ["--project", "engine", "--name", "w", "--scope", "payments:read", "--json"]
+        with pytest.raises(CommandError) as caught:
+            run("mint", *words, "--public-key", str(tmp_path / "given"))
+        told = capsys.readouterr().out
+        assert json.loads(told)["code"] == code
+        assert given.splitlines()[-1] not in told + str(caught.value)
+
+    def test_a_file_that_is_not_there(self, run):
+        words = ["--project", "engine", "--name", "w", "--scope", "payments:read"]
+        with pytest.raises(CommandError, match="cannot be read: No such file"):
+            run("mint", *words, "--public-key", "/nowhere/x")
+
+    def test_not_for_people(self, run, tmp_path):
+        UserFactory(username="ada")
+        words = ["--user", "ada", "--name", "w", "--scope", "payments:read"]
+        with pytest.raises(CommandError, match="project keys"):
+            run("mint", *words, "--public-key", str(tmp_path))
+        with pytest.raises(CommandError, match="project keys"):
+            run("rotate", mint_pat().key.public_id, "--public-key", str(tmp_path))

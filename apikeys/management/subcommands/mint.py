@@ -59,6 +59,11 @@ def add_arguments(parser: CommandParser) -> None:
         help="Keep it for exchange: requests with it are refused, and only the token "
         "endpoint takes it, for a short access token (needs apikeys.oauth).",
     )
+    arguments.add_public_key(
+        parser,
+        "Make a project key that signs requests and has no secret: a file with its public key, "
+        "Ed25519 or P-256, in PEM or as a JWK; - for standard input.",
+    )
 
 
 def handle(
@@ -72,6 +77,7 @@ def handle(
     allow_network: list[str] | None,
     rate_limit: list[str] | None,
     no_direct_use: bool,
+    public_key: str | None,
     **options: Any,
 ) -> None:
     bounds: dict[str, Any] = {
@@ -88,12 +94,20 @@ def handle(
     if owner is None and len(projects) > 1:
         message = "A project key belongs to one project: give one --project, or a --user."
         raise LifecycleError("several_projects", message, "project")
+    if owner is not None and public_key is not None:
+        message = "A personal access token has a secret: --public-key is for project keys."
+        raise LifecycleError("contradictory_arguments", message, "public_key")
     name = name or ask(terminal.notes, "Name: ", not_empty)
     names = names or ask_scopes(terminal.notes)
     if owner is None:
         expires_at = arguments.expiry("never" if expires is None else expires)
         minted: lifecycle.Minted[Any] = lifecycle.mint(
-            project=projects[0], name=name, scopes=names, expires_at=expires_at, **bounds
+            project=projects[0],
+            name=name,
+            scopes=names,
+            expires_at=expires_at,
+            public_key=arguments.public_key(public_key),
+            **bounds,
         )
     else:
         expires_at = arguments.expiry(_PAT_LIFETIME if expires is None else expires)
