@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('apikeys', '0006_direct_use'),
+        ('apikeys', '0008_imported_keys'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
