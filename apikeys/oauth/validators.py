@@ -18,13 +18,16 @@ class Validator(OAuth2Validator):
 
     It keeps the password grant (RFC 6749 section 4.3) to ``FIRST_PARTY_CLIENTS``, the
     site's own pages, which RFC 9700 section 2.4 forbids to everybody else; and access
-    tokens to what they came of.
+    tokens to what they came of. The client credentials grant (section 4.4), behind which no
+    person's rights stand, is for keys and for the site's own clients: those without a user.
     """
 
     def validate_grant_type(
         self, client_id: str, grant_type: str, client: Any, request: Any, *args: Any, **kwargs: Any
     ) -> bool:
         if grant_type == "password" and client_id not in app_settings.FIRST_PARTY_CLIENTS:
+            return False
+        if grant_type == "client_credentials" and client.user_id is not None:
             return False
         return bool(
             super().validate_grant_type(client_id, grant_type, client, request, *args, **kwargs)

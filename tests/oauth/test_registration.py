@@ -133,7 +133,14 @@ def test_the_registration_token_is_no_bearer_of_the_api(client, made):
         ({"grant_types": ["password"]}, "invalid_client_metadata"),
         ({"grant_types": ["implicit"]}, "invalid_client_metadata"),
         ({"grant_types": []}, "invalid_client_metadata"),
-        ({"grant_types": ["client_credentials"]}, "invalid_client_metadata"),  # it is public
+        ({"grant_types": ["client_credentials"]}, "invalid_client_metadata"),
+        (
+            {
+                "grant_types": ["client_credentials"],
+                "token_endpoint_auth_method": "client_secret_basic",
+            },
+            "invalid_client_metadata",
+        ),
         ({"grant_types": "authorization_code"}, "invalid_client_metadata"),
         ({"redirect_uris": []}, "invalid_redirect_uri"),
         ({"redirect_uris": ["http://app.example/cb"]}, "invalid_redirect_uri"),

@@ -96,7 +96,8 @@ def _apply(application: Any, body: bytes) -> list[str]:
         raise RegistrationError("invalid_client_metadata", "client_id cannot be changed.")
     if not isinstance(data.get("client_name", ""), str):
         raise RegistrationError("invalid_client_metadata", "client_name must be a string.")
-    # DOT knows one grant of a client; ours are checked and kept by ``registration``.
+    # DOT knows one grant of a client; ours are checked and kept by ``registration``. It gets
+    # one that needs no redirect URI, as those are checked there too.
     kwargs, refused = dcr._build_application_kwargs(data | {"grant_types": ["client_credentials"]})
     if refused is not None:
         found = json.loads(refused.content)
