@@ -163,6 +163,11 @@ def grants_of(application: Any) -> list[str]:
     ]
 
 
+def has_active_owner(application: Any) -> bool:
+    """Whether it is the site's own, or of somebody who was not deactivated."""
+    return application.user_id is None or bool(application.user.is_active)
+
+
 def has_grant(application: Any, name: str) -> bool:
     """Whether a client was given a grant type beside the one that DOT knows of."""
     extra: Iterable[str] = ClientSettings.objects.filter(application=application).values_list(

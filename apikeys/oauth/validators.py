@@ -34,6 +34,13 @@ class Validator(OAuth2Validator):
             or (grant_type != "password" and registration.has_grant(client, grant_type))
         )
 
+    def _load_application(self, client_id: str, request: Any) -> Any:
+        """The client, unless it is of somebody who was deactivated."""
+        client = super()._load_application(client_id, request)
+        if client is not None and not registration.has_active_owner(client):
+            client = request.client = None
+        return client
+
     @sensitive_variables()
     def authenticate_client(self, request: Any, *args: Any, **kwargs: Any) -> bool:
         if super().authenticate_client(request, *args, **kwargs):

@@ -231,6 +231,19 @@ class TestManagement:
     def test_not_with_its_users_own_token(self, client, made, token):
         assert self.call(client, made, "delete", token=token).status_code == 401
 
+    @pytest.mark.parametrize("method", ["get", "put", "delete"])
+    def test_not_when_its_user_is_deactivated(self, client, made, ada, method):
+        ada.is_active = False
+        ada.save()
+
+        assert self.call(client, made, method).status_code == 401
+        application = Application.objects.get()
+        assert application.redirect_uris == METADATA["redirect_uris"][0]
+
+        ada.is_active = True
+        ada.save()
+        assert self.call(client, made, "get").status_code == 200
+
 
 def test_metadata_lists_what_is_on(client, settings, db):
     """RFC 8414 section 2."""

@@ -53,6 +53,12 @@ class DynamicClientRegistrationManagementView(views.DynamicClientRegistrationMan
         response["Cache-Control"] = "no-store"
         return response
 
+    def _authenticate_registration_request(self, request: HttpRequest, client_id: str) -> Any:
+        auth = super()._authenticate_registration_request(request, client_id)
+        if isinstance(auth, HttpResponse) or registration.has_active_owner(auth.application):
+            return auth
+        return dcr._error_response("invalid_token", "The client's user is deactivated.", 401)
+
     def get(self, request: HttpRequest, client_id: str, *args: Any, **kwargs: Any) -> HttpResponse:
         auth = self._authenticate_registration_request(request, client_id)
         if isinstance(auth, HttpResponse):
