@@ -66,7 +66,7 @@ def _facts(text: str) -> dict[str, Any] | None:
     row = oauth2_settings.OAUTH2_VALIDATOR_CLASS()._load_access_token(text)
     if row is None or row.is_expired():
         return None
-    facts = _of(access_of(row, None, counts_as_use=False))
+    facts = _of(access_of(row))
     return facts | {"aud": row.resource} if row.resource else facts
 
 
