@@ -5,9 +5,11 @@ from typing import Any
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 from oauth2_provider.oauth2_validators import OAuth2Validator
+from oauthlib.oauth2.rfc6749 import errors
 
 from ..conf import app_settings
-from . import bearer, clients, consent, device, lifetimes, registration
+from . import bearer, clients, consent, device, guesses, lifetimes, registration
+from .http import AddressedRequest
 from .models import TokenOrigin
 
 __all__ = ["Validator"]
@@ -82,6 +84,19 @@ class Validator(OAuth2Validator):
         if (consent_id := consent.of_request(request)) is not None:
             TokenOrigin.objects.create(access_token=row, consent_id=consent_id)
         return row
+
+    @sensitive_variables("password")
+    def validate_user(
+        self, username: str, password: str, client: Any, request: Any, *args: Any, **kwargs: Any
+    ) -> bool:
+        """Raises ``TooManyTries``, and for who has no password grant: oauthlib asks that later."""
+        if client.client_id not in app_settings.FIRST_PARTY_CLIENTS:
+            raise errors.UnauthorizedClientError(request=request)
+        tries = guesses.count(username, AddressedRequest(request.headers))
+        if not super().validate_user(username, password, client, request, *args, **kwargs):
+            return False
+        guesses.give_back(tries)
+        return True
 
     @sensitive_variables("code")
     def validate_device_code(
