@@ -173,7 +173,7 @@ def mint(
         "allowed_networks": places,
         "rate_limits": rate,
         "direct_use": direct_use,
-        "is_pending": bool(_to_approve(owner, scope)),
+        "is_pending": bool(to_approve(owner, scope)),
         "minted_with": using.revoked_with if using else "",
         "public_id": public_id or token.generate_id(),
     }
@@ -270,7 +270,7 @@ def edit(
             fields += ["allowed_networks", "rate_limits"]
             key.allowed_networks, key.rate_limits, key.direct_use = places, rate, direct
             key.name, key.scope, key.expires_at = new_name, scope, ends
-            key.is_pending = key.is_pending and bool(_to_approve(key.owner, scope))
+            key.is_pending = key.is_pending and bool(to_approve(key.owner, scope))
             if isinstance(key, PersonalAccessToken):
                 fields.append("all_projects")
                 key.all_projects = reached is None
@@ -613,7 +613,7 @@ def _check_pending(key: AnyKey) -> None:
         raise LifecycleError("not_pending", _("This key does not await an approval."))
 
 
-def _to_approve(owner: Any, scope: str) -> list[str]:
+def to_approve(owner: Any, scope: str) -> list[str]:
     """Those scopes that need an approval, implied ones included."""
     policy = app_settings.POLICY
     return sorted(name for name in scopes.expand(scope) if policy.needs_approval(owner, name))
@@ -623,7 +623,7 @@ def _check_approval(key: AnyKey, has: Extent, had: Extent) -> None:
     if not has.wider(had):
         return
     added = has.scopes_beyond(had) if has.projects_beyond(had) == frozenset() else has.scope
-    new = _to_approve(key.owner, " ".join(added) if isinstance(added, list) else added)
+    new = to_approve(key.owner, " ".join(added) if isinstance(added, list) else added)
     if key.is_pending or new:
         message = _(
             "What needs an admin's approval cannot be widened: narrow this key, or mint a new "

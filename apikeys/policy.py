@@ -139,7 +139,10 @@ class Policy:
         return 25
 
     def needs_approval(self, owner: Any, scope: str) -> bool:
-        """Whether a key of ``owner`` with ``scope`` is refused until an admin approves it."""
+        """Whether a key of ``owner`` with ``scope`` is refused until an admin approves it.
+
+        People cannot give such a scope to OAuth clients, but for ``FIRST_PARTY_CLIENTS``.
+        """
         return False
 
     def may_approve(self, user: Any, key: Any) -> bool:

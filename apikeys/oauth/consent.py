@@ -8,6 +8,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from oauth2_provider.scopes import get_scopes_backend
 
+from .. import lifecycle
 from ..conf import app_settings
 from .models import Consent, TokenOrigin
 from .scopes import registration_scope
@@ -15,8 +16,24 @@ from .scopes import registration_scope
 ALL, SELECTED = "all", "selected"
 
 
-def allowed(names: Iterable[str], user: Any) -> list[str]:
-    """Those of ``names`` that ``user`` may give; nobody asks for more."""
+def allowed(names: Iterable[str], user: Any, client_id: str) -> list[str]:
+    """Those of ``names`` that ``user`` may give this client; nobody asks for more."""
+    own = _own(names, user)
+    held_back = withheld(own, user, client_id)
+    return [name for name in own if name not in held_back]
+
+
+def withheld(names: Iterable[str], user: Any, client_id: str) -> list[str]:
+    """Those that are the user's own, but take an approval: keys await one, and clients cannot.
+
+    The site's own pages need none, as they act for the user with all that is theirs.
+    """
+    if client_id in app_settings.FIRST_PARTY_CLIENTS:
+        return []
+    return [name for name in _own(names, user) if lifecycle.to_approve(user, name)]
+
+
+def _own(names: Iterable[str], user: Any) -> list[str]:
     grantable = app_settings.POLICY.grantable(user)
     return [name for name in names if name in grantable or name == registration_scope()]
 
@@ -25,6 +42,15 @@ def described(names: Iterable[str]) -> list[str]:
     words = get_scopes_backend().get_all_scopes()
     known = {*words, registration_scope()}
     return [str(words[name]) if name in known else name for name in names]
+
+
+def told(names: Iterable[str], user: Any, client_id: str) -> dict[str, list[str]]:
+    """What a consent page says of the scopes that a client asks for."""
+    names = list(names)
+    return {
+        "scopes_descriptions": described(allowed(names, user, client_id)),
+        "withheld_descriptions": described(withheld(names, user, client_id)),
+    }
 
 
 def record(

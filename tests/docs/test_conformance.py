@@ -7,7 +7,7 @@ from hashlib import sha256
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from oauth2_provider.models import AccessToken, Application
+from oauth2_provider.models import Application
 
 from apikeys.verify import verify
 from example_project.payments.demo import PASSWORD
@@ -80,8 +80,8 @@ def code(client, ada):
     )
     client.force_login(ada)
 
-    def code(method="post", **changes):
-        response = getattr(client, method)("/o/authorize/", QUERY | changes)
+    def code(**changes):
+        response = client.post("/o/authorize/", QUERY | changes)
         found = parse_qs(urlsplit(response.get("Location", "")).query)
         return found["code"][0] if response.status_code == 302 else None
 
@@ -116,13 +116,3 @@ def test_revoking_a_refresh_token_ends_its_access_token(client, code):
     form = {"client_id": "acme-cli", "token": grant["refresh_token"]}
     assert client.post("/o/revoke_token/", form).status_code == 200
     assert client.get("/api/token/", headers=bearer(grant["access_token"])).status_code == 401
-
-
-def test_a_public_client_is_not_asked_about_again(client, code):
-    """RFC 8252 section 8.6, the SHOULD NOT that is not met."""
-    assert code("get", approval_prompt="auto") is None
-
-    redeem(client, code(allow="Authorize"))
-    assert AccessToken.objects.count() == 1
-    again = code("get", approval_prompt="auto")
-    assert redeem(client, again).status_code == 200

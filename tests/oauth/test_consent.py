@@ -11,6 +11,7 @@ from oauth2_provider.models import AccessToken, Application, DeviceGrant
 
 from apikeys import verify
 from apikeys.oauth.models import Consent
+from apikeys.policy import Policy
 from tests.factories import MembershipFactory, UserFactory, bearer
 
 VERIFIER = "v" * 64
@@ -140,15 +141,33 @@ def test_a_wider_consent_widens_no_earlier_token(client, allow, redeem, two):
     assert len(projects(client, wide["access_token"])) == 2
 
 
-def test_not_asking_again_keeps_what_was_chosen(client, ada, allow, redeem, query, two):
+def test_not_asking_again_keeps_what_was_chosen(client, app, ada, allow, redeem, query, two):
     """An application that asks for ``approval_prompt=auto`` does not get rid of the limit."""
-    redeem(allow(reach="selected", projects=[two.pk])["code"])
+    app.client_type, app.client_secret = Application.CLIENT_CONFIDENTIAL, "s"
+    app.save()
+    redeem(allow(reach="selected", projects=[two.pk])["code"], client_secret="s")
 
     response = client.get("/o/authorize/", query | {"approval_prompt": "auto"})
 
     assert response.status_code == 302
     (code,) = parse_qs(urlsplit(response["Location"]).query)["code"]
-    assert projects(client, redeem(code).json()["access_token"]) == ["two"]
+    token = redeem(code, client_secret="s").json()["access_token"]
+    assert projects(client, token) == ["two"]
+
+
+@pytest.mark.parametrize("where", ["by the client", "by the settings"])
+def test_a_public_client_is_always_asked_about(client, allow, redeem, query, settings, where):
+    """RFC 8252 section 8.6: another program may have its id."""
+    if where == "by the settings":
+        settings.OAUTH2_PROVIDER = settings.OAUTH2_PROVIDER | {"REQUEST_APPROVAL_PROMPT": "auto"}
+    else:
+        query["approval_prompt"] = "auto"
+    assert redeem(allow()["code"]).status_code == 200
+
+    response = client.get("/o/authorize/", query)
+
+    assert response.status_code == 200
+    assert "Authorize Payments app?" in response.content.decode()
 
 
 def test_a_consent_that_is_gone_ends_its_tokens(client, allow, redeem):
@@ -262,6 +281,50 @@ class TestLoopback:
         assert client.post("/o/authorize/", form).status_code == 400
 
 
+class NeedsApproval(Policy):
+    def needs_approval(self, owner, scope):
+        return scope == "payments:read"
+
+
+class TestScopeThatNeedsApproval:
+    """Keys await it; a client would have it at once."""
+
+    @pytest.fixture(autouse=True)
+    def policy(self, settings):
+        settings.APIKEYS = settings.APIKEYS | {"POLICY": NeedsApproval}
+
+    def test_the_page_says_that_it_is_held_back(self, client, ada, query):
+        client.force_login(ada)
+        response = client.get("/o/authorize/", query)
+
+        text = " ".join(re.sub(r"<[^>]*>", " ", response.content.decode()).split())
+        assert "It will be able to: See reports It does not get what needs" in text
+        assert "which is then approved: See payments" in text
+
+    def test_is_not_given(self, allow, redeem):
+        assert redeem(allow()["code"]).json()["scope"] == "reports:read"
+
+    @pytest.mark.parametrize("scope", ["payments:read", "payments:write"])
+    def test_nor_by_one_that_implies_it(self, allow, scope):
+        assert allow(scope=scope)["error"] == "invalid_scope"
+
+    def test_nor_where_nobody_is_asked(self, client, app, ada, query):
+        app.skip_authorization = True
+        app.save()
+        client.force_login(ada)
+
+        answer = parse_qs(urlsplit(client.get("/o/authorize/", query)["Location"]).query)
+
+        assert "code" in answer
+        assert Consent.objects.get().scope == "reports:read"
+
+    def test_the_sites_own_page_has_it(self, client, ada, query, allow, redeem, settings):
+        settings.APIKEYS = settings.APIKEYS | {"FIRST_PARTY_CLIENTS": ["app"]}
+
+        assert "approved" not in client.get("/o/authorize/", query).content.decode()
+        assert redeem(allow()["code"]).json()["scope"] == "payments:read reports:read"
+
+
 class TestClientOfSomebodyDeactivated:
     """Whom others let act for them: it gets no tokens any more, of nobody."""
 
@@ -324,6 +387,16 @@ class TestDevice:
             "client_id": "app",
         }
         return client.post("/o/token/", form | changes)
+
+    def test_a_scope_that_needs_approval_is_not_given(self, client, ada, begun, settings):
+        settings.APIKEYS = settings.APIKEYS | {"POLICY": NeedsApproval}
+        client.force_login(ada)
+        page = client.post("/o/device/", {"user_code": begun["user_code"]}, follow=True)
+        assert "which is then approved" in page.content.decode()
+
+        self.decide(client, ada, begun, action="accept")
+
+        assert self.poll(client, begun).json()["scope"] == "reports:read"
 
     def decide(self, client, ada, begun, **form):
         client.force_login(ada)

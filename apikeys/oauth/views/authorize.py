@@ -29,6 +29,15 @@ class AuthorizationView(views.AuthorizationView):
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         return guarded(cast("HttpResponse", super().dispatch(request, *args, **kwargs)))
 
+    def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Nothing tells one public client from another, so all are asked about (RFC 8252 8.6)."""
+        parameters: Any = request.GET.copy()
+        public = get_application_model()._default_manager.filter(client_type="public")
+        if public.filter(client_id=parameters.get("client_id", "")).exists():
+            parameters["approval_prompt"] = "force"
+            request.GET = parameters
+        return cast("HttpResponse", super().get(request, *args, **kwargs))
+
     def get_form_kwargs(self) -> dict[str, Any]:
         kwargs: dict[str, Any] = super().get_form_kwargs()
         return kwargs | {"user": self.request.user}
@@ -46,14 +55,14 @@ class AuthorizationView(views.AuthorizationView):
         return cast("HttpResponse", self.render_to_response(context, status=422))
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        names = consent.allowed(kwargs.get("scopes") or (), self.request.user)
         context: dict[str, Any] = super().get_context_data(**kwargs)
-        return context | {"scopes_descriptions": consent.described(names)}
+        client_id = getattr(kwargs.get("application"), "client_id", "")
+        return context | consent.told(kwargs.get("scopes") or (), self.request.user, client_id)
 
     def create_authorization_response(
         self, request: HttpRequest, scopes: str, credentials: dict[str, Any], allow: bool
     ) -> Any:
-        names = consent.allowed((scopes or "").split(), request.user)
+        names = consent.allowed((scopes or "").split(), request.user, credentials["client_id"])
         if allow and not names:
             raise OAuthToolkitError(
                 error=InvalidScopeError(

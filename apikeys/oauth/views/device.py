@@ -111,15 +111,15 @@ class DeviceConfirmView(views.DeviceConfirmView):
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         context: dict[str, Any] = super().get_context_data(**kwargs)
-        names = consent.allowed(context["scopes"], self.request.user)
-        return context | {"scopes_descriptions": consent.described(names)}
+        client_id = self.get_object().client_id
+        return context | consent.told(context["scopes"], self.request.user, client_id)
 
     def form_valid(self, form: DeviceConfirmForm) -> HttpResponse:
         grant = self.get_object()
         if grant.is_expired():
             raise Http404
         if form.is_allowed():
-            names = consent.allowed(grant.scope.split(), self.request.user)
+            names = consent.allowed(grant.scope.split(), self.request.user, grant.client_id)
             if not names:
                 form.add_error(None, gettext("None of this is yours to give."))
                 return cast("HttpResponse", self.form_invalid(form))
