@@ -26,7 +26,7 @@ from apikeys.ninja import KeyAuth
 from example_project.payments.management.commands import demo
 from tests.docs.reader import installed
 from tests.documents import blocks
-from tests.factories import MembershipFactory, bearer, mint_key, mint_pat
+from tests.factories import MembershipFactory, UserFactory, bearer, mint_key, mint_pat
 
 
 @pytest.fixture
@@ -157,6 +157,8 @@ def test_commands(document, engine, tmp_path, monkeypatch, capsys):
     for line in "".join(blocks(document, "console")).replace("\\\n", "").splitlines():
         if line.startswith("pip install"):
             installed(line)
+        elif line.startswith("curl"):
+            continue  # see TestByCurl
         elif "uvicorn" in line:
             assert f"{get_application.__module__}:{get_application.__name__}" in line
         else:
@@ -193,6 +195,16 @@ class TestByCurl:
             "revoked": [key.key.public_id],
             "unknown": 0,
         }
+
+    def test_bindings(self, run, engine, settings):
+        scopes = {**settings.APIKEYS["SCOPES"], "bindings:write": "Bind"}
+        settings.APIKEYS = {**settings.APIKEYS, "SCOPES": scopes}
+        token = mint_pat(UserFactory(is_superuser=True), scopes=["bindings:write"]).token
+        (block,) = (b for b in blocks("docs/reference/gateway.md", "console") if "curl" in b)
+        make, read = block.replace("\\\n", "").splitlines()
+
+        made = json.loads(run(make, "https://acme.example", TOKEN=token))
+        assert json.loads(run(read, "https://acme.example", TOKEN=token))["results"] == [made]
 
     def test_a_key_as_a_client(self, run, engine):
         key = mint_key(engine, scopes=["payments:read"])
