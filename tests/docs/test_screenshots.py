@@ -108,4 +108,5 @@ def test_minting(page_of):
                 .replace(/http.*/, 'https://acme.example/api/payments/')
         }"""
     )
+    page.set_viewport_size({"width": 1000, "height": 570})
     take(page, "pages-secret")
