@@ -3,4 +3,4 @@
 __all__ = ["__version__"]
 
 #: The version of the package, by semantic versioning.
-__version__ = "0.1.0"
+__version__ = "1.0.0"

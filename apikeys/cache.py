@@ -31,7 +31,7 @@ from django.db.models.signals import post_delete, post_save
 
 from .conf import app_settings
 from .lookup import Lookup, Row
-from .models import KEY_MODELS, get_project_model
+from .models import KEY_MODELS, LegacyKey, get_project_model
 from .signals import key_revoked
 from .tracking import Tracking
 
@@ -233,7 +233,7 @@ def watch(*models: Any) -> None:
 
 def start() -> None:
     """Watch what keys are made of; called when Django is ready."""
-    watch(*KEY_MODELS.values(), get_user_model(), get_project_model())
+    watch(*KEY_MODELS.values(), LegacyKey, get_user_model(), get_project_model())
     key_revoked.connect(_changed, dispatch_uid="apikeys.cache")  # it is an update()
 
 

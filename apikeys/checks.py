@@ -15,6 +15,7 @@ from django.utils.module_loading import import_string
 
 from . import networks, scopes, token
 from .conf import CACHE_DEFAULTS, NOTICES, app_settings
+from .legacy import schemes as legacy_schemes
 from .lifecycle import MAX_OVERLAP
 from .models import get_project_model
 from .policy import Policy, has_field
@@ -36,7 +37,7 @@ def check_settings(
     checks = (
         *(_names, _prefix, _scopes, _peppers, _policy, _overlap, _project, _cache),
         *(_sudo, _last_used_interval, _argon2_tries, _realm, _first_party_clients, _audiences),
-        *(_basic_auth, _trusted_proxies, _rate_limits, _github, _notices, _signatures),
+        *(_basic_auth, _legacy, _trusted_proxies, _rate_limits, _github, _notices, _signatures),
     )
     return [message for check in checks for message in check()]
 
@@ -154,7 +155,32 @@ def _realm() -> Iterator[CheckMessage]:
 def _basic_auth() -> Iterator[CheckMessage]:
     given: Any = app_settings.BASIC_AUTH
     if not isinstance(given, bool):
-        yield Error("APIKEYS['BASIC_AUTH'] is neither True nor False.", id="apikeys.E050")
+        yield Error(
+            "APIKEYS['BASIC_AUTH'] is neither True nor False.",
+            hint="Say True to take a key as the user name of `curl -u <key>:`.",
+            id="apikeys.E050",
+        )
+
+
+def _legacy() -> Iterator[CheckMessage]:
+    given = getattr(settings, "APIKEYS", {}).get("LEGACY", {})
+    example = "Say {'authtoken': {'UNTIL': datetime.date(2030, 6, 30)}}."
+    if not isinstance(given, Mapping):
+        yield Error("APIKEYS['LEGACY'] is not a dictionary.", hint=example, id="apikeys.E051")
+        return
+    for name, settings_ in given.items():
+        try:
+            scheme = legacy_schemes.parse(name, settings_)
+        except (TypeError, ValueError) as error:
+            yield Error(f"APIKEYS['LEGACY']: {error}", hint=example, id="apikeys.E051")
+            continue
+        if scheme.is_over():
+            yield Warning(
+                f"APIKEYS['LEGACY']['{name}'] is over: its keys are refused since "
+                f"{scheme.until} has passed.",
+                hint="Take it out, or give it another day.",
+                id="apikeys.W051",
+            )
 
 
 def _trusted_proxies() -> Iterator[CheckMessage]:

@@ -90,6 +90,12 @@ class AppSettings:
         return cast("bool", self._user.get("BASIC_AUTH", False))
 
     @cached_property
+    def LEGACY(self) -> Mapping[str, Any]:
+        """Whose imported keys are taken, by scheme: in which ``HEADER``, ``UNTIL`` which day."""
+        given = self._user.get("LEGACY")
+        return given if isinstance(given, Mapping) else {}  # a check tells of it
+
+    @cached_property
     def LAST_USED_INTERVAL(self) -> int | None:
         """Seconds between two writes of ``last_used_at``; ``None`` writes none by itself.
 

@@ -55,6 +55,12 @@ def make_digest(secret: str) -> Digest:
 
 
 @sensitive_variables("secret", "pepper")
+def digests(secret: str) -> list[str]:
+    """The digest of ``secret`` under each known pepper, the current one's first."""
+    return [_hmac(secret, pepper) for pepper in app_settings.PEPPERS]
+
+
+@sensitive_variables("secret", "pepper")
 def check_digest(secret: str, stored: str, stored_pepper_id: str) -> bool | None:
     """Whether ``secret`` has this digest; ``None`` if its pepper is gone. Constant time."""
     for pepper in app_settings.PEPPERS:

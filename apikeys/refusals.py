@@ -4,7 +4,7 @@ A refusal has the ``code`` that programs read, the sentence that people read, th
 status, and the ``error`` of RFC 6750 section 3.1 that goes into ``WWW-Authenticate``.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
@@ -15,12 +15,12 @@ __all__ = ["REFUSALS", "Refusal", "Refused"]
 REFUSALS: dict[str, "Refusal"] = {}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Refusal:
     """A reason to refuse a request, and how it is told (RFC 6750 section 3.1)."""
 
     code: str
-    message: str | Promise = field(compare=False)
+    message: str | Promise
     status: int = 401
     error: str | None = "invalid_token"
     #: Seconds, for ``Retry-After`` (RFC 9110 section 10.2.3).
@@ -55,6 +55,10 @@ MALFORMED_KEY = Refusal(
 INVALID_KEY = Refusal("invalid_key", _("No such key. Check that you use the right one."))
 EXPIRED_KEY = Refusal("expired_key", _("This key has expired. Mint a new one."))
 REVOKED_KEY = Refusal("revoked_key", _("This key was revoked. Mint a new one."))
+LEGACY_ENDED = Refusal(
+    "legacy_ended",
+    _("Keys are not taken in this form any more. Mint a new one, and send it behind `Bearer`."),
+)
 APPROVAL_REQUIRED = Refusal(
     "approval_required",
     _("This key has to be approved by an admin before it can be used."),

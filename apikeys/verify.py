@@ -7,11 +7,13 @@ its secret was checked.
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple
 
 from asgiref.sync import sync_to_async
+from django.core.exceptions import SynchronousOnlyOperation
 from django.db import InterfaceError, OperationalError
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -66,13 +68,13 @@ Build = Callable[[str, Key, Any], Access]
 _NO_DIGEST = "0" * 64
 
 
-def register(resolver: Resolver, recall: Resolver | None = None) -> None:
+def register(resolver: Resolver, recall: Resolver | None = None, *, first: bool = False) -> None:
     """Have ``resolver`` asked about credentials that do not look like this site's keys.
 
     ``recall`` answers as it would where all is in memory, and ``None`` where that is not so.
     """
     if resolver not in _resolvers:
-        _resolvers.append(resolver)
+        _resolvers.insert(0 if first else len(_resolvers), resolver)
         if recall is not None:
             _recalls[resolver] = recall
 
@@ -126,11 +128,23 @@ def recall(
     if (parsed := _parse(text)) is not None:
         row = cache.peek(_LOOKUPS[parsed.kind], parsed.public_id)
         if row is not None and row[2] == hashing.current_pepper_id():
-            return _check(parsed, row, request, counts_as_use)
+            # A policy or a user of the site's own may make a query after all.
+            with suppress(SynchronousOnlyOperation):
+                return _check(parsed, row, request, counts_as_use)
     # The first alone: none of the others has a say before it had its own.
     elif _resolvers and (first := _recalls.get(_resolvers[0])) is not None:
         return first(text, request)
     return None
+
+
+@sensitive_variables("parsed")
+def verify_parsed(parsed: token.Parsed, request: HttpRequest | None, *, is_right: bool) -> Access:
+    """As ``verify``, for a secret that came otherwise; ``is_right`` says that it was checked."""
+    lookup = _LOOKUPS[parsed.kind]
+    row = cache.find(lookup, parsed.public_id)
+    if row is not None and is_right:
+        return _enter(parsed, Key(*row[: len(lookup.fields)]), row, request)
+    return _check(parsed, row, request, counts_as_use=True)
 
 
 def _parse(text: str) -> token.Parsed | None:
@@ -155,7 +169,7 @@ def _check(
         hashing.check_digest(parsed.secret, _NO_DIGEST, hashing.current_pepper_id())
         raise Refused(refusals.INVALID_KEY)
 
-    lookup, build = _LOOKUPS[parsed.kind], _BUILDERS[parsed.kind]
+    lookup = _LOOKUPS[parsed.kind]
     key = Key(*row[: len(lookup.fields)])
     matches = hashing.check_digest(parsed.secret, key.digest, key.pepper_id)
     if matches is None:
@@ -164,7 +178,19 @@ def _check(
         renew_digest(lookup.model, key.pk, key.pepper_id, parsed)
     if not matches:
         raise Refused(refusals.INVALID_KEY)
+    return _enter(parsed, key, row, request, counts_as_use, exchange)
 
+
+def _enter(
+    parsed: token.Parsed,
+    key: Key,
+    row: Row,
+    request: HttpRequest | None,
+    counts_as_use: bool = True,
+    exchange: bool = False,
+) -> Access:
+    """Who it is whose secret is right."""
+    lookup, build = _LOOKUPS[parsed.kind], _BUILDERS[parsed.kind]
     check_state(key, exchange)
     (owner,) = lookup.build(row)
     access, ip = admit(lookup.model, build, parsed.public_id, key, owner, request, counts_as_use)

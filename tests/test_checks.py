@@ -1,6 +1,6 @@
 """A misconfiguration is told by `manage.py check`, in a sentence with a way out."""
 
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from django.core.checks import run_checks
@@ -50,6 +50,25 @@ def test_the_example_is_sound():
             "apikeys.E007",
             "ROTATION_OVERLAP",
             [timedelta(seconds=-1), timedelta(days=7, microseconds=1), 3600, "1d", None],
+        ),
+        ("apikeys.E050", "BASIC_AUTH", ["yes", 1, None]),
+        (
+            "apikeys.E051",
+            "LEGACY",
+            [
+                ["knox"],
+                {"tokens": {"UNTIL": date(2100, 1, 1)}},
+                {"knox": date(2100, 1, 1)},
+                {"knox": {}},
+                {"knox": {"UNTIL": None}},
+                {"knox": {"UNTIL": "2100-01-01"}},
+                {"knox": {"UNTIL": datetime(2100, 1, 1, tzinfo=UTC)}},
+                {"knox": {"UNTIL": date(2100, 1, 1), "SCHEME": "Token"}},
+                {"knox": {"UNTIL": date(2100, 1, 1), "HEADER": "Authorization"}},
+                {"knox": {"UNTIL": date(2100, 1, 1), "HEADER": "Authorization: Basic"}},
+                {"knox": {"UNTIL": date(2100, 1, 1), "HEADER": "X-Api-Key: Token"}},
+                {"knox": {"UNTIL": date(2100, 1, 1), "HEADER": None}},
+            ],
         ),
         ("apikeys.E010", "LAST_USED_INTERVAL", [0, -1, "5", timedelta(seconds=5), True]),
         ("apikeys.E011", "ARGON2_TRIES", [0, -1, "5", None, 1.5, True]),
@@ -142,3 +161,11 @@ def test_a_project_model_that_is_not_there(settings, label):
 def test_a_project_model_without_a_slug(settings):
     settings.APIKEYS_PROJECT_MODEL = "payments.Payment"
     assert [message.id for message in found()] == ["apikeys.E009"]
+
+
+def test_a_legacy_scheme_whose_last_day_has_passed_is_told(settings):
+    legacy = {"knox": {"UNTIL": date(2020, 1, 1)}, "authtoken": {"UNTIL": date(2100, 1, 1)}}
+    settings.APIKEYS = {**settings.APIKEYS, "LEGACY": legacy}
+    (warning,) = [message for message in run_checks() if message.id == "apikeys.W051"]
+    assert "knox" in warning.msg
+    assert "2020-01-01" in warning.msg

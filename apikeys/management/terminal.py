@@ -37,14 +37,22 @@ class Terminal:
     def json(self, value: Any) -> None:
         self._stdout.write(json.dumps(value, indent=2))
 
-    def json_list(self, records: Iterable[dict[str, Any]]) -> None:
+    def json_list(self, records: Iterable[dict[str, Any]], ending: str = "\n") -> None:
         """A record to a line, written as they come."""
         self._stdout.write("[", ending="")
         separator = "\n"
         for each in records:
             self._stdout.write(separator + json.dumps(each), ending="")
             separator = ",\n"
-        self._stdout.write("\n]")
+        self._stdout.write("\n]", ending=ending)
+
+    def json_object(
+        self, name: str, records: Iterable[dict[str, Any]], facts: Callable[[], dict[str, Any]]
+    ) -> None:
+        """An object that has ``records`` under ``name``, and the ``facts`` once they are told."""
+        self._stdout.write(f'{{"{name}": ', ending="")
+        self.json_list(records, ending="")
+        self._stdout.write("," + json.dumps(facts(), indent=2)[1:])
 
     def text(self, text: str) -> None:
         """As it is, for other programs."""

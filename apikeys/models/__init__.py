@@ -12,6 +12,7 @@ from .keys import (
     live,
     reaching_only,
 )
+from .legacy import LegacyKey
 from .projects import AbstractProject, Membership, Project, get_project_model
 from .requests import IdempotentRequest, UsedNonce
 
@@ -22,6 +23,7 @@ __all__ = [
     "AppendOnlyError",
     "AuditEvent",
     "IdempotentRequest",
+    "LegacyKey",
     "Membership",
     "PersonalAccessToken",
     "PersonalAccessTokenUsage",

@@ -44,6 +44,7 @@ class AuditEvent(models.Model):
 
     class Event(models.TextChoices):
         MINTED = "minted", _("minted")
+        IMPORTED = "imported", _("imported")
         EDITED = "edited", _("edited")
         APPROVED = "approved", _("approved")
         ROTATED = "rotated", _("rotated")

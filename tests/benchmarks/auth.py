@@ -112,6 +112,9 @@ def main() -> None:
     finally:
         from django.db import connection
 
+        from apikeys import usage
+
+        usage.flush()  # while there is a database to write to
         connection.close()
         runner.teardown_databases(databases)
     from tests.benchmarks.contenders import versions

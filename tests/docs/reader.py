@@ -33,7 +33,7 @@ TIMEOUT = 120
 _SERVES = re.compile(
     r"(?:\w+=\S+ )*(?:python manage.py runserver|granian |uvicorn |python blackbox.py)"
 )
-_CALLS = re.compile(r"\b(?:8000|8080|9000)\b|^python (?!manage)\w+\.py")
+_CALLS = re.compile(r"\bcurl (?=-|http)|\bcall\b|^python (?!manage)\w+\.py")
 _PORT = re.compile(r"(?<![\d.])(8000|8080|9000|6379)\b")
 
 _KEY = re.compile(r"\b([a-z][a-z0-9]{1,15}_(?:pat|key))_([0-9a-z]{16})_([0-9A-Za-z]+…?)")
@@ -94,9 +94,10 @@ class Reader:
         self.skip: tuple[str, ...] = ()
         self.ports = {port: str(free_port()) for port in ("8000", "8080", "9000", "6379")}
         self.meant: dict[str, str] = {}  # what else is said in other words here
+        self.instead: dict[str, Callable[[], None]] = {}  # commands that are done otherwise here
         self._serving: dict[str, subprocess.Popen[bytes] | None] = {}
         self._environment = {
-            "PATH": f"{binaries}:/usr/local/bin:/usr/bin:/bin",
+            "PATH": f"{binaries}:/usr/local/bin:/usr/bin:/bin:/usr/sbin",
             "HOME": str(directory),
             "LC_ALL": "C.UTF-8",
             "COLUMNS": "100",
@@ -168,6 +169,9 @@ class Reader:
             if line.startswith(self.skip) and self.skip:
                 new += shown and f"{shown}\n"
                 continue
+            if line in self.instead:
+                self.instead[line]()
+                continue
             if _SERVES.match(line):
                 self.serve(line)
                 continue
@@ -188,6 +192,11 @@ class Reader:
     def serve(self, line: str) -> None:
         """Have this running whenever a command asks for it."""
         self._serving[line] = None
+
+    def forget(self, line: str) -> None:
+        """Serve this no longer."""
+        self.stop_servers()
+        del self._serving[line]
 
     def type(self, line: str) -> tuple[str, int]:
         """What a command prints, on both outputs, and its exit status."""
@@ -211,11 +220,11 @@ class Reader:
 
     def actual(self, text: str) -> str:
         """``text`` with the ids, secrets, ports and places of this run."""
-        for said, meant in self.meant.items():
-            text = text.replace(said, meant)
         text = _PORT.sub(lambda port: self.ports[port[1]], text)
         for shown, real in sorted(self.known.items(), key=lambda pair: -len(pair[0])):
             text = text.replace(shown, real)
+        for said, meant in self.meant.items():
+            text = text.replace(said, meant)
         return text
 
     def _shown(self, printed: str) -> str:
@@ -247,7 +256,7 @@ class Reader:
                 serve = f". venv/bin/activate; {serve}"  # a terminal of its own
             with (self.directory / "served.log").open("ab") as log:
                 process = subprocess.Popen(
-                    ["bash", "-c", f"exec {serve}" if self.skip else serve],
+                    ["bash", "-c", f"exec env {serve}" if self.skip else serve],
                     cwd=self.directory,
                     env=self._environment,
                     stdout=log,

@@ -126,3 +126,21 @@ def test_a_public_client_is_not_asked_about_again(client, code):
     assert AccessToken.objects.count() == 1
     again = code("get", approval_prompt="auto")
     assert redeem(client, again).status_code == 200
+
+
+@pytest.mark.filterwarnings("ignore:The OAuth 2.0 resource owner password:DeprecationWarning")
+def test_nothing_counts_wrong_passwords(client, ada, settings):
+    """RFC 6749 section 4.3.2, the MUST that is left to the site's authentication backends."""
+    settings.DEMO = True  # lets the published password in
+    Application.objects.create(
+        client_id="webapp",
+        client_type=Application.CLIENT_PUBLIC,
+        authorization_grant_type=Application.GRANT_PASSWORD,
+        client_secret="",
+    )
+    form = {"grant_type": "password", "client_id": "webapp", "username": "ada"}
+
+    for number in range(20):
+        wrong = client.post("/o/token/", form | {"password": f"wrong {number}"})
+        assert wrong.status_code == 400
+    assert client.post("/o/token/", form | {"password": PASSWORD}).status_code == 200

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.core.management.color import no_style
-from django.db import connection
+from django.db import connection, transaction
 from django.db.migrations.executor import MigrationExecutor
 from django.db.models import JSONField
 
@@ -62,7 +62,8 @@ def load(dump, apps):
         for model in apps.get_app_config(label).get_models(include_auto_created=True)
         if label != "auth" or model.__name__ == "User"
     ]
-    with connection.constraint_checks_disabled():
+    # Rows come before what they refer to: PostgreSQL and SQLite look at the end, MariaDB not.
+    with transaction.atomic(), connection.constraint_checks_disabled():
         for model in models:
             fields = model._meta.local_concrete_fields
             for row in dump.execute(f"SELECT * FROM {model._meta.db_table}"):

@@ -11,6 +11,7 @@ from . import (
     audit,
     audit_policy,
     edit,
+    import_,
     list,
     mint,
     notify,
@@ -37,4 +38,5 @@ SUBCOMMANDS: Final[dict[str, Any]] = {
     "reject": reject,
     "audit-policy": audit_policy,
     "verify": verify,
+    "import": import_,
 }
