@@ -649,7 +649,8 @@ def _check_number(key: AnyKey) -> None:
         return
     _hold(owner)  # so that two at the same moment do not both count one too few
     of_owner = {"user" if isinstance(key, PersonalAccessToken) else "project": owner}
-    if type(key)._default_manager.filter(live(), rotated_at=None, **of_owner).count() >= most:
+    alike = type(key)._default_manager.filter(live(), rotated_at=None, **of_owner)
+    if alike.order_by()[:most].count() >= most:  # no further than it takes
         message = _("There are %(most)d live keys already, the most there may be. Revoke some.")
         raise LifecycleError("too_many_keys", message % {"most": most})
 

@@ -6,8 +6,7 @@ from datetime import timedelta
 from typing import Any, ClassVar
 
 from django.core.exceptions import ObjectDoesNotExist
-from django.db.models import Q, QuerySet
-from django.utils import timezone
+from django.db.models import QuerySet
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
@@ -30,10 +29,10 @@ from ..models import (
     PersonalAccessToken,
     ProjectKey,
     State,
-    live,
     reaching_only,
 )
 from ..records import record, with_facts
+from ..states import in_state
 from ..web.sudo import get_sudo
 from .authentication import SessionAuthentication
 from .base import JSONView
@@ -160,7 +159,7 @@ class KeyViewSet(KeysView):
         parameters = ListParameters(data=request.query_params.dict())
         parameters.is_valid(raise_exception=True)
         if state := parameters.validated_data.get("state"):
-            keys = keys.filter(_in_state(State(state)))
+            keys = in_state(keys, State(state))
         return self.paged(keys)
 
     def retrieve(self, request: Request, **kwargs: Any) -> Response:
@@ -384,7 +383,7 @@ class Approvals(KeysView):
     def list(self, request: Request, **kwargs: Any) -> Response:
         if self.person is None:
             raise UserRequired
-        keys = self.get_queryset().filter(_in_state(State.PENDING))
+        keys = in_state(self.get_queryset(), State.PENDING)
         return self.paged(app_settings.POLICY.approvable(self.person, keys))
 
 
@@ -415,16 +414,6 @@ def _project(projects: QuerySet[Any], slug: str) -> Any:
     if project.slug != slug:  # a collation may be less exact
         raise NotFound
     return project
-
-
-def _in_state(state: State) -> Q:
-    now = timezone.now()
-    return {
-        State.LIVE: live(now) & Q(is_pending=False),
-        State.PENDING: live(now) & Q(is_pending=True),
-        State.EXPIRED: Q(revoked_at=None, expires_at__lte=now),
-        State.REVOKED: Q(revoked_at__isnull=False),
-    }[state]
 
 
 def _as_selected(tokens: QuerySet[Any], access: Access | None) -> QuerySet[Any]:

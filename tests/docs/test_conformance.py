@@ -144,3 +144,28 @@ def test_nothing_counts_wrong_passwords(client, ada, settings):
         wrong = client.post("/o/token/", form | {"password": f"wrong {number}"})
         assert wrong.status_code == 400
     assert client.post("/o/token/", form | {"password": PASSWORD}).status_code == 200
+
+
+def test_a_users_own_client_reaches_no_project(client, db):
+    """What is left: it has a scope that its user may not give, and deactivation ends nothing."""
+    viewer = MembershipFactory(role="viewer").user
+    client.force_login(viewer)
+    metadata = {
+        "grant_types": ["client_credentials"],
+        "token_endpoint_auth_method": "client_secret_post",
+    }
+    made = client.post("/o/register/", metadata, content_type="application/json").json()
+    viewer.is_active = False
+    viewer.save()
+
+    form = {
+        "grant_type": "client_credentials",
+        "client_id": made["client_id"],
+        "client_secret": made["client_secret"],
+        "scope": "payments:write",
+    }
+    access = verify(client.post("/o/token/", form).json()["access_token"])
+
+    assert access.user is None
+    assert not access.projects().exists()
+    assert access.allows("payments:write")

@@ -15,6 +15,16 @@ from tests.services import require
 
 TUTORIAL = "docs/tutorial/first-keys.md"
 PROJECT = "docs/how-to/index.md"
+PAGES = [
+    "how-to/own-policy",
+    "how-to/protect-a-view",
+    "how-to/respond-to-a-leak",
+    "how-to/rotate-peppers",
+    "how-to/rotate-without-downtime",
+    "how-to/test-your-views",
+    "reference/scopes",
+    "reference/signals",
+]
 
 
 def follow(folder):
@@ -50,19 +60,7 @@ def beginner(tmp_path):
     reader.close()
 
 
-@pytest.mark.parametrize(
-    "page",
-    [
-        "how-to/own-policy",
-        "how-to/protect-a-view",
-        "how-to/respond-to-a-leak",
-        "how-to/rotate-peppers",
-        "how-to/rotate-without-downtime",
-        "how-to/test-your-views",
-        "reference/scopes",
-        "reference/signals",
-    ],
-)
+@pytest.mark.parametrize("page", PAGES)
 def test_a_page(reader, page):
     reader.read(f"docs/{page}.md")
 
