@@ -461,7 +461,7 @@ def _sealed_successor(key: AnyKey, public_key: str | Mapping[str, Any] | None) -
 @sensitive_variables("given")
 def _seal_with(key: ProjectKey, given: str | Mapping[str, Any]) -> str:
     """Give ``key`` a public key and no secret; returns its text: there is none."""
-    key.public_key = _clean_public_key(given)
+    key.public_key = clean_public_key(given)
     if not key.direct_use:
         raise _exchange_needs_secret()
     keys = ProjectKey._default_manager.filter(project=key.project, public_key=key.public_key)
@@ -696,8 +696,11 @@ def _clean_scopes(names: Iterable[str], known: str = "") -> str:
 
 
 @sensitive_variables("given")
-def _clean_public_key(given: str | Mapping[str, Any]) -> str:
-    """As it is stored. What was given is repeated nowhere."""
+def clean_public_key(given: str | Mapping[str, Any]) -> str:
+    """A public key as it is stored. What was given is repeated nowhere.
+
+    Raises ``LifecycleError`` as ``mint`` does.
+    """
     try:
         from .signatures import public_keys
     except ImportError:
