@@ -21,3 +21,5 @@ if name := os.environ.get("BENCHMARK_DATABASE"):  # a server process finds what 
     DATABASES["default"]["NAME"] = name  # noqa: F405
 if DATABASES["default"]["ENGINE"].endswith("postgresql"):  # noqa: F405
     DATABASES["default"]["CONN_MAX_AGE"] = None  # noqa: F405
+    if os.environ.get("BENCHMARK_PREPARED"):
+        DATABASES["default"]["OPTIONS"] = {"server_side_binding": True, "prepare_threshold": 5}  # noqa: F405
