@@ -41,7 +41,7 @@ _DIALECTS = {
         "moved": "b.created_at + ({amount}) * interval '1 {unit}'",
     },
     "mysql": {
-        "source": "(SELECT seq AS i FROM seq_0_to_{last}) AS n",
+        "source": "(SELECT CAST(seq AS SIGNED) AS i FROM seq_0_to_{last}) AS n",
         "digits": "lpad(n.i, 16, '0')",
         "moved": "b.created_at + INTERVAL ({amount}) {unit}",
     },
@@ -106,9 +106,14 @@ def analyze(*models: Any) -> None:
 
 
 def make(count: int, shape: str) -> None:
+    from django.db import connection
+
     from apikeys.models import Membership, PersonalAccessToken, Project, ProjectKey
     from tests.factories import ProjectFactory, UserFactory, mint_key, mint_pat
 
+    if connection.vendor == "sqlite":
+        with connection.cursor() as cursor:
+            cursor.execute("PRAGMA cache_size = -400000")  # KiB: its indexes fit
     number = OWNERS if shape == MANY else 1
     root = UserFactory(username="root", is_staff=True, is_superuser=True)
     type(root).objects.bulk_create(
