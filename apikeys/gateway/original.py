@@ -1,7 +1,7 @@
 """Which request the proxy asks about: its own words, and nothing that a client can add to them."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from django.http import HttpRequest
@@ -10,6 +10,7 @@ from django.urls import reverse
 from .. import refusals
 from ..conf import app_settings
 from ..drf import refuse
+from ..legacy import schemes
 from ..networks import client_ip
 
 #: The headers of each proxy: the method's and the target's. Envoy asks with the request itself.
@@ -27,6 +28,8 @@ class Original:
     target: str
     authorization: str
     remote_addr: str | None
+    #: The other header fields that a key may come in, as the client sent them.
+    keys: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 class OriginalRequest(HttpRequest):
@@ -37,6 +40,8 @@ class OriginalRequest(HttpRequest):
         self.method = original.method
         self._target = original.target
         self.META["HTTP_AUTHORIZATION"] = original.authorization
+        for name, value in original.keys.items():
+            self.META[f"HTTP_{name.upper().replace('-', '_')}"] = value
         if original.remote_addr:
             self.META["REMOTE_ADDR"] = original.remote_addr
 
@@ -58,6 +63,7 @@ def read(request: HttpRequest) -> Original:
         target=target,
         authorization=_only(request, "Authorization", required=False),
         remote_addr=client_ip(request),
+        keys={name: _only(request, name, required=False) for name in schemes.headers()},
     )
 
 

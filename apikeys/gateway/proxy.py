@@ -23,6 +23,7 @@ from ..conf import app_settings
 from ..drf import refuse
 from ..drf.authentication import forget
 from ..drf.exceptions import RefusedException
+from ..legacy import schemes
 from .decide import decide, identity, refusal_headers
 from .original import Original
 
@@ -221,7 +222,7 @@ def _check(scope: Scope) -> int | None:
         if not _VALUE.fullmatch(value):
             raise refuse(refusals.MALFORMED_REQUEST)
         named.setdefault(name.lower(), []).append(value.strip(b" \t"))
-    if any(len(named.get(name, ())) > 1 for name in _ONCE):
+    if any(len(named.get(name, ())) > 1 for name in {*_ONCE, *_key_headers()}):
         raise refuse(refusals.MALFORMED_REQUEST)
     lengths, encodings = named.get(b"content-length"), named.get(b"transfer-encoding")
     if encodings and (lengths or encodings[0].lower() != b"chunked"):
@@ -239,15 +240,26 @@ def _target(scope: Scope) -> str:
     return (path + (b"?" + query if query else b"")).decode("latin-1")
 
 
+def _key_headers() -> set[bytes]:
+    """What may hold a key beside ``Authorization``: for this proxy, and not for the upstream."""
+    return {name.lower().encode() for name in schemes.headers()}
+
+
 @sensitive_variables()
 async def _decide(scope: Scope) -> Access:
     values = [v for n, v in scope["headers"] if n.lower() == b"authorization"]
+    keys = {
+        n.decode("latin-1"): v.decode("latin-1")
+        for n, v in scope["headers"]
+        if n.lower() in _key_headers()
+    }
     client = scope.get("client")
     original = Original(
         method=scope["method"],
         target=_target(scope),
         authorization=values[0].decode("latin-1") if values else "",
         remote_addr=client[0] if client else None,
+        keys=keys,
     )
     return await sync_to_async(_decide_now)(original)
 
@@ -277,6 +289,7 @@ def _request_headers(
         (name, value)
         for name, value in _without_hops(scope["headers"])
         if name.lower() not in _OWN
+        and name.lower() not in _key_headers()
         and not name.lower().startswith(_OWN_PREFIXES)
         and _NAME.fullmatch(name)
     ]

@@ -20,7 +20,7 @@ class Tokens:
     project: Any = None
     #: What the pages read of a key besides. Not its successor, which few keys have: joining
     #: the table to itself by a column that is mostly NULL leads planners astray.
-    related: tuple[str, ...] = ("replaces",)
+    related: tuple[str, ...] = ("replaces", "legacy")
 
     def __init__(self, user: Any) -> None:
         self.user = user
