@@ -48,7 +48,7 @@ _RECOGNISED = (
 )
 
 _LIFE = (
-    "created_at", "approved_at", "approved_by", "minted_with", "made_keys", "rotated_at",
+    "created_at", "former", "approved_at", "approved_by", "minted_with", "made_keys", "rotated_at",
     "rotation_chain", "revoked_at", "revoked_by", "revoked_reason",
 )  # fmt: skip
 _USE = ("last_used_at", "last_used_ip", "requests")
