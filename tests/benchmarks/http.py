@@ -43,7 +43,7 @@ class Granian(Server):
 
 
 def load(url: str, header: str | None, seconds: int, connections: int) -> dict[str, float]:
-    command = ["wrk", "-t2", f"-c{connections}", f"-d{seconds}s", "--latency"]
+    command = ["wrk", "-t2", f"-c{connections}", f"-d{seconds}s", "--latency", "--timeout=30s"]
     if header:
         command += ["-H", f"Authorization: {header}"]
     told = subprocess.run([*command, url], check=True, capture_output=True, text=True).stdout
