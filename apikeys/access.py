@@ -43,6 +43,10 @@ class Access:
     #: From where it may be used, and how often; empty for no bound.
     allowed_networks: str = ""
     rate_limits: str = ""
+    #: Whether the request was signed (RFC 9421), by the one instance that has the private key.
+    signed: bool = False
+    #: The user who approved that key, or else made it; ``None`` without a signature.
+    authorized_by: Any = None
     #: What ``request.user`` is.
     principal: Any = field(default=None, repr=False)
     #: Makes the primary keys of the selected projects; ``None`` where all are allowed.
@@ -98,7 +102,12 @@ class Access:
             "projects": sorted(self.projects().values_list("slug", flat=True)),
             "expires_at": self.expires_at.isoformat() if self.expires_at else None,
         }
-        return facts | {"key": self.key} if self.key else facts
+        if self.key:
+            facts["key"] = self.key
+        if self.signed:
+            by = self.authorized_by
+            facts |= {"signed": True, "authorized_by": by.get_username() if by else None}
+        return facts
 
     # What django-oauth-toolkit's permission classes ask of an access token.
 

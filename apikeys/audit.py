@@ -32,7 +32,8 @@ Event = AuditEvent.Event
 
 #: The fields of an event as it is exported, in this order.
 FIELDS: Final = (
-    "id", "at", "event", "kind", "key", "name", "owner", "by", "using", "ip", "changes",
+    "id", "at", "event", "kind", "key", "name", "owner", "by", "using", "instance",
+    "authorized_by", "ip", "changes",
 )  # fmt: skip
 
 _BATCH: Final = 900  # rows in one statement
@@ -73,6 +74,8 @@ def compose(
         by=_name_of(by) if by is not None else "",
         by_pk=str(by.pk) if by is not None else "",
         using=str(using.credential_id)[:255] if using is not None else "",
+        instance=redact_value(using.name) if using is not None and using.signed else "",
+        authorized_by=_name_of(using.authorized_by) if using and using.authorized_by else "",
         ip=ip,
         changes=redact_value(changes or {}),
         once=once,
@@ -125,6 +128,8 @@ def _facts(key: AnyKey) -> dict[str, Any]:
         "rate_limits": key.rate_limits.split(),
         "awaits_approval": key.is_pending,
     }
+    if isinstance(key, ProjectKey) and key.public_key:
+        facts["public_key"] = key.public_key
     if isinstance(key, PersonalAccessToken):
         projects = None if key.all_projects else sorted(p.slug for p in key.projects.all())
         facts["projects"] = projects
@@ -200,6 +205,8 @@ def record(event: AuditEvent) -> dict[str, Any]:
         "owner": event.owner,
         "by": event.by or None,
         "using": event.using or None,
+        "instance": event.instance or None,
+        "authorized_by": event.authorized_by or None,
         "ip": event.ip,
         "changes": event.changes,
     }

@@ -31,7 +31,7 @@ from django.db.models.signals import post_delete, post_save
 
 from .conf import app_settings
 from .lookup import Lookup, Row
-from .models import KEY_MODELS, get_project_model
+from .models import KEY_MODELS, LegacyKey, get_project_model
 from .signals import key_revoked
 from .tracking import Tracking
 
@@ -124,12 +124,12 @@ class Cache:
         if config["LOCATION"]:
             self.tracking = Tracking(config["LOCATION"], config["KEY_PREFIX"], self.rows.drop)
 
-    def peek(self, lookup: Lookup, value: str) -> Row | None:
+    def peek(self, lookup: Lookup, value: Hashable) -> Row | None:
         if self.tracking is not None and not self.tracking.is_current():
             return None
         return self.rows.get((lookup, value))
 
-    def find(self, lookup: Lookup, value: str) -> Row | None:
+    def find(self, lookup: Lookup, value: Hashable) -> Row | None:
         row = self.peek(lookup, value)
         if row is None:
             generation = self.rows.generation
@@ -170,13 +170,13 @@ def get_cache() -> Cache | None:
     return _cache
 
 
-def find(lookup: Lookup, value: str) -> Row | None:
+def find(lookup: Lookup, value: Hashable) -> Row | None:
     """The row, from memory or else by one query."""
     cache = get_cache()
     return lookup.find(value) if cache is None else cache.find(lookup, value)
 
 
-def peek(lookup: Lookup, value: str) -> Row | None:
+def peek(lookup: Lookup, value: Hashable) -> Row | None:
     """The row if it is in memory. No query, and nothing to wait for."""
     cache = get_cache()
     return None if cache is None else cache.peek(lookup, value)
@@ -233,7 +233,7 @@ def watch(*models: Any) -> None:
 
 def start() -> None:
     """Watch what keys are made of; called when Django is ready."""
-    watch(*KEY_MODELS.values(), get_user_model(), get_project_model())
+    watch(*KEY_MODELS.values(), LegacyKey, get_user_model(), get_project_model())
     key_revoked.connect(_changed, dispatch_uid="apikeys.cache")  # it is an update()
 
 

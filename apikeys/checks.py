@@ -9,17 +9,21 @@ from typing import Any
 
 from django.apps import AppConfig
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, register
+from django.core.checks import CheckMessage, Error, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 from . import networks, scopes, token
 from .conf import CACHE_DEFAULTS, NOTICES, app_settings
+from .legacy import schemes as legacy_schemes
 from .lifecycle import MAX_OVERLAP
 from .models import get_project_model
 from .policy import Policy, has_field
 from .web.sudo import Sudo
 
+_NOT_SHARED = tuple(
+    f"django.core.cache.backends.{name}" for name in ("locmem", "dummy", "filebased")
+)
 _EXAMPLE = 'Say {"PREFIX": "acme", "SCOPES": {"payments:read": "See payments"}}.'
 
 
@@ -33,7 +37,7 @@ def check_settings(
     checks = (
         *(_names, _prefix, _scopes, _peppers, _policy, _overlap, _project, _cache),
         *(_sudo, _last_used_interval, _argon2_tries, _realm, _first_party_clients, _audiences),
-        *(_trusted_proxies, _rate_limits, _github, _notices),
+        *(_basic_auth, _legacy, _trusted_proxies, _rate_limits, _github, _notices, _signatures),
     )
     return [message for check in checks for message in check()]
 
@@ -148,6 +152,37 @@ def _realm() -> Iterator[CheckMessage]:
         )
 
 
+def _basic_auth() -> Iterator[CheckMessage]:
+    given: Any = app_settings.BASIC_AUTH
+    if not isinstance(given, bool):
+        yield Error(
+            "APIKEYS['BASIC_AUTH'] is neither True nor False.",
+            hint="Say True to take a key as the user name of `curl -u <key>:`.",
+            id="apikeys.E050",
+        )
+
+
+def _legacy() -> Iterator[CheckMessage]:
+    given = getattr(settings, "APIKEYS", {}).get("LEGACY", {})
+    example = "Say {'authtoken': {'UNTIL': datetime.date(2030, 6, 30)}}."
+    if not isinstance(given, Mapping):
+        yield Error("APIKEYS['LEGACY'] is not a dictionary.", hint=example, id="apikeys.E051")
+        return
+    for name, settings_ in given.items():
+        try:
+            scheme = legacy_schemes.parse(name, settings_)
+        except (TypeError, ValueError) as error:
+            yield Error(f"APIKEYS['LEGACY']: {error}", hint=example, id="apikeys.E051")
+            continue
+        if scheme.is_over():
+            yield Warning(
+                f"APIKEYS['LEGACY']['{name}'] is over: its keys are refused since "
+                f"{scheme.until} has passed.",
+                hint="Take it out, or give it another day.",
+                id="apikeys.W051",
+            )
+
+
 def _trusted_proxies() -> Iterator[CheckMessage]:
     given: Any = app_settings.TRUSTED_PROXIES
     try:
@@ -203,6 +238,40 @@ def _notices() -> Iterator[CheckMessage]:
             f"APIKEYS['NOTICES'] takes a list of {', '.join(NOTICES)}.",
             hint="Say () to send no mail.",
             id="apikeys.E036",
+        )
+
+
+def _signatures() -> Iterator[CheckMessage]:
+    window: Any = app_settings.SIGNATURE_WINDOW
+    if not (type(window) is int and 1 <= window <= 3600):
+        yield Error(
+            f"APIKEYS['SIGNATURE_WINDOW'] is {window!r}.",
+            hint="It takes whole seconds, 1 to 3600.",
+            id="apikeys.E060",
+        )
+    alias: Any = app_settings.SIGNATURE_NONCE_CACHE
+    if alias is None:
+        if find_spec("http_message_signatures") and any(
+            database.get("ATOMIC_REQUESTS") for database in settings.DATABASES.values()
+        ):
+            yield Warning(
+                "With ATOMIC_REQUESTS a request that fails takes back its nonce, and so may be "
+                "replayed, unless APIKEYS['SIGNATURE_NONCE_CACHE'] is set.",
+                hint="Name a Redis in CACHES there.",
+                id="apikeys.W060",
+            )
+    elif not isinstance(alias, str) or alias not in settings.CACHES:
+        yield Error(
+            f"APIKEYS['SIGNATURE_NONCE_CACHE'] is {alias!r}, which CACHES does not have.",
+            hint=f"There are: {', '.join(settings.CACHES)}. None keeps nonces in a table.",
+            id="apikeys.E061",
+        )
+    elif settings.CACHES[alias].get("BACKEND", "").startswith(_NOT_SHARED):
+        yield Error(
+            "APIKEYS['SIGNATURE_NONCE_CACHE'] names a cache that does not tell all processes of "
+            "one that has come first.",
+            hint="Name a Redis or Memcached, or None for a table of the database.",
+            id="apikeys.E062",
         )
 
 

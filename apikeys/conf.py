@@ -1,6 +1,6 @@
 """Every setting, read in one place: ``APIKEYS`` and ``APIKEYS_PROJECT_MODEL``.
 
-``apikeys.checks`` validates them; ``docs/settings.md`` lists them.
+``apikeys.checks`` validates them; ``docs/reference/settings.md`` lists them.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -85,6 +85,17 @@ class AppSettings:
         return cast("str", self._user.get("REALM", "api"))
 
     @cached_property
+    def BASIC_AUTH(self) -> bool:
+        """Whether a key is taken as the user name of ``Authorization: Basic`` (RFC 7617)."""
+        return cast("bool", self._user.get("BASIC_AUTH", False))
+
+    @cached_property
+    def LEGACY(self) -> Mapping[str, Any]:
+        """Whose imported keys are taken, by scheme: in which ``HEADER``, ``UNTIL`` which day."""
+        given = self._user.get("LEGACY")
+        return given if isinstance(given, Mapping) else {}  # a check tells of it
+
+    @cached_property
     def LAST_USED_INTERVAL(self) -> int | None:
         """Seconds between two writes of ``last_used_at``; ``None`` writes none by itself.
 
@@ -159,6 +170,15 @@ class AppSettings:
         return cast("int", self._user.get("GATEWAY_MAX_AGE", 0))
 
     @cached_property
+    def GATEWAY_SIGNED_BODIES(self) -> str:
+        """Who compares the body of a signed request with its digest where a proxy keeps it.
+
+        ``refuse``: nobody can, so only those without a body pass. ``upstream``: the upstream
+        does, and the digest has to be signed.
+        """
+        return cast("str", self._user.get("GATEWAY_SIGNED_BODIES", "refuse"))
+
+    @cached_property
     def TRUSTED_PROXIES(self) -> Sequence[str]:
         """Networks of the reverse proxies whose ``X-Forwarded-For`` is believed; CIDRs.
 
@@ -175,6 +195,16 @@ class AppSettings:
     def RATE_LIMIT_FAIL_OPEN(self) -> bool:
         """Whether requests go on uncounted while the store is away, instead of a 503."""
         return cast("bool", self._user.get("RATE_LIMIT_FAIL_OPEN", False))
+
+    @cached_property
+    def SIGNATURE_WINDOW(self) -> int:
+        """Seconds by which a signature's ``created`` may differ from the time here; 1 to 3600."""
+        return cast("int", self._user.get("SIGNATURE_WINDOW", 300))
+
+    @cached_property
+    def SIGNATURE_NONCE_CACHE(self) -> str | None:
+        """The entry of ``CACHES``, shared by all processes, for used nonces; ``None``: a table."""
+        return cast("str | None", self._user.get("SIGNATURE_NONCE_CACHE"))
 
     @cached_property
     def GITHUB_KEYS_URL(self) -> str:

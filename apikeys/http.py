@@ -7,13 +7,15 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar, cast
 
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 
-from . import refusals
+from . import refusals, signatures
 from .access import Access
+from .conf import app_settings
 from .header import answer, read_credential
+from .legacy import verify as legacy
 from .refusals import Refusal, Refused
 from .verify import averify, verify
 
@@ -30,14 +32,24 @@ def refuse(refusal: Refusal, scope: str = "", **params: str) -> HttpResponse:
 
 def authenticate(request: HttpRequest) -> Access | None:
     """Who sends ``request``; ``None`` if it bears no credential. Raises ``Refused``."""
-    credential = read_credential(request)
-    return None if credential is None else verify(credential, request)
+    if (credential := read_credential(request)) is not None:
+        return verify(credential, request)
+    return _otherwise(request)
 
 
 async def aauthenticate(request: HttpRequest) -> Access | None:
     """As ``authenticate``, without blocking the event loop."""
-    credential = read_credential(request)
-    return None if credential is None else await averify(credential, request)
+    if (credential := read_credential(request)) is not None:
+        return await averify(credential, request)
+    if app_settings.LEGACY or signatures.is_signed(request):
+        return await sync_to_async(_otherwise)(request)
+    return None
+
+
+def _otherwise(request: HttpRequest) -> Access | None:
+    if app_settings.LEGACY and (access := legacy.authenticate(request)) is not None:
+        return access
+    return signatures.authenticate(request)
 
 
 def require_scopes(*scopes: str) -> Callable[[V], V]:

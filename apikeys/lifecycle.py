@@ -105,11 +105,12 @@ def mint(
     project: Any,
     name: str,
     scopes: Iterable[str],
+    public_key: str | Mapping[str, Any] | None = None,
     **terms: Unpack[_Terms],
 ) -> Minted[ProjectKey]: ...
 
 
-@sensitive_variables("text")
+@sensitive_variables("text", "public_key")
 def mint(
     *,
     user: Any = None,
@@ -122,6 +123,7 @@ def mint(
     rate_limits: Iterable[str] = (),
     direct_use: bool = True,
     public_id: str | None = None,
+    public_key: str | Mapping[str, Any] | None = None,
     by: Any = None,
     within: Grant | None = None,
 ) -> Minted[PersonalAccessToken] | Minted[ProjectKey]:
@@ -133,6 +135,9 @@ def mint(
     used, ``rate_limits`` how often, such as ``1000/hour``; empty means without bound, or
     those of the credential in ``within``. ``direct_use=False`` keeps the key for the token
     endpoint: requests with it are refused.
+
+    ``public_key``, in PEM or as a JWK, is for a project key without a secret: requests are
+    signed with its other half (see ``apikeys.signatures``), and ``token`` is empty.
 
     ``by`` is the user who makes it, and ``within`` the most that they may give; ``None`` is
     for the site's own code and operators, who are bound by nothing but the policy's rules for
@@ -147,7 +152,9 @@ def mint(
     ``project_not_grantable``, ``invalid_network``, ``network_not_allowed``,
     ``network_not_grantable``, ``too_many_networks``, ``invalid_rate_limit``,
     ``too_many_rate_limits``, ``rate_limit_not_grantable``, ``too_many_keys``,
-    ``credential_changed`` and ``made_already`` (that ``public_id``).
+    ``credential_changed`` and ``made_already`` (that ``public_id``), and of a public key
+    ``invalid_public_key``, ``unsupported_public_key``, ``private_key_given``,
+    ``public_key_reused``, ``exchange_needs_secret`` and ``signatures_unavailable``.
     """
     if (user is None) == (project is None):
         raise TypeError("mint() takes a user or a project, not both.")
@@ -176,6 +183,8 @@ def mint(
         selected = [project]
         key: Any = ProjectKey(project=project, created_by=by, **common)
     else:
+        if public_key is not None:
+            raise TypeError("A personal access token has a secret, never a public key.")
         if not user.is_active:
             raise LifecycleError("inactive_user", _("This user is deactivated."), "user")
         selected = [] if projects is None else _clean_projects(user, projects)
@@ -183,7 +192,7 @@ def mint(
     reached = None if projects is None and user else frozenset(selected)
     extent = Extent(scope, reached, ends, places, rate, direct_use)
     _check_within(within, extent)
-    text = _seal(key)
+    text = _seal(key) if public_key is None else _seal_with(key, public_key)
     try:
         with transaction.atomic(using=router.db_for_write(type(key))):
             if using is not None:
@@ -246,6 +255,8 @@ def edit(
         if not isinstance(rate_limits, _Keep):
             rate = _clean_rates(rate_limits)
         direct = had.direct if isinstance(direct_use, _Keep) else direct_use
+        if not direct and isinstance(key, ProjectKey) and key.public_key:
+            raise _exchange_needs_secret()
         has = Extent(scope, reached, ends, places, rate, direct)
         _check_within(within, has, had)
         _check_approval(key, has, had)
@@ -304,12 +315,13 @@ def reject(key: AnyKey, *, by: Any = None, reason: str = "", using: Access | Non
         revoke(key, by=by, reason=reason or _("Not approved."), using=using)
 
 
-@sensitive_variables("text")
+@sensitive_variables("text", "public_key")
 def rotate(
     key: K,
     *,
     overlap: timedelta | None = None,
     expires_at: datetime | _Keep | None = KEEP,
+    public_key: str | Mapping[str, Any] | None = None,
     by: Any = None,
     within: Grant | None = None,
 ) -> Minted[K]:
@@ -322,11 +334,15 @@ def rotate(
     out, as at minting. So a successor that was made with another credential ends with that
     one, while a key that rotates itself goes on when its predecessor is revoked.
 
+    A key that holds a public key is rotated by a new ``public_key``; so is a project key that
+    is to have one in place of its secret.
+
     Of several rotations at the same moment one succeeds. Raises ``LifecycleError`` with
     one of the codes ``overlap_out_of_range``, ``expiry_in_the_past``, ``expiry_required``,
     ``expiry_too_late``, ``already_rotated``, ``revoked_key``, ``expired_key``,
     ``unknown_key``, ``scope_not_grantable``, ``project_not_grantable``,
-    ``outlives_credential`` and ``credential_changed``.
+    ``outlives_credential`` and ``credential_changed``, ``public_key_required``, and those that
+    ``mint`` has for a public key.
     """
     overlap = app_settings.ROTATION_OVERLAP if overlap is None else overlap
     if not timedelta(0) <= overlap <= MAX_OVERLAP:
@@ -334,8 +350,7 @@ def rotate(
             "overlap_out_of_range", _("The overlap must be from 0 to 7 days."), "overlap"
         )
     model = type(key)
-    successor: Any = model()
-    text = _seal(successor)  # slow by design, so before anything is locked
+    successor, text = _sealed_successor(key, public_key)  # slow, so before anything is locked
     with transaction.atomic(using=router.db_for_write(model)):
         _lock_all(key, within)
         if (error := _why_not_live(key)) is not None:
@@ -426,6 +441,41 @@ def _seal(key: AnyKey) -> str:
     key.root = hashing.make_root(secret)
     key.digest, key.pepper_id = hashing.make_digest(secret)
     return token.compose(app_settings.PREFIX, key.KIND, key.public_id, secret)
+
+
+@sensitive_variables("public_key")
+def _sealed_successor(key: AnyKey, public_key: str | Mapping[str, Any] | None) -> tuple[Any, str]:
+    """What replaces ``key``, with a secret or a public key of its own so far, and its text."""
+    successor: Any = type(key)()
+    if public_key is None:
+        if isinstance(key, ProjectKey) and key.public_key:
+            message = _("This key has no secret: give the public key that is to replace its own.")
+            raise LifecycleError("public_key_required", message, "public_key")
+        return successor, _seal(successor)
+    if not isinstance(key, ProjectKey):
+        raise TypeError("A personal access token has a secret, never a public key.")
+    successor.project, successor.direct_use = key.project, key.direct_use
+    return successor, _seal_with(successor, public_key)
+
+
+@sensitive_variables("given")
+def _seal_with(key: ProjectKey, given: str | Mapping[str, Any]) -> str:
+    """Give ``key`` a public key and no secret; returns its text: there is none."""
+    key.public_key = clean_public_key(given)
+    if not key.direct_use:
+        raise _exchange_needs_secret()
+    keys = ProjectKey._default_manager.filter(project=key.project, public_key=key.public_key)
+    if keys.exists():
+        message = _("Another key of this project has, or had, this public key. Make a new pair.")
+        raise LifecycleError("public_key_reused", message, "public_key")
+    # No secret has this digest; under a pepper that is known, nothing slower is tried.
+    key.root, key.digest, key.pepper_id = "", "", hashing.current_pepper_id()
+    return ""
+
+
+def _exchange_needs_secret() -> LifecycleError:
+    message = _("The token endpoint takes keys with a secret: one that signs is used directly.")
+    return LifecycleError("exchange_needs_secret", message, "direct_use")
 
 
 def _save(key: AnyKey, selected: Iterable[Any]) -> None:
@@ -599,7 +649,8 @@ def _check_number(key: AnyKey) -> None:
         return
     _hold(owner)  # so that two at the same moment do not both count one too few
     of_owner = {"user" if isinstance(key, PersonalAccessToken) else "project": owner}
-    if type(key)._default_manager.filter(live(), rotated_at=None, **of_owner).count() >= most:
+    alike = type(key)._default_manager.filter(live(), rotated_at=None, **of_owner)
+    if alike.order_by()[:most].count() >= most:  # no further than it takes
         message = _("There are %(most)d live keys already, the most there may be. Revoke some.")
         raise LifecycleError("too_many_keys", message % {"most": most})
 
@@ -642,6 +693,34 @@ def _clean_scopes(names: Iterable[str], known: str = "") -> str:
         }
         raise LifecycleError("unknown_scope", message, "scopes")
     return scopes.join(names)
+
+
+@sensitive_variables("given")
+def clean_public_key(given: str | Mapping[str, Any]) -> str:
+    """A public key as it is stored. What was given is repeated nowhere.
+
+    Raises ``LifecycleError`` as ``mint`` does.
+    """
+    try:
+        from .signatures import public_keys
+    except ImportError:
+        message = _("This site takes no signed requests: it lacks apikeys[signatures].")
+        raise LifecycleError("signatures_unavailable", message, "public_key") from None
+    try:
+        return public_keys.to_pem(public_keys.parse(given))
+    except public_keys.PrivateKeyGiven:
+        code = "private_key_given"
+        message = _(
+            "This is a private key. Nothing of it was stored, but it has left its place: make a "
+            "new pair, and send the public key alone."
+        )
+    except public_keys.UnsupportedPublicKey:
+        code = "unsupported_public_key"
+        message = _("Keys are Ed25519 or ECDSA P-256; this is another kind.")
+    except public_keys.NotAPublicKey:
+        code = "invalid_public_key"
+        message = _("This is no public key. Send it in PEM (BEGIN PUBLIC KEY) or as a JWK.")
+    raise LifecycleError(code, message, "public_key")
 
 
 def _parse_networks(given: Iterable[str]) -> str:

@@ -45,6 +45,12 @@ def parse_address(text: str | None) -> Address | None:
     return address
 
 
+@lru_cache(maxsize=4096)
+def _canonical(text: str) -> str | None:
+    address = parse_address(text)
+    return None if address is None else str(address)
+
+
 def parse_network(text: str) -> Network:
     """A network in CIDR notation, or a single address as one. Raises ``ValueError``.
 
@@ -76,7 +82,10 @@ def contains(networks: Iterable[Network], address: Address | None) -> bool:
 
 def admits(texts: Iterable[str], ip: str | None) -> bool:
     """Whether ``ip`` is in all of ``texts``, each a list of CIDRs; empty ones bound nothing."""
-    return all(contains(parse_all(text), parse_address(ip)) for text in texts if text)
+    for text in texts:  # noqa: SIM110 - at every request: no generator
+        if text and not contains(parse_all(text), parse_address(ip)):
+            return False
+    return True
 
 
 def is_within(network: Network, others: Iterable[Network]) -> bool:
@@ -115,9 +124,9 @@ def client_ip(request: HttpRequest | None) -> str | None:
     if request is None:
         return None
     peer = request.META.get("REMOTE_ADDR") or ""
-    address = parse_address(peer)
-    if app_settings.TRUSTED_PROXIES:
-        address = _behind_proxies(address, peer, request.META.get(_FORWARDED_FOR, ""))
+    if not app_settings.TRUSTED_PROXIES:
+        return _canonical(peer)
+    address = _behind_proxies(parse_address(peer), peer, request.META.get(_FORWARDED_FOR, ""))
     return str(address) if address is not None else None
 
 

@@ -76,6 +76,8 @@ def _later(name: str, key: AnyKey, but: Any = None, **context: Any) -> None:
             if name == "revoked" and _is_leak(key):
                 return  # its own mail tells of it
             send(name, key, recipients(key, but), **context)
+        except OSError as error:  # a server that is away or refuses: a traceback tells no more
+            logger.error("Could not send the mail that %s was %s: %s", key.public_id, name, error)
         except Exception:
             logger.exception("Could not send the mail that %s was %s.", key.public_id, name)
 

@@ -3,7 +3,8 @@
 import logging
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from django.core.cache import cache
@@ -30,37 +31,48 @@ def check_root(model: type[Model], pk: int, parsed: Parsed) -> bool:
     Raises ``Refused`` (``verification_busy``) when wrong secrets of this key were tried too
     often within a minute, or too many keys are being tried at the same time.
     """
-    if not _slots.acquire(timeout=_SLOT_TIMEOUT):
-        raise Refused(refusals.VERIFICATION_BUSY)
-    try:
+    with slot():
         hashes = model._default_manager.values_list("root", "digest", "pepper_id")
         row: tuple[str, str, str] | None = hashes.filter(pk=pk).first()
         if row is None:
             return False
         root, digest, pepper_id = row
+        if not root:
+            return False  # it has a public key, and no secret
         # While this one waited, another request of the holder may have renewed the digest.
         if (matches := hashing.check_digest(parsed.secret, digest, pepper_id)) is not None:
             return matches
-        counter = _count_try(parsed.public_id)
+        counter = count_try(parsed.public_id, app_settings.ARGON2_TRIES)
         if not hashing.check_root(parsed.secret, root):
             return False
         with suppress(ValueError):  # the holder's own tries do not count
             cache.decr(counter)
         renew_digest(model, pk, pepper_id, parsed)
         return True
+
+
+@contextmanager
+def slot() -> Iterator[None]:
+    """The right to compute a memory-hard hash. Raises ``Refused`` (``verification_busy``)."""
+    slots = _slots
+    if not slots.acquire(timeout=_SLOT_TIMEOUT):
+        raise Refused(refusals.VERIFICATION_BUSY)
+    try:
+        yield
     finally:
-        _slots.release()
+        slots.release()
 
 
-def _count_try(public_id: str) -> str:
+def count_try(name: str, most: int) -> str:
+    """Count a try of ``name``; returns the counter. Raises ``Refused`` beyond ``most`` a minute."""
     # The name has the minute in it: some caches start a lifetime anew with every `incr`.
-    counter = f"apikeys:argon2:{public_id}:{int(time.time() // _TRIES_WINDOW)}"
+    counter = f"apikeys:argon2:{name}:{int(time.time() // _TRIES_WINDOW)}"
     cache.add(counter, 0, _TRIES_WINDOW)
     try:
         tries = cache.incr(counter)
     except ValueError:  # it ran out between the two lines, or the cache keeps nothing
         tries = 1
-    if tries > app_settings.ARGON2_TRIES:
+    if tries > most:
         raise Refused(refusals.VERIFICATION_BUSY)
     return counter
 

@@ -62,7 +62,9 @@ class Policy:
     def allowed_networks(self, owner: Any) -> Collection[str]:
         """CIDRs from which alone keys of ``owner`` may be used, beside their own; none: anywhere.
 
-        Make no query here: it is asked while a key is verified.
+        Answer from memory: it is asked at every request, and for async views in the event
+        loop, where all other requests wait for whatever this waits for. A query of Django's
+        does not block the loop: the key is then verified once more, in a thread.
         """
         return ()
 

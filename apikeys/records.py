@@ -1,9 +1,9 @@
 """A key as the facts that may be told of it: never its secret, nor a hash of it."""
 
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, cast
 
-from django.db.models import QuerySet
+from django.db.models import OuterRef, QuerySet, Subquery
 
 from .access import PERSONAL_ACCESS_TOKEN, PROJECT_KEY
 from .models import PersonalAccessToken, ProjectKey
@@ -16,7 +16,7 @@ KINDS: Final[dict[str, type[AnyKey]]] = {
     PROJECT_KEY: ProjectKey,
 }
 
-_COMMON = ("approved_by", "revoked_by", "replaces", "replaced_by")
+_COMMON = ("approved_by", "revoked_by", "replaces")
 _RELATED = {
     PersonalAccessToken: ("user", *_COMMON),
     ProjectKey: ("project", "created_by", *_COMMON),
@@ -25,8 +25,28 @@ _RELATED = {
 
 def with_facts(model: type[AnyKey]) -> QuerySet[Any]:
     """Keys with all that ``record`` reads: two queries for any number of them."""
-    keys: QuerySet[Any] = model._default_manager.select_related(*_RELATED[model])
+    keys = with_successors(model._default_manager.select_related(*_RELATED[model]))
     return keys.prefetch_related("projects") if model is PersonalAccessToken else keys
+
+
+def with_successors(keys: QuerySet[Any]) -> QuerySet[Any]:
+    """Keys with what ``successor_id`` tells.
+
+    Each is looked up by itself: the column is mostly null, which leads planners astray that
+    join the table to itself by it, or look for some of its values.
+    """
+    successors = keys.model._default_manager.filter(replaces=OuterRef("pk")).order_by()
+    annotated: QuerySet[Any] = keys.annotate(
+        successor_id=Subquery(successors.values("public_id")[:1])
+    )
+    return annotated
+
+
+def successor_id(key: AnyKey) -> str | None:
+    """The public id of the key that ``key`` was rotated into."""
+    if "successor_id" in key.__dict__:
+        return cast("str | None", key.__dict__["successor_id"])
+    return key.successor.public_id if key.successor else None
 
 
 def record(key: AnyKey) -> dict[str, Any]:
@@ -53,6 +73,7 @@ def record(key: AnyKey) -> dict[str, Any]:
         "rate_limits": key.rate_limits.split(),
         "expires_at": _iso(key.expires_at),
         "direct_use": key.direct_use,
+        "public_key": (isinstance(key, ProjectKey) and key.public_key) or None,
         "state": key.state().value,
         "created_at": _iso(key.created_at),
         "created_by": _username(created_by),
@@ -63,7 +84,7 @@ def record(key: AnyKey) -> dict[str, Any]:
         "approved_by": _username(key.approved_by),
         "rotated_at": _iso(key.rotated_at),
         "replaces": key.replaces.public_id if key.replaces else None,
-        "replaced_by": key.successor.public_id if key.successor else None,
+        "replaced_by": successor_id(key),
         "revoked_at": _iso(key.revoked_at),
         "revoked_by": _username(key.revoked_by),
         "revoked_reason": key.revoked_reason or None,

@@ -4,7 +4,7 @@ A refusal has the ``code`` that programs read, the sentence that people read, th
 status, and the ``error`` of RFC 6750 section 3.1 that goes into ``WWW-Authenticate``.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
@@ -15,12 +15,12 @@ __all__ = ["REFUSALS", "Refusal", "Refused"]
 REFUSALS: dict[str, "Refusal"] = {}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Refusal:
     """A reason to refuse a request, and how it is told (RFC 6750 section 3.1)."""
 
     code: str
-    message: str | Promise = field(compare=False)
+    message: str | Promise
     status: int = 401
     error: str | None = "invalid_token"
     #: Seconds, for ``Retry-After`` (RFC 9110 section 10.2.3).
@@ -42,6 +42,12 @@ INVALID_REQUEST = Refusal(
     status=400,
     error="invalid_request",
 )
+INVALID_BASIC = Refusal(
+    "invalid_basic",
+    _("Basic authentication takes a key as the user name and no password: `curl -u <key>:`."),
+    status=400,
+    error="invalid_request",
+)
 MALFORMED_KEY = Refusal(
     "malformed_key",
     _("This is not a well-formed key. Check that it was copied whole."),
@@ -49,6 +55,10 @@ MALFORMED_KEY = Refusal(
 INVALID_KEY = Refusal("invalid_key", _("No such key. Check that you use the right one."))
 EXPIRED_KEY = Refusal("expired_key", _("This key has expired. Mint a new one."))
 REVOKED_KEY = Refusal("revoked_key", _("This key was revoked. Mint a new one."))
+LEGACY_ENDED = Refusal(
+    "legacy_ended",
+    _("Keys are not taken in this form any more. Mint a new one, and send it behind `Bearer`."),
+)
 APPROVAL_REQUIRED = Refusal(
     "approval_required",
     _("This key has to be approved by an admin before it can be used."),
@@ -62,6 +72,45 @@ INACTIVE_PROJECT = Refusal("inactive_project", _("The project of this key is dea
 INVALID_TOKEN = Refusal(
     "invalid_token",
     _("No such access token, or it has expired or was revoked. Get a new one."),
+)
+MALFORMED_SIGNATURE = Refusal(
+    "malformed_signature",
+    _("Signature-Input and Signature are not one signature with its parameters (RFC 9421)."),
+    status=400,
+    error="invalid_request",
+)
+INCOMPLETE_SIGNATURE = Refusal(
+    "incomplete_signature",
+    _(
+        "The signature has to cover @method, @target-uri (or @authority, @path and @query) and, "
+        "with a body, content-digest; and to have created, nonce and keyid."
+    ),
+)
+STALE_SIGNATURE = Refusal(
+    "stale_signature",
+    _("The signature was made too long ago, or in the future. Set your clock, and sign anew."),
+)
+INVALID_SIGNATURE = Refusal(
+    "invalid_signature",
+    _("No key with this id made this signature for this method, URL and header fields."),
+)
+DIGEST_MISMATCH = Refusal(
+    "digest_mismatch",
+    _("The body is not the one that Content-Digest was made of."),
+)
+REPLAYED_SIGNATURE = Refusal(
+    "replayed_signature",
+    _("The nonce of this signature was used before. Sign each request anew."),
+)
+BODY_NOT_COMPARED = Refusal(
+    "body_not_compared",
+    _("A signed request with a body is not taken here: nobody can compare it with its digest."),
+    status=403,
+    error=None,
+)
+SIGNATURE_NOT_ACCEPTED = Refusal(
+    "signature_not_accepted",
+    _("Signed requests are not taken here. Send a key as `Authorization: Bearer <key>`."),
 )
 IP_NOT_ALLOWED = Refusal(
     "ip_not_allowed",

@@ -1,7 +1,7 @@
 """Keeps keys out of logs and error reports, whatever brought them there.
 
 Name them in ``LOGGING``, ``DEFAULT_EXCEPTION_REPORTER``,
-``DEFAULT_EXCEPTION_REPORTER_FILTER`` and Sentry's ``before_send``: see docs/leaks.md.
+``DEFAULT_EXCEPTION_REPORTER_FILTER`` and Sentry's ``before_send``: see docs/reference/leaks.md.
 """
 
 import logging

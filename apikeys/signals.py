@@ -12,6 +12,7 @@ __all__ = [
     "key_edited",
     "key_expired",
     "key_first_used",
+    "key_imported",
     "key_leaked",
     "key_minted",
     "key_refused_by_network",
@@ -22,6 +23,9 @@ __all__ = [
 
 #: A key was made; not by rotation.
 key_minted = Signal()
+
+#: A key was taken over from a predecessor, of whose ``scheme`` it is.
+key_imported = Signal()
 
 #: A key was edited: ``changes`` is ``{field: (before, after)}``.
 key_edited = Signal()

@@ -25,6 +25,7 @@ PREFIX_PATTERN: Final = r"[a-z][a-z0-9]{1,15}"
 
 _ID_ALPHABET = string.digits + string.ascii_lowercase
 _BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
+_PAIRS = [high + low for high in _BASE62 for low in _BASE62]
 _SHAPE = re.compile(
     rf"({PREFIX_PATTERN})_(pat|key)_([0-9a-z]{{{ID_LENGTH}}})_"
     rf"([0-9A-Za-z]{{{SECRET_LENGTH}}})([0-9A-Za-z]{{{CHECKSUM_LENGTH}}})",
@@ -51,11 +52,7 @@ class Parsed(NamedTuple):
 def checksum(text: str) -> str:
     """CRC-32 of ``text`` in base62, six characters, most significant first."""
     number = zlib.crc32(text.encode("ascii"))
-    digits = []
-    for _ in range(CHECKSUM_LENGTH):
-        number, remainder = divmod(number, 62)
-        digits.append(_BASE62[remainder])
-    return "".join(reversed(digits))
+    return _PAIRS[number // 62**4] + _PAIRS[number // 62**2 % 62**2] + _PAIRS[number % 62**2]
 
 
 def generate_id() -> str:

@@ -10,10 +10,10 @@ import ipaddress
 import logging
 import os
 import threading
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.db import connections, router, transaction
 from django.db.models import Sum
@@ -44,34 +44,31 @@ _UPSERT = 5000  # rows in one statement
 _MOST_PLACES = 10_000  # noted between two writes; a stolen key may come from anywhere
 
 
-class _Use(NamedTuple):
-    at: datetime
-    ip: str | None
-
-
 class _Notes:
     """What was noted of the keys of one model since the last write, by primary key."""
 
     def __init__(self) -> None:
-        self.last: dict[int, _Use] = {}
-        self.counts: Counter[tuple[int, date]] = Counter()
+        self.last: dict[int, tuple[datetime, str | None]] = {}
+        self.counts: dict[tuple[int, date], int] = {}
         #: When a key was first used from an address, and first refused because of it.
         self.used_from: dict[tuple[int, str | None], datetime] = {}
         self.refused_from: dict[tuple[int, str | None], datetime] = {}
 
-    def add(self, pk: int, use: _Use) -> None:
-        self.last[pk] = use
-        self.counts[pk, use.at.date()] += 1
+    def add(self, pk: int, at: datetime, ip: str | None) -> None:
+        self.last[pk] = at, ip
+        day = pk, at.date()
+        self.counts[day] = self.counts.get(day, 0) + 1
         if len(self.used_from) < _MOST_PLACES:
-            self.used_from.setdefault((pk, use.ip), use.at)
+            self.used_from.setdefault((pk, ip), at)
 
-    def refuse(self, pk: int, use: _Use) -> None:
+    def refuse(self, pk: int, at: datetime, ip: str | None) -> None:
         if len(self.refused_from) < _MOST_PLACES:
-            self.refused_from.setdefault((pk, use.ip), use.at)
+            self.refused_from.setdefault((pk, ip), at)
 
     def put_back(self, earlier: "_Notes") -> None:
         self.last = earlier.last | self.last
-        self.counts.update(earlier.counts)
+        for day, count in earlier.counts.items():
+            self.counts[day] = self.counts.get(day, 0) + count
         self.used_from |= earlier.used_from
         self.refused_from |= earlier.refused_from
 
@@ -84,22 +81,24 @@ _writer: threading.Thread | None = None
 
 def record(model: type[AnyKey], pk: int, ip: str | None) -> None:
     """Note that a key was used just now. No query."""
-    use = _Use(timezone.now(), ip)
+    at = timezone.now()
     with _lock:
-        _pending[model].add(pk, use)
-    _start_if_needed()
+        _pending[model].add(pk, at, ip)
+    if _writer is None:
+        _start_if_needed()
 
 
 def record_refusal(model: type[AnyKey], pk: int, ip: str | None) -> None:
     """Note that a right key was refused because of where it came from. No query."""
-    use = _Use(timezone.now(), ip)
+    at = timezone.now()
     with _lock:
-        _pending[model].refuse(pk, use)
-    _start_if_needed()
+        _pending[model].refuse(pk, at, ip)
+    if _writer is None:
+        _start_if_needed()
 
 
 def _start_if_needed() -> None:
-    if _writer is None and app_settings.LAST_USED_INTERVAL is not None:
+    if app_settings.LAST_USED_INTERVAL is not None:
         _start()
 
 
@@ -156,9 +155,9 @@ def _write(model: type[AnyKey], notes: _Notes) -> None:
             written[pk], used_before[pk] = at, ip
     # In one order, so that two processes never wait for each other.
     keys: list[Any] = [
-        model(pk=pk, last_used_at=use.at, last_used_ip=_clean_ip(use.ip))
-        for pk, use in sorted(notes.last.items())
-        if pk not in written or written[pk] < use.at
+        model(pk=pk, last_used_at=at, last_used_ip=_clean_ip(ip))
+        for pk, (at, ip) in sorted(notes.last.items())
+        if pk not in written or written[pk] < at
     ]
     model._default_manager.bulk_update(keys, ["last_used_at", "last_used_ip"], batch_size=_BATCH)
     _count(_USAGE[model], sorted(notes.counts.items()))

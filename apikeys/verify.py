@@ -7,10 +7,13 @@ its secret was checked.
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from asgiref.sync import sync_to_async
+from django.core.exceptions import SynchronousOnlyOperation
 from django.db import InterfaceError, OperationalError
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -33,36 +36,51 @@ logger = logging.getLogger("apikeys")
 Resolver = Callable[[str, HttpRequest | None], Access | None]
 
 _resolvers: list[Resolver] = []
+# What answers for some of them without a query; None: "not in memory".
+_recalls: dict[Resolver, Resolver] = {}
 
-_FIELDS = (
-    "pk",
-    "digest",
-    "pepper_id",
-    "name",
-    "scope",
-    "expires_at",
-    "revoked_at",
-    "is_pending",
-    "allowed_networks",
-    "rate_limits",
-    "direct_use",
-)
+
+class Key(NamedTuple):
+    """What a row says of the key; what it says of the owner follows."""
+
+    pk: int
+    digest: str
+    pepper_id: str
+    name: str
+    scope: str
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    is_pending: bool
+    allowed_networks: str
+    rate_limits: str
+    direct_use: bool
+    all_projects: bool = True
+
+
+#: What is asked of a project's key.
+FIELDS = Key._fields[:-1]
+
 _LOOKUPS = {
-    token.PAT: Lookup(
-        PersonalAccessToken, "public_id", (*_FIELDS, "all_projects"), {"user": but("password")}
-    ),
-    token.KEY: Lookup(ProjectKey, "public_id", _FIELDS, {"project": but()}),
+    token.PAT: Lookup(PersonalAccessToken, "public_id", Key._fields, {"user": but("password")}),
+    token.KEY: Lookup(ProjectKey, "public_id", FIELDS, {"project": but()}),
 }
+Build = Callable[[str, Key, Any], Access]
 _NO_DIGEST = "0" * 64
 
 
-def register(resolver: Resolver) -> None:
-    """Have ``resolver`` asked about credentials that do not look like this site's keys."""
+def register(resolver: Resolver, recall: Resolver | None = None, *, first: bool = False) -> None:
+    """Have ``resolver`` asked about credentials that do not look like this site's keys.
+
+    ``recall`` answers as it would where all is in memory, and ``None`` where that is not so.
+    """
     if resolver not in _resolvers:
-        _resolvers.append(resolver)
+        _resolvers.insert(0 if first else len(_resolvers), resolver)
+        if recall is not None:
+            _recalls[resolver] = recall
 
 
-@sensitive_variables("text")
+# What is below it is covered as well.
+@sensitive_variables("text", "parsed")
 def verify(
     text: str,
     request: HttpRequest | None = None,
@@ -97,11 +115,36 @@ async def averify(
     text: str, request: HttpRequest | None = None, *, counts_as_use: bool = True
 ) -> Access:
     """As ``verify``, for async code: what needs the database is done in a thread."""
+    if (access := recall(text, request, counts_as_use=counts_as_use)) is not None:
+        return access
+    return await sync_to_async(verify)(text, request, counts_as_use=counts_as_use)
+
+
+@sensitive_variables("text", "parsed")
+def recall(
+    text: str, request: HttpRequest | None = None, *, counts_as_use: bool = True
+) -> Access | None:
+    """As ``verify`` where all is in memory; ``None`` where it needs the database."""
     if (parsed := _parse(text)) is not None:
         row = cache.peek(_LOOKUPS[parsed.kind], parsed.public_id)
         if row is not None and row[2] == hashing.current_pepper_id():
-            return _check(parsed, row, request, counts_as_use)
-    return await sync_to_async(verify)(text, request, counts_as_use=counts_as_use)
+            # A policy or a user of the site's own may make a query after all.
+            with suppress(SynchronousOnlyOperation):
+                return _check(parsed, row, request, counts_as_use)
+    # The first alone: none of the others has a say before it had its own.
+    elif _resolvers and (first := _recalls.get(_resolvers[0])) is not None:
+        return first(text, request)
+    return None
+
+
+@sensitive_variables("parsed")
+def verify_parsed(parsed: token.Parsed, request: HttpRequest | None, *, is_right: bool) -> Access:
+    """As ``verify``, for a secret that came otherwise; ``is_right`` says that it was checked."""
+    lookup = _LOOKUPS[parsed.kind]
+    row = cache.find(lookup, parsed.public_id)
+    if row is not None and is_right:
+        return _enter(parsed, Key(*row[: len(lookup.fields)]), row, request)
+    return _check(parsed, row, request, counts_as_use=True)
 
 
 def _parse(text: str) -> token.Parsed | None:
@@ -114,7 +157,6 @@ def _parse(text: str) -> token.Parsed | None:
     return parsed
 
 
-@sensitive_variables("parsed")
 def _check(
     parsed: token.Parsed,
     row: Row | None,
@@ -128,69 +170,104 @@ def _check(
         raise Refused(refusals.INVALID_KEY)
 
     lookup = _LOOKUPS[parsed.kind]
-    pk, digest, pepper_id, *_ = row
-    matches = hashing.check_digest(parsed.secret, digest, pepper_id)
+    key = Key(*row[: len(lookup.fields)])
+    matches = hashing.check_digest(parsed.secret, key.digest, key.pepper_id)
     if matches is None:
-        matches = check_root(lookup.model, pk, parsed)
-    elif matches and pepper_id != hashing.current_pepper_id():
-        renew_digest(lookup.model, pk, pepper_id, parsed)
+        matches = check_root(lookup.model, key.pk, parsed)
+    elif matches and key.pepper_id != hashing.current_pepper_id():
+        renew_digest(lookup.model, key.pk, key.pepper_id, parsed)
     if not matches:
         raise Refused(refusals.INVALID_KEY)
+    return _enter(parsed, key, row, request, counts_as_use, exchange)
 
-    fields, (owner,) = lookup.build(row)
-    if fields["revoked_at"] is not None:
-        raise Refused(refusals.REVOKED_KEY)
-    if fields["expires_at"] is not None and fields["expires_at"] <= timezone.now():
-        raise Refused(refusals.EXPIRED_KEY)
-    if fields["is_pending"]:
-        raise Refused(refusals.APPROVAL_REQUIRED)
-    if not (fields["direct_use"] or exchange):
-        raise Refused(refusals.EXCHANGE_REQUIRED)
-    ip = networks.client_ip(request)
-    imposed = app_settings.POLICY.allowed_networks(owner)
-    if not networks.admits((fields["allowed_networks"], " ".join(imposed)), ip):
-        if counts_as_use:
-            usage.record_refusal(lookup.model, pk, ip)
-        raise Refused(refusals.IP_NOT_ALLOWED)
-    build = _personal_access_token if parsed.kind == token.PAT else _project_key
-    access = build(parsed.public_id, fields, owner)
+
+def _enter(
+    parsed: token.Parsed,
+    key: Key,
+    row: Row,
+    request: HttpRequest | None,
+    counts_as_use: bool = True,
+    exchange: bool = False,
+) -> Access:
+    """Who it is whose secret is right."""
+    lookup, build = _LOOKUPS[parsed.kind], _BUILDERS[parsed.kind]
+    check_state(key, exchange)
+    (owner,) = lookup.build(row)
+    access, ip = admit(lookup.model, build, parsed.public_id, key, owner, request, counts_as_use)
     if counts_as_use:
-        usage.record(lookup.model, pk, ip)
+        usage.record(lookup.model, key.pk, ip)
     return access
 
 
-def _personal_access_token(public_id: str, fields: dict[str, Any], user: Any) -> Access:
+def check_state(key: Key, exchange: bool = False) -> None:
+    """Whether a key may be used now, whose holder has proved to hold it. Raises ``Refused``."""
+    if key.revoked_at is not None:
+        raise Refused(refusals.REVOKED_KEY)
+    if key.expires_at is not None and key.expires_at <= timezone.now():
+        raise Refused(refusals.EXPIRED_KEY)
+    if key.is_pending:
+        raise Refused(refusals.APPROVAL_REQUIRED)
+    if not (key.direct_use or exchange):
+        raise Refused(refusals.EXCHANGE_REQUIRED)
+
+
+def admit(
+    model: Any,
+    build: Build,
+    public_id: str,
+    key: Key,
+    owner: Any,
+    request: HttpRequest | None,
+    counts_as_use: bool,
+) -> tuple[Access, str | None]:
+    """Who it is, and the address that the request came from, if the key is good there.
+
+    Raises ``Refused``.
+    """
+    ip = networks.client_ip(request)
+    imposed = app_settings.POLICY.allowed_networks(owner)
+    if not networks.admits((key.allowed_networks, " ".join(imposed)), ip):
+        if counts_as_use:
+            usage.record_refusal(model, key.pk, ip)
+        raise Refused(refusals.IP_NOT_ALLOWED)
+    return build(public_id, key, owner), ip
+
+
+def _personal_access_token(public_id: str, key: Key, user: Any) -> Access:
     if not user.is_active:
         raise Refused(refusals.INACTIVE_USER)
     return Access(
         kind=PERSONAL_ACCESS_TOKEN,
         credential_id=public_id,
-        name=fields["name"],
-        scope=fields["scope"],
+        name=key.name,
+        scope=key.scope,
         user=user,
         principal=user,
-        expires_at=fields["expires_at"],
-        allowed_networks=fields["allowed_networks"],
-        rate_limits=fields["rate_limits"],
-        selected=None if fields["all_projects"] else partial(_selected_projects, fields["pk"]),
+        expires_at=key.expires_at,
+        allowed_networks=key.allowed_networks,
+        rate_limits=key.rate_limits,
+        selected=None if key.all_projects else partial(_selected_projects, key.pk),
     )
 
 
-def _project_key(public_id: str, fields: dict[str, Any], project: Any) -> Access:
+def project_key(public_id: str, key: Key, project: Any) -> Access:
     # A project model of the site's own need not have the field.
     if not getattr(project, "is_active", True):
         raise Refused(refusals.INACTIVE_PROJECT)
     return Access(
         kind=PROJECT_KEY,
         credential_id=public_id,
-        name=fields["name"],
-        scope=fields["scope"],
+        name=key.name,
+        scope=key.scope,
         project=project,
         principal=ProjectUser(project),
-        expires_at=fields["expires_at"],
-        allowed_networks=fields["allowed_networks"],
-        rate_limits=fields["rate_limits"],
+        expires_at=key.expires_at,
+        allowed_networks=key.allowed_networks,
+        rate_limits=key.rate_limits,
     )
+
+
+_BUILDERS: dict[str, Build] = {token.PAT: _personal_access_token, token.KEY: project_key}
 
 
 def _selected_projects(pk: int) -> QuerySet[Any, Any]:

@@ -251,6 +251,7 @@ def test_export_as_json_lines():
     assert lines[1] | {"id": 0, "at": ""} == {
         "id": 0, "at": "", "event": "revoked", "kind": "personal_access_token",
         "key": minted.key.public_id, "name": "ci", "owner": "ada", "by": "ada", "using": None,
+        "instance": None, "authorized_by": None,
         "ip": None, "changes": {"reason": "Done."},
     }  # fmt: skip
 

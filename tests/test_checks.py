@@ -1,6 +1,6 @@
 """A misconfiguration is told by `manage.py check`, in a sentence with a way out."""
 
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from django.core.checks import run_checks
@@ -51,9 +51,30 @@ def test_the_example_is_sound():
             "ROTATION_OVERLAP",
             [timedelta(seconds=-1), timedelta(days=7, microseconds=1), 3600, "1d", None],
         ),
+        ("apikeys.E050", "BASIC_AUTH", ["yes", 1, None]),
+        (
+            "apikeys.E051",
+            "LEGACY",
+            [
+                ["knox"],
+                {"tokens": {"UNTIL": date(2100, 1, 1)}},
+                {"knox": date(2100, 1, 1)},
+                {"knox": {}},
+                {"knox": {"UNTIL": None}},
+                {"knox": {"UNTIL": "2100-01-01"}},
+                {"knox": {"UNTIL": datetime(2100, 1, 1, tzinfo=UTC)}},
+                {"knox": {"UNTIL": date(2100, 1, 1), "SCHEME": "Token"}},
+                {"knox": {"UNTIL": date(2100, 1, 1), "HEADER": "Authorization"}},
+                {"knox": {"UNTIL": date(2100, 1, 1), "HEADER": "Authorization: Basic"}},
+                {"knox": {"UNTIL": date(2100, 1, 1), "HEADER": "X-Api-Key: Token"}},
+                {"knox": {"UNTIL": date(2100, 1, 1), "HEADER": None}},
+            ],
+        ),
         ("apikeys.E010", "LAST_USED_INTERVAL", [0, -1, "5", timedelta(seconds=5), True]),
         ("apikeys.E011", "ARGON2_TRIES", [0, -1, "5", None, 1.5, True]),
         ("apikeys.E012", "REALM", ['a"b', "a\\b", "a\r\nb", "ä", 5, None]),
+        ("apikeys.E060", "SIGNATURE_WINDOW", [0, -1, 3601, 1.5, "300", None, True]),
+        ("apikeys.E061", "SIGNATURE_NONCE_CACHE", ["nowhere", "", 5, ["default"]]),
         ("apikeys.E013", "FIRST_PARTY_CLIENTS", ["webapp", None, 5, [5]]),
     ],
 )
@@ -76,6 +97,7 @@ def test_what_is_wrong_is_named(settings, id_, name, values):
         ("ARGON2_TRIES", [1, 100]),
         ("REALM", ["api", "The API, v2"]),
         ("FIRST_PARTY_CLIENTS", [[], ("webapp",), {"a", "b"}]),
+        ("SIGNATURE_WINDOW", [1, 3600]),
     ],
 )
 def test_what_is_right_passes(settings, name, values):
@@ -89,6 +111,31 @@ def test_settings_that_are_no_dictionary(settings, value):
     (message,) = found()
     assert message.id == "apikeys.E001"
     assert "dictionary" in message.msg
+
+
+@pytest.mark.parametrize("backend", ["locmem.LocMemCache", "dummy.DummyCache"])
+def test_a_cache_of_nonces_that_is_not_shared(settings, backend):
+    settings.CACHES = {"nonces": {"BACKEND": f"django.core.cache.backends.{backend}"}}
+    assert check(settings, SIGNATURE_NONCE_CACHE="nonces") == ["apikeys.E062"]
+    settings.CACHES = {
+        "nonces": {
+            "BACKEND": "django.core.cache.backends.redis.RedisCache",
+            "LOCATION": "redis://127.0.0.1:6379",
+        }
+    }
+    assert check(settings, SIGNATURE_NONCE_CACHE="nonces") == []
+
+
+def test_atomic_requests_and_a_table_of_nonces(settings):
+    def warned():
+        return [message.id for message in run_checks() if message.id == "apikeys.W060"]
+
+    assert warned() == []
+    settings.DATABASES["default"]["ATOMIC_REQUESTS"] = True
+    try:
+        assert warned() == ["apikeys.W060"]
+    finally:
+        settings.DATABASES["default"]["ATOMIC_REQUESTS"] = False
 
 
 def test_a_slip_of_the_pen_is_told_from_an_invention(settings):
@@ -114,3 +161,11 @@ def test_a_project_model_that_is_not_there(settings, label):
 def test_a_project_model_without_a_slug(settings):
     settings.APIKEYS_PROJECT_MODEL = "payments.Payment"
     assert [message.id for message in found()] == ["apikeys.E009"]
+
+
+def test_a_legacy_scheme_whose_last_day_has_passed_is_told(settings):
+    legacy = {"knox": {"UNTIL": date(2020, 1, 1)}, "authtoken": {"UNTIL": date(2100, 1, 1)}}
+    settings.APIKEYS = {**settings.APIKEYS, "LEGACY": legacy}
+    (warning,) = [message for message in run_checks() if message.id == "apikeys.W051"]
+    assert "knox" in warning.msg
+    assert "2020-01-01" in warning.msg

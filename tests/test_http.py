@@ -4,13 +4,15 @@ import asyncio
 
 import pytest
 from django.http import HttpResponse, JsonResponse
-from django.test import AsyncClient, Client
+from django.test import AsyncClient, Client, RequestFactory
 from django.urls import path
 from ninja import NinjaAPI
 
 from apikeys import lifecycle, verify
 from apikeys.http import require_scopes
 from apikeys.ninja import KeyAuth
+from apikeys.policy import Policy
+from apikeys.refusals import Refused
 from tests.factories import bearer, mint_key, mint_pat
 from tests.server_urls import Plain
 
@@ -151,6 +153,24 @@ def test_a_kept_key_is_verified_in_the_event_loop_itself(transactional_db, setti
     monkeypatch.setattr(verify, "sync_to_async", fail)
 
     assert asyncio.run(verify.averify(minted.token)).user == minted.key.user
+
+
+class Querying(Policy):
+    def allowed_networks(self, owner):
+        return ["192.0.2.0/24"] if owner.groups.exists() else []
+
+
+def test_a_policy_that_makes_a_query_is_asked_in_a_thread(transactional_db, settings):
+    settings.APIKEYS = {**settings.APIKEYS, "CACHE": {"TIMEOUT": 60}, "POLICY": Querying}
+    minted = mint_pat()
+    verify.verify(minted.token)
+    request = RequestFactory().get("/", REMOTE_ADDR="203.0.113.7")
+
+    assert asyncio.run(verify.averify(minted.token, request)).user == minted.key.user
+
+    minted.key.user.groups.create(name="of the house")
+    with pytest.raises(Refused, match="ip_not_allowed"):
+        asyncio.run(verify.averify(minted.token, request))
 
 
 def test_ninjas_schema_says_bearer():

@@ -31,10 +31,10 @@ def engine(ada):
 
 @pytest.fixture
 def acme(settings):
-    """Puts the policy that docs/policy.md shows in force."""
+    """Puts the policy that docs/reference/policy.md shows in force."""
 
     def acme():
-        (code,) = blocks("docs/policy.md", "python")
+        (code,) = blocks("docs/reference/policy.md", "python")
         scope = {}
         exec(code, scope)
         settings.APIKEYS = {**settings.APIKEYS, "POLICY": scope["AcmePolicy"]}

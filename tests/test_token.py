@@ -74,7 +74,7 @@ def test_another_sites_key_is_none_of_this_one(text, prefix):
 
 @given(keys, st.text(string.punctuation.replace("_", "") + " \n\t", min_size=1))
 def test_the_documented_expression_finds_it_in_any_text(text, around):
-    (pattern,) = set(re.findall(r"`(acme_\(pat\|key\)_[^`]+)`", read("docs/keys.md")))
+    (pattern,) = set(re.findall(r"`(acme_\(pat\|key\)_[^`]+)`", read("docs/reference/keys.md")))
     pattern = pattern.replace("acme", prefix_of(text))
 
     found = re.search(rf"\b{pattern}\b", around + text + around)
@@ -83,7 +83,7 @@ def test_the_documented_expression_finds_it_in_any_text(text, around):
 
 
 def test_the_documented_picture_shows_the_shape():
-    picture = blocks("docs/keys.md", "text")[0].splitlines()[0]
+    picture = blocks("docs/reference/keys.md", "text")[0].splitlines()[0]
     assert re.fullmatch(r"acme_pat_[0-9a-z]{16}_[0-9A-Za-z]+…", picture)
 
 

@@ -12,7 +12,8 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from ..models import KEY_MODELS, State, live
+from ..models import KEY_MODELS, State
+from ..states import expiring, in_state, lasting
 
 _SOON = (7, 30, 90)  # days
 
@@ -63,20 +64,13 @@ class StateFilter(admin.SimpleListFilter):
         return [*State.choices, ("rotated", _("rotated, in its overlap"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        match self.value():
-            case State.LIVE:
-                return queryset.filter(live(), is_pending=False)
-            case State.PENDING:
-                return queryset.filter(live(), is_pending=True)
-            case State.EXPIRED:
-                return queryset.filter(revoked_at=None, expires_at__lte=timezone.now())
-            case State.REVOKED:
-                return queryset.exclude(revoked_at=None)
-            case "rotated":
-                # A rotated key always has an end.
-                return queryset.filter(
-                    revoked_at=None, expires_at__gt=timezone.now(), rotated_at__isnull=False
-                )
+        value = self.value()
+        if value in State.values:
+            return in_state(queryset, State(value))
+        if value == "rotated":
+            # A rotated key always has an end.
+            rotated = queryset.filter(revoked_at=None, rotated_at__isnull=False)
+            return expiring(rotated, after=timezone.now())
         return queryset
 
 
@@ -91,12 +85,11 @@ class ExpiryFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         now, value = timezone.now(), self.value() or ""
         if value == "never":
-            return queryset.filter(expires_at=None)
+            return lasting(queryset)
         if value == "past":
-            return queryset.filter(expires_at__lte=now)
+            return expiring(queryset, until=now)
         if value in map(str, _SOON):
-            until = now + timedelta(days=int(value))
-            return queryset.filter(expires_at__gt=now, expires_at__lte=until)
+            return expiring(queryset, after=now, until=now + timedelta(days=int(value)))
         return queryset
 
 

@@ -531,7 +531,7 @@ class ProjectKeyAdmin(KeyAdmin):
 
     owner = "project"
     edited = ("name", "scopes", "expires_at", *_BOUNDS)
-    shown = ("created_by",)
+    shown = ("created_by", "public_key")
     list_display = (
         "public_id", "name", "project", "state", "scopes", "expires", "last_used", "created_by",
         "created_at",

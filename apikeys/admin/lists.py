@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
 
 from .. import token
-from .theme import THEME, ModelAdmin
+from .theme import THEME, ChangeList, ModelAdmin
 
 if TYPE_CHECKING:
     _Paginator = Paginator[Any]
@@ -47,6 +47,17 @@ class BoundedPaginator(_Paginator):
         return self._counted > self.limit
 
 
+class BoundedChangeList(ChangeList):
+    """Sorts by nothing but ``sortable_by``: Django leaves out the link, and still does as asked."""
+
+    def get_ordering_field(self, field_name: Any) -> Any:
+        return (
+            super().get_ordering_field(field_name)
+            if field_name in (self.sortable_by or ())
+            else None
+        )
+
+
 class ListAdmin(ModelAdmin):
     """No full COUNT, no unbounded select box, no substring search; each search uses indexes.
 
@@ -61,6 +72,9 @@ class ListAdmin(ModelAdmin):
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     list_per_page = 50
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return BoundedChangeList
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None

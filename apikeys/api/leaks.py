@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext_lazy as _
@@ -10,17 +10,15 @@ from django.views.decorators.debug import sensitive_variables
 from rest_framework import status
 from rest_framework.exceptions import APIException, ParseError, ValidationError
 from rest_framework.permissions import AllowAny
-from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
-from .. import github, leaks, networks
+from .. import github, leaks
 from ..conf import app_settings
 from ..drf import refuse
 from ..refusals import Refused
-from .exceptions import BodyTooLarge, handle
-from .parsers import JSONParser
+from .base import JSONView
+from .exceptions import BodyTooLarge
 
 #: Keys in one report.
 MOST: Final = 100
@@ -47,28 +45,12 @@ class ReportError(ValidationError):
     )
 
 
-class ReportView(APIView):
+class ReportView(JSONView):
     """What both have in common: no credential, no echo, nothing kept."""
 
     authentication_classes = ()
     permission_classes = (AllowAny,)
     throttle_classes = ()
-    renderer_classes = (JSONRenderer,)
-    metadata_class = None
-
-    def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
-        with networks.asked_from(request):
-            return super().dispatch(request, *args, **kwargs)
-
-    def get_exception_handler(self) -> Any:
-        return handle
-
-    def finalize_response(
-        self, request: Request, response: Any, *args: Any, **kwargs: Any
-    ) -> Response:
-        response = super().finalize_response(request, response, *args, **kwargs)
-        response["Cache-Control"] = "no-store"
-        return cast("Response", response)
 
     @sensitive_variables("text")
     def report(self, text: str, **facts: Any) -> leaks.Report:
@@ -85,8 +67,6 @@ class Leaked(ReportView):
     Whoever holds a key may: no other credential is asked for. The answer names the keys by
     their ids, and says how many texts are none of this site's keys.
     """
-
-    parser_classes = (JSONParser,)
 
     @method_decorator(sensitive_variables())
     def post(self, request: Request) -> Response:
@@ -122,7 +102,7 @@ class GitHub(ReportView):
     """
 
     schema = None  # GitHub's protocol, for GitHub alone
-    parser_classes = ()
+    parser_classes = []
 
     @method_decorator(sensitive_variables())
     def post(self, request: Request) -> Response:

@@ -34,6 +34,7 @@ _RECORD: dict[str, Any] = {
     "rate_limits": [],
     "expires_at": "2030-01-31T12:00:00+00:00",
     "direct_use": True,
+    "public_key": None,
     "state": "live",
     "created_at": "2030-01-01T12:00:00+00:00",
     "created_by": "ada",
@@ -61,6 +62,8 @@ _EVENT = {
     "owner": "ada",
     "by": "ada",
     "using": None,
+    "instance": None,
+    "authorized_by": None,
     "ip": "203.0.113.7",
     "changes": {"reason": "Lost."},
 }
@@ -77,7 +80,7 @@ _PROBLEMS = {
         "scope_not_grantable",
     ),
     404: (
-        "No such key, as far as the caller may know.",
+        "There is none, as far as the caller may know.",
         serializers.ProblemSerializer,
         "not_found",
     ),
@@ -122,7 +125,7 @@ _REASON_SCHEMA: dict[str, Any] = {
 _REASON = OpenApiParameter("reason", _REASON_SCHEMA, description="Shown with the revoked key.")
 
 
-def _problems(*statuses: int) -> dict[int, OpenApiResponse]:
+def problems(*statuses: int) -> dict[int, OpenApiResponse]:
     found = {}
     for status in sorted({401, 403, 406, 503, *statuses}):
         description, shape, code = _PROBLEMS[status]
@@ -151,12 +154,12 @@ def _list(summary: str, facts: Any, parameters: Any = serializers.ListParameters
                 "A page, newest first.",
                 [OpenApiExample("A key", facts)],
             ),
-            **_problems(400, 404),
+            **problems(400, 404),
         },
     )
 
 
-def _keys(noun: str, create: Any, example: Any, facts: Any, secret: Any) -> Any:
+def _keys(noun: str, view: Any, example: Any, facts: Any, secret: Any) -> Any:
     """The schema of a ``KeyViewSet``."""
     made = facts | secret
     return extend_schema_view(
@@ -171,31 +174,31 @@ def _keys(noun: str, create: Any, example: Any, facts: Any, secret: Any) -> Any:
                     "A page, newest first.",
                     [OpenApiExample("An event", _EVENT)],
                 ),
-                **_problems(400, 404),
+                **problems(400, 404),
             },
         ),
         create=extend_schema(
             summary=f"Make a {noun}",
             description="The secret is in the answer, this once.",
             parameters=[_IDEMPOTENCY_KEY, _REPLAYED],
-            request=create,
+            request=view.create_body,
             examples=[OpenApiExample(f"A {noun}", example, request_only=True)],
             responses={
                 **_answer(201, serializers.MintedSerializer, "The record and the secret.", made),
-                **_problems(400, 404, 409, 413, 415, 422),
+                **problems(400, 404, 409, 413, 415, 422),
             },
         ),
         retrieve=extend_schema(
             summary=f"Read a {noun}",
             description="Also of one that was revoked.",
-            responses={**_one(facts), **_problems(404)},
+            responses={**_one(facts), **problems(404)},
         ),
         partial_update=extend_schema(
             summary=f"Change a {noun}",
             description="From the next request on. What is left out stays as it is.",
-            request=create,
+            request=view.edit_body,
             examples=[OpenApiExample("Another name", {"name": "desk"}, request_only=True)],
-            responses={**_one(facts | {"name": "desk"}), **_problems(400, 404, 409, 413, 415)},
+            responses={**_one(facts | {"name": "desk"}), **problems(400, 404, 409, 413, 415)},
         ),
         destroy=extend_schema(
             summary=f"Revoke a {noun}",
@@ -205,14 +208,14 @@ def _keys(noun: str, create: Any, example: Any, facts: Any, secret: Any) -> Any:
             request=None,
             responses={
                 204: OpenApiResponse(description="Revoked."),
-                **_problems(400, 404, 413, 415),
+                **problems(400, 404, 413, 415),
             },
         ),
         rotate=extend_schema(
             summary=f"Rotate a {noun}",
             description="Makes its successor, with the same name, scopes, projects and expiry.",
             parameters=[_IDEMPOTENCY_KEY, _REPLAYED],
-            request=serializers.RotateBody,
+            request=view.rotate_body,
             examples=[OpenApiExample("An hour", {"overlap_seconds": 3600}, request_only=True)],
             responses={
                 **_answer(
@@ -221,14 +224,14 @@ def _keys(noun: str, create: Any, example: Any, facts: Any, secret: Any) -> Any:
                     "The record of the successor and the secret.",
                     made | _REPLACES,
                 ),
-                **_problems(400, 404, 409, 413, 415, 422),
+                **problems(400, 404, 409, 413, 415, 422),
             },
         ),
         approve=extend_schema(
             summary=f"Approve a {noun}",
             description="For whom the site's policy lets decide on it.",
             request=None,
-            responses={**_one(facts), **_problems(400, 404, 409, 413, 415)},
+            responses={**_one(facts), **problems(400, 404, 409, 413, 415)},
         ),
         reject=extend_schema(
             summary=f"Reject a {noun}",
@@ -237,7 +240,7 @@ def _keys(noun: str, create: Any, example: Any, facts: Any, secret: Any) -> Any:
             examples=[OpenApiExample("A reason", {"reason": "Read only."}, request_only=True)],
             responses={
                 **_one(facts | {"state": "revoked", "revoked_reason": "Read only."}),
-                **_problems(400, 404, 409, 413, 415),
+                **problems(400, 404, 409, 413, 415),
             },
         ),
     )
@@ -268,7 +271,7 @@ class TokenViewSetExtension(OpenApiViewExtension):
             "projects": ["analytical-engine"],
         }
 
-        @_keys("token", serializers.TokenBody, asked, _RECORD, _SECRET)
+        @_keys("token", self.target, asked, _RECORD, _SECRET)
         @_OF_ONE
         class Described(self.target):  # type: ignore[name-defined]
             queryset = PersonalAccessToken.objects.none()
@@ -282,7 +285,7 @@ class ProjectKeyViewSetExtension(OpenApiViewExtension):
     def view_replacement(self) -> Any:
         asked = {"name": "server", "scopes": ["payments:read"], "expires_at": None}
 
-        @_keys("project key", serializers.KeyBody, asked, _OF_PROJECT, _SECRET_OF_PROJECT)
+        @_keys("project key", self.target, asked, _OF_PROJECT, _SECRET_OF_PROJECT)
         @_OF_ONE
         @_OF_A_PROJECT
         class Described(self.target):  # type: ignore[name-defined]
@@ -323,7 +326,7 @@ class LeakedExtension(OpenApiViewExtension):
                 request=serializers.LeakedBody,
                 responses={
                     200: serializers.LeakedAnswer,
-                    **{s: p for s, p in _problems(400, 413, 415).items() if s not in (401, 403)},
+                    **{s: p for s, p in problems(400, 413, 415).items() if s not in (401, 403)},
                 },
             )
             def post(self, request: Any) -> Any: ...
@@ -380,6 +383,13 @@ class RateExtension(OpenApiSerializerFieldExtension):
     def map_serializer_field(self, auto_schema: AutoSchema, direction: Any) -> dict[str, Any]:
         pattern = "^[1-9][0-9]{0,8}/(second|minute|hour|day)$"
         return {"type": "string", "pattern": pattern, "example": "1000/hour"}
+
+
+class PublicKeyExtension(OpenApiSerializerFieldExtension):
+    target_class = "apikeys.api.serializers.PublicKey"
+
+    def map_serializer_field(self, auto_schema: AutoSchema, direction: str) -> Any:
+        return {"oneOf": [{"type": "string"}, {"type": "object"}]}
 
 
 class SomeExtension(OpenApiSerializerFieldExtension):

@@ -1,5 +1,6 @@
 """The shapes of the JSON API, as its schema tells them."""
 
+import json
 from datetime import UTC
 from typing import Any
 
@@ -25,6 +26,13 @@ class AccessSerializer(serializers.Serializer[dict[str, object]]):
     scopes = serializers.ListField(child=serializers.CharField())
     projects = serializers.ListField(child=serializers.CharField())
     expires_at = serializers.DateTimeField(allow_null=True)
+    key = serializers.CharField(required=False, help_text="The key that a token was got with.")
+    signed = serializers.BooleanField(
+        required=False, help_text="The request was signed, by the instance called `name`."
+    )
+    authorized_by = serializers.CharField(
+        required=False, allow_null=True, help_text="Who had approved its key, or made it."
+    )
 
 
 class KeySerializer(serializers.Serializer[dict[str, object]]):
@@ -51,6 +59,9 @@ class KeySerializer(serializers.Serializer[dict[str, object]]):
     direct_use = serializers.BooleanField(
         help_text="Whether requests take it, or only the token endpoint."
     )
+    public_key = serializers.CharField(
+        allow_null=True, help_text="In PEM, of a key that signs; null for one with a secret."
+    )
     state = serializers.ChoiceField(State.choices)
     created_at = serializers.DateTimeField()
     created_by = serializers.CharField(allow_null=True)
@@ -73,7 +84,7 @@ class MintedSerializer(KeySerializer):
     token = serializers.CharField(
         allow_null=True,
         help_text="The secret, this once. Null where a request is repeated with its "
-        "Idempotency-Key: it is stored nowhere.",
+        "Idempotency-Key: it is stored nowhere; and of a key that signs: it has none.",
     )
 
 
@@ -192,6 +203,28 @@ class TokenBody(KeyBody):
     )
 
 
+class PublicKey(serializers.Field[Any, Any, Any, Any]):
+    """``lifecycle`` says what is none."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        # As text, which nobody takes for less than it is.
+        return data if isinstance(data, str | dict) else json.dumps(data)
+
+    def to_representation(self, value: Any) -> Any:
+        return value
+
+
+class ProjectKeyBody(KeyBody):
+    """A project key to make."""
+
+    public_key = PublicKey(
+        required=False,
+        allow_null=True,
+        help_text="In place of a secret, for a key that signs requests: Ed25519 or P-256, in PEM "
+        "(SubjectPublicKeyInfo) or as a JWK.",
+    )
+
+
 class RotateBody(Body):
     """How to rotate."""
 
@@ -199,6 +232,16 @@ class RotateBody(Body):
         required=False,
         help_text="How long the old key stays valid: 0 to 604800. "
         "By default the site's ROTATION_OVERLAP.",
+    )
+
+
+class RotateProjectKeyBody(RotateBody):
+    """How to rotate a project key."""
+
+    public_key = PublicKey(
+        required=False,
+        allow_null=True,
+        help_text="That is to replace the public key, or the secret: in PEM or as a JWK.",
     )
 
 
@@ -240,6 +283,12 @@ class AuditEventSerializer(serializers.Serializer[dict[str, object]]):
     owner = serializers.CharField(help_text="A username, or the slug of a project.")
     by = serializers.CharField(allow_null=True)
     using = serializers.CharField(allow_null=True, help_text="The id of the credential it took.")
+    instance = serializers.CharField(  # type: ignore[assignment]
+        allow_null=True, help_text="The name of the key that the request was signed with."
+    )
+    authorized_by = serializers.CharField(
+        allow_null=True, help_text="Who had approved that key, or made it."
+    )
     ip = serializers.CharField(allow_null=True)
     changes = serializers.JSONField()
 

@@ -3,24 +3,22 @@
 import re
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 from django.core.exceptions import ObjectDoesNotExist
-from django.db.models import Q, QuerySet
-from django.utils import timezone
+from django.db.models import QuerySet
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
 from rest_framework.decorators import action
 from rest_framework.exceptions import NotAuthenticated, NotFound
 from rest_framework.permissions import SAFE_METHODS
-from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 from rest_framework.viewsets import GenericViewSet
 
-from .. import audit, grants, lifecycle, networks, scopes, token
+from .. import audit, grants, lifecycle, scopes, token
 from ..access import OAUTH, Access
 from ..conf import app_settings
 from ..drf import AnyScope, AuthorizedRequest, BearerAuthentication, HasScope, InsufficientScope
@@ -31,22 +29,21 @@ from ..models import (
     PersonalAccessToken,
     ProjectKey,
     State,
-    live,
     reaching_only,
 )
 from ..records import record, with_facts
+from ..states import in_state
 from ..web.sudo import get_sudo
 from .authentication import SessionAuthentication
+from .base import JSONView
 from .exceptions import (
     NotAManager,
     NotAnApprover,
     RecentLoginRequired,
     UserRequired,
-    handle,
 )
 from .idempotency import once
 from .pagination import KeyPagination
-from .parsers import JSONParser
 from .serializers import (
     AccessSerializer,
     AuditParameters,
@@ -54,8 +51,10 @@ from .serializers import (
     KeyBody,
     ListParameters,
     NoBody,
+    ProjectKeyBody,
     ReasonBody,
     RotateBody,
+    RotateProjectKeyBody,
     TokenBody,
 )
 
@@ -75,17 +74,14 @@ class TokenView(APIView):
         return Response(request.auth.facts(), headers={"Cache-Control": "no-store"})
 
 
-class KeysView(GenericViewSet[Any]):
-    """What all views of keys share: who asks, with what, and how it is answered."""
+class KeysView(JSONView, GenericViewSet[Any]):
+    """What all views of keys share: who asks, and with what."""
 
     authentication_classes = [BearerAuthentication, SessionAuthentication]
     permission_classes = [HasScope]
     required_scopes = {"read": [scopes.KEYS_READ], "write": [scopes.KEYS_WRITE]}
-    parser_classes = [JSONParser]
-    renderer_classes = [JSONRenderer]
     pagination_class = KeyPagination
     filter_backends = ()
-    metadata_class = None  # the OpenAPI document tells it better
 
     model: ClassVar[type[AnyKey]]
 
@@ -105,20 +101,6 @@ class KeysView(GenericViewSet[Any]):
     @property
     def is_write(self) -> bool:
         return self.request.method not in SAFE_METHODS
-
-    def get_exception_handler(self) -> Any:
-        return handle
-
-    def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
-        with networks.asked_from(request):
-            return super().dispatch(request, *args, **kwargs)
-
-    def finalize_response(
-        self, request: Request, response: Any, *args: Any, **kwargs: Any
-    ) -> Response:
-        response = super().finalize_response(request, response, *args, **kwargs)
-        response["Cache-Control"] = "no-store"
-        return cast("Response", response)
 
     def body(self, shape: type[Body], data: Any = None, *, partial: bool = False) -> dict[str, Any]:
         serializer = shape(data=self.request.data if data is None else data, partial=partial)
@@ -140,6 +122,7 @@ class KeyViewSet(KeysView):
 
     create_body: ClassVar[type[Body]]
     edit_body: ClassVar[type[Body]]
+    rotate_body: ClassVar[type[Body]] = RotateBody
 
     def get_queryset(self) -> QuerySet[Any]:
         """The keys that the caller gets to see; others do not exist for it."""
@@ -176,7 +159,7 @@ class KeyViewSet(KeysView):
         parameters = ListParameters(data=request.query_params.dict())
         parameters.is_valid(raise_exception=True)
         if state := parameters.validated_data.get("state"):
-            keys = keys.filter(_in_state(State(state)))
+            keys = in_state(keys, State(state))
         return self.paged(keys)
 
     def retrieve(self, request: Request, **kwargs: Any) -> Response:
@@ -192,15 +175,15 @@ class KeyViewSet(KeysView):
     @method_decorator(sensitive_variables())
     def rotate(self, request: Request, **kwargs: Any) -> Response:
         key = self.get_object()
-        asked = self.body(RotateBody)
+        asked = self.body(self.rotate_body)
         self.require_recent_login()
-        overlap = _overlap(asked.get("overlap_seconds"))
+        how: dict[str, Any] = {"overlap": _overlap(asked.get("overlap_seconds"))}
+        if asked.get("public_key") is not None:
+            how["public_key"] = asked["public_key"]
         # A person's own token acts within that person's rights anyway.
         own = self.access is None and isinstance(key, PersonalAccessToken)
         within = None if own else self.grant()
-        return self.made(
-            lambda: lifecycle.rotate(key, overlap=overlap, by=self.person, within=within)
-        )
+        return self.made(lambda: lifecycle.rotate(key, **how, by=self.person, within=within))
 
     @method_decorator(sensitive_variables())
     def made(self, make: Any) -> Response:
@@ -211,7 +194,7 @@ class KeyViewSet(KeysView):
             return Response(facts, status=201, headers={"Idempotency-Replayed": "true"})
         facts = record(with_facts(self.model).get(pk=made.key.pk))
         # Last, so that no error page can show a frame that holds it.
-        return Response(facts | {"token": made.token}, status=201)
+        return Response(facts | {"token": made.token or None}, status=201)
 
     def caller(self) -> str:
         """Whose ``Idempotency-Key`` it is; an OAuth token may be refreshed in between."""
@@ -341,7 +324,7 @@ class ProjectKeyViewSet(KeyViewSet):
     """The keys of a project, for members whom the policy allows, and for its own keys."""
 
     model = ProjectKey
-    create_body = edit_body = KeyBody
+    create_body, edit_body, rotate_body = ProjectKeyBody, KeyBody, RotateProjectKeyBody
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
@@ -400,7 +383,7 @@ class Approvals(KeysView):
     def list(self, request: Request, **kwargs: Any) -> Response:
         if self.person is None:
             raise UserRequired
-        keys = self.get_queryset().filter(_in_state(State.PENDING))
+        keys = in_state(self.get_queryset(), State.PENDING)
         return self.paged(app_settings.POLICY.approvable(self.person, keys))
 
 
@@ -431,16 +414,6 @@ def _project(projects: QuerySet[Any], slug: str) -> Any:
     if project.slug != slug:  # a collation may be less exact
         raise NotFound
     return project
-
-
-def _in_state(state: State) -> Q:
-    now = timezone.now()
-    return {
-        State.LIVE: live(now) & Q(is_pending=False),
-        State.PENDING: live(now) & Q(is_pending=True),
-        State.EXPIRED: Q(revoked_at=None, expires_at__lte=now),
-        State.REVOKED: Q(revoked_at__isnull=False),
-    }[state]
 
 
 def _as_selected(tokens: QuerySet[Any], access: Access | None) -> QuerySet[Any]:

@@ -1,7 +1,7 @@
 """Log in to a site from a program: ``pip install "apikeys[cli]"``. Needs no Django project.
 
 ``App`` is the site's command under its own name; ``Session`` and ``BearerAuth`` are for
-programs of one's own.
+programs of one's own, and so is ``apikeys.cli.signing.SignatureAuth``.
 """
 
 from .auth import BearerAuth

@@ -1,6 +1,7 @@
 """The command: log in, see who you are, call the API, log out."""
 
 import json
+import re
 import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -67,7 +68,7 @@ class App:
             context.call_on_close(context.obj.close)
 
         group.help = f"Log in at {self._server or 'a site'} and call its API."
-        for command in (login, whoami, token, api, logout):
+        for command in (login, whoami, token, api, key, logout):
             group.add_command(command)
         return group
 
@@ -148,14 +149,23 @@ def token(session: Session) -> None:
 @click.argument("path")
 @click.option("-f", "--field", "fields", multiple=True, metavar="NAME=VALUE", help="JSON body.")
 @click.option("-d", "--data", help="The JSON body; - reads it from standard input.")
+@click.option("--sign", is_flag=True, help="Sign the request instead of sending an access token.")
 @click.pass_obj
 @_told
-def api(session: Session, method: str, path: str, fields: Sequence[str], data: str | None) -> None:
+def api(
+    session: Session,
+    method: str,
+    path: str,
+    fields: Sequence[str],
+    data: str | None,
+    sign: bool,
+) -> None:
     """Call the API, such as: api GET /api/payments/
 
     Prints the body of the answer. Exits with 1 if the answer is an error.
     """
-    response = _request(session, method.upper(), path, _body(fields, data), check=False)
+    auth = session.identity.auth() if sign else None
+    response = _request(session, method.upper(), path, _body(fields, data), check=False, auth=auth)
     kind = response.headers.get("Content-Type", "")
     if kind.startswith("application/json") and response.content:
         click.echo(json.dumps(response.json(), indent=2, ensure_ascii=False))
@@ -164,6 +174,58 @@ def api(session: Session, method: str, path: str, fields: Sequence[str], data: s
     if response.status_code >= 300:
         click.echo(f"{response.status_code} {response.reason_phrase}", err=True)
         sys.exit(1)
+
+
+@click.group()
+def key() -> None:
+    """A key pair of this machine, to sign requests with."""
+
+
+@key.command()
+@click.option(
+    "--algorithm", type=click.Choice(["ed25519", "p256"]), default="ed25519", show_default=True
+)
+@click.pass_obj
+@_told
+def new(session: Session, algorithm: str) -> None:
+    """Make a key pair. Keeps the private key, and prints the public key to be registered."""
+    identity = session.identity
+    click.echo(identity.make(algorithm), nl=False)
+    click.echo(identity.where, err=True)
+    click.echo(
+        "Have a project know the public key, on its page of keys, and tell its id here: key use ID",
+        err=True,
+    )
+
+
+@key.command()
+@click.pass_obj
+@_told
+def show(session: Session) -> None:
+    """Print the public key, which is no secret."""
+    identity = session.identity
+    click.echo(identity.public_key, nl=False)
+    click.echo(f"Its id is {identity.id or 'not known here yet'}.", err=True)
+
+
+@key.command()
+@click.argument("key_id", metavar="ID")
+@click.pass_obj
+@_told
+def use(session: Session, key_id: str) -> None:
+    """Say under which id the site knows the public key."""
+    if not re.fullmatch(r"[0-9a-z]{16}", key_id):
+        raise click.UsageError("An id has 16 characters of a-z and 0-9.")
+    session.identity.use(key_id)
+
+
+@key.command()
+@click.pass_obj
+@_told
+def forget(session: Session) -> None:
+    """Delete the private key from here. Revoke its key at the site, too."""
+    session.identity.forget()
+    click.echo("The private key is deleted.", err=True)
 
 
 @click.command()
@@ -192,14 +254,19 @@ def _body(fields: Sequence[str], data: str | None) -> bytes | None:
 
 
 def _request(
-    session: Session, method: str, path: str, body: bytes | None = None, check: bool = True
+    session: Session,
+    method: str,
+    path: str,
+    body: bytes | None = None,
+    check: bool = True,
+    auth: httpx.Auth | None = None,
 ) -> httpx.Response:
     url = httpx.URL(urljoin(session.site.server + "/", path))
     if not session.site.owns(url):
         raise LoginError(f"{path} is not at {session.site.server}, so the token is not sent there.")
     headers = {"Content-Type": "application/json"} if body is not None else {}
     try:
-        with httpx.Client(auth=BearerAuth(session), timeout=60) as http:
+        with httpx.Client(auth=auth or BearerAuth(session), timeout=60) as http:
             response = http.request(method, url, content=body, headers=headers)
     except httpx.HTTPError as error:
         raise LoginError(f"{session.site.server} cannot be reached: {error}") from None

@@ -5,7 +5,7 @@ import webbrowser
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 from authlib.common.security import generate_token
@@ -15,6 +15,9 @@ from .discovery import Endpoints, discover, secure
 from .errors import LoginError, NotLoggedIn
 from .loopback import Loopback
 from .store import Record, Store
+
+if TYPE_CHECKING:
+    from .signing import Identity
 
 _DEVICE = "urn:ietf:params:oauth:grant-type:device_code"
 _LEEWAY = 30  # seconds before its end at which a token counts as over
@@ -52,7 +55,8 @@ class Session:
         self, site: Site, *, folder: Path | None = None, http: httpx.Client | None = None
     ) -> None:
         self.site = site
-        self.store = Store(site.name, site.server, site.client_id, folder)
+        self.store = Store(site.name, f"{site.client_id} at {site.server}", folder)
+        self._folder = folder
         self._http = http or httpx.Client(timeout=30, follow_redirects=False)
 
     def close(self) -> None:
@@ -154,6 +158,18 @@ class Session:
                 f"The tokens are forgotten here, but {self.site.server} did not revoke them: "
                 f"{error}. Revoke them in your settings there."
             ) from None
+
+    # Signing
+
+    @property
+    def identity(self) -> "Identity":
+        """The private key for this site. Raises ``LoginError`` without ``apikeys[signatures]``."""
+        from .signing import Identity
+
+        name = f"signing key at {self.site.server}"
+        return Identity(
+            Store(self.site.name, name, self._folder, holds="private_key", what="keys for signing")
+        )
 
     # Tokens
 

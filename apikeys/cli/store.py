@@ -1,4 +1,7 @@
-"""Where tokens are kept: the system's keyring, or a file of mode 0600 where there is none."""
+"""Where tokens and private keys are kept.
+
+In the system's keyring, or in a file of mode 0600 where there is none.
+"""
 
 import hashlib
 import json
@@ -16,11 +19,24 @@ Record = dict[str, Any]
 
 
 class Store:
-    """The tokens of one client at one site. ``where`` says in words where they are."""
+    """One record of a program's, which has the member ``holds``.
 
-    def __init__(self, app: str, site: str, client_id: str, folder: Path | None = None) -> None:
+    ``where`` says in words where ``what`` are.
+    """
+
+    def __init__(
+        self,
+        app: str,
+        name: str,
+        folder: Path | None = None,
+        *,
+        holds: str = "access_token",
+        what: str = "tokens",
+    ) -> None:
         self._service = app
-        self._name = f"{client_id} at {site}"
+        self._name = name
+        self._holds = holds
+        self._what = what
         folder = folder or user_data_path(app, appauthor=False)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         stem = hashlib.sha256(self._name.encode()).hexdigest()[:16]
@@ -31,9 +47,9 @@ class Store:
     def load(self) -> Record | None:
         with suppress(KeyringError):
             if (text := keyring.get_password(self._service, self._name)) is not None:
-                return _record(text)
+                return self._record(text)
         try:
-            return _record(self.file.read_text(encoding="utf-8"))
+            return self._record(self.file.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
 
@@ -56,8 +72,11 @@ class Store:
     @property
     def where(self) -> str:
         if self.file.exists():
-            return f"There is no system keyring here, so the tokens are in {self.file} (mode 0600)."
-        return "The tokens are in the system's keyring."
+            return (
+                f"There is no system keyring here, so the {self._what} are in {self.file} "
+                "(mode 0600)."
+            )
+        return f"The {self._what} are in the system's keyring."
 
     def _write(self, text: str) -> None:
         draft = self.file.with_suffix(f".{os.getpid()}")
@@ -67,10 +86,9 @@ class Store:
             file.write(text)
         draft.replace(self.file)
 
-
-def _record(text: str) -> Record | None:
-    try:
-        record = json.loads(text)
-    except ValueError:  # somebody else's, or a half: as if there were none
-        return None
-    return record if isinstance(record, dict) and "access_token" in record else None
+    def _record(self, text: str) -> Record | None:
+        try:
+            record = json.loads(text)
+        except ValueError:  # somebody else's, or a half: as if there were none
+            return None
+        return record if isinstance(record, dict) and self._holds in record else None

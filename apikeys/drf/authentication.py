@@ -4,12 +4,11 @@ from typing import Any
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
-from .. import refusals
+from .. import http, refusals
 from ..access import Access
 from ..conf import app_settings
-from ..header import challenge, read_credential
+from ..header import challenge
 from ..refusals import Refused
-from ..verify import verify
 from .exceptions import refuse, scope_not_declared
 from .scoping import checks_scope
 
@@ -23,13 +22,15 @@ class AuthorizedRequest(Request):
 class BearerAuthentication(BaseAuthentication):
     """Takes a key, or an OAuth token where ``apikeys.oauth`` is installed (RFC 6750).
 
+    Without ``Authorization`` it takes a signed request (RFC 9421), see ``apikeys.signatures``.
+
     ``request.user`` is the user, or the ``ProjectUser`` of a project key; ``request.auth``
     is the ``Access``. A view whose permissions check no scope refuses every credential.
     """
 
     def authenticate(self, request: Request) -> tuple[Any, Access] | None:
         try:
-            access = _access(request)
+            access = http.authenticate(request._request)
         except Refused as refused:
             # Not from it: its frames hold the credential, and error reports show frames.
             refusal = refused.refusal
@@ -49,11 +50,6 @@ class BearerAuthentication(BaseAuthentication):
 
     def authenticate_header(self, request: Request) -> str:
         return challenge(refusals.NOT_AUTHENTICATED, app_settings.REALM)
-
-
-def _access(request: Request) -> Access | None:
-    credential = read_credential(request._request)
-    return None if credential is None else verify(credential, request._request)
 
 
 def forget(error: BaseException | None) -> None:

@@ -1,10 +1,12 @@
 """Refusals as DRF exceptions: status, JSON body and ``WWW-Authenticate`` (RFC 6750 section 3)."""
 
+from functools import lru_cache
 from typing import Any
 
 from rest_framework.exceptions import (
     APIException,
     AuthenticationFailed,
+    ErrorDetail,
     MethodNotAllowed,
     PermissionDenied,
 )
@@ -14,6 +16,12 @@ from .. import refusals
 from ..header import answer
 from ..refusals import Refusal
 from .scoping import view_name
+
+
+@lru_cache(maxsize=1024)
+def _detail(code: str, text: str) -> dict[str, Any]:
+    """The body as DRF would make it, anew at each refusal, of plain texts."""
+    return {"detail": ErrorDetail(text, code), "code": ErrorDetail(code, code)}
 
 
 class RefusedException(APIException):
@@ -28,7 +36,7 @@ class RefusedException(APIException):
         self.refusal = refusal
         body, headers = answer(refusal, scope, **params)
         self._header = headers.get("WWW-Authenticate")
-        super().__init__(body, refusal.code)
+        self.detail = _detail(refusal.code, body["detail"]).copy()
 
     @property
     def status_code(self) -> int:
@@ -67,10 +75,12 @@ class InsufficientScope(Forbidden):
         super().__init__(refusals.INSUFFICIENT_SCOPE, scope=" ".join(required))
 
 
+_KINDS: dict[int, type[RefusedException]] = {401: Unauthorized, 403: Forbidden}
+
+
 def refuse(refusal: Refusal, **params: Any) -> RefusedException:
     """The exception to raise for ``refusal``."""
-    kinds: dict[int, type[RefusedException]] = {401: Unauthorized, 403: Forbidden}
-    return kinds.get(refusal.status, RefusedException)(refusal, **params)
+    return _KINDS.get(refusal.status, RefusedException)(refusal, **params)
 
 
 def scope_not_declared(request: Request, view: Any) -> APIException:

@@ -144,7 +144,9 @@ class HasScope(AnyScope):
 
     def get_required_scopes(self, request: Request, view: Any) -> tuple[str, ...]:
         """Override to compute them; an empty answer refuses every credential."""
-        return required_scopes(view, request.method or "", getattr(view, "action", None))
+        # Not ``request.method``, which DRF's request looks for in itself first, in vain.
+        method = request._request.method or ""
+        return required_scopes(view, method, getattr(view, "action", None))
 
 
 class HasBinding(HasScope):

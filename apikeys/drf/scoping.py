@@ -23,7 +23,10 @@ def register(permission_class: type, declares: Declares) -> None:
 
 def checks_scope(request: Request, view: Any) -> bool:
     """Whether no request with a credential gets past the view's permissions unscoped."""
-    return any(_checks(permission, request, view) for permission in view.get_permissions())
+    for permission in view.get_permissions():  # noqa: SIM110 - at every request: no generator
+        if _checks(permission, request, view):
+            return True
+    return False
 
 
 def _checks(permission: Any, request: Request, view: Any) -> bool:
@@ -76,6 +79,8 @@ def required_scopes(view: Any, method: str, action: str | None = None) -> tuple[
     go by ``GET`` where they have no entry of their own.
     """
     declared = getattr(view, "required_scopes", None)
+    if isinstance(declared, (list, tuple)):
+        return tuple(declared)
     if isinstance(declared, Mapping):
         declared = next((declared[key] for key in _keys(method, action) if key in declared), None)
     if isinstance(declared, str):

@@ -47,10 +47,7 @@ class KeyThrottle(BaseThrottle):
         access = request.auth
         if not isinstance(access, Access):
             return True
-        imposed = rates.parse_all(" ".join(app_settings.POLICY.rate_limits(access)))
-        own = rates.parse_all(access.rate_limits)
-        # The shortest time first, so that what it refuses does not count for the longer ones.
-        limits = sorted({*own, *imposed}, key=lambda rate: (rate.seconds, rate.amount))
+        limits = _limits(access)
         if not limits:
             return True
         try:
@@ -65,6 +62,18 @@ class KeyThrottle(BaseThrottle):
         if refused is not None:
             raise RateLimited(refusals.RATE_LIMITED, refused)
         return True
+
+
+def waits(access: Access) -> bool:
+    """Whether counting a request of ``access`` means to wait for another server."""
+    return not app_settings.RATE_LIMIT_STORE.startswith("memory:") and bool(_limits(access))
+
+
+def _limits(access: Access) -> list[Rate]:
+    imposed = rates.parse_all(" ".join(app_settings.POLICY.rate_limits(access)))
+    own = rates.parse_all(access.rate_limits)
+    # The shortest time first, so that what it refuses does not count for the longer ones.
+    return sorted({*own, *imposed}, key=lambda rate: (rate.seconds, rate.amount))
 
 
 def _count(limits: Iterable[Rate], identity: str) -> tuple[int | None, dict[str, str]]:

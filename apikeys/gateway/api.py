@@ -1,6 +1,6 @@
 """The JSON API of bindings: for people whom Django's permissions let, and their credentials."""
 
-from typing import Any, cast
+from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import NON_FIELD_ERRORS
@@ -11,19 +11,17 @@ from django.utils.translation import gettext_lazy as _
 from rest_framework import mixins, serializers
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.permissions import SAFE_METHODS, BasePermission
-from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
-from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
 from ..api.authentication import SessionAuthentication
-from ..api.exceptions import handle
+from ..api.base import JSONView
 from ..api.pagination import KeyPagination
-from ..api.parsers import JSONParser
+from ..api.serializers import Body, PageParameters, Text
 from ..drf import BearerAuthentication, HasScope
 from ..models import get_project_model
 from ..scopes import BINDINGS_READ, BINDINGS_WRITE
-from .models import ResourceBinding
+from .models import ExactCharField, ResourceBinding
 
 
 class MayNotManageBindings(PermissionDenied):
@@ -55,7 +53,11 @@ class Unrestricted(BasePermission):
         raise MayNotManageBindings
 
 
-class BindingSerializer(serializers.ModelSerializer[ResourceBinding]):
+class BindingSerializer(serializers.ModelSerializer[ResourceBinding], Body):
+    serializer_field_mapping = {
+        **serializers.ModelSerializer.serializer_field_mapping,
+        ExactCharField: Text,
+    }
     user = serializers.SlugRelatedField(
         slug_field=get_user_model().USERNAME_FIELD,
         queryset=get_user_model()._default_manager.all(),
@@ -82,9 +84,6 @@ class BindingSerializer(serializers.ModelSerializer[ResourceBinding]):
             if isinstance(data.get(name), str) and "\x00" in data[name]:
                 message = _("There is no such one.")
                 raise serializers.ValidationError({name: [message]}, code="does_not_exist")
-        if isinstance(data, dict) and (unknown := sorted(set(data) - set(self.fields))):
-            errors = {name: [_("There is no such field.")] for name in unknown}
-            raise serializers.ValidationError(errors, code="unknown_field")
         return super().to_internal_value(data)
 
     def validate(self, data: dict[str, Any]) -> dict[str, Any]:
@@ -98,7 +97,17 @@ class BindingSerializer(serializers.ModelSerializer[ResourceBinding]):
         return data
 
 
+class BindingParameters(PageParameters):
+    """Which bindings to list: those of which all that is given is so."""
+
+    user = serializers.CharField(required=False, help_text="A username.")
+    project = serializers.CharField(required=False, help_text="A slug.")
+    kind = serializers.CharField(required=False)
+    identifier = serializers.CharField(required=False)
+
+
 class BindingViewSet(
+    JSONView,
     mixins.CreateModelMixin,
     mixins.RetrieveModelMixin,
     mixins.DestroyModelMixin,
@@ -108,27 +117,23 @@ class BindingViewSet(
     authentication_classes = [BearerAuthentication, SessionAuthentication]
     permission_classes = [MayManageBindings, Unrestricted]
     required_scopes = {"read": [BINDINGS_READ], "write": [BINDINGS_WRITE]}
-    parser_classes = [JSONParser]
-    renderer_classes = [JSONRenderer]
     pagination_class = KeyPagination
     filter_backends = ()
-    metadata_class = None
     serializer_class = BindingSerializer
     queryset = ResourceBinding.objects.select_related("user", "project")
 
-    def get_queryset(self) -> QuerySet[ResourceBinding]:
-        """Narrowed by ``user``, ``project``, ``kind`` and ``identifier`` of the query."""
-        found = super().get_queryset()
+    def filter_queryset(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """As ``BindingParameters`` say."""
+        parameters = BindingParameters(data=self.request.query_params.dict())
+        parameters.is_valid(raise_exception=True)
         fields = {
             "user": f"user__{get_user_model().USERNAME_FIELD}",
             "project": "project__slug",
             "kind": "kind",
             "identifier": "identifier",
         }
-        for name, lookup in fields.items():
-            if (value := self.request.query_params.get(name)) is not None:
-                found = found.none() if "\x00" in value else found.filter(**{lookup: value})
-        return found
+        asked = parameters.validated_data
+        return queryset.filter(**{fields[name]: asked[name] for name in fields if name in asked})
 
     def perform_create(self, serializer: Any) -> None:
         try:
@@ -136,13 +141,3 @@ class BindingViewSet(
                 serializer.save()
         except IntegrityError as error:  # somebody else was faster
             raise serializers.ValidationError(_("It is there already.")) from error
-
-    def get_exception_handler(self) -> Any:
-        return handle
-
-    def finalize_response(
-        self, request: Request, response: Any, *args: Any, **kwargs: Any
-    ) -> Response:
-        response = super().finalize_response(request, response, *args, **kwargs)
-        response["Cache-Control"] = "no-store"
-        return cast("Response", response)

@@ -9,7 +9,7 @@ urlpatterns = [
         name="apikeys-bindings-list",
     ),
     path(
-        "bindings/<int:pk>/",
+        "bindings/<str:pk>/",
         BindingViewSet.as_view({"get": "retrieve", "delete": "destroy"}),
         name="apikeys-bindings-detail",
     ),

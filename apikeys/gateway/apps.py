@@ -1,4 +1,4 @@
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.utils.translation import gettext_lazy as _
 
 
@@ -9,4 +9,11 @@ class ApiKeysGatewayConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from .. import cache
         from . import checks, routes  # noqa: F401
+        from .models import ResourceBinding
+
+        cache.watch(ResourceBinding)
+
+        if apps.is_installed("drf_spectacular"):
+            from . import schema  # noqa: F401

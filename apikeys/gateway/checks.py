@@ -22,7 +22,7 @@ def check_gateway(
 ) -> list[CheckMessage]:
     return [
         message
-        for check in (_proxy, _routes, _url, _upstream, _numbers, _max_age)
+        for check in (_proxy, _routes, _url, _upstream, _numbers, _max_age, _signed_bodies)
         for message in check()
     ]
 
@@ -116,4 +116,14 @@ def _max_age() -> Iterator[CheckMessage]:
             f"APIKEYS['GATEWAY_MAX_AGE'] is {seconds!r}.",
             hint=f"It takes whole seconds, 0 to {MOST_SECONDS}: so long a revoked key lives on.",
             id="apikeys.E043",
+        )
+
+
+def _signed_bodies() -> Iterator[CheckMessage]:
+    who: Any = app_settings.GATEWAY_SIGNED_BODIES
+    if who not in ("refuse", "upstream"):
+        yield Error(
+            f"APIKEYS['GATEWAY_SIGNED_BODIES'] is {who!r}.",
+            hint="It takes 'refuse', or 'upstream' if that compares Content-Digest itself.",
+            id="apikeys.E046",
         )

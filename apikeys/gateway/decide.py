@@ -1,20 +1,31 @@
 """May this request pass? The one decision behind the endpoint and the reverse proxy."""
 
+from collections.abc import Callable
+from contextlib import suppress
 from types import SimpleNamespace
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 
+from asgiref.sync import sync_to_async
+from django.core.exceptions import SynchronousOnlyOperation
+from django.db import close_old_connections
+from django.http import HttpRequest
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
-from .. import http, refusals
-from ..access import PROJECT_KEY, Access
+from .. import refusals, signatures
+from ..access import Access
 from ..conf import app_settings
 from ..drf import InsufficientScope, KeyThrottle, refuse
 from ..drf.exceptions import RefusedException
+from ..drf.throttling import waits
+from ..header import read_credential
 from ..refusals import Refused
+from ..verify import recall, verify
 from . import paths, routes
 from .bindings import holds
 from .original import Original, OriginalRequest
+
+Found = TypeVar("Found", Access, Access | None)
 
 #: What the upstream is told of the caller. All are set at every request, empty where there is
 #: nothing to tell, so that no value that a client sent stays.
@@ -32,26 +43,63 @@ IDENTITY_HEADERS: Final = (
 @sensitive_variables("original")
 def decide(original: Original) -> Access:
     """Who makes the request, which may pass. Raises ``RefusedException``."""
-    access = authenticate(original)
+    access = authenticate(original, verify)
+    admit(access, original)
+    return access
+
+
+@sensitive_variables("original")
+async def adecide(original: Original) -> Access:
+    """As ``decide``, without a thread where all is in memory; else in one, for all the rest."""
+    access = None if original.signed else authenticate(original, recall)
+    if access is None:
+        return cast("Access", await in_thread(decide, original))
+    if not waits(access):
+        # Django lets no query be made in an event loop, so what is missing says so.
+        with suppress(SynchronousOnlyOperation):
+            admit(access, original)
+            return access
+    await in_thread(admit, access, original)
+    return access
+
+
+async def in_thread(function: Any, *arguments: Any) -> Any:
+    # One of a pool whose connections stay, as CONN_MAX_AGE says: Django's own way under ASGI is
+    # a new thread, and so a new connection, for every request.
+    return await sync_to_async(_connected, thread_sensitive=False)(function, *arguments)
+
+
+@sensitive_variables()
+def _connected(function: Any, *arguments: Any) -> Any:
+    close_old_connections()
+    try:
+        return function(*arguments)
+    finally:
+        close_old_connections()
+
+
+@sensitive_variables("original", "credential")
+def authenticate(original: Original, verify: Callable[[str, HttpRequest], Found]) -> Found:
+    request = OriginalRequest(original)
+    try:
+        credential = read_credential(request)
+        if credential is not None:
+            return verify(credential, request)
+        if original.signed is not None:
+            return signatures.verify(original.signed, request)
+        refusal = refusals.NOT_AUTHENTICATED
+    except Refused as refused:
+        refusal = refused.refusal
+    raise refuse(refusal)
+
+
+@sensitive_variables("original")
+def admit(access: Access, original: Original) -> None:
     authorize(access, original)
     # Raises 429; of a view it takes no more than this.
     KeyThrottle().allow_request(
         cast("Any", SimpleNamespace(auth=access)), SimpleNamespace(headers={})
     )
-    return access
-
-
-@sensitive_variables("original")
-def authenticate(original: Original) -> Access:
-    try:
-        access = http.authenticate(OriginalRequest(original))
-    except Refused as refused:
-        refusal = refused.refusal
-    else:
-        if access is not None:
-            return access
-        refusal = refusals.NOT_AUTHENTICATED
-    raise refuse(refusal)
 
 
 @sensitive_variables("original")
@@ -67,8 +115,6 @@ def authorize(access: Access, original: Original) -> None:
         raise refuse(refusals.NO_ROUTE)
     for route, _ in matching:
         if not access.allows(*route.scopes):
-            raise InsufficientScope(*route.scopes)
-        if access.kind == PROJECT_KEY and not access.allows(*route.scopes, project=access.project):
             raise InsufficientScope(*route.scopes)
     for route, parameters in matching:
         for name, kind in route.bindings.items():
@@ -114,7 +160,7 @@ def _bytes(character: str) -> bytes:
 
 def max_age(access: Access) -> int:
     """For how many seconds the proxy may repeat this decision; never beyond the expiry."""
-    longest = app_settings.GATEWAY_MAX_AGE
+    longest = 0 if access.signed else app_settings.GATEWAY_MAX_AGE
     if not longest or access.expires_at is None:
         return longest
     left = int((access.expires_at - timezone.now()).total_seconds())

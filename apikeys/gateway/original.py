@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from django.http import HttpRequest
@@ -11,6 +12,8 @@ from .. import refusals
 from ..conf import app_settings
 from ..drf import refuse
 from ..networks import client_ip
+from ..refusals import Refused
+from ..signatures import Message
 
 #: The headers of each proxy: the method's and the target's. Envoy asks with the request itself.
 PROXIES: Final[Mapping[str, tuple[str, str] | None]] = {
@@ -21,12 +24,18 @@ PROXIES: Final[Mapping[str, tuple[str, str] | None]] = {
 }
 
 
+#: Whether there is a body, ``none`` or anything else, where the proxy says so.
+_BODIES: Final[Mapping[str, str]] = {"nginx": "X-Original-Body"}
+
+
 @dataclass(frozen=True, slots=True)
 class Original:
     method: str
     target: str
     authorization: str
     remote_addr: str | None
+    #: A request that is signed, in place of an authorization.
+    signed: Message | None = None
 
 
 class OriginalRequest(HttpRequest):
@@ -53,12 +62,28 @@ def read(request: HttpRequest) -> Original:
         method, target = request.method or "", _own_target(request)
     else:
         method, target = (_only(request, name) for name in headers)
-    return Original(
-        method=method,
-        target=target,
-        authorization=_only(request, "Authorization", required=False),
-        remote_addr=client_ip(request),
-    )
+    authorization = _only(request, "Authorization", required=False)
+    signed = None
+    if "Signature-Input" in request.headers and not authorization:
+        body = partial(_unseen_body, request)
+        signed = Message(method, absolute(target), request.headers, body)
+    return Original(method, target, authorization, client_ip(request), signed)
+
+
+def absolute(target: str) -> str:
+    """Where the sender of a signed request sent it. Raises the refusal if nobody knows."""
+    if (url := app_settings.GATEWAY_URL) is None:
+        raise refuse(refusals.SIGNATURE_NOT_ACCEPTED)
+    return url.rstrip("/") + target
+
+
+def _unseen_body(request: HttpRequest) -> bytes | None:
+    name = _BODIES.get(app_settings.GATEWAY_PROXY)
+    if name is not None and _only(request, name, required=False) == "none":
+        return b""
+    if app_settings.GATEWAY_SIGNED_BODIES == "upstream":
+        return None
+    raise Refused(refusals.BODY_NOT_COMPARED)
 
 
 def _only(request: HttpRequest, name: str, *, required: bool = True) -> str:

@@ -12,9 +12,8 @@ from contextlib import suppress
 from typing import Any, Final
 
 import httpx
-from asgiref.sync import sync_to_async
 from django.core.exceptions import ImproperlyConfigured
-from django.db import close_old_connections
+from django.utils.datastructures import CaseInsensitiveMapping
 from django.views.decorators.debug import sensitive_variables
 
 from .. import refusals
@@ -23,8 +22,11 @@ from ..conf import app_settings
 from ..drf import refuse
 from ..drf.authentication import forget
 from ..drf.exceptions import RefusedException
-from .decide import decide, identity, refusal_headers
-from .original import Original
+from ..refusals import Refused
+from ..signatures import Message as SignedMessage
+from ..signatures import prove
+from .decide import adecide, identity, in_thread, refusal_headers
+from .original import Original, absolute
 
 __all__ = ["ReverseProxy"]
 
@@ -105,7 +107,7 @@ class ReverseProxy:
         try:
             length = _check(scope)
             body.length = length
-            access = await _decide(scope)
+            access = await _decide(scope, body)
             await self._forward(scope, body, access, answer)
         except _ClientGone:
             return
@@ -178,6 +180,7 @@ class _Body:
         self._receive = receive
         self._read = 0
         self._finished = asyncio.Event()
+        self._kept: bytes | None = None
         self.length: int | None = None
         self.more = True
 
@@ -199,9 +202,19 @@ class _Body:
 
     async def first(self) -> bytes:
         """What comes at once: without a body, that is nothing and the end."""
+        if self._kept is not None:
+            return self._kept
         if self.length is not None and self.length > app_settings.GATEWAY_MAX_BODY:
             raise refuse(refusals.REQUEST_TOO_LARGE)
         return await self._next()
+
+    async def whole(self) -> bytes:
+        """All of it, to be passed on later."""
+        parts = [await self.first()]
+        while self.more:
+            parts.append(await self._next())
+        self._kept = b"".join(parts)
+        return self._kept
 
     async def stream(self, first: bytes) -> AsyncIterator[bytes]:
         if first:
@@ -242,25 +255,42 @@ def _target(scope: Scope) -> str:
 
 
 @sensitive_variables()
-async def _decide(scope: Scope) -> Access:
-    values = [v for n, v in scope["headers"] if n.lower() == b"authorization"]
+async def _decide(scope: Scope, body: _Body) -> Access:
+    headers = _headers(scope)
+    authorization = headers.get("Authorization", "")
     client = scope.get("client")
+    signed = None
+    if "Signature-Input" in headers and not authorization:
+        signed = await _signed(scope, headers, body)
     original = Original(
         method=scope["method"],
         target=_target(scope),
-        authorization=values[0].decode("latin-1") if values else "",
+        authorization=authorization,
         remote_addr=client[0] if client else None,
+        signed=signed,
     )
-    return await sync_to_async(_decide_now)(original)
+    return await adecide(original)
 
 
-@sensitive_variables()
-def _decide_now(original: Original) -> Access:
-    close_old_connections()
+async def _signed(scope: Scope, headers: Mapping[str, str], body: _Body) -> SignedMessage:
+    """With its body, which is read and kept only of who has signed the rest."""
+    whole = b""
+    signed = SignedMessage(scope["method"], absolute(_target(scope)), headers, lambda: whole)
     try:
-        return decide(original)
-    finally:
-        close_old_connections()
+        await in_thread(prove, signed)
+    except Refused as refused:
+        raise refuse(refused.refusal) from None
+    whole = await body.whole()
+    return signed
+
+
+def _headers(scope: Scope) -> Mapping[str, str]:
+    """By name, in any letter case; what comes more than once is joined (RFC 9110 section 5.2)."""
+    joined: dict[str, str] = {}
+    for name, value in scope["headers"]:
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        joined[key] = f"{joined[key]}, {text}" if key in joined else text
+    return CaseInsensitiveMapping(joined)
 
 
 def _without_hops(headers: Iterable[tuple[bytes, bytes]]) -> Headers:

@@ -10,7 +10,7 @@ from rest_framework.renderers import JSONRenderer
 from ..access import Access
 from ..drf.authentication import forget
 from ..drf.exceptions import RefusedException
-from .decide import decide, identity, max_age, refusal_headers
+from .decide import adecide, decide, identity, max_age, refusal_headers
 from .original import read
 
 #: nginx's ``auth_request`` drops the body of an answer; its configuration takes it from here.
@@ -22,6 +22,18 @@ def authorize(request: HttpRequest, rest: str = "") -> HttpResponse:
     """May the request that the proxy asks about pass? Any method: proxies differ in theirs."""
     try:
         return allowed(decide(read(request)))
+    except RefusedException as exception:
+        refused = exception
+    except BaseException as error:
+        forget(error)
+        raise
+    return refusal(refused)
+
+
+async def aauthorize(request: HttpRequest) -> HttpResponse:
+    """As ``authorize``, for ``apikeys.gateway.asgi.ForwardAuth``."""
+    try:
+        return allowed(await adecide(read(request)))
     except RefusedException as exception:
         refused = exception
     except BaseException as error:

@@ -9,7 +9,9 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ObjectDoesNotExist
+from django.core.management.base import CommandParser
 from django.utils import timezone
+from django.views.decorators.debug import sensitive_variables
 
 from .. import token
 from ..lifecycle import LifecycleError
@@ -27,7 +29,26 @@ _UNITS = {
 _ID = re.compile(rf"[0-9a-z]{{{token.ID_LENGTH}}}", re.ASCII)
 _KEY = re.compile(rf"_({'|'.join(token.KINDS)})_[0-9a-z]{{{token.ID_LENGTH}}}_.")  # or its start
 _SECRET = re.compile(rf"[0-9A-Za-z]{{{token.SECRET_LENGTH},}}")
+_MAX_FILE = 65536  # characters
 _CANDIDATES = 1000  # names to look for a similar one among
+
+
+def add_id(parser: CommandParser) -> None:
+    parser.add_argument("public_id", metavar="ID", help="The 16 characters that `list` shows.")
+
+
+def add_limit(parser: CommandParser, text: str) -> None:
+    parser.add_argument("--limit", type=int, default=100, help=text)
+
+
+def check_limit(limit: int) -> None:
+    if limit < 1:
+        raise LifecycleError("invalid_limit", "--limit takes a number from 1.", "limit")
+
+
+def words(given: Iterable[str] | None) -> list[str]:
+    """Of an option that may be given several times, and each time several words."""
+    return [word for text in given or () for word in text.split()]
 
 
 def refuse_secrets(values: Iterable[object]) -> None:
@@ -163,3 +184,21 @@ def _similar(model: Any, field: str, name: str) -> str:
     candidates = names.values_list(field, flat=True).order_by(field)[:_CANDIDATES]
     close = get_close_matches(name, candidates, n=1)
     return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def add_public_key(parser: CommandParser, text: str) -> None:
+    parser.add_argument("--public-key", metavar="FILE", help=text)
+
+
+@sensitive_variables()
+def public_key(path: str | None) -> str | None:
+    """What is in a file, or comes on standard input where the path is ``-``."""
+    if path is None:
+        return None
+    try:
+        with open(0 if path == "-" else path, encoding="utf-8", closefd=path != "-") as file:
+            return file.read(_MAX_FILE)
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        message = f"{path} cannot be read: {why}."
+        raise LifecycleError("unreadable_file", message, "public_key") from None

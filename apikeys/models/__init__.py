@@ -12,8 +12,9 @@ from .keys import (
     live,
     reaching_only,
 )
+from .legacy import LegacyKey
 from .projects import AbstractProject, Membership, Project, get_project_model
-from .requests import IdempotentRequest
+from .requests import IdempotentRequest, UsedNonce
 
 __all__ = [
     "KEY_MODELS",
@@ -22,6 +23,7 @@ __all__ = [
     "AppendOnlyError",
     "AuditEvent",
     "IdempotentRequest",
+    "LegacyKey",
     "Membership",
     "PersonalAccessToken",
     "PersonalAccessTokenUsage",
@@ -29,6 +31,7 @@ __all__ = [
     "ProjectKey",
     "ProjectKeyUsage",
     "State",
+    "UsedNonce",
     "get_project_model",
     "live",
     "reaching_only",

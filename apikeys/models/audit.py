@@ -44,6 +44,7 @@ class AuditEvent(models.Model):
 
     class Event(models.TextChoices):
         MINTED = "minted", _("minted")
+        IMPORTED = "imported", _("imported")
         EDITED = "edited", _("edited")
         APPROVED = "approved", _("approved")
         ROTATED = "rotated", _("rotated")
@@ -67,6 +68,18 @@ class AuditEvent(models.Model):
     by_pk = models.CharField(max_length=64, blank=True)
     using = models.CharField(
         _("with"), max_length=255, blank=True, help_text=_("The id of the credential it took.")
+    )
+    instance = models.CharField(
+        _("instance"),
+        max_length=100,
+        blank=True,
+        help_text=_("The name of the key that the request was signed with."),
+    )
+    authorized_by = models.CharField(
+        _("authorized by"),
+        max_length=255,
+        blank=True,
+        help_text=_("Who had approved that key, or made it."),
     )
     ip = models.GenericIPAddressField(_("from"), null=True, blank=True)
     changes = models.JSONField(_("changes"), default=dict, blank=True)

@@ -171,16 +171,22 @@ class AbstractKey(models.Model):
         return keys
 
 
-def _indexes(prefix: str) -> list[models.Index]:
-    """What lists of all keys sort and search by.
+_STATE = ("revoked_at", "is_pending", "expires_at")
+
+
+def _indexes(prefix: str, owner: str) -> list[models.Index]:
+    """What lists of an owner's keys, and of all, sort and search by; see ``apikeys.states``.
 
     Nothing that a use of a key writes: an index on ``last_used_at`` would make PostgreSQL
     renew every index entry of the row at each write of it, where now it renews none.
     """
     return [
+        # Newest first, page by page, however many an owner has.
+        models.Index(fields=[owner, "id"], name=f"{prefix}_of_{owner}"),
+        models.Index(fields=[owner, *_STATE], name=f"{prefix}_of_{owner}_state"),
+        models.Index(fields=_STATE, name=f"{prefix}_state"),
         models.Index(fields=["created_at", "id"], name=f"{prefix}_created"),
         models.Index(fields=["expires_at"], name=f"{prefix}_expires"),
-        models.Index(fields=["is_pending", "id"], name=f"{prefix}_pending"),
         # So that PostgreSQL uses it for LIKE 'prefix%', whatever the collation.
         models.Index(fields=["name"], name=f"{prefix}_name", opclasses=["varchar_pattern_ops"]),
     ]
@@ -213,11 +219,7 @@ class PersonalAccessToken(AbstractKey):
         abstract = False
         verbose_name = _("personal access token")
         verbose_name_plural = _("personal access tokens")
-        # Newest first, page by page, however many a user has.
-        indexes = [
-            models.Index(fields=["user", "id"], name="apikeys_tokens_of_user"),
-            *_indexes("apikeys_tokens"),
-        ]
+        indexes = _indexes("apikeys_tokens", "user")
 
     @property
     def owner(self) -> models.Model:
@@ -245,15 +247,20 @@ class ProjectKey(AbstractKey):
         related_name="+",
         verbose_name=_("created by"),
     )
+    public_key = models.CharField(
+        _("public key"),
+        max_length=255,
+        blank=True,
+        default="",
+        editable=False,
+        help_text=_("In PEM: requests are signed with its other half, and there is no secret."),
+    )
 
     class Meta(AbstractKey.Meta):
         abstract = False
         verbose_name = _("project key")
         verbose_name_plural = _("project keys")
-        indexes = [
-            models.Index(fields=["project", "id"], name="apikeys_keys_of_project"),
-            *_indexes("apikeys_keys"),
-        ]
+        indexes = _indexes("apikeys_keys", "project")
 
     @property
     def owner(self) -> models.Model:

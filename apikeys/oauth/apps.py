@@ -15,6 +15,6 @@ class ApiKeysOAuthConfig(AppConfig):
         from . import checks, permissions, resolver  # noqa: F401
         from .models import Consent, TokenOrigin
 
-        verify.register(resolver.resolve)
+        verify.register(resolver.resolve, resolver.recall)
         permissions.register()
         cache.watch(get_access_token_model(), get_application_model(), TokenOrigin, Consent)

@@ -30,14 +30,20 @@ def validate(text: str, bearer: Any) -> Any:
     with a ``validate_bearer_token`` of its own decides itself, and so does DOT's where
     tokens are introspected at another server.
     """
-    validator = oauth2_settings.OAUTH2_VALIDATOR_CLASS
-    if not _is_known(validator) or oauth2_settings.RESOURCE_SERVER_INTROSPECTION_URL:
-        if not validator().validate_bearer_token(text, [], bearer):
-            return None
-        return bearer.access_token
-    return _validate(text, bearer)
+    if _decides_here():
+        return _validate(text, bearer)
+    if not oauth2_settings.OAUTH2_VALIDATOR_CLASS().validate_bearer_token(text, [], bearer):
+        return None
+    return bearer.access_token
 
 
+def _decides_here() -> bool:
+    return not oauth2_settings.RESOURCE_SERVER_INTROSPECTION_URL and _is_known(
+        oauth2_settings.OAUTH2_VALIDATOR_CLASS
+    )
+
+
+@lru_cache
 def _is_known(validator: type[OAuth2Validator]) -> bool:
     from .validators import Validator
 
@@ -64,19 +70,37 @@ def _validate(text: str, bearer: Any) -> Any:
 def load(text: str) -> Any:
     """The row of an access token that is still held by what it came of, or ``None``.
 
-    At most one query. What may only be read when asked for, such as the token itself, is
-    deferred.
+    At most one query, and another one for a token that came of a key or was exchanged. What
+    may only be read when asked for, such as the token itself, is deferred.
     """
     if jwts.is_one(text) and not jwts.is_good(text):
         return None
-    lookup = _lookup(get_access_token_model())
-    row = cache.find(lookup, hashlib.sha256(text.encode()).hexdigest())
-    if row is None:
+    model = get_access_token_model()
+    checksum = _checksum(text)
+    lookup = _lookup(model)
+    if (row := cache.find(lookup, checksum)) is None:
         return None
-    token, user, application, its_origin, *came_of = lookup.build(row).instances
-    token.user, token.application = user, application
-    origin.attach(token, its_origin, came_of)
-    return token if origin.hold(token) else None
+    token, user, application, its_origin, consent = lookup.build(row)
+    origin.attach(token, user=user, application=application, apikeys_origin=its_origin)
+    if its_origin is not None:
+        origin.attach(its_origin, consent=consent)
+        if origin.is_of_key(its_origin):
+            lookup = _lookup_of_keys(model)
+            if (row := cache.find(lookup, checksum)) is None:
+                return None
+            origin.attach_of_keys(its_origin, lookup.build(row))
+    return token if origin.hold_to(its_origin, token) else None
+
+
+@sensitive_variables("text")
+def is_kept(text: str) -> bool:
+    """Whether ``validate`` can do without a query."""
+    lookup = _lookup(get_access_token_model())
+    return _decides_here() and cache.peek(lookup, _checksum(text)) is not None
+
+
+def _checksum(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @lru_cache
@@ -90,3 +114,8 @@ def _lookup(model: Any) -> Lookup:
         client = only("client_id", "name", "client_type", "authorization_grant_type", "user")
     wanted = {"": token, "user": but("password"), "application": client}
     return Lookup(model, "token_checksum", instances=wanted | origin.WANTED)
+
+
+@lru_cache
+def _lookup_of_keys(model: Any) -> Lookup:
+    return Lookup(model, "token_checksum", instances=origin.WANTED_OF_KEYS)

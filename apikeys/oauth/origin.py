@@ -20,14 +20,20 @@ AnyKey = PersonalAccessToken | ProjectKey
 
 _ORIGIN: Final = "apikeys_origin"
 
-#: What a ``Lookup`` of access tokens has to fetch for ``hold``, so that it stays one query.
-WANTED: Final[dict[str, Wanted]] = {
-    _ORIGIN: but(),
-    f"{_ORIGIN}__personal_access_token": but("root", "digest"),
-    f"{_ORIGIN}__project_key": but("root", "digest"),
+_KEY: Final = only(
+    "public_id", "name", "scope", "expires_at", "revoked_at", "is_pending",
+    "allowed_networks", "rate_limits", "user", "all_projects", "project",
+)  # fmt: skip
+
+#: What a ``Lookup`` of access tokens fetches for ``hold``.
+WANTED: Final[dict[str, Wanted]] = {_ORIGIN: but(), f"{_ORIGIN}__consent": only("all_projects")}
+#: What a second one fetches of those that came of a key or were exchanged. Were all of it
+#: joined to every token, PostgreSQL would plan that for longer than both queries take.
+WANTED_OF_KEYS: Final[dict[str, Wanted]] = {
+    f"{_ORIGIN}__personal_access_token": _KEY,
+    f"{_ORIGIN}__project_key": _KEY,
     f"{_ORIGIN}__project_key__project": but(),
     f"{_ORIGIN}__parent": only("expires"),
-    f"{_ORIGIN}__consent": but(),
 }
 
 
@@ -39,27 +45,39 @@ class KeyClient:
     name: str
 
 
-def attach(token: Any, origin: Any, came_of: Sequence[Any]) -> None:
-    """Give ``token`` what was fetched of ``WANTED``; a reference to nothing stays one."""
-    token._meta.get_field(_ORIGIN).set_cached_value(token, origin)
-    if origin is None:
-        return
-    personal_access_token, project_key, project, parent, consent = came_of
+def attach(instance: Any, **related: Any) -> None:
+    """Give ``instance`` what was fetched along with it; a reference to nothing stays one."""
+    for name, value in related.items():
+        instance._meta.get_field(name).set_cached_value(instance, value)
+
+
+def is_of_key(origin: Any) -> bool:
+    """Whether it takes ``WANTED_OF_KEYS`` to judge a token of this origin."""
+    ids = (origin.personal_access_token_id, origin.project_key_id, origin.parent_id)
+    return ids != (None, None, None)
+
+
+def attach_of_keys(origin: Any, instances: Sequence[Any]) -> None:
+    """As ``attach``, of ``WANTED_OF_KEYS``."""
+    personal_access_token, project_key, project, parent = instances
+    attach(
+        origin,
+        personal_access_token=personal_access_token,
+        project_key=project_key,
+        parent=parent,
+    )
     if project_key is not None:
-        project_key._meta.get_field("project").set_cached_value(project_key, project)
-    for name, value in {
-        "personal_access_token": personal_access_token,
-        "project_key": project_key,
-        "parent": parent,
-        "consent": consent,
-    }.items():
-        origin._meta.get_field(name).set_cached_value(origin, value)
+        attach(project_key, project=project)
 
 
 def hold(token: Any) -> bool:
     """Narrow ``token`` (in memory) to what it came of; ``False`` if that ended."""
+    return hold_to(getattr(token, _ORIGIN, None), token)
+
+
+def hold_to(origin: Any, token: Any) -> bool:
+    """As ``hold``, by whoever has the origin, or knows that there is none."""
     token.apikeys_key = token.apikeys_consent = None
-    origin = getattr(token, "apikeys_origin", None)
     if origin is None:
         return True
     if origin.parent_id is not None and not _held_by_parent(token, origin.parent):

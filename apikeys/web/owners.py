@@ -9,6 +9,7 @@ from django.urls import reverse
 from .. import grants, lifecycle
 from ..conf import app_settings
 from ..models import PersonalAccessToken, ProjectKey
+from ..records import with_successors
 
 AnyKey = PersonalAccessToken | ProjectKey
 
@@ -18,8 +19,7 @@ class Tokens:
 
     model: type[AnyKey] = PersonalAccessToken
     project: Any = None
-    #: What the pages read of a key besides. Not its successor, which few keys have: joining
-    #: the table to itself by a column that is mostly NULL leads planners astray.
+    #: What the pages read of a key besides.
     related: tuple[str, ...] = ("replaces",)
 
     def __init__(self, user: Any) -> None:
@@ -40,7 +40,7 @@ class Tokens:
 
     def keys(self) -> QuerySet[Any]:
         keys = PersonalAccessToken._default_manager.filter(user=self.user)
-        return keys.select_related(*self.related)
+        return with_successors(keys.select_related(*self.related))
 
     def grant(self) -> grants.Grant:
         return grants.for_tokens(self.user)
@@ -80,7 +80,7 @@ class ProjectKeys(Tokens):
 
     def keys(self) -> QuerySet[Any]:
         keys = ProjectKey._default_manager.filter(project=self.project)
-        return keys.select_related(*self.related)
+        return with_successors(keys.select_related(*self.related))
 
     def grant(self) -> grants.Grant:
         return grants.for_project(self.project, user=self.user)

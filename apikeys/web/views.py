@@ -9,7 +9,7 @@ from urllib.parse import urljoin, urlsplit
 from django.contrib import messages
 from django.contrib.auth.views import redirect_to_login
 from django.core import signing
-from django.db.models import Q, QuerySet, prefetch_related_objects
+from django.db.models import QuerySet
 from django.http import (
     Http404,
     HttpRequest,
@@ -38,12 +38,13 @@ from ..models import (
     AuditEvent,
     PersonalAccessToken,
     ProjectKey,
+    State,
     get_project_model,
-    live,
 )
 from ..redaction import redact
+from ..states import in_state
 from . import sudo
-from .forms import KEEP, ConfirmForm, KeyForm, RevokeForm, RotateForm
+from .forms import KEEP, ConfirmForm, KeyForm, RevokeForm, RotateForm, may_be_kept
 from .owners import ProjectKeys, Tokens, owner_of
 from .pagination import page_of
 
@@ -100,6 +101,8 @@ class Page(View):
                 for name, values in self.request.POST.lists()
                 if name.partition(":")[0] in _ENTERED
             }
+            if not all(map(may_be_kept, kept.get("public_key", ()))):
+                del kept["public_key"]
             # Not what no person enters, nor a key that was pasted into the wrong field.
             if len(str(kept)) < _MOST_OF_DRAFT and not token.holds_key(str(kept)):
                 self.request.session[_DRAFT] = {"path": self.request.path, "data": kept}
@@ -155,7 +158,8 @@ class KeyList(OwnerPage):
         keys = self.owner.keys()
         if self.owner.project is None:
             keys = keys.prefetch_related("projects")
-        listed = keys.filter(_ended() if ended else live())
+        shown = (State.EXPIRED, State.REVOKED) if ended else (State.LIVE, State.PENDING)
+        listed = in_state(keys, *shown)
         page = page_of(listed, request.GET.dict(), anchors=keys)
         return self.page("list", page=page, rows=_rows(page.rows, self.owner), ended=ended)
 
@@ -387,6 +391,7 @@ class Rotate(KeyPage):
                 self.key,
                 overlap=form.cleaned_data["overlap"],
                 expires_at=lifecycle.KEEP if kept else form.cleaned_data["expires_at"],
+                public_key=form.cleaned_data.get("public_key"),
                 by=self.user,
                 within=self.owner.within_of_rotation(),
             )
@@ -478,7 +483,7 @@ class Approvals(Page):
 
     def waiting(self, model: type[AnyKey]) -> QuerySet[Any]:
         """Pending keys, oldest first: a site admin's all, others' those of their projects."""
-        keys = records.with_facts(model).filter(live(), is_pending=True).order_by("pk")
+        keys = in_state(records.with_facts(model), State.PENDING).order_by("pk")
         if self.user.has_perm(f"apikeys.change_{model._meta.model_name}"):
             return keys
         mine = app_settings.POLICY.projects(self.user).order_by().values("pk")
@@ -563,23 +568,18 @@ def _is_id(text: str) -> bool:
     return re.fullmatch(r"[0-9a-z]{16}", text, re.ASCII) is not None
 
 
-def _ended() -> Q:
-    return Q(revoked_at__isnull=False) | Q(expires_at__lte=timezone.now())
-
-
 def _is_editable(key: AnyKey) -> bool:
     return key.state() in ("live", "pending") and key.rotated_at is None
 
 
 def _rows(keys: list[AnyKey], owner: Tokens, *, with_usage: bool = True) -> list[dict[str, Any]]:
-    """What the pages tell of each key: a query for usage, and one for successors if any."""
-    if rotated := [key for key in keys if key.rotated_at is not None]:
-        prefetch_related_objects(rotated, "replaced_by")
+    """What the pages tell of each key: a query for usage."""
     counts = usage.daily(owner.model, [key.pk for key in keys]) if with_usage else {}
     now = timezone.now()
     return [
         {
             "key": key,
+            "successor_id": records.successor_id(key) if key.rotated_at else None,
             "state": key.state(now).value,
             "label": key.state(now).label,
             "scopes": _words(key.scopes),

@@ -188,7 +188,8 @@ def test_the_lists_take_the_same_queries_whatever_the_number(
         mint_key(engine, scopes=["payments:write"])
     caller = Caller(user=ada)
 
-    with django_assert_num_queries(6):  # session, user, their permissions (2), tokens, projects
+    # Session, user, their permissions (2), which are pending (2), tokens, projects.
+    with django_assert_num_queries(8):
         caller("GET", "approvals/tokens/")
-    with django_assert_num_queries(5):
+    with django_assert_num_queries(7):
         caller("GET", "approvals/keys/")

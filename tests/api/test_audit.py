@@ -25,7 +25,8 @@ def test_a_person_sees_what_happened_to_their_tokens(ada):
     assert events(answer) == [("revoked", made["id"]), ("minted", made["id"])]
     assert answer.json()["results"][0] | {"id": 0, "at": ""} == {
         "id": 0, "at": "", "event": "revoked", "kind": "personal_access_token", "key": made["id"],
-        "name": "ci", "owner": "ada", "by": "ada", "using": None, "ip": "127.0.0.1",
+        "name": "ci", "owner": "ada", "by": "ada", "using": None,
+        "instance": None, "authorized_by": None, "ip": "127.0.0.1",
         "changes": {"reason": "Done."},
     }  # fmt: skip
     assert answer["Cache-Control"] == "no-store"

@@ -1,4 +1,4 @@
-"""What docs/api.md says is so: its commands work against a server, its tables are complete."""
+"""What the page of the JSON API says is so: its commands work, its tables are complete."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from apikeys.api import exceptions
 from tests.documents import blocks, read, table
 from tests.factories import mint_pat
 
-DOCUMENT = "docs/api.md"
+DOCUMENT = "docs/reference/api.md"
 
 
 @pytest.fixture

@@ -3,9 +3,11 @@
 import re
 from collections import Counter
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 import schemathesis
+from django.contrib.auth.models import Permission
 from django.core.management import call_command
 from django.core.signals import request_finished, request_started
 from django.db import close_old_connections
@@ -18,11 +20,12 @@ from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi.checks import ignored_auth
 
 from apikeys import lifecycle
+from apikeys.gateway.models import ResourceBinding
 from apikeys.models import PersonalAccessToken, ProjectKey
 from example_project.wsgi import application
 from tests.factories import mint_key, mint_pat
 
-OURS = "^/api/(tokens|projects/{slug}/keys|approvals)/"
+OURS = "^/api/(tokens|projects/{slug}/keys|approvals|bindings)/"
 CASES = 6  # of each operation, caller and kind of data
 
 
@@ -36,11 +39,13 @@ def test_says_which_scopes_each_operation_takes():
     paths = SchemaGenerator().get_schema(request=None, public=True)["paths"]
     ours = {p: o for p, o in paths.items() if re.match(OURS, p)}
 
-    assert len(ours) == 14, list(ours)
-    for operations in ours.values():
+    assert len(ours) == 16, list(ours)
+    for path, operations in ours.items():
+        noun = "bindings" if "bindings" in path else "keys"
         for method, operation in operations.items():
             if method != "parameters":
-                scope = "keys:read" if method == "get" else "keys:write"
+                scope = f"{noun}:read" if method == "get" else f"{noun}:write"
+                assert operation["summary"]
                 assert operation["security"] == [{"bearerAuth": [scope]}, {"session": []}]
                 assert {"401", "403"} <= set(operation["responses"])
 
@@ -56,8 +61,11 @@ def one_connection(db):
 
 
 @pytest.fixture
-def callers(ada, engine, client):
-    manage = ["keys:write", "payments:read"]
+def callers(ada, engine, client, settings):
+    more = {"bindings:read": "See bindings", "bindings:write": "Change bindings"}
+    settings.APIKEYS = settings.APIKEYS | {"SCOPES": settings.APIKEYS["SCOPES"] | more}
+    ada.user_permissions.set(Permission.objects.filter(content_type__app_label="apikeys_gateway"))
+    manage = ["keys:write", "bindings:write", "payments:read"]
     client.force_login(ada)
     csrf = "a" * 32
     cookies = {"sessionid": client.cookies["sessionid"].value, "csrftoken": csrf}
@@ -74,7 +82,7 @@ def callers(ada, engine, client):
             )
         ),
         "project key": bearer_of(mint_key(engine, scopes=manage)),
-        "read only": bearer_of(mint_pat(ada, scopes=["keys:read"])),
+        "read only": bearer_of(mint_pat(ada, scopes=["keys:read", "bindings:read"])),
     }
 
 
@@ -89,13 +97,24 @@ def operations():
     return [found.ok() for found in ours.get_all_operations()]
 
 
-def existing(model):
-    return list(model.objects.order_by("-pk").values_list("public_id", flat=True)[:5])
+def existing(model, name="public_id"):
+    return list(model.objects.order_by("-pk").values_list(name, flat=True)[:5])
 
 
 def made_real(case, draw):
     """A valid request about what exists: a document cannot say what does, or what time it is."""
     path, query, body = case.path_parameters, case.query, case.body
+    if "bindings" in case.operation.path:
+        if "id" in path and draw(st.booleans()):
+            path["id"] = draw(st.sampled_from(existing(ResourceBinding, "pk")))
+        if isinstance(body, dict):
+            owner = draw(st.sampled_from(["user", "project"]))
+            body |= {"user": None, "project": None, "kind": "offer"}
+            body |= {owner: {"user": "ada", "project": "analytical-engine"}[owner]}
+            body["identifier"] = str(uuid4())
+        if query:
+            query.pop("cursor", None)
+        return
     if "slug" in path and draw(st.booleans()):
         path["slug"] = "analytical-engine"
     if "id" in path and draw(st.booleans()):
@@ -117,6 +136,8 @@ def made_real(case, draw):
 def test_the_api_does_as_the_document_says(callers, ada, engine, record_property):
     for key in (mint_pat(ada), mint_pat(ada, projects=[engine]), mint_key(engine)):
         lifecycle.rotate(key.key)
+    for number in range(9):
+        ResourceBinding.objects.create(user=ada, kind="subscriber_id", identifier=str(number))
     counts = Counter()
 
     def check(caller, operation, case, data):

@@ -2,12 +2,6 @@ import os
 
 from tests.settings import *  # noqa: F403
 
-INSTALLED_APPS = [
-    *INSTALLED_APPS,  # noqa: F405
-    "rest_framework.authtoken",
-    "knox",
-    "rest_framework_api_key",
-]
 ALLOWED_HOSTS = ["testserver", "127.0.0.1"]
 LOGGING_CONFIG = None
 ROOT_URLCONF = "tests.benchmarks.contenders"
@@ -15,9 +9,17 @@ MIDDLEWARE = []
 # A key that is as long as HS256 wants it.
 SECRET_KEY = "of-the-benchmark-and-of-nothing-else-" * 2
 APIKEYS = {**APIKEYS, "LAST_USED_INTERVAL": 5}  # noqa: F405
+# DOT as it comes, without this project's part in its own class.
+OAUTH2_PROVIDER = {
+    **OAUTH2_PROVIDER,  # noqa: F405
+    "OAUTH2_VALIDATOR_CLASS": "oauth2_provider.oauth2_validators.OAuth2Validator",
+    "OAUTH2_SERVER_CLASS": "oauthlib.oauth2.Server",
+}
 if location := os.environ.get("BENCHMARK_REDIS"):
     APIKEYS["CACHE"] = {"LOCATION": location}
 if name := os.environ.get("BENCHMARK_DATABASE"):  # a server process finds what was made for it
     DATABASES["default"]["NAME"] = name  # noqa: F405
 if DATABASES["default"]["ENGINE"].endswith("postgresql"):  # noqa: F405
     DATABASES["default"]["CONN_MAX_AGE"] = None  # noqa: F405
+    if os.environ.get("BENCHMARK_PREPARED"):
+        DATABASES["default"]["OPTIONS"] = {"server_side_binding": True, "prepare_threshold": 5}  # noqa: F405

@@ -90,7 +90,9 @@ class Nginx:
         require("nginx", NGINX is not None, "Install it: apt-get install nginx-light.")
         self.prefix = prefix
         self.port = free_port()
-        (server,) = (b for b in blocks("docs/gateway.md", "nginx") if b.startswith("upstream"))
+        (server,) = (
+            b for b in blocks("docs/reference/gateway.md", "nginx") if b.startswith("upstream")
+        )
         for said, meant in [
             ("127.0.0.1:8000", f"127.0.0.1:{apikeys}"),
             ("127.0.0.1:9000", f"127.0.0.1:{blackbox}"),
@@ -165,15 +167,18 @@ class Answer:
         return [value for key, value in self.headers if key.lower() == name.lower()]
 
 
-def send(port, target, *headers, method="GET", body=b"", line=None, host="localhost"):
-    """A request as it is given, not as a library would have it; bytes are sent as they are."""
+def send(port, target, *headers, method="GET", body=b"", line=None, host="localhost", chunks=b""):
+    """A request as it is given, not as a library would have it; bytes are sent as they are.
+
+    ``chunks`` is a body that is framed already.
+    """
     target = target if isinstance(target, bytes) else target.encode("utf-8", "surrogateescape")
     request = line or method.encode() + b" " + target + b" HTTP/1.1"
     lines = [request, b"Host: " + host.encode(), *(h.encode("latin-1") for h in headers)]
     if body:
         lines.append(b"Content-Length: %d" % len(body))
     with socket.create_connection(("127.0.0.1", port), 20) as connection:
-        connection.sendall(b"\r\n".join([*lines, b"Connection: close", b"", body]))
+        connection.sendall(b"\r\n".join([*lines, b"Connection: close", b"", body + chunks]))
         data = b""
         while part := connection.recv(65536):
             data += part

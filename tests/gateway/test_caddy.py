@@ -33,7 +33,7 @@ def caddy(django_db_setup, django_db_blocker, blackbox, tmp_path_factory):
     binary = shutil.which("caddy")
     require("Caddy", binary is not None, "Install it: apt-get install caddy.")
     prefix, port = tmp_path_factory.mktemp("caddy"), free_port()
-    (configuration,) = blocks("docs/gateway.md", "caddy")
+    (configuration,) = blocks("docs/reference/gateway.md", "caddy")
     with Site(GATEWAY_ROUTES=ROUTES, GATEWAY_PROXY="caddy") as site:
         for said, meant in [
             (":8080", f"http://127.0.0.1:{port}, http://localhost:{port}"),

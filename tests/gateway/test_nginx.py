@@ -288,7 +288,7 @@ def test_the_oracle_knows_the_tricks():
 @pytest.fixture
 def keeping(key, blackbox, tmp_path):
     """nginx with the documented cache of decisions."""
-    storage, usage = (b for b in blocks("docs/gateway.md", "nginx") if "proxy_cache" in b)
+    storage, usage = (b for b in blocks("docs/reference/gateway.md", "nginx") if "proxy_cache" in b)
     storage = storage.replace("/dev/shm/apikeys", str(tmp_path / "decisions"))
     routes = [{"method": "GET", "path": OWN_TEMPLATE, "scopes": ["payments:read"]}]
     more = [

@@ -103,8 +103,8 @@ def many(place, ada, engine):
 def test_a_list_costs_the_same_however_long(page, place, many, django_assert_num_queries, number):
     many(number)
     # The session and its user; then tokens and their projects, or the project, what the
-    # policy says twice, and its keys; then successors and usage.
-    with django_assert_num_queries(2 + (2 if place.url == TOKENS else 4) + 2):
+    # policy says twice, and its keys; then which are live, by four ranges of an index; and usage.
+    with django_assert_num_queries(2 + (2 if place.url == TOKENS else 4) + 4 + 1):
         response = page.get(place.url)
     assert len(response.context["rows"]) == 2 * number
 

@@ -1,8 +1,4 @@
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from typing import Any, TextIO
+from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -10,6 +6,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from ....lifecycle import LifecycleError
 from ....management.arguments import find_project, find_user
 from ....management.output import Screen
+from ....management.progress import open_text, position, progress, size_of
 from ...imports import COLUMNS, Importer, Outcome, WrongHeader
 from ...models import ResourceBinding
 
@@ -67,7 +64,11 @@ class Command(BaseCommand):
                 self.stderr.write(f"Line {number}: {message}", style_func=str)
 
         try:
-            with _open(file) as text, _progress(file, text) as on_progress:
+            with open_text(file) as text, progress("lines", size_of(file)) as advance:
+
+                def on_progress(outcome: Outcome) -> None:
+                    advance(outcome.lines, position(text))
+
                 outcome = Importer(on_error, on_progress, dry_run).run(text)
         except WrongHeader as error:
             raise CommandError(str(error)) from error
@@ -129,42 +130,3 @@ class Command(BaseCommand):
             for binding in bindings[: max(0, limit)]
         ]
         Screen(self.stdout, color=False).table(("KIND", "IDENTIFIER", "USER", "PROJECT"), rows)
-
-
-def _open(file: str) -> Any:
-    if file == "-":
-        return nullcontext(sys.stdin)
-    return open(file, encoding="utf-8", newline="")
-
-
-@contextmanager
-def _progress(file: str, text: TextIO) -> Iterator[Any]:
-    """A bar on a terminal, by the bytes that were read."""
-    if not sys.stderr.isatty():
-        yield lambda outcome: None
-        return
-    total = os.path.getsize(file) if file != "-" and os.path.isfile(file) else None
-
-    def done(outcome: Outcome) -> int:
-        # Of the raw file: a text that is being iterated does not tell.
-        return text.buffer.tell() if total is not None else outcome.lines
-
-    try:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-    except ImportError:
-
-        def plain(outcome: Outcome) -> None:
-            share = f" {done(outcome) * 100 // total}%" if total else ""
-            sys.stderr.write(f"\r{outcome.lines:,} lines{share}")
-            sys.stderr.flush()
-
-        yield plain
-        sys.stderr.write("\n")
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("0 lines", total=total)
-        yield lambda outcome: bar.update(
-            task, completed=done(outcome), description=f"{outcome.lines:,} lines"
-        )

@@ -1,0 +1,58 @@
+"""How far a long command has got: a bar on a terminal, nothing elsewhere."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TextIO
+
+#: Takes how many were done and, where that is not the part of the total, that part.
+Advance = Callable[[int, int | None], None]
+
+
+def open_text(file: str) -> AbstractContextManager[TextIO]:
+    """A file of UTF-8 text for ``csv``; ``-`` is standard input."""
+    return nullcontext(sys.stdin) if file == "-" else open(file, encoding="utf-8", newline="")
+
+
+def size_of(file: str) -> int | None:
+    """In bytes; ``None`` for what cannot tell."""
+    return os.path.getsize(file) if file != "-" and os.path.isfile(file) else None
+
+
+def position(text: TextIO) -> int | None:
+    """Of the raw file, as a text that is being iterated does not tell; in bytes."""
+    return text.buffer.tell() if hasattr(text, "buffer") and text.buffer.seekable() else None
+
+
+def _nowhere(done: int, part: int | None = None) -> None:
+    pass
+
+
+@contextmanager
+def progress(what: str, total: int | None) -> Iterator[Advance]:
+    if not sys.stderr.isatty():
+        yield _nowhere
+        return
+    try:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    except ImportError:
+
+        def plain(done: int, part: int | None = None) -> None:
+            share = f" {(done if part is None else part) * 100 // total}%" if total else ""
+            sys.stderr.write(f"\r{done:,} {what}{share}")
+            sys.stderr.flush()
+
+        yield plain
+        sys.stderr.write("\n")
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(f"0 {what}", total=total)
+
+        def advance(done: int, part: int | None = None) -> None:
+            shown = done if part is None else part
+            bar.update(task, completed=shown, description=f"{done:,} {what}")
+
+        yield advance

@@ -1,0 +1,88 @@
+"""Keys in some states, quickly: however few of a million they are, or however many."""
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from django.db.models import Q, QuerySet, Value
+from django.db.models.functions import Coalesce
+from django.db.models.lookups import Exact, GreaterThan, LessThan, LessThanOrEqual
+from django.utils import timezone
+
+from .models import State
+
+_FEW: Final = 5000
+_LONG_AGO: Final = datetime(1970, 1, 2, tzinfo=UTC)
+_NEVER: Final = datetime(9999, 12, 30, tzinfo=UTC)
+# For a walk by age: no index has them, so that no database sorts all keys for a page.
+_REVOKED_AT: Final = Coalesce("revoked_at", Value(_NEVER))
+_EXPIRES_AT: Final = Coalesce("expires_at", Value(_NEVER))
+
+
+def in_state(keys: QuerySet[Any], *states: State) -> QuerySet[Any]:
+    """Those of ``keys`` that are in one of ``states`` now. A short query or two a state."""
+    now = timezone.now()
+    pieces = [piece for state in states for piece in _pieces(state, now)]
+    judged = Q()
+    for state in states:
+        judged |= _judged(state, now)
+    return _either(keys, pieces, judged)
+
+
+def expiring(
+    keys: QuerySet[Any], after: datetime | None = None, until: datetime | None = None
+) -> QuerySet[Any]:
+    """Those of ``keys`` that expire in this time. A short query."""
+    piece, judged = Q(expires_at__isnull=False), Q(LessThan(_EXPIRES_AT, _NEVER))
+    if after is not None:
+        piece, judged = Q(expires_at__gt=after), judged & Q(GreaterThan(_EXPIRES_AT, after))
+    if until is not None:
+        piece &= Q(expires_at__lte=until)
+        judged &= Q(LessThanOrEqual(_EXPIRES_AT, until))
+    return _either(keys, [piece], judged)
+
+
+def lasting(keys: QuerySet[Any]) -> QuerySet[Any]:
+    """Those of ``keys`` that never expire. A short query."""
+    return _either(keys, [Q(expires_at=None)], Q(Exact(_EXPIRES_AT, _NEVER)))
+
+
+def _either(keys: QuerySet[Any], pieces: Iterable[Q], judged: Q) -> QuerySet[Any]:
+    """``keys`` in one of ``pieces``, each of which has an index; ``judged`` says the same.
+
+    Few are sorted once they are found; of many, a walk by age soon fills a page. A database
+    that has to guess may walk past all keys for few, or sort all for a page.
+    """
+    pks: list[Any] = []
+    for piece in pieces:
+        found = keys.order_by().filter(piece).values_list("pk", flat=True)
+        pks += found[: _FEW + 1 - len(pks)]
+        if len(pks) > _FEW:
+            return keys.filter(judged)
+    return keys.filter(pk__in=pks)
+
+
+def _pieces(state: State, now: datetime) -> Iterator[Q]:
+    """What makes up ``state``, each one range of an index that begins with the owner, or with
+    ``revoked_at``."""
+    if state is State.REVOKED:
+        yield Q(revoked_at__gt=_LONG_AGO)  # SQLite has no index for "not null"
+        return
+    if state is State.EXPIRED:
+        for pending in (False, True):
+            yield Q(revoked_at=None, is_pending__in=[pending], expires_at__lte=now)
+        return
+    # Nor has it one for a boolean by itself.
+    unrevoked = Q(revoked_at=None, is_pending__in=[state is State.PENDING])
+    yield unrevoked & Q(expires_at=None)
+    yield unrevoked & Q(expires_at__gt=now)
+
+
+def _judged(state: State, now: datetime) -> Q:
+    if state is State.REVOKED:
+        return Q(LessThan(_REVOKED_AT, _NEVER))
+    unrevoked = Q(Exact(_REVOKED_AT, _NEVER))
+    if state is State.EXPIRED:
+        return unrevoked & Q(LessThanOrEqual(_EXPIRES_AT, now))
+    unended = unrevoked & Q(GreaterThan(_EXPIRES_AT, now))
+    return unended & Q(is_pending=state is State.PENDING)

@@ -1,0 +1,106 @@
+"""Whatever stands in a code block of the documentation is run by the suite, or listed here."""
+
+import re
+
+import pytest
+
+from tests.docs.reader import Block, parse
+from tests.docs.test_how_to import PAGES, PROJECT, TUTORIAL
+from tests.documents import DOCUMENTS, ROOT
+
+#: Done from the first line to the last, outputs compared, by ``tests.docs.reader``.
+FOLLOWED = {
+    TUTORIAL,
+    PROJECT,
+    *(f"docs/{page}.md" for page in PAGES),
+    "docs/how-to/exchange-keys-for-jwts.md",
+    "docs/how-to/many-workers.md",
+    "docs/how-to/own-look.md",
+    "docs/how-to/own-project-model.md",
+    "docs/how-to/run-behind-nginx.md",
+    "docs/how-to/secure-an-api-you-cannot-change.md",
+    "docs/how-to/ship-a-cli.md",
+}
+
+#: Pages whose blocks are taken out and run by tests of their own.
+FRAGMENTS = {
+    "README.md": {"python": "packaging/test_wheel.py"},
+    "docs/explanation/": {"python": "docs/test_explanation.py"},
+    "docs/explanation/performance.md": {"python": "docs/test_fragments.py"},
+    "docs/how-to/basic-authentication.md": {
+        "python": "docs/test_fragments.py",
+        "console": "docs/test_fragments.py",
+    },
+    "docs/reference/access.md": {"python": "docs/test_pages.py"},
+    "docs/reference/api.md": dict.fromkeys(("python", "bash", "json"), "api/test_docs.py"),
+    "docs/reference/audit.md": {"console": "docs/test_fragments.py"},
+    "docs/reference/gateway.md": {
+        "python": "docs/test_fragments.py",
+        "console": "docs/test_fragments.py",
+        "nginx": "gateway/servers.py",
+        "caddy": "gateway/test_caddy.py",
+    },
+    "docs/reference/keys.md": {
+        "python": "docs/test_pages.py",
+        "console": "docs/test_pages.py",
+        "text": "test_token.py",
+    },
+    "docs/reference/leaks.md": {
+        "python": "docs/test_fragments.py",
+        "console": "docs/test_fragments.py",
+    },
+    "docs/reference/limits.md": {
+        "python": "docs/test_fragments.py",
+        "http": "docs/test_fragments.py",
+    },
+    "docs/reference/networks.md": {"python": "docs/test_fragments.py"},
+    "docs/reference/oauth.md": {
+        "python": "oauth/test_docs.py",
+        "console": "docs/test_fragments.py",
+    },
+    "docs/reference/pages.md": {
+        "python": "docs/test_fragments.py",
+        "html": "docs/test_fragments.py",
+    },
+    "docs/reference/policy.md": {
+        "python": "test_policy_minting.py",
+        "console": "docs/test_fragments.py",
+    },
+    "docs/reference/what-is-stored.md": dict.fromkeys(
+        ("python", "console", "sql"), "docs/test_stored.py"
+    ),
+}
+
+#: What the suite does not run, and why.
+NOT_RUN = {
+    ("docs/explanation/performance.md", "console"): "benchmarks, which take minutes",
+    ("docs/reference/gateway.md", "yaml"): "Traefik and Envoy: the page says that it is untested",
+    ("README.md", "text"): "the demo's output in short; tests/example has it",
+    ("README.md", "console"): "clones and pip; .ci/run and tests/packaging do them",
+}
+
+
+def languages(document):
+    parts = (part for part in parse(document) if isinstance(part, Block))
+    return {part.language for part in parts if not part.language.startswith("{")}  # MyST's
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_code_block_is_run(document):
+    if document in FOLLOWED:
+        return
+    folder = document.rpartition("/")[0] + "/"
+    runners = FRAGMENTS.get(document) or FRAGMENTS.get(folder, {})
+    for language in languages(document):
+        if (document, language) not in NOT_RUN:
+            assert language in runners, f"No test runs the {language} of {document}."
+            source = (ROOT / "tests" / runners[language]).read_text("utf-8")
+            assert re.search(re.escape(document) + "|docs/explanation", source), runners[language]
+
+
+def test_the_lists_name_what_there_is():
+    listed = {*FOLLOWED, *FRAGMENTS, *(document for document, _ in NOT_RUN)}
+
+    assert {each for each in listed if not each.endswith("/")} <= set(DOCUMENTS)
+    for document, language in NOT_RUN:
+        assert language in languages(document)

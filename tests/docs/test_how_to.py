@@ -1,0 +1,162 @@
+"""The how-to pages, done word for word in the project of the tutorial."""
+
+import contextlib
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.docs.reader import Reader
+from tests.docs.screenshots import browse, take
+from tests.servers import RedisServer, free_port
+from tests.services import require
+
+TUTORIAL = "docs/tutorial/first-keys.md"
+PROJECT = "docs/how-to/index.md"
+PAGES = [
+    "how-to/own-policy",
+    "how-to/protect-a-view",
+    "how-to/respond-to-a-leak",
+    "how-to/rotate-peppers",
+    "how-to/rotate-without-downtime",
+    "how-to/test-your-views",
+    "reference/scopes",
+    "reference/signals",
+]
+
+
+def follow(folder):
+    """Somebody in this folder, with the packages of the suite: there is no need for pip."""
+    reader = Reader(folder, Path(sys.executable).parent)
+    reader.skip = ("python3 -m venv", ". venv/bin/activate", "pip install")
+    return reader
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("made")
+    with contextlib.closing(follow(folder)) as reader:
+        reader.read(TUTORIAL, until="A token")
+        reader.read(PROJECT)
+    return folder
+
+
+@pytest.fixture
+def reader(tmp_path, made):
+    """Somebody who has done the tutorial, and serves the project."""
+    reader = follow(shutil.copytree(made, tmp_path / "acme"))
+    reader.serve("python manage.py runserver")
+    yield reader
+    reader.close()
+
+
+@pytest.fixture
+def beginner(tmp_path):
+    reader = follow(tmp_path)
+    reader.serve("python manage.py runserver")
+    yield reader
+    reader.close()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page(reader, page):
+    reader.read(f"docs/{page}.md")
+
+
+def test_own_project_model(beginner):
+    beginner.read("docs/how-to/own-project-model.md")
+
+
+def test_own_look(reader, chromium):
+    def in_a_browser():
+        page = browse(chromium, reader, "/settings/keys/")
+        assert page.locator("header").inner_text().startswith("Acme Reports")
+        take(page, "own-look")
+        page.context.close()
+
+    reader.type("python manage.py apikeys mint --user ada --name laptop --scope reports:read")
+    reader.read("docs/how-to/own-look.md", meanwhile={"Give the pages your look": in_a_browser})
+
+
+def test_exchange_keys_for_jwts(reader):
+    reader.read("docs/how-to/exchange-keys-for-jwts.md")
+
+
+def test_secure_an_api_you_cannot_change(reader):
+    reader.read("docs/how-to/secure-an-api-you-cannot-change.md")
+
+
+def test_run_behind_nginx(reader):
+    require("nginx", bool(shutil.which("nginx")), "Install it: apt-get install nginx-light.")
+    folder, plain, tls = reader.directory, free_port(), free_port()
+    (folder / "etc/nginx/tls").mkdir(parents=True)
+    reader.type(
+        "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=acme.example"
+        " -addext subjectAltName=DNS:acme.example"
+        " -keyout etc/nginx/tls/acme.example.key -out etc/nginx/tls/acme.example.pem"
+    )
+    (folder / ".curlrc").write_text(
+        f'cacert = "{folder}/etc/nginx/tls/acme.example.pem"\n'
+        f'resolve = "acme.example:{tls}:127.0.0.1"\n'
+        f'resolve = "acme.example:{plain}:127.0.0.1"\n'
+    )
+    reader.meant = {
+        "listen 80;": f"listen 127.0.0.1:{plain};",
+        "listen 443 ssl;": f"listen 127.0.0.1:{tls} ssl;",
+        "/etc/nginx/tls/": f"{folder}/etc/nginx/tls/",
+        "http://acme.example/": f"http://acme.example:{plain}/",
+        "https://acme.example/": f"https://acme.example:{tls}/",
+    }
+    paths = "".join(
+        f"{kind}_temp_path {folder}/{kind};"
+        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    (folder / "nginx.conf").write_text(
+        f"{'user root; ' if os.getuid() == 0 else ''}pid {folder}/nginx.pid; "
+        f"error_log {folder}/error.log; events {{}} "
+        f"http {{ access_log {folder}/access.log; {paths} include {folder}/etc/nginx/conf.d/*; }}"
+    )
+    nginx = f"nginx -p {folder} -e {folder}/error.log -c {folder}/nginx.conf"
+
+    def start_nginx():
+        printed, status = reader.type(nginx)
+        assert status == 0, printed
+
+    reader.instead["sudo nginx -s reload"] = start_nginx
+    try:
+        reader.read("docs/how-to/run-behind-nginx.md")
+        assert "_key_" not in (folder / "access.log").read_text()
+        assert "_pat_" not in (folder / "access.log").read_text()
+    finally:
+        reader.type(f"{nginx} -s stop")
+
+
+def test_ship_a_cli(reader):
+    script = Path(__file__).with_name("consent.py")
+    reader.type(f"export BROWSER='{sys.executable} {script} %s &'")
+    reader.type("export PYTHON_KEYRING_BACKEND=keyring.backends.fail.Keyring")
+    reader.read("docs/how-to/ship-a-cli.md")
+
+
+def test_go_to_many_workers(reader, tmp_path):
+    redis = RedisServer(tmp_path)
+    redis.start()
+    reader.ports["6379"] = str(redis.port)
+    try:
+        reader.forget("python manage.py runserver")
+        reader.read("docs/how-to/many-workers.md")
+    finally:
+        redis.kill()
+
+
+def test_sign_requests(reader, tmp_path):
+    reader.type("export PYTHON_KEYRING_BACKEND=keyring.backends.fail.Keyring")
+    redis = RedisServer(tmp_path)
+    redis.start()
+    reader.ports["6379"] = str(redis.port)
+    try:
+        reader.read("docs/how-to/sign-requests.md")
+    finally:
+        redis.kill()

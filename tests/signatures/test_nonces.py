@@ -1,0 +1,159 @@
+"""A nonce is good for one request, of however many at the same moment, wherever it is kept."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from threading import Barrier
+
+import pytest
+import requests
+from django.core.cache import caches
+from django.core.management import call_command
+from django.db import connections
+from django.utils import timezone
+
+from apikeys.models import UsedNonce
+from apikeys.signatures import nonces
+from tests.servers import RedisServer, running
+from tests.signing import caller, send
+
+AT_ONCE = 12
+
+
+def later(seconds=60):
+    return int(time.time()) + seconds
+
+
+def at_once(do):
+    """What ``do`` answers to each of several threads that begin at the same moment."""
+    barrier = Barrier(AT_ONCE)
+
+    def one(_):
+        barrier.wait()
+        try:
+            return do()
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return list(pool.map(one, range(AT_ONCE)))
+
+
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory):
+    with running(RedisServer(tmp_path_factory.mktemp("redis"))) as server:
+        yield server
+
+
+@pytest.fixture
+def in_redis(settings, redis):
+    settings.CACHES = {
+        **settings.CACHES,
+        "nonces": {
+            "BACKEND": "django.core.cache.backends.redis.RedisCache",
+            "LOCATION": redis.url,
+        },
+    }
+    settings.APIKEYS = {**settings.APIKEYS, "SIGNATURE_NONCE_CACHE": "nonces"}
+    yield caches["nonces"]
+    caches["nonces"].clear()
+
+
+@pytest.fixture(params=["table", "redis"])
+def kept(request, transactional_db):
+    if request.param == "redis":
+        request.getfixturevalue("in_redis")
+    return request.param
+
+
+def test_once(kept):
+    assert nonces.use("a" * 16, "n", later())
+    assert not nonces.use("a" * 16, "n", later())
+    assert nonces.use("b" * 16, "n", later())
+    assert nonces.use("a" * 16, "m", later())
+    assert UsedNonce.objects.count() == (3 if kept == "table" else 0)
+
+
+@pytest.mark.parametrize("round_", range(5))
+def test_of_many_at_once_one_is_the_first(kept, round_):
+    assert sorted(at_once(lambda: nonces.use("a" * 16, "n", later()))) == [
+        *[False] * (AT_ONCE - 1),
+        True,
+    ]
+
+
+def test_of_many_requests_at_once_one_passes(kept, live_server, engine):
+    request = caller(engine).sign("POST", f"{live_server.url}/echo/", body=b"{}", headers={
+        "Content-Type": "application/json"
+    })  # fmt: skip
+
+    def ask():
+        with requests.Session() as session:
+            answer = session.send(request.copy(), timeout=60)
+        return answer.status_code, answer.json().get("code")
+
+    answers = at_once(ask)
+
+    assert answers.count((200, None)) == 1, answers
+    assert answers.count((401, "replayed_signature")) == AT_ONCE - 1
+
+
+def test_neither_the_nonce_nor_the_key_is_told_by_the_cache(in_redis, redis):
+    import redis as client
+
+    nonces.use("a" * 16, "n" * 8, later())
+    (name,) = client.Redis(port=redis.port).keys()
+    assert b"nnnn" not in name
+    assert b"aaaa" not in name
+
+
+def test_it_is_kept_longer_than_it_could_come_again(in_redis, redis, settings):
+    import redis as client
+
+    window = 300
+    nonces.use("a" * 16, "n", later(window))
+    (name,) = client.Redis(port=redis.port).keys()
+    assert window < client.Redis(port=redis.port).ttl(name) <= 2 * window
+
+
+def test_a_cache_that_is_away_lets_nobody_in(settings, client, worker):
+    settings.APIKEYS = {**settings.APIKEYS, "SIGNATURE_NONCE_CACHE": "nonces"}
+    settings.CACHES = {
+        **settings.CACHES,
+        "nonces": {
+            "BACKEND": "django.core.cache.backends.redis.RedisCache",
+            "LOCATION": "redis://127.0.0.1:1/0",
+        },
+    }
+    response = send(client, worker.sign("GET", "http://testserver/echo/"))
+    assert (response.status_code, response["Retry-After"]) == (503, "5")
+    assert response.json()["code"] == "temporarily_unavailable"
+
+
+class TestPruning:
+    def rows(self, *ages):
+        now = timezone.now()
+        for number, age in enumerate(ages):
+            ends = now - timedelta(seconds=age)
+            UsedNonce.objects.create(digest=f"{number:064}", ends_at=ends)
+
+    def test_what_is_over_goes(self, db):
+        self.rows(10, 1, -10)
+        assert nonces.prune() == 2
+        assert [row.digest for row in UsedNonce.objects.all()] == [f"{2:064}"]
+
+    def test_so_many_at_a_time(self, db):
+        self.rows(30, 20, 10)
+        assert nonces.prune(2) == 2
+        assert [row.digest for row in UsedNonce.objects.all()] == [f"{2:064}"]
+
+    def test_use_prunes_now_and_then(self, db):
+        self.rows(*range(10, 40))
+        for number in range(2000):
+            nonces.use("a" * 16, str(number), later())
+        assert UsedNonce.objects.count() == 2000
+
+    def test_the_command(self, db):
+        self.rows(10, -10)
+        call_command("apikeys", "prune", "--json")
+        assert UsedNonce.objects.count() == 1

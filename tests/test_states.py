@@ -1,0 +1,167 @@
+"""Keys by state: the same keys as their state says, and no list that reads past all others."""
+
+import re
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from apikeys import states
+from apikeys.models import PersonalAccessToken, ProjectKey, State
+from apikeys.records import record, with_facts
+from apikeys.states import expiring, in_state, lasting
+from tests.benchmarks.listing import ENDED, ONE, analyze, fill
+from tests.factories import MembershipFactory, mint_key, mint_pat
+
+pytestmark = pytest.mark.django_db
+
+ROWS = 20_000
+
+
+@pytest.fixture
+def of_each_state():
+    """Two of each, whether or not they expire, and whether or not they await approval."""
+    user, now = MembershipFactory().user, timezone.now()
+    for revoked_at in (None, now):
+        for expires_at in (None, now - timedelta(days=1), now + timedelta(days=1)):
+            for is_pending in (False, True):
+                for _ in range(2):
+                    key = mint_pat(user).key
+                    PersonalAccessToken.objects.filter(pk=key.pk).update(
+                        revoked_at=revoked_at, expires_at=expires_at, is_pending=is_pending
+                    )
+    return PersonalAccessToken.objects.all()
+
+
+@pytest.fixture(params=["few", "many"])
+def number(request, monkeypatch):
+    if request.param == "many":
+        monkeypatch.setattr(states, "_FEW", 0)
+
+
+@pytest.mark.parametrize(
+    "wanted", [[each] for each in State] + [[State.LIVE, State.PENDING], list(State)]
+)
+def test_a_list_has_the_keys_whose_state_it_is(of_each_state, number, wanted):
+    found = in_state(of_each_state, *wanted)
+
+    assert set(found) == {key for key in of_each_state if key.state() in wanted}
+    assert len(found) == len(set(found)) > 0
+
+
+def test_keys_by_when_they_expire(of_each_state, number):
+    now = timezone.now()
+    ends = {key: key.expires_at for key in of_each_state}
+
+    assert set(lasting(of_each_state)) == {key for key, end in ends.items() if end is None}
+    assert set(expiring(of_each_state, until=now)) == {
+        key for key, end in ends.items() if end is not None and end <= now
+    }
+    assert set(expiring(of_each_state, after=now, until=now + timedelta(days=2))) == {
+        key for key, end in ends.items() if end is not None and end > now
+    }
+    assert set(expiring(of_each_state, after=now, until=now + timedelta(hours=1))) == set()
+
+
+@pytest.fixture(params=[ONE, ENDED])
+def filled(request):
+    """A person and a project with many keys each; who and where, and how their keys are."""
+    membership = MembershipFactory(role="owner")
+    user, project = membership.user, membership.project
+    fill(mint_pat(user).key, ROWS, shape=request.param, user=[user])
+    fill(mint_key(project).key, ROWS, shape=request.param, project=[project], created_by=[user])
+    analyze(PersonalAccessToken, ProjectKey)
+    return user, project
+
+
+def examined(query):
+    """About how many rows a statement reads, and what the database says of its way."""
+    sql, params = query
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute(f"EXPLAIN (ANALYZE, TIMING OFF) {sql}", params)
+            steps = "\n".join(row[0] for row in cursor.fetchall())
+            read = re.findall(r"actual rows=(\d+)(?:\.\d+)? loops=(\d+)", steps)
+            skipped = re.findall(r"Rows Removed by (?:Filter|Index Recheck): (\d+)", steps)
+            return sum(int(n) * int(loops) for n, loops in read) + sum(map(int, skipped)), steps
+        if connection.vendor == "mysql":
+            cursor.execute("FLUSH STATUS")
+            cursor.execute(sql, params)
+            cursor.fetchall()
+            cursor.execute("SHOW SESSION STATUS LIKE 'Handler_read%%'")
+            read = {name: int(value) for name, value in cursor.fetchall()}
+            return sum(read.values()), str(read)
+        # SQLite counts nothing; a program of its machine takes some steps a row.
+        steps = 0
+
+        def step():
+            nonlocal steps
+            steps += 1
+            return 0
+
+        connection.connection.set_progress_handler(step, 10)
+        try:
+            cursor.execute(sql, params)
+            cursor.fetchall()
+        finally:
+            connection.connection.set_progress_handler(None, 0)
+        cursor.execute(f"EXPLAIN QUERY PLAN {sql}", params)
+        return steps, "\n".join(str(row) for row in cursor.fetchall())
+
+
+def listing(keys, *wanted):
+    """The statements of a page."""
+    made = []
+
+    def note(execute, sql, params, many, context):
+        made.append((sql, params))
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(note):
+        found = list(in_state(keys, *wanted).order_by("-pk")[:51])
+    assert all(key.state() in wanted for key in found)
+    return made, found
+
+
+@pytest.mark.parametrize("kind", ["tokens", "keys"])
+def test_no_page_of_an_owner_reads_past_all_keys(filled, kind):
+    user, project = filled
+    model, owner = (PersonalAccessToken, user) if kind == "tokens" else (ProjectKey, project)
+    keys = with_facts(model).filter(**{"user" if kind == "tokens" else "project": owner})
+    shown = 0
+    for wanted in [[each] for each in State] + [[State.LIVE, State.PENDING]]:
+        made, found = listing(keys, *wanted)
+        shown += len(found)
+        for query in made:
+            rows, steps = examined(query)
+            assert rows < ROWS / 2, f"{wanted}: {query[0]}\n{steps}"
+    assert shown > 100
+
+
+def test_no_page_of_all_keys_reads_past_them(filled):
+    for model in (PersonalAccessToken, ProjectKey):
+        for wanted in State:
+            made, _ = listing(model.objects.all(), wanted)
+            for query in made:
+                rows, steps = examined(query)
+                assert rows < ROWS / 2, f"{wanted}: {query[0]}\n{steps}"
+
+
+def test_the_key_that_a_key_was_rotated_into_is_told_in_the_same_query(filled):
+    user, _ = filled
+    keys = list(PersonalAccessToken.objects.filter(user=user).order_by("-pk")[:2])
+    keys[0].replaces = keys[1]
+    keys[0].save()
+    listed = with_facts(PersonalAccessToken).filter(user=user).order_by("-pk")[:51]
+
+    with CaptureQueriesContext(connection) as captured:
+        facts = [record(key) for key in listed]
+
+    assert len(captured) == 2  # the keys, their projects
+    assert (facts[1]["replaced_by"], facts[0]["replaces"]) == (
+        keys[0].public_id,
+        keys[1].public_id,
+    )
+    assert facts[0]["replaced_by"] is facts[2]["replaced_by"] is None
