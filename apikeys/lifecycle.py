@@ -4,7 +4,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, Final, Generic, TypeVar, overload
+from typing import Any, Final, Generic, TypedDict, TypeVar, Unpack, overload
 
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import IntegrityError, connections, router, transaction
@@ -76,6 +76,18 @@ class _Keep:
 KEEP: Final = _Keep()
 
 
+class _Terms(TypedDict, total=False):
+    """What may be said of every new key; ``mint`` has the defaults."""
+
+    expires_at: datetime | None
+    allowed_networks: Iterable[str]
+    rate_limits: Iterable[str]
+    direct_use: bool
+    public_id: str | None
+    by: Any
+    within: Grant | None
+
+
 @overload
 def mint(
     *,
@@ -83,13 +95,7 @@ def mint(
     name: str,
     scopes: Iterable[str],
     projects: Iterable[Any] | None = None,
-    expires_at: datetime | None = None,
-    allowed_networks: Iterable[str] = (),
-    rate_limits: Iterable[str] = (),
-    direct_use: bool = True,
-    public_id: str | None = None,
-    by: Any = None,
-    within: Grant | None = None,
+    **terms: Unpack[_Terms],
 ) -> Minted[PersonalAccessToken]: ...
 
 
@@ -99,14 +105,8 @@ def mint(
     project: Any,
     name: str,
     scopes: Iterable[str],
-    expires_at: datetime | None = None,
-    allowed_networks: Iterable[str] = (),
-    rate_limits: Iterable[str] = (),
-    direct_use: bool = True,
-    public_id: str | None = None,
     public_key: str | Mapping[str, Any] | None = None,
-    by: Any = None,
-    within: Grant | None = None,
+    **terms: Unpack[_Terms],
 ) -> Minted[ProjectKey]: ...
 
 
