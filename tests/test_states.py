@@ -85,7 +85,9 @@ def examined(query):
             steps = "\n".join(row[0] for row in cursor.fetchall())
             read = re.findall(r"actual rows=(\d+)(?:\.\d+)? loops=(\d+)", steps)
             skipped = re.findall(r"Rows Removed by (?:Filter|Index Recheck): (\d+)", steps)
-            return sum(int(n) * int(loops) for n, loops in read) + sum(map(int, skipped)), steps
+            # A row is told again by each step that it goes through.
+            most = max(int(n) * int(loops) for n, loops in read)
+            return most + sum(map(int, skipped)), steps
         if connection.vendor == "mysql":
             cursor.execute("FLUSH STATUS")
             cursor.execute(sql, params)
