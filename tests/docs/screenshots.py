@@ -27,6 +27,7 @@ def browse(chromium, reader, url: str):
         locale="en",
         viewport={"width": 1000, "height": 520},
     )
+    context.set_default_timeout(60_000)
     page = context.new_page()
     page.goto(url)
     page.get_by_label("Username").fill("ada")

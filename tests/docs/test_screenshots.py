@@ -66,6 +66,7 @@ def page_of(chromium, live_server, ada):
             color_scheme=scheme,
             viewport={"width": width, "height": height},
         )
+        context.set_default_timeout(60_000)
         contexts.append(context)
         page = context.new_page()
         page.goto(url)
