@@ -164,7 +164,7 @@ def _basic_auth() -> Iterator[CheckMessage]:
 
 def _legacy() -> Iterator[CheckMessage]:
     given = getattr(settings, "APIKEYS", {}).get("LEGACY", {})
-    example = "Say {'authtoken': {'UNTIL': datetime.date(2030, 6, 30)}}."
+    example = "Say {'authtoken': {'UNTIL': '2030-06-30'}}."
     if not isinstance(given, Mapping):
         yield Error("APIKEYS['LEGACY'] is not a dictionary.", hint=example, id="apikeys.E051")
         return

@@ -4,10 +4,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django import forms
-from django.contrib.admin.widgets import (
-    AdminSplitDateTime,
-    AdminTextInputWidget,
-)
 from django.contrib.auth import get_user_model
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -17,6 +13,7 @@ from .. import lifecycle, scopes, token
 from ..fields import WordsField
 from ..lifecycle import LifecycleError
 from ..models import PersonalAccessToken, ProjectKey
+from . import theme
 
 if TYPE_CHECKING:
     _ModelForm = forms.ModelForm[Any]
@@ -34,28 +31,26 @@ class KeyForm(_ModelForm):
 
     name = forms.CharField(
         label=gettext_lazy("Name"),
-        widget=AdminTextInputWidget,
+        widget=theme.Text,
         help_text=gettext_lazy("What it is for, to tell it from others."),
     )
-    scopes = forms.MultipleChoiceField(
-        label=gettext_lazy("Scopes"), widget=forms.CheckboxSelectMultiple
-    )
+    scopes = forms.MultipleChoiceField(label=gettext_lazy("Scopes"), widget=theme.Checkboxes)
     expires_at = forms.SplitDateTimeField(
         label=gettext_lazy("Expires at"),
         required=False,
-        widget=AdminSplitDateTime,
+        widget=theme.SplitDateTime,
         help_text=gettext_lazy("Leave it empty for a key without expiry."),
     )
     allowed_networks = WordsField(
         label=gettext_lazy("Allowed networks"),
         required=False,
-        widget=AdminTextInputWidget,
+        widget=theme.Text,
         help_text=gettext_lazy("From where alone it works, such as 203.0.113.0/24."),
     )
     rate_limits = WordsField(
         label=gettext_lazy("Rate limits"),
         required=False,
-        widget=AdminTextInputWidget,
+        widget=theme.Text,
         help_text=gettext_lazy("How often it works, such as 1000/hour."),
     )
 
@@ -69,6 +64,10 @@ class KeyForm(_ModelForm):
                 (name, f"{name}: {text}") for name, text in told.items()
             ]
             self.initial = {"scopes": list(has)} | dict(self.initial)
+        if "expires_at" in self.fields:
+            parts: Any = self.fields["expires_at"].widget
+            for part, label in zip(parts.widgets, (_("Date"), _("Time")), strict=True):
+                part.attrs["aria-label"] = label
 
     def clean(self) -> dict[str, Any]:
         data: dict[str, Any] = super().clean() or {}
@@ -151,7 +150,7 @@ class ReasonForm(forms.Form):
     reason = forms.CharField(
         label=gettext_lazy("Reason"),
         max_length=PersonalAccessToken._meta.get_field("revoked_reason").max_length,
-        widget=AdminTextInputWidget,
+        widget=theme.Text,
         help_text=gettext_lazy("For whoever asks later. Never write a key here."),
     )
 
@@ -168,14 +167,18 @@ class ReasonForm(forms.Form):
 
 class ExpireForm(forms.Form):
     days = forms.IntegerField(
-        label=gettext_lazy("Days from now"), min_value=1, max_value=3650, initial=7
+        label=gettext_lazy("Days from now"),
+        min_value=1,
+        max_value=3650,
+        initial=7,
+        widget=theme.Number,
     )
 
 
 class WholeKeyForm(forms.Form):
     key = forms.CharField(
         label=gettext_lazy("Key"),
-        widget=forms.PasswordInput(render_value=False, attrs={"autocomplete": "off", "size": 60}),
+        widget=theme.Password(render_value=False, attrs={"autocomplete": "off", "size": 60}),
         help_text=gettext_lazy("The whole text. It is compared and then forgotten."),
     )
 

@@ -48,7 +48,7 @@ _RECOGNISED = (
 )
 
 _LIFE = (
-    "created_at", "approved_at", "approved_by", "minted_with", "made_keys", "rotated_at",
+    "created_at", "former", "approved_at", "approved_by", "minted_with", "made_keys", "rotated_at",
     "rotation_chain", "revoked_at", "revoked_by", "revoked_reason",
 )  # fmt: skip
 _USE = ("last_used_at", "last_used_ip", "requests")
@@ -276,6 +276,7 @@ class KeyAdmin(ListAdmin):
         """The one page that shows a secret: the answer to the POST that made it."""
         context = {
             **self.admin_site.each_context(request),
+            "theme": self.theme,
             "title": _("Copy the new key now"),
             "opts": self.opts,
             "media": self.media,
@@ -379,6 +380,7 @@ class KeyAdmin(ListAdmin):
             return None
         context = {
             **self.admin_site.each_context(request),
+            "theme": self.theme,
             "title": title,
             "text": text,
             "opts": self.opts,
@@ -436,6 +438,7 @@ class KeyAdmin(ListAdmin):
                 form.add_error("key", _("You may not see keys of this kind."))
         context = {
             **self.admin_site.each_context(request),
+            "theme": self.theme,
             "title": _("Find by whole key"),
             "opts": self.opts,
             "media": self.media,
