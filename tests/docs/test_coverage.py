@@ -20,6 +20,7 @@ FOLLOWED = {
     "docs/how-to/run-behind-nginx.md",
     "docs/how-to/secure-an-api-you-cannot-change.md",
     "docs/how-to/ship-a-cli.md",
+    "docs/how-to/sign-requests.md",
 }
 
 #: Pages whose blocks are taken out and run by tests of their own.

@@ -66,6 +66,7 @@ def page_of(chromium, live_server, ada):
             color_scheme=scheme,
             viewport={"width": width, "height": height},
         )
+        context.set_default_timeout(60_000)
         contexts.append(context)
         page = context.new_page()
         page.goto(url)
@@ -85,17 +86,17 @@ def test_lists(page_of):
     expect(page.get_by_text("being replaced")).to_be_visible()
     take(page, "pages-list")
 
-    page = page_of("/settings/keys/", 375, 1280, scheme="dark")
+    page = page_of("/settings/keys/", 375, 800, scheme="dark")
     expect(page.get_by_text("being replaced")).to_be_visible()
-    take(page, "pages-dark")
+    take(page, "pages-dark", whole=True)
 
 
 def test_minting(page_of):
-    page = page_of("/settings/keys/new/", 1000, 1000)
+    page = page_of("/settings/keys/new/", 1000, 800)
     page.get_by_label("Name").fill("backup script")
     page.get_by_role("group", name="payments").get_by_label("Read").first.check()
     expect(page.locator("#ak-summary")).to_contain_text("See payments")
-    take(page, "pages-mint")
+    take(page, "pages-mint", whole=True)
 
     page.get_by_role("button", name="Make the token").click()
     field = page.get_by_label("Personal token", exact=True)
