@@ -32,6 +32,13 @@ FRAGMENTS = {
         "python": "docs/test_fragments.py",
         "console": "docs/test_fragments.py",
     },
+    "docs/how-to/import-keys.md": {"python": "docs/test_fragments.py"},
+    **{
+        f"docs/how-to/import-from-{name}.md": dict.fromkeys(
+            ("python", "console", "text"), "docs/test_imports.py"
+        )
+        for name in ("authtoken", "csv", "drf-api-key", "knox")
+    },
     "docs/reference/access.md": {"python": "docs/test_pages.py"},
     "docs/reference/api.md": dict.fromkeys(("python", "bash", "json"), "api/test_docs.py"),
     "docs/reference/audit.md": {"console": "docs/test_fragments.py"},
