@@ -4,7 +4,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, Final, Generic, TypeVar, overload
+from typing import Any, Final, Generic, TypedDict, TypeVar, Unpack, overload
 
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import IntegrityError, connections, router, transaction
@@ -78,6 +78,18 @@ KEEP: Final = _Keep()
 _renewals: dict[str, Callable[[Access], Access | None]] = {}
 
 
+class _Terms(TypedDict, total=False):
+    """What may be said of every new key; ``mint`` has the defaults."""
+
+    expires_at: datetime | None
+    allowed_networks: Iterable[str]
+    rate_limits: Iterable[str]
+    direct_use: bool
+    public_id: str | None
+    by: Any
+    within: Grant | None
+
+
 @overload
 def mint(
     *,
@@ -85,13 +97,7 @@ def mint(
     name: str,
     scopes: Iterable[str],
     projects: Iterable[Any] | None = None,
-    expires_at: datetime | None = None,
-    allowed_networks: Iterable[str] = (),
-    rate_limits: Iterable[str] = (),
-    direct_use: bool = True,
-    public_id: str | None = None,
-    by: Any = None,
-    within: Grant | None = None,
+    **terms: Unpack[_Terms],
 ) -> Minted[PersonalAccessToken]: ...
 
 
@@ -101,14 +107,8 @@ def mint(
     project: Any,
     name: str,
     scopes: Iterable[str],
-    expires_at: datetime | None = None,
-    allowed_networks: Iterable[str] = (),
-    rate_limits: Iterable[str] = (),
-    direct_use: bool = True,
-    public_id: str | None = None,
     public_key: str | Mapping[str, Any] | None = None,
-    by: Any = None,
-    within: Grant | None = None,
+    **terms: Unpack[_Terms],
 ) -> Minted[ProjectKey]: ...
 
 
@@ -463,7 +463,7 @@ def _sealed_successor(key: AnyKey, public_key: str | Mapping[str, Any] | None) -
 @sensitive_variables("given")
 def _seal_with(key: ProjectKey, given: str | Mapping[str, Any]) -> str:
     """Give ``key`` a public key and no secret; returns its text: there is none."""
-    key.public_key = _clean_public_key(given)
+    key.public_key = clean_public_key(given)
     if not key.direct_use:
         raise _exchange_needs_secret()
     keys = ProjectKey._default_manager.filter(project=key.project, public_key=key.public_key)
@@ -726,8 +726,11 @@ def _clean_scopes(names: Iterable[str], known: str = "") -> str:
 
 
 @sensitive_variables("given")
-def _clean_public_key(given: str | Mapping[str, Any]) -> str:
-    """As it is stored. What was given is repeated nowhere."""
+def clean_public_key(given: str | Mapping[str, Any]) -> str:
+    """A public key as it is stored. What was given is repeated nowhere.
+
+    Raises ``LifecycleError`` as ``mint`` does.
+    """
     try:
         from .signatures import public_keys
     except ImportError:

@@ -16,7 +16,7 @@ KINDS: Final[dict[str, type[AnyKey]]] = {
     PROJECT_KEY: ProjectKey,
 }
 
-_COMMON = ("approved_by", "revoked_by", "replaces")
+_COMMON = ("approved_by", "revoked_by", "replaces", "legacy")
 _RELATED = {
     PersonalAccessToken: ("user", *_COMMON),
     ProjectKey: ("project", "created_by", *_COMMON),
@@ -80,6 +80,7 @@ def record(key: AnyKey) -> dict[str, Any]:
         "last_used_at": _iso(key.last_used_at),
         "last_used_ip": key.last_used_ip,
         "minted_with": key.minted_with or None,
+        "legacy": key.former.scheme if key.former else None,
         "approved_at": _iso(key.approved_at),
         "approved_by": _username(key.approved_by),
         "rotated_at": _iso(key.rotated_at),

@@ -21,6 +21,12 @@ _KEY = re.compile(
 )
 # RFC 6750 section 2.1; words of a sentence are shorter. Not what is left of a key.
 _BEARER = re.compile(r"(\bbearer[ :=]+)[A-Za-z0-9\-._~+/]{16,}+=*+(?!\[)", re.ASCII | re.IGNORECASE)
+# What a predecessor of this app had in its header, and Basic: a word with a digit in it.
+_FORMER = re.compile(
+    r"(\b(?:token|(?:x-)?api-key|basic)['\"]?[ :=]+['\"]?)(?=[^\s'\"]*[0-9])"
+    r"[A-Za-z0-9\-._~+/]{16,}+=*+",
+    re.ASCII | re.IGNORECASE,
+)
 # A secret that was taken out of its key, with or without its checksum.
 _SECRET = re.compile(
     rf"(?<![0-9A-Za-z])[0-9A-Za-z]{{{token.SECRET_LENGTH}}}"
@@ -31,7 +37,10 @@ _SECRET = re.compile(
 
 def redact(text: str) -> str:
     """``text`` without the secret of any key, and without bearer tokens."""
-    if "_" not in text and "earer" not in text.lower():
+    lowered = text.lower()
+    if "token" in lowered or "api-key" in lowered or "basic" in lowered:
+        text = _FORMER.sub(rf"\1{REDACTED}", text)
+    if "_" not in text and "bearer" not in lowered:
         return text
     return _BEARER.sub(rf"\1{REDACTED}", _KEY.sub(rf"\1{REDACTED}", text))
 

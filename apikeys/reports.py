@@ -15,7 +15,8 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString, mark_safe
 from django.views import debug
 
-from .redaction import redact, redact_strictly, redact_value
+from .legacy import schemes
+from .redaction import REDACTED, redact, redact_strictly, redact_value
 
 __all__ = ["ExceptionReporter", "RedactKeys", "SafeExceptionReporterFilter", "before_send"]
 
@@ -88,6 +89,11 @@ class SafeExceptionReporterFilter(debug.SafeExceptionReporterFilter):
         """Also with ``DEBUG`` on: a screenshot of the page is as public as a mail."""
         return True
 
+    def get_safe_request_meta(self, request: Any) -> dict[str, Any]:
+        """Also without the header of a predecessor, whatever it is called."""
+        meta = super().get_safe_request_meta(request)
+        return {name: _hidden(name) or value for name, value in meta.items()}
+
     def get_traceback_frame_variables(  # type: ignore[override]
         self, request: Any, tb_frame: FrameType
     ) -> list[tuple[str, Any]]:
@@ -137,5 +143,5 @@ def _clean(value: Any) -> Any:
 
 
 def _hidden(name: Any) -> str | None:
-    is_header = str(name).lower().replace("_", "-").removeprefix("http-") == "authorization"
-    return "[redacted]" if is_header else None
+    header = str(name).lower().replace("_", "-").removeprefix("http-")
+    return REDACTED if header in ("authorization", *map(str.lower, schemes.headers())) else None

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from .models import State
 
-_FEW: Final = 1000
+_FEW: Final = 5000
 _LONG_AGO: Final = datetime(1970, 1, 2, tzinfo=UTC)
 _NEVER: Final = datetime(9999, 12, 30, tzinfo=UTC)
 # For a walk by age: no index has them, so that no database sorts all keys for a page.

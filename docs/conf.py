@@ -15,6 +15,7 @@ extensions = ["myst_parser", "sphinx_copybutton", "sphinx_external_toc"]
 exclude_patterns = ["_build"]
 external_toc_path = "_toc.yml"  # the navigation: the pages stay plain Markdown for a forge
 nitpicky = True
+smartquotes = False  # options begin with two hyphens
 # Configuration is shown in fragments; a language that there is not is still an error.
 suppress_warnings = ["misc.highlighting_failure"]
 linkcheck_timeout = 10
@@ -25,6 +26,8 @@ myst_url_schemes = ["http", "https", "mailto"]
 copybutton_prompt_text = "$ "  # of a block with output only the commands are copied
 
 html_theme = "furo"
+pygments_style = "default"
+pygments_dark_style = "github-dark"
 html_title = f"apikeys {release}"
 html_favicon = "../apikeys/static/apikeys/icon.svg"
 html_static_path = ["_static"]

@@ -4,11 +4,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django import forms
-from django.contrib.admin.widgets import (
-    AdminSplitDateTime,
-    AdminTextInputWidget,
-)
 from django.contrib.auth import get_user_model
+from django.core import signing
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -17,12 +14,15 @@ from .. import lifecycle, scopes, token
 from ..fields import WordsField
 from ..lifecycle import LifecycleError
 from ..models import PersonalAccessToken, ProjectKey
+from . import theme
 
 if TYPE_CHECKING:
     _ModelForm = forms.ModelForm[Any]
 else:
     _ModelForm = forms.ModelForm
 
+_SALT = "apikeys.admin.mint"
+_FORM_AGE = 24 * 60 * 60  # seconds for which a form can be sent
 _LIFETIME = timedelta(days=90)  # of a personal access token, unless somebody says otherwise
 
 
@@ -34,28 +34,26 @@ class KeyForm(_ModelForm):
 
     name = forms.CharField(
         label=gettext_lazy("Name"),
-        widget=AdminTextInputWidget,
+        widget=theme.Text,
         help_text=gettext_lazy("What it is for, to tell it from others."),
     )
-    scopes = forms.MultipleChoiceField(
-        label=gettext_lazy("Scopes"), widget=forms.CheckboxSelectMultiple
-    )
+    scopes = forms.MultipleChoiceField(label=gettext_lazy("Scopes"), widget=theme.Checkboxes)
     expires_at = forms.SplitDateTimeField(
         label=gettext_lazy("Expires at"),
         required=False,
-        widget=AdminSplitDateTime,
+        widget=theme.SplitDateTime,
         help_text=gettext_lazy("Leave it empty for a key without expiry."),
     )
     allowed_networks = WordsField(
         label=gettext_lazy("Allowed networks"),
         required=False,
-        widget=AdminTextInputWidget,
+        widget=theme.Text,
         help_text=gettext_lazy("From where alone it works, such as 203.0.113.0/24."),
     )
     rate_limits = WordsField(
         label=gettext_lazy("Rate limits"),
         required=False,
-        widget=AdminTextInputWidget,
+        widget=theme.Text,
         help_text=gettext_lazy("How often it works, such as 1000/hour."),
     )
 
@@ -69,6 +67,10 @@ class KeyForm(_ModelForm):
                 (name, f"{name}: {text}") for name, text in told.items()
             ]
             self.initial = {"scopes": list(has)} | dict(self.initial)
+        if "expires_at" in self.fields:
+            parts: Any = self.fields["expires_at"].widget
+            for part, label in zip(parts.widgets, (_("Date"), _("Time")), strict=True):
+                part.attrs["aria-label"] = label
 
     def clean(self) -> dict[str, Any]:
         data: dict[str, Any] = super().clean() or {}
@@ -104,10 +106,25 @@ class MintForm(KeyForm):
 
     minted: lifecycle.Minted[Any]
 
+    #: The id of the key that it makes, so that it makes one key however often it is sent.
+    once = forms.CharField(required=False, widget=forms.HiddenInput)
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.initial = {"once": signing.dumps(token.generate_id(), salt=_SALT)} | dict(self.initial)
         if self._meta.model is PersonalAccessToken:
             self.initial = {"expires_at": timezone.now() + _LIFETIME} | dict(self.initial)
+
+    def clean_once(self) -> str | None:
+        if not (text := self.cleaned_data["once"]):
+            return None
+        try:
+            return str(signing.loads(text, salt=_SALT, max_age=_FORM_AGE))
+        except signing.BadSignature:
+            _forget(self, "once")
+            message = _("This form was open for too long. Look it over and send it.")
+            self.add_error(None, message)
+            return None
 
     def clean_user(self) -> Any:
         user = self.cleaned_data["user"]
@@ -122,7 +139,7 @@ class MintForm(KeyForm):
         return user
 
     def carry_out(self, data: dict[str, Any]) -> None:
-        common = {key: data[key] for key in _EDITED}
+        common = {key: data[key] for key in _EDITED} | {"public_id": data["once"]}
         if self._meta.model is ProjectKey:
             self.minted = lifecycle.mint(project=data["project"], by=self.by, **common)
         else:
@@ -151,7 +168,7 @@ class ReasonForm(forms.Form):
     reason = forms.CharField(
         label=gettext_lazy("Reason"),
         max_length=PersonalAccessToken._meta.get_field("revoked_reason").max_length,
-        widget=AdminTextInputWidget,
+        widget=theme.Text,
         help_text=gettext_lazy("For whoever asks later. Never write a key here."),
     )
 
@@ -168,14 +185,18 @@ class ReasonForm(forms.Form):
 
 class ExpireForm(forms.Form):
     days = forms.IntegerField(
-        label=gettext_lazy("Days from now"), min_value=1, max_value=3650, initial=7
+        label=gettext_lazy("Days from now"),
+        min_value=1,
+        max_value=3650,
+        initial=7,
+        widget=theme.Number,
     )
 
 
 class WholeKeyForm(forms.Form):
     key = forms.CharField(
         label=gettext_lazy("Key"),
-        widget=forms.PasswordInput(render_value=False, attrs={"autocomplete": "off", "size": 60}),
+        widget=theme.Password(render_value=False, attrs={"autocomplete": "off", "size": 60}),
         help_text=gettext_lazy("The whole text. It is compared and then forgotten."),
     )
 

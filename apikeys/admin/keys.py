@@ -48,7 +48,7 @@ _RECOGNISED = (
 )
 
 _LIFE = (
-    "created_at", "approved_at", "approved_by", "minted_with", "made_keys", "rotated_at",
+    "created_at", "former", "approved_at", "approved_by", "minted_with", "made_keys", "rotated_at",
     "rotation_chain", "revoked_at", "revoked_by", "revoked_reason",
 )  # fmt: skip
 _USE = ("last_used_at", "last_used_ip", "requests")
@@ -195,7 +195,7 @@ class KeyAdmin(ListAdmin):
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         if obj is None:
-            return [(None, {"fields": [self.owner, *self.edited]})]
+            return [(None, {"fields": [self.owner, *self.edited, "once"]})]
         life = [name for name in _LIFE if self._has_to_tell(obj, name)]
         return [
             (None, {"fields": ["public_id", "state", "owner_link", *self.shown]}),
@@ -276,6 +276,7 @@ class KeyAdmin(ListAdmin):
         """The one page that shows a secret: the answer to the POST that made it."""
         context = {
             **self.admin_site.each_context(request),
+            "theme": self.theme,
             "title": _("Copy the new key now"),
             "opts": self.opts,
             "media": self.media,
@@ -379,6 +380,7 @@ class KeyAdmin(ListAdmin):
             return None
         context = {
             **self.admin_site.each_context(request),
+            "theme": self.theme,
             "title": title,
             "text": text,
             "opts": self.opts,
@@ -436,6 +438,7 @@ class KeyAdmin(ListAdmin):
                 form.add_error("key", _("You may not see keys of this kind."))
         context = {
             **self.admin_site.each_context(request),
+            "theme": self.theme,
             "title": _("Find by whole key"),
             "opts": self.opts,
             "media": self.media,
@@ -528,7 +531,7 @@ class ProjectKeyAdmin(KeyAdmin):
 
     owner = "project"
     edited = ("name", "scopes", "expires_at", *_BOUNDS)
-    shown = ("created_by",)
+    shown = ("created_by", "public_key")
     list_display = (
         "public_id", "name", "project", "state", "scopes", "expires", "last_used", "created_by",
         "created_at",

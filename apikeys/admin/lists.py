@@ -5,6 +5,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin, messages
+from django.contrib.admin.widgets import AutocompleteSelect, AutocompleteSelectMultiple
 from django.contrib.auth import get_user_model
 from django.core.paginator import Paginator
 from django.db import connections, router
@@ -14,12 +15,11 @@ from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
 
 from .. import token
+from .theme import THEME, ChangeList, ModelAdmin
 
 if TYPE_CHECKING:
-    _ModelAdmin = admin.ModelAdmin[Any]
     _Paginator = Paginator[Any]
 else:
-    _ModelAdmin = admin.ModelAdmin
     _Paginator = Paginator
 
 _MOST_RELATED = 1000  # people or projects whose names begin alike, in one search
@@ -47,7 +47,18 @@ class BoundedPaginator(_Paginator):
         return self._counted > self.limit
 
 
-class ListAdmin(_ModelAdmin):
+class BoundedChangeList(ChangeList):
+    """Sorts by nothing but ``sortable_by``: Django leaves out the link, and still does as asked."""
+
+    def get_ordering_field(self, field_name: Any) -> Any:
+        return (
+            super().get_ordering_field(field_name)
+            if field_name in (self.sortable_by or ())
+            else None
+        )
+
+
+class ListAdmin(ModelAdmin):
     """No full COUNT, no unbounded select box, no substring search; each search uses indexes.
 
     ``begins`` are the fields that a search compares the beginning of, ``related`` those of
@@ -56,10 +67,14 @@ class ListAdmin(_ModelAdmin):
 
     begins: ClassVar[Sequence[str]] = ()
     related: ClassVar[Mapping[str, str]] = {}
+    theme = THEME
     paginator = BoundedPaginator
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     list_per_page = 50
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return BoundedChangeList
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -119,6 +134,17 @@ class ListAdmin(_ModelAdmin):
             if (related := registry.get(self.model._meta.get_field(name).related_model))
             and related.get_search_fields(request)
         ]
+
+    def formfield_for_foreignkey(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
+        if db_field.name in self.get_autocomplete_fields(request):
+            kwargs.setdefault("widget", AutocompleteSelect(db_field, self.admin_site))
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+    def formfield_for_manytomany(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
+        # django-unfold would look at `raw_id_fields` first.
+        if db_field.name in self.get_autocomplete_fields(request):
+            kwargs.setdefault("widget", AutocompleteSelectMultiple(db_field, self.admin_site))
+        return super().formfield_for_manytomany(db_field, request, **kwargs)
 
 
 def begins(model: Any, field: str, term: str) -> Q:

@@ -41,6 +41,7 @@ _RECORD: dict[str, Any] = {
     "last_used_at": None,
     "last_used_ip": None,
     "minted_with": None,
+    "legacy": None,
     "approved_at": None,
     "approved_by": None,
     "rotated_at": None,

@@ -70,6 +70,9 @@ class KeySerializer(serializers.Serializer[dict[str, object]]):
     minted_with = serializers.CharField(
         allow_null=True, help_text="The credential that made it over the API, and that ends it."
     )
+    legacy = serializers.CharField(
+        allow_null=True, help_text="The scheme of a key that was imported, such as `knox`."
+    )
     approved_at = serializers.DateTimeField(allow_null=True)
     approved_by = serializers.CharField(allow_null=True)
     rotated_at = serializers.DateTimeField(allow_null=True)

@@ -28,6 +28,8 @@ try:
 except ImportError:
     raise LoginError('Signing takes more: pip install "apikeys[cli,signatures]".') from None
 
+__all__ = ["SignatureAuth"]
+
 PrivateKey = Ed25519PrivateKey | EllipticCurvePrivateKey
 
 #: How a key of each kind is made.

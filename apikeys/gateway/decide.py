@@ -19,6 +19,7 @@ from ..drf import InsufficientScope, KeyThrottle, refuse
 from ..drf.exceptions import RefusedException
 from ..drf.throttling import is_limited, waits
 from ..header import read_credential
+from ..legacy import verify as legacy
 from ..refusals import Refused
 from ..verify import recall, verify
 from . import paths, routes
@@ -51,7 +52,7 @@ def decide(original: Original) -> Access:
 @sensitive_variables("original")
 async def adecide(original: Original) -> Access:
     """As ``decide``, without a thread where all is in memory; else in one, for all the rest."""
-    access = None if original.signed else authenticate(original, recall)
+    access = None if _takes_a_thread(original) else authenticate(original, recall)
     if access is None:
         return cast("Access", await in_thread(decide, original))
     if not waits(access):
@@ -61,6 +62,13 @@ async def adecide(original: Original) -> Access:
             return access
     await in_thread(admit, access, original)
     return access
+
+
+def _takes_a_thread(original: Original) -> bool:
+    """Whether it is checked by more than a digest: a signature, or the hash of a predecessor."""
+    if original.signed is not None:
+        return True
+    return bool(app_settings.LEGACY) and not original.authorization.lower().startswith("bearer")
 
 
 async def in_thread(function: Any, *arguments: Any) -> Any:
@@ -85,6 +93,8 @@ def authenticate(original: Original, verify: Callable[[str, HttpRequest], Found]
         credential = read_credential(request)
         if credential is not None:
             return verify(credential, request)
+        if app_settings.LEGACY and (access := legacy.authenticate(request)) is not None:
+            return access
         if original.signed is not None:
             return signatures.verify(original.signed, request)
         refusal = refusals.NOT_AUTHENTICATED

@@ -1,7 +1,7 @@
 """Which request the proxy asks about: its own words, and nothing that a client can add to them."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
@@ -11,6 +11,7 @@ from django.urls import reverse
 from .. import refusals
 from ..conf import app_settings
 from ..drf import refuse
+from ..legacy import schemes
 from ..networks import client_ip
 from ..refusals import Refused
 from ..signatures import Message
@@ -36,6 +37,8 @@ class Original:
     remote_addr: str | None
     #: A request that is signed, in place of an authorization.
     signed: Message | None = None
+    #: The other header fields that a key may come in, as the client sent them.
+    keys: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 class OriginalRequest(HttpRequest):
@@ -46,6 +49,8 @@ class OriginalRequest(HttpRequest):
         self.method = original.method
         self._target = original.target
         self.META["HTTP_AUTHORIZATION"] = original.authorization
+        for name, value in original.keys.items():
+            self.META[f"HTTP_{name.upper().replace('-', '_')}"] = value
         if original.remote_addr:
             self.META["REMOTE_ADDR"] = original.remote_addr
 
@@ -67,7 +72,8 @@ def read(request: HttpRequest) -> Original:
     if "Signature-Input" in request.headers and not authorization:
         body = partial(_unseen_body, request)
         signed = Message(method, absolute(target), request.headers, body)
-    return Original(method, target, authorization, client_ip(request), signed)
+    keys = {name: _only(request, name, required=False) for name in schemes.headers()}
+    return Original(method, target, authorization, client_ip(request), signed, keys)
 
 
 def absolute(target: str) -> str:

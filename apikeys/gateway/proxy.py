@@ -22,6 +22,7 @@ from ..conf import app_settings
 from ..drf import refuse
 from ..drf.authentication import forget
 from ..drf.exceptions import RefusedException
+from ..legacy import schemes
 from ..refusals import Refused
 from ..signatures import Message as SignedMessage
 from ..signatures import prove
@@ -236,7 +237,7 @@ def _check(scope: Scope) -> int | None:
         if not _VALUE.fullmatch(value):
             raise refuse(refusals.MALFORMED_REQUEST)
         named.setdefault(name.lower(), []).append(value.strip(b" \t"))
-    if any(len(named.get(name, ())) > 1 for name in _ONCE):
+    if any(len(named.get(name, ())) > 1 for name in {*_ONCE, *_key_headers()}):
         raise refuse(refusals.MALFORMED_REQUEST)
     lengths, encodings = named.get(b"content-length"), named.get(b"transfer-encoding")
     if encodings and (lengths or encodings[0].lower() != b"chunked"):
@@ -254,6 +255,11 @@ def _target(scope: Scope) -> str:
     return (path + (b"?" + query if query else b"")).decode("latin-1")
 
 
+def _key_headers() -> set[bytes]:
+    """What may hold a key beside ``Authorization``: for this proxy, and not for the upstream."""
+    return {name.lower().encode() for name in schemes.headers()}
+
+
 @sensitive_variables()
 async def _decide(scope: Scope, body: _Body) -> Access:
     headers = _headers(scope)
@@ -268,6 +274,7 @@ async def _decide(scope: Scope, body: _Body) -> Access:
         authorization=authorization,
         remote_addr=client[0] if client else None,
         signed=signed,
+        keys={name: headers[name] for name in schemes.headers() if name in headers},
     )
     return await adecide(original)
 
@@ -309,6 +316,7 @@ def _request_headers(
         (name, value)
         for name, value in _without_hops(scope["headers"])
         if name.lower() not in _OWN
+        and name.lower() not in _key_headers()
         and not name.lower().startswith(_OWN_PREFIXES)
         and _NAME.fullmatch(name)
     ]

@@ -45,8 +45,9 @@ def rows(
             yield reader.line_num, f"It is not CSV: {error}."
             continue
         except UnicodeDecodeError:
-            message = "It is not UTF-8. What came before is imported; convert it and repeat."
-            raise LifecycleError("invalid_csv", message) from None
+            told = "It is not UTF-8, nor is what follows read. Convert the file and repeat."
+            yield reader.line_num + 1, told
+            return
         if row is None:
             return
         if len(row) == len(header):

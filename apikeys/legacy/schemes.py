@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import date, datetime, time, timedelta
 from functools import cache
 from typing import Any, Final, NamedTuple
@@ -61,8 +62,10 @@ def parse(name: str, given: Any) -> Scheme:
     if not isinstance(given, Mapping) or set(given) - {"HEADER", "UNTIL"}:
         raise TypeError(f"{name!r} takes a dictionary of HEADER and UNTIL.")
     until = given.get("UNTIL")
+    with suppress(ValueError):
+        until = date.fromisoformat(until) if isinstance(until, str) else until
     if type(until) is not date:  # a datetime is one, too
-        raise TypeError(f"{name!r} needs UNTIL, the last day: datetime.date(2030, 6, 30).")
+        raise TypeError(f"{name!r} needs UNTIL, the last day: '2030-06-30', or a date.")
     header = given.get("HEADER", HEADERS[name])
     match = _HEADER.fullmatch(header if isinstance(header, str) else "")
     keyword, field = match.groups(default="") if match else ("", "")

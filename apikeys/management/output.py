@@ -133,6 +133,8 @@ def show(name: str, value: Any) -> str:
         return _ABSENT.get(name, "")
     if isinstance(value, list):
         return " ".join(value) or "none"
+    if name == "public_key":  # in one line, without what all of them begin and end with
+        return "".join(value.splitlines()[1:-1])
     return _moment(value) if name.endswith("_at") else str(value)
 
 

@@ -154,6 +154,11 @@ class AbstractKey(models.Model):
         """The key that this one was rotated into."""
         return getattr(self, "replaced_by", None)
 
+    @property
+    def former(self) -> Any:
+        """The ``LegacyKey`` of a key that was imported; ``None`` for all others."""
+        return getattr(self, "legacy", None)
+
     def chain(self) -> "list[AbstractKey]":
         """All keys that came of one another by rotation, oldest first."""
         newest: AbstractKey = self

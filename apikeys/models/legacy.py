@@ -36,7 +36,7 @@ class LegacyKey(models.Model):
         default_permissions = ()
 
     def __str__(self) -> str:
-        return f"{self.scheme}: {self.owner_key or '-'}"
+        return self.scheme
 
     @property
     def owner_key(self) -> Any:

@@ -1,10 +1,11 @@
 from django.contrib import admin
 
+from ..admin.theme import ModelAdmin
 from .models import TokenLifetime
 
 
 @admin.register(TokenLifetime)
-class TokenLifetimeAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class TokenLifetimeAdmin(ModelAdmin):
     list_display = ("application", "grant_type", "access_token_seconds", "refresh_token_seconds")
     list_select_related = ("application",)
     raw_id_fields = ("application",)

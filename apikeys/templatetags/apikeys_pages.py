@@ -12,6 +12,7 @@ from django.utils.timesince import timesince, timeuntil
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from ..legacy import schemes
 from ..models import KEY_MODELS
 
 register = template.Library()
@@ -36,6 +37,20 @@ def usage(counts: Sequence[int]) -> dict[str, Any]:
         "short": _("%(total)s in %(days)d days")
         % {"total": number_format(sum(counts), force_grouping=True), "days": len(counts)},
     }
+
+
+@register.simple_tag
+def former(key: Any) -> str:
+    """Of an imported key: in which header it is taken, and until when."""
+    if key.former is None:
+        return ""
+    scheme = schemes.enabled().get(key.former.scheme)
+    if scheme is None or scheme.is_over():
+        text, kind = _("old header, no longer taken"), "ak-revoked"
+    else:
+        words = {"header": scheme.header, "day": date_format(scheme.until, "DATE_FORMAT")}
+        text, kind = _("%(header)s, until %(day)s") % words, "ak-overlap"
+    return format_html(' <span class="ak-badge {}">{}</span>', kind, text)
 
 
 def _in_words(counts: Sequence[int]) -> str:

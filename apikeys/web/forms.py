@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
+from importlib.util import find_spec
 from typing import Any, Final
 
 from django import forms
@@ -13,6 +14,7 @@ from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
+from django.views.decorators.debug import sensitive_variables
 
 from .. import grants, lifecycle, scopes, token
 from ..conf import app_settings
@@ -128,6 +130,8 @@ class KeylessForm(forms.Form):
         if not self.is_bound or not isinstance(self.data, QueryDict):
             return
         data = self.data.copy()
+        if self.has_error("public_key"):
+            data.setlist("public_key", [])
         for name, values in self.data.lists():
             if any(token.holds_key(str(value)) for value in values):
                 data.setlist(name, [redact(str(value)) for value in values])
@@ -138,6 +142,42 @@ class KeylessForm(forms.Form):
                 self.errors.pop(field, None)  # it may repeat the value
                 self.add_error(field if field in self.fields else None, message)
         self.data = data
+
+
+class PublicKeyField(forms.CharField):
+    """``lifecycle`` says what is none. A private key is not shown again."""
+
+    widget = forms.Textarea(
+        attrs={
+            "rows": 4,
+            "autocomplete": "off",
+            "spellcheck": "false",
+            "placeholder": "-----BEGIN PUBLIC KEY-----",
+        }
+    )
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(label=gettext_lazy("Public key"), **kwargs)
+
+    @sensitive_variables()
+    def clean(self, value: Any) -> str:
+        text = super().clean(value)
+        if not text:
+            return ""
+        try:
+            return lifecycle.clean_public_key(text)
+        except LifecycleError as error:
+            message, code = error.message, error.code
+        raise forms.ValidationError(message, code)
+
+
+def may_be_kept(text: str) -> bool:
+    """Whether it is a public key, rather than a private one given by mistake."""
+    try:
+        lifecycle.clean_public_key(text)
+    except LifecycleError:
+        return False
+    return True
 
 
 class ExpiryForm(KeylessForm):
@@ -264,6 +304,14 @@ class KeyForm(ExpiryForm):
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
     )
 
+    public_key = PublicKeyField(
+        required=False,
+        help_text=gettext_lazy(
+            "Only for a key that signs its requests: Ed25519 or P-256, in PEM or as a JWK. It then "
+            "has no secret. Never paste a private key."
+        ),
+    )
+
     exchange_only = forms.BooleanField(
         label=gettext_lazy("For exchange only"),
         required=False,
@@ -297,6 +345,8 @@ class KeyForm(ExpiryForm):
             self.initial["exchange_only"] = not key.direct_use
         if not apps.is_installed("apikeys.oauth"):
             del self.fields["exchange_only"]
+        if key is not None or not of_project or find_spec("http_message_signatures") is None:
+            del self.fields["public_key"]
         if of_project:
             del self.fields["reach"], self.fields["projects"]
         else:
@@ -343,6 +393,8 @@ class KeyForm(ExpiryForm):
         asked = {name: cleaned[name] for name in names}
         if "exchange_only" in self.fields:
             asked["direct_use"] = not cleaned["exchange_only"]
+        if cleaned.get("public_key"):
+            asked["public_key"] = cleaned["public_key"]
         if "projects" in self.fields:
             projects = cleaned["projects"]
             asked["projects"] = None if projects is None else list(projects)
@@ -366,7 +418,13 @@ class RotateForm(ExpiryForm):
         widget=forms.RadioSelect,
     )
 
-    field_order = ["overlap", "expiry", "expires_on"]
+    public_key = PublicKeyField(
+        help_text=gettext_lazy(
+            "That is to replace the one before, in PEM or as a JWK. Never paste a private key."
+        ),
+    )
+
+    field_order = ["overlap", "public_key", "expiry", "expires_on"]
 
     def __init__(self, *args: Any, owner: Any, key: AnyKey, **kwargs: Any) -> None:
         super().__init__(*args, owner=owner, key=key, start=timezone.now(), **kwargs)
@@ -377,6 +435,8 @@ class RotateForm(ExpiryForm):
             (str(int(each.total_seconds())), _overlap(each)) for each in sorted({*OVERLAPS, usual})
         ]
         overlap.initial = str(int(usual.total_seconds()))
+        if not (isinstance(key, ProjectKey) and key.public_key):
+            del self.fields["public_key"]
 
 
 class RevokeForm(KeylessForm):

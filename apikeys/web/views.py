@@ -44,7 +44,7 @@ from ..models import (
 from ..redaction import redact
 from ..states import in_state
 from . import sudo
-from .forms import KEEP, ConfirmForm, KeyForm, RevokeForm, RotateForm
+from .forms import KEEP, ConfirmForm, KeyForm, RevokeForm, RotateForm, may_be_kept
 from .owners import ProjectKeys, Tokens, owner_of
 from .pagination import page_of
 
@@ -101,6 +101,8 @@ class Page(View):
                 for name, values in self.request.POST.lists()
                 if name.partition(":")[0] in _ENTERED
             }
+            if not all(map(may_be_kept, kept.get("public_key", ()))):
+                del kept["public_key"]
             # Not what no person enters, nor a key that was pasted into the wrong field.
             if len(str(kept)) < _MOST_OF_DRAFT and not token.holds_key(str(kept)):
                 self.request.session[_DRAFT] = {"path": self.request.path, "data": kept}
@@ -389,6 +391,7 @@ class Rotate(KeyPage):
                 self.key,
                 overlap=form.cleaned_data["overlap"],
                 expires_at=lifecycle.KEEP if kept else form.cleaned_data["expires_at"],
+                public_key=form.cleaned_data.get("public_key"),
                 by=self.user,
                 within=self.owner.within_of_rotation(),
             )

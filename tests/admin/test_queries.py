@@ -140,3 +140,17 @@ def test_no_page_reads_all_keys(client, filled):
     assert "p=200" in page
     assert client.get(TOKENS, {"p": "200"}).status_code == 200
     assert client.get(TOKENS, {"p": "201"}).status_code == 302
+
+
+@pytest.mark.parametrize("url", [TOKENS, KEYS])
+def test_a_list_is_sorted_by_what_has_an_index_alone(client, root, url):
+    mint_pat(root)
+    mint_key(ProjectFactory())
+    by_index = ("created_at", "id")
+    for column in range(1, 10):
+        for sign in ("", "-"):
+            listed = client.get(url, {"o": f"{sign}{column}"}).context["cl"]
+            assert {each.removeprefix("-") for each in listed.queryset.query.order_by} <= {
+                *by_index,
+                "pk",
+            }

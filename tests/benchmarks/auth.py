@@ -102,7 +102,12 @@ def main() -> None:
     parser.add_argument("--keys", type=int, default=10_000, help="credentials of each kind")
     parser.add_argument("--rounds", type=int, default=41)
     parser.add_argument("--requests", type=int, default=100, help="in a round, per contender")
+    parser.add_argument(
+        "--prepared", action="store_true", help="PostgreSQL with prepared statements"
+    )
     arguments = parser.parse_args()
+    if arguments.prepared:
+        os.environ["BENCHMARK_PREPARED"] = "1"
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.benchmarks.settings")
     django.setup()
     runner = DiscoverRunner(verbosity=0, interactive=False)
@@ -122,6 +127,7 @@ def main() -> None:
     about = {
         "python": platform.python_version(),
         "database": os.environ.get("TEST_DATABASE", "sqlite"),
+        "prepared": arguments.prepared,
         "keys": arguments.keys,
         "rounds": arguments.rounds,
         "requests": arguments.requests,
@@ -130,8 +136,9 @@ def main() -> None:
     if arguments.json:
         print(json.dumps(about | {"rows": rows}, indent=2))
         return
+    database = about["database"] + (" with prepared statements" if about["prepared"] else "")
     print(
-        f"Python {about['python']}, {about['database']}, {about['keys']} credentials of each "
+        f"Python {about['python']}, {database}, {about['keys']} credentials of each "
         f"kind; medians of {about['rounds']} rounds of {about['requests']} requests"
     )
     print(", ".join(f"{name} {number}" for name, number in about["versions"].items()))

@@ -43,7 +43,7 @@ class Granian(Server):
 
 
 def load(url: str, header: str | None, seconds: int, connections: int) -> dict[str, float]:
-    command = ["wrk", "-t2", f"-c{connections}", f"-d{seconds}s", "--latency"]
+    command = ["wrk", "-t2", f"-c{connections}", f"-d{seconds}s", "--latency", "--timeout=30s"]
     if header:
         command += ["-H", f"Authorization: {header}"]
     told = subprocess.run([*command, url], check=True, capture_output=True, text=True).stdout
@@ -111,7 +111,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=2, help="of load, per contender and round")
     parser.add_argument("--connections", type=int, default=16)
+    parser.add_argument(
+        "--prepared", action="store_true", help="PostgreSQL with prepared statements"
+    )
     arguments = parser.parse_args()
+    if arguments.prepared:
+        os.environ["BENCHMARK_PREPARED"] = "1"
     if shutil.which("wrk") is None:
         raise SystemExit("wrk is not here. Debian's package wrk has it.")
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.benchmarks.settings")
@@ -142,7 +147,8 @@ def main() -> None:
         return
     print(
         f"Granian, 2 workers of 4 threads; wrk, {about['connections']} connections; "
-        f"{about['database']}, {about['keys']} credentials of each kind; medians of "
+        f"{about['database']}{' with prepared statements' if about['prepared'] else ''}, "
+        f"{about['keys']} credentials of each kind; medians of "
         f"{about['rounds']} rounds of {about['seconds']} s"
     )
     print(", ".join(f"{name} {number}" for name, number in about["versions"].items()))

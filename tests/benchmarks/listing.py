@@ -4,14 +4,14 @@ The settings pages, the JSON API and Django's admin, with their filters, searche
 against ``--keys`` keys of each kind. ``--shape`` says whose: all of one owner (``one``), all of one
 owner and a few of them live among all that ended (``ended``), or of a thousand owners (``many``).
 Each page is asked for once; the statements that it made are then run again, to their last row,
-and the median of their sums is told, in milliseconds. The database is the one that
+and the sum of the fastest run of each is told, in milliseconds: the others are as busy as the
+machine is. The database is the one that
 ``TEST_DATABASE`` names; ``--keep`` keeps it, filled, for the next run.
 """
 
 import argparse
 import json
 import os
-import statistics
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,7 +41,7 @@ _DIALECTS = {
         "moved": "b.created_at + ({amount}) * interval '1 {unit}'",
     },
     "mysql": {
-        "source": "(SELECT seq AS i FROM seq_0_to_{last}) AS n",
+        "source": "(SELECT CAST(seq AS SIGNED) AS i FROM seq_0_to_{last}) AS n",
         "digits": "lpad(n.i, 16, '0')",
         "moved": "b.created_at + INTERVAL ({amount}) {unit}",
     },
@@ -106,9 +106,14 @@ def analyze(*models: Any) -> None:
 
 
 def make(count: int, shape: str) -> None:
+    from django.db import connection
+
     from apikeys.models import Membership, PersonalAccessToken, Project, ProjectKey
     from tests.factories import ProjectFactory, UserFactory, mint_key, mint_pat
 
+    if connection.vendor == "sqlite":
+        with connection.cursor() as cursor:
+            cursor.execute("PRAGMA cache_size = -400000")  # KiB: its indexes fit
     number = OWNERS if shape == MANY else 1
     root = UserFactory(username="root", is_staff=True, is_superuser=True)
     type(root).objects.bulk_create(
@@ -158,7 +163,8 @@ def pages(slug: str) -> Iterator[tuple[str, str, dict[str, str]]]:
         path = f"/admin/apikeys/{name}/"
         yield "admin", path, {}
         yield "admin", path, {"p": "100"}
-        yield "admin", path, {"o": "8"}
+        yield "admin", path, {"o": "-8" if name == "personalaccesstoken" else "-9"}
+        yield "admin", path, {"o": "7"}
         for state in ("live", "pending", "expired", "revoked", "rotated"):
             yield "admin", path, {"state": state}
         for expires in ("7", "30", "90", "past", "never"):
@@ -185,7 +191,7 @@ def recording() -> Iterator[list[tuple[str, Any]]]:
 
 
 def cost(statements: list[tuple[str, Any]], runs: int) -> tuple[float, float, str]:
-    """Milliseconds of all statements and of the slowest one, medians, and the slowest's text."""
+    """Milliseconds of all statements and of the slowest one, and the slowest's text."""
     from django.db import connection
 
     each = []
@@ -199,7 +205,7 @@ def cost(statements: list[tuple[str, Any]], runs: int) -> tuple[float, float, st
                 cursor.execute(sql, params)
                 cursor.fetchall()
                 times.append((time.perf_counter() - start) * 1000)
-        each.append((statistics.median(times), sql))
+        each.append((min(times), sql))
     slowest = max(each)
     return sum(taken for taken, _ in each), *slowest
 
@@ -283,7 +289,7 @@ def main() -> None:
         return
     print(
         f"{about['database']}, {about['keys']:,} keys of each kind, shape {about['shape']}; SQL of "
-        f"a page, median of {about['runs']} runs of each statement"
+        f"a page, fastest of {about['runs']} runs of each statement"
     )
     print(f"{'':74} {'queries':>7} {'ms':>8} {'slowest':>8}")
     for row in rows:

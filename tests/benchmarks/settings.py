@@ -19,5 +19,6 @@ if location := os.environ.get("BENCHMARK_REDIS"):
     APIKEYS["CACHE"] = {"LOCATION": location}
 if name := os.environ.get("BENCHMARK_DATABASE"):  # a server process finds what was made for it
     DATABASES["default"]["NAME"] = name  # noqa: F405
-if DATABASES["default"]["ENGINE"].endswith("postgresql"):  # noqa: F405
-    DATABASES["default"]["CONN_MAX_AGE"] = None  # noqa: F405
+DATABASES["default"]["CONN_MAX_AGE"] = None  # noqa: F405 - what is measured is no connecting
+if TEST_DATABASE == "postgresql" and os.environ.get("BENCHMARK_PREPARED"):  # noqa: F405
+    DATABASES["default"]["OPTIONS"] = {"server_side_binding": True, "prepare_threshold": 5}  # noqa: F405

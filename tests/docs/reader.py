@@ -264,7 +264,7 @@ class Reader:
                     start_new_session=True,
                 )
             self._serving[line] = process
-            wait_until(lambda: self._has_started(process, int(self.ports[port])), 60)  # noqa: B023
+            wait_until(lambda: self._has_started(process, int(self.ports[port])), TIMEOUT)  # noqa: B023
 
     def _has_started(self, process: "subprocess.Popen[bytes]", port: int) -> bool:
         assert process.poll() is None, (self.directory / "served.log").read_text()

@@ -10,11 +10,11 @@ from .reader import UPDATE
 IMAGES = ROOT / "docs" / "images"
 
 
-def take(page, name: str) -> None:
+def take(page, name: str, *, whole: bool = False) -> None:
     """A picture of what the page shows: one that is there already, and not blank."""
     path = IMAGES / f"{name}.png"
     page.evaluate("document.activeElement.blur()")
-    taken = page.screenshot(animations="disabled", path=path if UPDATE else None)
+    taken = page.screenshot(animations="disabled", full_page=whole, path=path if UPDATE else None)
     assert path.is_file(), f"{path.name} was never taken: run this with UPDATE_DOCS=1."
     assert len(taken) > 2_000
 
@@ -27,6 +27,7 @@ def browse(chromium, reader, url: str):
         locale="en",
         viewport={"width": 1000, "height": 520},
     )
+    context.set_default_timeout(60_000)
     page = context.new_page()
     page.goto(url)
     page.get_by_label("Username").fill("ada")

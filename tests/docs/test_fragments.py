@@ -25,8 +25,8 @@ from apikeys.gateway.asgi import get_application
 from apikeys.ninja import KeyAuth
 from example_project.payments.management.commands import demo
 from tests.docs.reader import installed
-from tests.documents import blocks
-from tests.factories import MembershipFactory, bearer, mint_key, mint_pat
+from tests.documents import ROOT, blocks
+from tests.factories import MembershipFactory, UserFactory, bearer, mint_key, mint_pat
 
 
 @pytest.fixture
@@ -39,8 +39,9 @@ def engine(db):
 @pytest.mark.parametrize(
     ("document", "number"),
     [
-        ("docs/explanation/performance.md", 0),
+        ("docs/explanation/performance.md", 1),
         ("docs/how-to/basic-authentication.md", 0),
+        ("docs/how-to/import-keys.md", 0),
         ("docs/reference/gateway.md", 0),
         ("docs/reference/gateway.md", 3),
         ("docs/reference/leaks.md", 0),
@@ -62,7 +63,7 @@ def test_settings_pass_their_checks(document, number, settings):
 
 
 def test_views_outside_drf(engine):
-    _, view, ninja = blocks("docs/explanation/performance.md", "python")
+    *_, view, ninja = blocks("docs/explanation/performance.md", "python")
     scope = {"JsonResponse": JsonResponse, "api": (api := NinjaAPI())}
     exec(view, scope)
     call = async_to_sync(scope["payments"])
@@ -74,6 +75,12 @@ def test_views_outside_drf(engine):
     exec(ninja, scope)
     (operation,) = api.default_router.path_operations["/payments"].operations
     assert isinstance(operation.auth_callbacks[0], KeyAuth)
+
+
+def test_the_options_are_those_that_were_measured():
+    options, *_ = blocks("docs/explanation/performance.md", "python")
+
+    assert options.strip() in (ROOT / "tests/benchmarks/settings.py").read_text()
 
 
 def test_urls_of_the_pages_and_the_gateway():
@@ -157,6 +164,8 @@ def test_commands(document, engine, tmp_path, monkeypatch, capsys):
     for line in "".join(blocks(document, "console")).replace("\\\n", "").splitlines():
         if line.startswith("pip install"):
             installed(line)
+        elif line.startswith("curl"):
+            continue  # see TestByCurl
         elif "uvicorn" in line:
             assert f"{get_application.__module__}:{get_application.__name__}" in line
         else:
@@ -193,6 +202,16 @@ class TestByCurl:
             "revoked": [key.key.public_id],
             "unknown": 0,
         }
+
+    def test_bindings(self, run, engine, settings):
+        scopes = {**settings.APIKEYS["SCOPES"], "bindings:write": "Bind"}
+        settings.APIKEYS = {**settings.APIKEYS, "SCOPES": scopes}
+        token = mint_pat(UserFactory(is_superuser=True), scopes=["bindings:write"]).token
+        (block,) = (b for b in blocks("docs/reference/gateway.md", "console") if "curl" in b)
+        make, read = block.replace("\\\n", "").splitlines()
+
+        made = json.loads(run(make, "https://acme.example", TOKEN=token))
+        assert json.loads(run(read, "https://acme.example", TOKEN=token))["results"] == [made]
 
     def test_a_key_as_a_client(self, run, engine):
         key = mint_key(engine, scopes=["payments:read"])

@@ -149,3 +149,14 @@ def test_go_to_many_workers(reader, tmp_path):
         reader.read("docs/how-to/many-workers.md")
     finally:
         redis.kill()
+
+
+def test_sign_requests(reader, tmp_path):
+    reader.type("export PYTHON_KEYRING_BACKEND=keyring.backends.fail.Keyring")
+    redis = RedisServer(tmp_path)
+    redis.start()
+    reader.ports["6379"] = str(redis.port)
+    try:
+        reader.read("docs/how-to/sign-requests.md")
+    finally:
+        redis.kill()

@@ -35,7 +35,7 @@ def test_does_as_the_tutorial_says(newcomer, chromium):
     def on_the_settings_page():
         page = browse(chromium, newcomer, "/settings/keys/")
         main = page.get_by_role("main")
-        wait_until(lambda: page.reload() and "from 127.0.0.1" in main.inner_text())
+        wait_until(lambda: page.reload() and "from 127.0.0.1" in main.inner_text(), 60)
         page.get_by_role("link", name="New token").click()
         page.get_by_label("Name").fill("phone")
         page.get_by_role("group", name="reports").get_by_label("Read and write").check()

@@ -122,6 +122,13 @@ def test_a_refusal_is_told_in_the_language_that_is_asked_for(ask):
     assert "No credential" in json.loads(english.body)["detail"]
 
 
+def test_envoy_asks_with_the_request_itself(ask, key, settings):
+    settings.APIKEYS = settings.APIKEYS | {"GATEWAY_PROXY": "envoy"}
+    assert ask(key, path="/gateway/authorize" + OWN).status == 200
+    assert ask(key, path="/gateway/authorize/subscribers/1002/offers").code == (403, "not_bound")
+    assert ask(key).code == (403, "original_request_unknown")
+
+
 def test_an_error_is_answered_and_tells_nothing(ask, key, monkeypatch, settings):
     settings.DEBUG = True
     monkeypatch.setattr("apikeys.gateway.routes.current", lambda: 1 / 0)

@@ -6,6 +6,7 @@ from datetime import timedelta
 from urllib.parse import unquote
 
 import pytest
+import yaml
 from django.core.handlers.asgi import ASGIRequest
 from django.test import Client
 from django.utils import timezone
@@ -19,6 +20,7 @@ from apikeys.gateway.decide import IDENTITY_HEADERS
 from apikeys.gateway.views import authorize
 from apikeys.models import PersonalAccessToken, ProjectKey
 from apikeys.policy import Policy
+from tests.documents import blocks
 from tests.factories import (
     MembershipFactory,
     ProjectFactory,
@@ -209,6 +211,29 @@ def test_only_the_headers_of_the_proxy_are_believed(ask, key, settings):
     settings.APIKEYS = settings.APIKEYS | {"GATEWAY_PROXY": "traefik"}
     assert ask(key, other, **lie).status_code == 200
     assert code(ask(key)) == (403, "original_request_unknown")
+
+
+def test_the_snippet_of_traefik_is_whole():
+    """Without a binary to try it with: the names are those of Traefik 3's documentation."""
+    (snippet,) = (b for b in blocks("docs/reference/gateway.md", "yaml") if b.startswith("http:"))
+    told = yaml.safe_load(snippet)["http"]
+    (router,) = told["routers"].values()
+    (service,) = told["services"].values()
+    authorize, strip = (told["middlewares"][name] for name in router["middlewares"])
+
+    assert router["service"] in told["services"]
+    assert set(router) == {"rule", "middlewares", "service"}
+    assert set(service["loadBalancer"]) == {"passHostHeader", "servers"}
+    assert set(authorize) == {"forwardAuth"}
+    assert authorize["forwardAuth"].pop("address").endswith("/gateway/authorize/")
+    assert authorize["forwardAuth"] == {
+        "trustForwardHeader": False,
+        "authRequestHeaders": ["Authorization", "Accept-Language"],
+        "authResponseHeaders": list(IDENTITY_HEADERS),
+    }
+    removed = strip["headers"]["customRequestHeaders"]
+    assert set(removed.values()) == {""}
+    assert "Authorization" in removed
 
 
 def asgi(headers, path="/gateway/authorize/"):

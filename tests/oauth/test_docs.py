@@ -19,5 +19,5 @@ def test_the_code_runs(tmp_path, monkeypatch):
     exec(app, scope)
     exec(client, scope)
     assert len(scope["urlpatterns"]) == 4
-    assert set(scope["group"].commands) == {"login", "whoami", "token", "api", "logout"}
+    assert set(scope["group"].commands) == {"login", "whoami", "token", "api", "key", "logout"}
     scope["client"].close()

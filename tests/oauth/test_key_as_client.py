@@ -368,7 +368,7 @@ def test_a_validator_of_another_make_sets_no_token_free(client, minted, token, s
     # And the operator is told.
     from django.core.checks import run_checks
 
-    assert "apikeys.E041" in [message.id for message in run_checks(tags=["apikeys"])]
+    assert "apikeys.E070" in [message.id for message in run_checks(tags=["apikeys"])]
 
 
 def test_its_tokens_work_from_the_networks_of_the_key_alone(client, project):

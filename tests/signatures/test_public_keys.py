@@ -127,6 +127,7 @@ def test_a_key_of_small_order_signs_everything_for_everybody():
         pem(ed25519_key()) + " " * 5000 + "x",
         p256_key().public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode(),
     ],
+    ids=lambda given: f"{given!r:.24}",
 )
 def test_what_is_none(given):
     with pytest.raises(public_keys.NotAPublicKey):

@@ -1,5 +1,6 @@
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
+from itertools import chain, islice
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
@@ -157,6 +158,8 @@ def _watched(outcomes: Iterator[Outcome], advance: Any, where: Any) -> Iterator[
 
 
 def _report(terminal: Terminal, importer: Importer, outcomes: Iterator[Outcome]) -> None:
+    # Before anything is written: a file that is none is told at its first line.
+    outcomes = chain(list(islice(outcomes, 1)), outcomes)
     if terminal.as_json:
         keys = (each._asdict() for each in outcomes)
         terminal.json_object("keys", keys, lambda: _facts(importer))

@@ -78,6 +78,7 @@ def _keys(kind: str, owner: Any, project: Any, everything: bool, limit: int) -> 
 
 
 def _row(facts: dict[str, Any]) -> list[str]:
+    legacy = facts["legacy"]
     rotated = facts["state"] == State.LIVE and facts["rotated_at"]
     return [
         facts["id"],
@@ -85,5 +86,5 @@ def _row(facts: dict[str, Any]) -> list[str]:
         facts["name"],
         facts["user"] or facts["project"],
         *(show(name, facts[name]) for name in ("projects", "scopes", "expires_at", "last_used_at")),
-        facts["state"] + (" (rotated)" if rotated else ""),
+        facts["state"] + (" (rotated)" if rotated else "") + (" (legacy)" if legacy else ""),
     ]
