@@ -17,6 +17,8 @@ from apikeys.gateway import decide
 from apikeys.gateway.asgi import ForwardAuth
 from apikeys.gateway.bindings import _BINDINGS
 from apikeys.gateway.models import ResourceBinding
+from apikeys.models import Membership
+from apikeys.policy import Policy
 from tests.factories import ProjectFactory, mint_key, mint_pat
 from tests.servers import RedisServer, running
 
@@ -193,6 +195,21 @@ def test_a_limit_that_is_counted_elsewhere_is_counted_in_a_thread(
 
     assert [ask(minted.token).status for _ in range(4)] == [200, 200, 200, 429]
     assert len(hops) == 4
+
+
+class Remembered(Policy):
+    def allowed_networks(self, owner):
+        return Membership.objects.filter(role="nowhere").values_list("role", flat=True)
+
+
+def test_a_policy_that_makes_a_query_lets_no_decision_be_kept(ask, key, settings):
+    settings.APIKEYS = settings.APIKEYS | {"GATEWAY_MAX_AGE": 30}
+    assert ask(key).headers["cache-control"] == "max-age=30"
+    settings.APIKEYS = settings.APIKEYS | {"POLICY": Remembered}
+
+    answer = ask(key)
+
+    assert (answer.status, answer.headers["cache-control"]) == (200, "no-store")
 
 
 def test_every_use_counts_once(ask, cached, engine, bind):
