@@ -348,7 +348,7 @@ def _audiences() -> Iterator[CheckMessage]:
         yield Error(
             "APIKEYS['AUDIENCES'] is not a list of absolute URIs without a fragment.",
             hint='Say ["https://api.example.com/"], or None for any (RFC 8707 section 2).',
-            id="apikeys.E040",
+            id="apikeys.E016",
         )
 
 
@@ -358,7 +358,7 @@ def _sudo() -> Iterator[CheckMessage]:
         yield Error(
             "APIKEYS['SUDO_MAX_AGE'] is not a time of at least a minute.",
             hint="It takes a datetime.timedelta.",
-            id="apikeys.E030",
+            id="apikeys.E014",
         )
     try:
         valid, reason = issubclass(import_string(app_settings.SUDO), Sudo), ""
@@ -368,5 +368,5 @@ def _sudo() -> Iterator[CheckMessage]:
         yield Error(
             f"APIKEYS['SUDO'] does not name a subclass of apikeys.web.sudo.Sudo{reason}.",
             hint="It takes a dotted path, such as 'apikeys.web.sudo.AllauthSudo'.",
-            id="apikeys.E031",
+            id="apikeys.E015",
         )

@@ -1,10 +1,10 @@
 """Mint, edit, approve, rotate, revoke: the only writers of keys."""
 
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, Final, Generic, TypeVar, overload
+from typing import Any, Final, Generic, TypedDict, TypeVar, Unpack, overload
 
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import IntegrityError, connections, router, transaction
@@ -75,6 +75,20 @@ class _Keep:
 #: The default of an argument that says: as it was.
 KEEP: Final = _Keep()
 
+_renewals: dict[str, Callable[[Access], Access | None]] = {}
+
+
+class _Terms(TypedDict, total=False):
+    """What may be said of every new key; ``mint`` has the defaults."""
+
+    expires_at: datetime | None
+    allowed_networks: Iterable[str]
+    rate_limits: Iterable[str]
+    direct_use: bool
+    public_id: str | None
+    by: Any
+    within: Grant | None
+
 
 @overload
 def mint(
@@ -83,13 +97,7 @@ def mint(
     name: str,
     scopes: Iterable[str],
     projects: Iterable[Any] | None = None,
-    expires_at: datetime | None = None,
-    allowed_networks: Iterable[str] = (),
-    rate_limits: Iterable[str] = (),
-    direct_use: bool = True,
-    public_id: str | None = None,
-    by: Any = None,
-    within: Grant | None = None,
+    **terms: Unpack[_Terms],
 ) -> Minted[PersonalAccessToken]: ...
 
 
@@ -99,14 +107,8 @@ def mint(
     project: Any,
     name: str,
     scopes: Iterable[str],
-    expires_at: datetime | None = None,
-    allowed_networks: Iterable[str] = (),
-    rate_limits: Iterable[str] = (),
-    direct_use: bool = True,
-    public_id: str | None = None,
     public_key: str | Mapping[str, Any] | None = None,
-    by: Any = None,
-    within: Grant | None = None,
+    **terms: Unpack[_Terms],
 ) -> Minted[ProjectKey]: ...
 
 
@@ -509,32 +511,60 @@ def _rows(row: Model) -> Any:
     return model._default_manager.using(router.db_for_write(model))
 
 
-def _lock_all(key: AnyKey | None, within: Grant | None) -> None:
-    """Lock ``key``, and the credential that it is changed with, in one order for everybody.
+def register(kind: str, renew: Callable[[Access], Access | None]) -> None:
+    """Have ``renew`` asked what an ``Access`` of this kind is now; ``None``: it has ended.
 
-    So a credential that is narrowed or revoked at the same moment gives nothing any more.
+    It keeps others from changing what it reads until the transaction ends.
+    """
+    _renewals[kind] = renew
+
+
+def _lock_all(key: AnyKey | None, within: Grant | None) -> None:
+    """Lock ``key``, and the key that it is changed with, in one order for everybody.
+
+    So a credential that is narrowed or ended at the same moment gives nothing any more.
     """
     using = _using(within)
-    model = KINDS.get(using.kind) if using else None
-    if using is None or model is None:
-        if key is not None:
-            _lock(key)
-        return
-    credential = key
-    if not isinstance(key, model) or key.public_id != using.credential_id:
-        credential = model._default_manager.filter(public_id=using.credential_id).first()
-    rows = {row for row in (key, credential) if row is not None}
+    holder = None if using is None else _holder(key, using)
+    rows = {row for row in (key, holder) if row is not None}
     for row in sorted(rows, key=lambda row: (isinstance(row, ProjectKey), row.pk)):
         _lock(row)
-    if (
-        credential is None
-        or credential.state() is not State.LIVE
-        or (credential.scope, credential.expires_at) != (using.scope, using.expires_at)
-        or (credential.allowed_networks, credential.rate_limits)
-        != (using.allowed_networks, using.rate_limits)
-    ):
+    if using is not None and not _is_as_it_was(using, holder):
         message = _("The credential that you use was changed just now. Try again.")
         raise LifecycleError("credential_changed", message)
+
+
+def _holder(key: AnyKey | None, using: Access) -> AnyKey | None:
+    """The key that ``using`` is, or was got with: ``key`` itself, if it is that one."""
+    if using.kind not in KINDS and not using.key:
+        return None
+    if key is not None and key.public_id == using.revoked_with:
+        return key
+    model: Any = PersonalAccessToken if using.project is None else ProjectKey
+    holder: AnyKey | None = model._default_manager.filter(public_id=using.revoked_with).first()
+    return holder
+
+
+def _is_as_it_was(using: Access, holder: AnyKey | None) -> bool:
+    if using.kind not in KINDS:
+        if holder is None and using.key:
+            return False
+        renew = _renewals.get(using.kind)  # of the site's own making, if there is none
+        now = using if renew is None else renew(using)
+        return now is not None and _bounds(now) == _bounds(using)
+    if holder is None or holder.state() is not State.LIVE or not holder.direct_use:
+        return False
+    is_selective = not getattr(holder, "all_projects", True)
+    return (*_common_bounds(holder), is_selective) == _bounds(using)
+
+
+def _bounds(access: Access) -> tuple[Any, ...]:
+    """What to compare; which projects are selected is read anew where it counts."""
+    return *_common_bounds(access), access.selected is not None
+
+
+def _common_bounds(each: Access | AnyKey) -> tuple[Any, ...]:
+    return each.scope, each.expires_at, each.allowed_networks, each.rate_limits
 
 
 def _using(within: Grant | None) -> Access | None:

@@ -131,12 +131,8 @@ class Policy:
         return 1000
 
     def client_grant_types(self, user: Any) -> Collection[str]:
-        """The grant types of OAuth clients that ``user`` registers; never the password grant."""
-        return (
-            "authorization_code",
-            "urn:ietf:params:oauth:grant-type:device_code",
-            "client_credentials",
-        )
+        """The grant types of OAuth clients that ``user`` registers: of these, no others."""
+        return ("authorization_code", "urn:ietf:params:oauth:grant-type:device_code")
 
     def most_clients(self, user: Any) -> int | None:
         """How many OAuth clients ``user`` may have; ``None``: any number."""

@@ -87,18 +87,21 @@ def verify(
     *,
     counts_as_use: bool = True,
     exchange: bool = False,
+    anywhere: bool = False,
 ) -> Access:
     """Who presents ``text``: a key, or whatever credential a registered resolver knows.
 
     Whoever only looks at a key says ``counts_as_use=False``: when and from where it was
     last used stays as it is. ``exchange`` says that the key is presented for an access
-    token, the one use of some. Raises ``Refused`` with the reason.
+    token, the one use of some; ``anywhere``, that somebody asks who got it of its holder,
+    from an address that is not known: this is no use of it, and a key that is bound to
+    networks passes. Raises ``Refused`` with the reason.
     """
     try:
         if (parsed := _parse(text)) is not None:
             lookup = _LOOKUPS[parsed.kind]
             row = cache.find(lookup, parsed.public_id)
-            return _check(parsed, row, request, counts_as_use, exchange)
+            return _check(parsed, row, request, counts_as_use, exchange, anywhere)
         for resolver in _resolvers:
             if (access := resolver(text, request)) is not None:
                 return access
@@ -163,6 +166,7 @@ def _check(
     request: HttpRequest | None,
     counts_as_use: bool,
     exchange: bool = False,
+    anywhere: bool = False,
 ) -> Access:
     if row is None:
         # The same work as for a wrong secret, so that time does not tell which ids exist.
@@ -178,7 +182,7 @@ def _check(
         renew_digest(lookup.model, key.pk, key.pepper_id, parsed)
     if not matches:
         raise Refused(refusals.INVALID_KEY)
-    return _enter(parsed, key, row, request, counts_as_use, exchange)
+    return _enter(parsed, key, row, request, counts_as_use, exchange, anywhere)
 
 
 def _enter(
@@ -188,11 +192,14 @@ def _enter(
     request: HttpRequest | None,
     counts_as_use: bool = True,
     exchange: bool = False,
+    anywhere: bool = False,
 ) -> Access:
     """Who it is whose secret is right."""
     lookup, build = _LOOKUPS[parsed.kind], _BUILDERS[parsed.kind]
     check_state(key, exchange)
     (owner,) = lookup.build(row)
+    if anywhere:
+        return build(parsed.public_id, key, owner)
     access, ip = admit(lookup.model, build, parsed.public_id, key, owner, request, counts_as_use)
     if counts_as_use:
         usage.record(lookup.model, key.pk, ip)

@@ -1,10 +1,15 @@
 """A misconfiguration is told by `manage.py check`, in a sentence with a way out."""
 
+import ast
+import re
+from collections import defaultdict
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from django.core.checks import run_checks
 
+import apikeys
 from apikeys.conf import app_settings
 
 SCOPES = {"payments:read": "See payments"}
@@ -170,3 +175,17 @@ def test_a_legacy_scheme_whose_last_day_has_passed_is_told(settings):
     (warning,) = [message for message in run_checks() if message.id == "apikeys.W051"]
     assert "knox" in warning.msg
     assert "2020-01-01" in warning.msg
+
+
+def test_to_silence_one_check_silences_no_other():
+    """`SILENCED_SYSTEM_CHECKS` takes ids, so no two functions share one."""
+    where = defaultdict(set)
+    for path in Path(apikeys.__file__).parent.rglob("checks.py"):
+        for function in ast.walk(ast.parse(path.read_text())):
+            if isinstance(function, ast.FunctionDef):
+                for id_ in re.findall(r"apikeys\.[EW]\d+", ast.unparse(function)):
+                    where[id_].add(f"{path.parent.name}.{function.name}")
+
+    assert len(where) > 40
+    shared = {id_: names for id_, names in where.items() if len(names) > 1}
+    assert shared == {"apikeys.E001": {"apikeys.check_settings", "apikeys._names"}}

@@ -429,6 +429,36 @@ def test_a_credential_that_ended_meanwhile_makes_nothing(ada):
     assert PersonalAccessToken.objects.count() == 2
 
 
+@pytest.mark.parametrize("change", ["projects", "direct_use"])
+def test_a_credential_that_was_restricted_meanwhile_makes_nothing(ada, change):
+    """It reached all projects, or was taken by requests, when it was verified."""
+    project = MembershipFactory(user=ada).project
+    parent, other = mint_pat(ada), mint_pat(ada).key
+    within = grants.for_tokens(ada, verify(parent.token))
+    lifecycle.edit(parent.key, **{"projects": {"projects": [project]},
+                                  "direct_use": {"direct_use": False}}[change])  # fmt: skip
+
+    for act in (
+        lambda: mint_pat(ada, within=within),
+        lambda: lifecycle.edit(other, name="x", within=within),
+        lambda: lifecycle.rotate(other, within=within),
+    ):
+        with refused("credential_changed"):
+            act()
+    assert PersonalAccessToken.objects.count() == 2
+
+
+def test_a_restricted_credential_gives_what_it_has_then(ada):
+    one, two = (MembershipFactory(user=ada).project for _ in range(2))
+    parent = mint_pat(ada, projects=[one, two])
+    within = grants.for_tokens(ada, verify(parent.token))
+    lifecycle.edit(parent.key, projects=[one])
+
+    assert mint_pat(ada, projects=[one], within=within).key.projects.get() == one
+    with refused("project_not_grantable", "projects"):
+        mint_pat(ada, projects=[two], within=within)
+
+
 def test_the_first_revocation_counts(ada):
     key = mint_pat(ada).key
     stale = PersonalAccessToken.objects.get(pk=key.pk)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib.auth import get_user_model
+from django.core import signing
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 else:
     _ModelForm = forms.ModelForm
 
+_SALT = "apikeys.admin.mint"
+_FORM_AGE = 24 * 60 * 60  # seconds for which a form can be sent
 _LIFETIME = timedelta(days=90)  # of a personal access token, unless somebody says otherwise
 
 
@@ -103,10 +106,25 @@ class MintForm(KeyForm):
 
     minted: lifecycle.Minted[Any]
 
+    #: The id of the key that it makes, so that it makes one key however often it is sent.
+    once = forms.CharField(required=False, widget=forms.HiddenInput)
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.initial = {"once": signing.dumps(token.generate_id(), salt=_SALT)} | dict(self.initial)
         if self._meta.model is PersonalAccessToken:
             self.initial = {"expires_at": timezone.now() + _LIFETIME} | dict(self.initial)
+
+    def clean_once(self) -> str | None:
+        if not (text := self.cleaned_data["once"]):
+            return None
+        try:
+            return str(signing.loads(text, salt=_SALT, max_age=_FORM_AGE))
+        except signing.BadSignature:
+            _forget(self, "once")
+            message = _("This form was open for too long. Look it over and send it.")
+            self.add_error(None, message)
+            return None
 
     def clean_user(self) -> Any:
         user = self.cleaned_data["user"]
@@ -121,7 +139,7 @@ class MintForm(KeyForm):
         return user
 
     def carry_out(self, data: dict[str, Any]) -> None:
-        common = {key: data[key] for key in _EDITED}
+        common = {key: data[key] for key in _EDITED} | {"public_id": data["once"]}
         if self._meta.model is ProjectKey:
             self.minted = lifecycle.mint(project=data["project"], by=self.by, **common)
         else:

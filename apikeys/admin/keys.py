@@ -195,7 +195,7 @@ class KeyAdmin(ListAdmin):
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         if obj is None:
-            return [(None, {"fields": [self.owner, *self.edited]})]
+            return [(None, {"fields": [self.owner, *self.edited, "once"]})]
         life = [name for name in _LIFE if self._has_to_tell(obj, name)]
         return [
             (None, {"fields": ["public_id", "state", "owner_link", *self.shown]}),

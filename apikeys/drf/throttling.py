@@ -64,9 +64,14 @@ class KeyThrottle(BaseThrottle):
         return True
 
 
+def is_limited(access: Access) -> bool:
+    """Whether requests of ``access`` are counted."""
+    return bool(_limits(access))
+
+
 def waits(access: Access) -> bool:
     """Whether counting a request of ``access`` means to wait for another server."""
-    return not app_settings.RATE_LIMIT_STORE.startswith("memory:") and bool(_limits(access))
+    return not app_settings.RATE_LIMIT_STORE.startswith("memory:") and is_limited(access)
 
 
 def _limits(access: Access) -> list[Rate]:

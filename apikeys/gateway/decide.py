@@ -17,7 +17,7 @@ from ..access import Access
 from ..conf import app_settings
 from ..drf import InsufficientScope, KeyThrottle, refuse
 from ..drf.exceptions import RefusedException
-from ..drf.throttling import waits
+from ..drf.throttling import is_limited, waits
 from ..header import read_credential
 from ..legacy import verify as legacy
 from ..refusals import Refused
@@ -169,12 +169,25 @@ def _bytes(character: str) -> bytes:
 
 
 def max_age(access: Access) -> int:
-    """For how many seconds the proxy may repeat this decision; never beyond the expiry."""
-    longest = 0 if access.signed else app_settings.GATEWAY_MAX_AGE
-    if not longest or access.expires_at is None:
+    """For how many seconds the proxy may repeat this decision; never beyond the expiry.
+
+    None where the next request may be decided otherwise: a signature is good once, and neither
+    the address nor the number of requests is in what the proxy tells decisions apart by.
+    """
+    longest = app_settings.GATEWAY_MAX_AGE
+    if not longest or access.signed or is_limited(access) or _is_bound_to_networks(access):
+        return 0
+    if access.expires_at is None:
         return longest
     left = int((access.expires_at - timezone.now()).total_seconds())
     return max(0, min(longest, left))
+
+
+def _is_bound_to_networks(access: Access) -> bool:
+    owner = access.project or access.user
+    return bool(access.allowed_networks) or (
+        owner is not None and bool(app_settings.POLICY.allowed_networks(owner))
+    )
 
 
 def refusal_headers(refused: RefusedException) -> dict[str, Any]:

@@ -11,10 +11,12 @@ class ApiKeysOAuthConfig(AppConfig):
     def ready(self) -> None:
         from oauth2_provider.models import get_access_token_model, get_application_model
 
-        from .. import cache, verify
+        from .. import cache, lifecycle, verify
+        from ..access import OAUTH
         from . import checks, permissions, resolver  # noqa: F401
         from .models import Consent, TokenOrigin
 
         verify.register(resolver.resolve, resolver.recall)
+        lifecycle.register(OAUTH, resolver.renew)
         permissions.register()
         cache.watch(get_access_token_model(), get_application_model(), TokenOrigin, Consent)

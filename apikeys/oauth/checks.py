@@ -22,7 +22,7 @@ def check_validator(
                 "OAUTH2_PROVIDER['OAUTH2_VALIDATOR_CLASS'] is not apikeys.oauth's, so nothing "
                 "holds the access tokens of keys to their keys.",
                 hint="Say 'apikeys.oauth.validators.Validator', or a subclass of it.",
-                id="apikeys.E041",
+                id="apikeys.E070",
             )
         ]
     return []

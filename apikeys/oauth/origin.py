@@ -79,7 +79,9 @@ def hold_to(origin: Any, token: Any) -> bool:
     """As ``hold``, by whoever has the origin, or knows that there is none."""
     token.apikeys_key = token.apikeys_consent = None
     if origin is None:
-        return True
+        # Nobody bounds what a person's own client would do in its own name.
+        client = token.application
+        return token.user_id is not None or client is None or client.user_id is None
     if origin.parent_id is not None and not _held_by_parent(token, origin.parent):
         return False
     if origin.consent_id is not None:

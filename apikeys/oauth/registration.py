@@ -21,18 +21,16 @@ from oauth2_provider.utils import parse_bearer_token
 from ..conf import app_settings
 from ..refusals import Refused
 from ..verify import verify
+from . import lifetimes
 from .device import GRANT_TYPE as DEVICE
 from .models import ClientSettings
 from .targets import LOOPBACK
 
 __all__ = ["OwnUserPermission"]
 
-#: By their names in RFC 7591, what django-oauth-toolkit stores with an application.
-DOT_GRANTS: Final = {
-    "authorization_code": "authorization-code",
-    DEVICE: DEVICE,
-    "client_credentials": "client-credentials",
-}
+#: The grants that people's own clients may have, as django-oauth-toolkit stores them. A person
+#: stands behind each; a program that acts for nobody is given a key, which has bounds.
+DOT_GRANTS: Final = {"authorization_code": "authorization-code", DEVICE: DEVICE}
 _MOST_URIS, _LONGEST_URI = 10, 500
 
 
@@ -61,10 +59,6 @@ def check(application: Any, user: Any, *, grants: Sequence[str], is_new: bool = 
         raise RegistrationError(
             "invalid_client_metadata", message % {"names": ", ".join(unfit)}, "grant_types"
         )
-    public = application.client_type == application.CLIENT_PUBLIC
-    if public and "client_credentials" in grants:
-        message = _("A public client has no secret, and so no client credentials grant.")
-        raise RegistrationError("invalid_client_metadata", message, "grant_types")
     uris = application.redirect_uris.split()
     if "authorization_code" in grants and not uris:
         message = _("The authorization code grant needs at least one redirect URI.")
@@ -161,10 +155,17 @@ def is_previous_secret(application: Any, secret: str) -> bool:
 
 def grants_of(application: Any) -> list[str]:
     """The names in RFC 7591 of all grant types that a client has."""
-    names = {stored: name for name, stored in DOT_GRANTS.items()}
     own = application.authorization_grant_type
     settings = getattr(application, "apikeys_settings", None)
-    return [names.get(own, own), *(settings.grant_types.split() if settings else ())]
+    return [
+        lifetimes.GRANT_TYPES.get(own, own),
+        *(settings.grant_types.split() if settings else ()),
+    ]
+
+
+def has_active_owner(application: Any) -> bool:
+    """Whether it is the site's own, or of somebody who was not deactivated."""
+    return application.user_id is None or bool(application.user.is_active)
 
 
 def has_grant(application: Any, name: str) -> bool:

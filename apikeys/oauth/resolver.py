@@ -4,8 +4,10 @@ from functools import cached_property
 from typing import Any
 
 from django.core.exceptions import SynchronousOnlyOperation
+from django.db import router
 from django.http import HttpRequest
 from django.views.decorators.debug import sensitive_variables
+from oauth2_provider.models import get_access_token_model
 
 from .. import networks, refusals, usage
 from ..access import OAUTH, Access, ProjectUser, ServiceUser
@@ -51,7 +53,10 @@ def resolve(text: str, request: HttpRequest | None) -> Access:
     token = bearer.validate(text, _BearerRequest(request))
     if token is None:
         raise Refused(refusals.INVALID_TOKEN)
-    return access_of(token, request)
+    access = access_of(token)
+    if token.apikeys_key is not None:
+        _check_network(token.apikeys_key, access, request)
+    return access
 
 
 @sensitive_variables("text")
@@ -65,8 +70,24 @@ def recall(text: str, request: HttpRequest | None) -> Access | None:
         return None
 
 
-def access_of(token: Any, request: HttpRequest | None, *, counts_as_use: bool = True) -> Access:
-    """The ``Access`` of a valid token. No query, if ``origin.hold`` has seen it before."""
+def renew(access: Access) -> Access | None:
+    """For ``lifecycle``: what ``access`` is now, its token locked; ``None`` if it ended."""
+    model = get_access_token_model()
+    rows = model._default_manager.using(router.db_for_write(model)).select_for_update()
+    token = rows.filter(pk=access.credential_id).first()
+    if token is None or not origin.hold(token) or token.is_expired():
+        return None
+    try:
+        return access_of(token)
+    except Refused:
+        return None
+
+
+def access_of(token: Any) -> Access:
+    """The ``Access`` of a valid token, wherever it is used from. Raises ``Refused``.
+
+    No query, if ``origin.hold`` has seen it before.
+    """
     if not hasattr(token, "apikeys_key") and not origin.hold(token):
         raise Refused(refusals.INVALID_TOKEN)  # loaded by a validator of another make
     user, client, key = token.user, origin.client_of(token), token.apikeys_key
@@ -76,8 +97,6 @@ def access_of(token: Any, request: HttpRequest | None, *, counts_as_use: bool = 
     principal = user
     if user is None:
         principal = ClientUser(client) if project is None else ProjectUser(project)
-    if key is not None:
-        _check_network(key, user if project is None else project, request, counts_as_use)
     return Access(
         kind=OAUTH,
         credential_id=str(token.pk),
@@ -95,12 +114,11 @@ def access_of(token: Any, request: HttpRequest | None, *, counts_as_use: bool = 
     )
 
 
-def _check_network(key: Any, owner: Any, request: HttpRequest | None, counts_as_use: bool) -> None:
+def _check_network(key: Any, access: Access, request: HttpRequest | None) -> None:
     """What came of a key is bound to the key's networks, and counts as a use of it."""
     ip = networks.client_ip(request)
-    imposed = app_settings.POLICY.allowed_networks(owner)
+    imposed = app_settings.POLICY.allowed_networks(access.project or access.user)
     admitted = networks.admits((key.allowed_networks, " ".join(imposed)), ip)
-    if counts_as_use:
-        (usage.record if admitted else usage.record_refusal)(type(key), key.pk, ip)
+    (usage.record if admitted else usage.record_refusal)(type(key), key.pk, ip)
     if not admitted:
         raise Refused(refusals.IP_NOT_ALLOWED)

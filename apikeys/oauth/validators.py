@@ -5,9 +5,11 @@ from typing import Any
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 from oauth2_provider.oauth2_validators import OAuth2Validator
+from oauthlib.oauth2.rfc6749 import errors
 
 from ..conf import app_settings
-from . import bearer, clients, consent, device, lifetimes, registration
+from . import bearer, clients, consent, device, guesses, lifetimes, registration
+from .http import AddressedRequest
 from .models import TokenOrigin
 
 __all__ = ["Validator"]
@@ -18,7 +20,8 @@ class Validator(OAuth2Validator):
 
     It keeps the password grant (RFC 6749 section 4.3) to ``FIRST_PARTY_CLIENTS``, the
     site's own pages, which RFC 9700 section 2.4 forbids to everybody else; and access
-    tokens to what they came of.
+    tokens to what they came of. The client credentials grant (section 4.4), behind which no
+    person's rights stand, is for keys and for the site's own clients: those without a user.
     """
 
     def validate_grant_type(
@@ -26,10 +29,19 @@ class Validator(OAuth2Validator):
     ) -> bool:
         if grant_type == "password" and client_id not in app_settings.FIRST_PARTY_CLIENTS:
             return False
+        if grant_type == "client_credentials" and client.user_id is not None:
+            return False
         return bool(
             super().validate_grant_type(client_id, grant_type, client, request, *args, **kwargs)
             or (grant_type != "password" and registration.has_grant(client, grant_type))
         )
+
+    def _load_application(self, client_id: str, request: Any) -> Any:
+        """The client, unless it is of somebody who was deactivated."""
+        client = super()._load_application(client_id, request)
+        if client is not None and not registration.has_active_owner(client):
+            client = request.client = None
+        return client
 
     @sensitive_variables()
     def authenticate_client(self, request: Any, *args: Any, **kwargs: Any) -> bool:
@@ -72,6 +84,19 @@ class Validator(OAuth2Validator):
         if (consent_id := consent.of_request(request)) is not None:
             TokenOrigin.objects.create(access_token=row, consent_id=consent_id)
         return row
+
+    @sensitive_variables("password")
+    def validate_user(
+        self, username: str, password: str, client: Any, request: Any, *args: Any, **kwargs: Any
+    ) -> bool:
+        """Raises ``TooManyTries``, and for who has no password grant: oauthlib asks that later."""
+        if client.client_id not in app_settings.FIRST_PARTY_CLIENTS:
+            raise errors.UnauthorizedClientError(request=request)
+        tries = guesses.count(username, AddressedRequest(request.headers))
+        if not super().validate_user(username, password, client, request, *args, **kwargs):
+            return False
+        guesses.give_back(tries)
+        return True
 
     @sensitive_variables("code")
     def validate_device_code(

@@ -192,6 +192,27 @@ def test_minting_shows_the_secret_once_and_leaves_it_nowhere(client, root, ada, 
         assert not [page for page in [*later, history] if stored in page]
 
 
+def test_a_form_makes_one_key_however_often_it_is_sent(client, root, ada):
+    url = f"{TOKENS}add/"
+    once = client.get(url).context["adminform"].form["once"].value()
+    form = mint_form(user=ada.pk, once=once)
+    assert b"Copy the new key now" in client.post(url, form).content
+
+    again = client.post(url, form)
+
+    key = PersonalAccessToken.objects.get()
+    assert f"The key {key.public_id} was made already." in again.content.decode()
+    assert "acme_pat_" not in again.content.decode()
+
+
+@pytest.mark.parametrize("once", ["0123456789abcdef", "0123456789abcdef:1uXyZ:x"])
+def test_nobody_chooses_the_id_of_a_key(client, root, ada, once):
+    refused = client.post(f"{TOKENS}add/", mint_form(user=ada.pk, once=once)).content.decode()
+    assert "open for too long" in refused
+    assert once not in refused
+    assert not PersonalAccessToken.objects.exists()
+
+
 def test_a_project_key_is_minted_too(client, root, engine):
     form = mint_form(project=engine.pk, all_projects=None, expires_at_0="", expires_at_1="")
     access = verify(shown_token(client.post(f"{KEYS}add/", form)))

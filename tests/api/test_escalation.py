@@ -582,7 +582,7 @@ class TestOAuthTokens:
     def token(self, user, scope="keys:write payments:read", **changes):
         client = Application.objects.create(
             name="CLI",
-            user=UserFactory(),
+            user=UserFactory() if user else None,
             client_type=Application.CLIENT_PUBLIC,
             authorization_grant_type=Application.GRANT_AUTHORIZATION_CODE,
         )

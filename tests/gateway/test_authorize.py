@@ -19,6 +19,7 @@ from apikeys.drf import BearerAuthentication, HasScope
 from apikeys.gateway.decide import IDENTITY_HEADERS
 from apikeys.gateway.views import authorize
 from apikeys.models import PersonalAccessToken, ProjectKey
+from apikeys.policy import Policy
 from tests.documents import blocks
 from tests.factories import (
     MembershipFactory,
@@ -375,3 +376,37 @@ def test_decisions_may_be_kept_for_a_stated_time(ask, engine, bind, settings):
     assert ask(lasting)["Cache-Control"] == "max-age=30"
     assert int(ask(ending)["Cache-Control"].removeprefix("max-age=")) < 10
     assert ask(lasting, "/")["Cache-Control"] == "no-store"
+
+
+class AtHome(Policy):
+    def allowed_networks(self, owner):
+        return ["127.0.0.0/8"]
+
+
+class Slow(Policy):
+    def rate_limits(self, access):
+        return ["1000/hour"]
+
+
+@pytest.mark.parametrize(
+    ("bounds", "policy"),
+    [
+        ({"allowed_networks": ["127.0.0.0/8"]}, Policy),
+        ({"rate_limits": ["1000/hour"]}, Policy),
+        ({}, AtHome),
+        ({}, Slow),
+    ],
+    ids=["networks", "rates", "the policy's networks", "the policy's rates"],
+)
+def test_decisions_that_depend_on_more_than_the_request_are_not_kept(
+    client, ask, engine, bind, settings, bounds, policy
+):
+    settings.APIKEYS = settings.APIKEYS | {"GATEWAY_MAX_AGE": 30, "POLICY": policy}
+    bind("1001", project=engine)
+    minted = mint_key(engine, **bounds)
+    form = {"client_id": minted.key.public_id, "client_secret": minted.token}
+    answer = client.post("/o/token/", form | {"grant_type": "client_credentials"})
+
+    for text in (minted.token, answer.json()["access_token"]):
+        response = ask(text)
+        assert (response.status_code, response["Cache-Control"]) == (200, "no-store")

@@ -10,6 +10,7 @@ from oauth2_provider.models import AccessToken, Application, RefreshToken
 
 from apikeys import verify
 from apikeys.oauth import bearer as bearer_module
+from apikeys.oauth.models import ClientSettings
 from apikeys.oauth.validators import Validator
 from apikeys.refusals import Refused
 from tests.factories import MembershipFactory, bearer
@@ -137,6 +138,42 @@ def test_a_token_for_this_resource_is_accepted(client, token):
     AccessToken.objects.update(resource=["http://testserver/api/"])
 
     assert whoami(client, token).status_code == 200
+
+
+@pytest.mark.parametrize("where", ["its own", "beside it"])
+def test_a_persons_own_client_gets_no_token_for_nobody(client, ada, where):
+    """It would have any scope. An operator's slip, or one that was registered earlier."""
+    app = Application.objects.create(
+        user=ada,
+        client_type=Application.CLIENT_CONFIDENTIAL,
+        authorization_grant_type=Application.GRANT_CLIENT_CREDENTIALS,
+        client_secret="s",
+    )
+    if where == "beside it":
+        Application.objects.update(authorization_grant_type="authorization-code")
+        ClientSettings.objects.create(application=app, grant_types="client_credentials")
+    form = {"client_id": app.client_id, "client_secret": "s", "scope": "payments:read"}
+
+    response = client.post("/o/token/", form | {"grant_type": "client_credentials"})
+
+    assert (response.status_code, response.json()) == (400, {"error": "unauthorized_client"})
+    assert not AccessToken.objects.exists()
+
+
+def test_one_that_it_got_earlier_is_dead(client, ada):
+    app = Application.objects.create(
+        client_type=Application.CLIENT_CONFIDENTIAL,
+        authorization_grant_type=Application.GRANT_CLIENT_CREDENTIALS,
+        client_secret="s",
+    )
+    form = {"client_id": app.client_id, "client_secret": "s", "grant_type": "client_credentials"}
+    text = client.post("/o/token/", form).json()["access_token"]
+    assert whoami(client, text).status_code == 200
+
+    app.user = ada
+    app.save()
+
+    assert whoami(client, text).status_code == 401
 
 
 def test_a_token_with_no_user_reaches_no_project(client, db):

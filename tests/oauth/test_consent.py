@@ -11,7 +11,7 @@ from oauth2_provider.models import AccessToken, Application, DeviceGrant
 
 from apikeys import verify
 from apikeys.oauth.models import Consent
-from tests.factories import MembershipFactory, bearer
+from tests.factories import MembershipFactory, UserFactory, bearer
 
 VERIFIER = "v" * 64
 CHALLENGE = urlsafe_b64encode(sha256(VERIFIER.encode()).digest()).rstrip(b"=").decode()
@@ -260,6 +260,39 @@ class TestLoopback:
         client.force_login(ada)
         form = query | {"redirect_uri": f"http://{host}/callback", "allow": "Authorize"}
         assert client.post("/o/authorize/", form).status_code == 400
+
+
+class TestClientOfSomebodyDeactivated:
+    """Whom others let act for them: it gets no tokens any more, of nobody."""
+
+    @pytest.fixture(autouse=True)
+    def owner(self, app):
+        app.user = UserFactory()
+        app.save()
+        return app.user
+
+    def leave(self, owner):
+        owner.is_active = False
+        owner.save()
+
+    @pytest.mark.parametrize("method", ["get", "post"])
+    def test_gets_no_code(self, client, ada, query, owner, method):
+        self.leave(owner)
+        client.force_login(ada)
+        response = getattr(client, method)("/o/authorize/", query | {"allow": "Authorize"})
+        assert (response.status_code, response.headers.get("Location")) == (400, None)
+
+    def test_redeems_none(self, allow, redeem, owner):
+        code = allow()["code"]
+        self.leave(owner)
+        assert redeem(code).json()["error"] == "invalid_client"
+
+    def test_refreshes_none(self, client, allow, redeem, owner):
+        grant = redeem(allow()["code"]).json()
+        form = {"grant_type": "refresh_token", "client_id": "app"}
+        form["refresh_token"] = grant["refresh_token"]
+        self.leave(owner)
+        assert client.post("/o/token/", form).json()["error"] == "invalid_client"
 
 
 class TestDevice:

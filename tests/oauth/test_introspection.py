@@ -7,7 +7,9 @@ import pytest
 from django.utils import timezone
 from oauth2_provider.models import AccessToken, Application
 
-from apikeys import lifecycle, usage
+from apikeys import lifecycle, usage, verify
+from apikeys.policy import Policy
+from apikeys.refusals import Refused
 from tests.factories import ProjectFactory, UserFactory, bearer, mint_key, mint_pat
 
 pytestmark = pytest.mark.filterwarnings(
@@ -16,6 +18,11 @@ pytestmark = pytest.mark.filterwarnings(
 
 SECRET = "a-secret-of-the-client"
 DEAD = {"active": False}
+
+
+class AtHome(Policy):
+    def allowed_networks(self, owner):
+        return ["203.0.113.0/24"]
 
 
 @pytest.fixture
@@ -92,6 +99,24 @@ class TestIntrospection:
         type(minted.key).objects.update(**{change: value})
 
         assert introspect(minted.token) == DEAD
+
+    @pytest.mark.parametrize("bound", ["by itself", "by the policy"])
+    def test_of_what_is_bound_to_networks(self, client, introspect, minted, settings, bound):
+        """From where it is used is for the service to know that was called with it."""
+        token = token_of(client, minted)
+        if bound == "by itself":
+            lifecycle.edit(minted.key, allowed_networks=["203.0.113.0/24"])
+        else:
+            settings.APIKEYS = settings.APIKEYS | {"POLICY": AtHome}
+
+        for text in (minted.token, token):
+            assert introspect(text)["active"] is True
+        with pytest.raises(Refused, match="ip_not_allowed"):
+            verify.verify(minted.token)
+
+        lifecycle.revoke(minted.key)
+        for text in (minted.token, token):
+            assert introspect(text) == DEAD
 
     def test_of_a_revoked_keys_token(self, client, introspect, minted):
         token = token_of(client, minted)

@@ -10,8 +10,9 @@ from rest_framework.response import Response
 from rest_framework.test import APIRequestFactory
 from rest_framework.views import APIView
 
-from apikeys import lifecycle, verify
+from apikeys import grants, lifecycle, verify
 from apikeys.drf import AnyScope, BearerAuthentication, KeyThrottle
+from apikeys.models import ProjectKey
 from apikeys.oauth.models import TokenOrigin
 from apikeys.policy import Policy
 from apikeys.refusals import Refused
@@ -367,7 +368,7 @@ def test_a_validator_of_another_make_sets_no_token_free(client, minted, token, s
     # And the operator is told.
     from django.core.checks import run_checks
 
-    assert "apikeys.E041" in [message.id for message in run_checks(tags=["apikeys"])]
+    assert "apikeys.E070" in [message.id for message in run_checks(tags=["apikeys"])]
 
 
 def test_its_tokens_work_from_the_networks_of_the_key_alone(client, project):
@@ -398,3 +399,60 @@ def test_its_tokens_count_with_the_key(client, project):
     ]
 
     assert answers == [200, 200, 429, 429]
+
+
+class TestChangedMeanwhile:
+    """A token was verified; then, before what it asked for was written, its key was changed."""
+
+    @pytest.fixture
+    def minted(self, project):
+        return mint_key(project, scopes=["keys:write", "payments:read"])
+
+    @pytest.fixture
+    def within(self, client, minted, project):
+        access = verify.verify(ask(client, minted).json()["access_token"])
+        return grants.for_project(project, using=access)
+
+    def mint(self, project, within):
+        return mint_key(project, expires_at=within.latest_expiry, within=within)
+
+    def test_as_it_was(self, project, minted, within):
+        child = self.mint(project, within).key
+        assert child.minted_with == minted.key.public_id
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lifecycle.revoke,
+            lambda key: lifecycle.edit(key, scopes=["payments:read"]),
+            lambda key: lifecycle.edit(key, allowed_networks=["203.0.113.0/24"]),
+            lambda key: lifecycle.edit(key, rate_limits=["1/minute"]),
+            lambda key: key.delete(),
+            lambda key: AccessToken.objects.all().delete(),
+        ],
+        ids=["revoked", "narrowed", "bound", "limited", "deleted", "token revoked"],
+    )
+    def test_it_makes_nothing(self, project, minted, within, change):
+        other = mint_key(project).key
+        count = ProjectKey.objects.exclude(pk=minted.key.pk).count()
+        change(minted.key)
+
+        for act in (
+            lambda: self.mint(project, within),
+            lambda: lifecycle.edit(other, name="x", within=within),
+            lambda: lifecycle.rotate(other, expires_at=within.latest_expiry, within=within),
+        ):
+            with pytest.raises(lifecycle.LifecycleError, match="changed just now"):
+                act()
+        assert ProjectKey.objects.exclude(pk=minted.key.pk).count() == count
+
+
+@pytest.mark.filterwarnings("ignore:The OAuth 2.0 resource owner password:DeprecationWarning")
+def test_a_token_of_no_key_that_ended_meanwhile_gives_nothing(log_in, ada):
+    access = verify.verify(log_in(scope="keys:write payments:read").json()["access_token"])
+    within = grants.for_tokens(ada, access)
+    mint_pat(ada, expires_at=access.expires_at, within=within)
+    AccessToken.objects.update(expires=timezone.now())
+
+    with pytest.raises(lifecycle.LifecycleError, match="changed just now"):
+        mint_pat(ada, expires_at=access.expires_at, within=within)

@@ -3,11 +3,13 @@
 import re
 from datetime import timedelta
 from html import unescape
+from urllib.parse import urlencode
 
 import pytest
 from django.utils import timezone
 from oauth2_provider.models import AccessToken, Application, RefreshToken
 
+from apikeys.oauth.device import GRANT_TYPE as DEVICE
 from apikeys.oauth.models import ClientSettings, TokenLifetime
 from tests.factories import UserFactory, bearer
 
@@ -86,7 +88,10 @@ def test_a_public_client_has_none(pages):
         ({"redirect_uris": ""}, "needs at least one redirect URI"),
         ({"redirect_uris": "http://ledger.example/"}, "is no redirect URI"),
         ({"redirect_uris": "https://ledger.example/#x"}, "is no redirect URI"),
-        ({"client_type": "public", "grant_types": ["client_credentials"]}, "has no secret"),
+        (
+            {"grant_types": ["client_credentials"]},
+            "client_credentials is not one of the available choices",
+        ),
         ({"access_token_minutes": "6"}, "At most 5 minutes"),
         ({"access_token_minutes": "0"}, "greater than or equal to 1"),
     ],
@@ -173,17 +178,21 @@ def test_nobody_gets_there_without_logging_in(client, db):
 
 def test_extra_grants_work(pages, made, ada):
     application, secret = made
-    pages.post(
-        f"{OWN}{application.pk}/", FORM | {"grant_types": ["authorization_code",
-                                                          "client_credentials"]}
-    )  # fmt: skip
     form = {"client_id": application.client_id, "client_secret": secret}
-    response = pages.post(
-        "/o/token/", form | {"grant_type": "client_credentials", "scope": "payments:read"}
+    assert pages.post("/o/token/", form | {"grant_type": DEVICE, "device_code": "x"}).json() == {
+        "error": "unauthorized_client"
+    }
+
+    pages.post(f"{OWN}{application.pk}/", FORM | {"grant_types": ["authorization_code", DEVICE]})
+    device = pages.post(
+        "/o/device-authorization/",
+        urlencode(form | {"scope": "payments:read"}),
+        content_type="application/x-www-form-urlencoded",
+    ).json()
+    waiting = pages.post(
+        "/o/token/", form | {"grant_type": DEVICE, "device_code": device["device_code"]}
     )
-    assert response.status_code == 200
-    facts = pages.get("/api/token/", headers=bearer(response.json()["access_token"])).json()
-    assert (facts["user"], facts["projects"]) == (None, [])
+    assert waiting.json()["error"] == "authorization_pending"
 
 
 # Lifetimes

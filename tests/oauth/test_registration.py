@@ -133,7 +133,14 @@ def test_the_registration_token_is_no_bearer_of_the_api(client, made):
         ({"grant_types": ["password"]}, "invalid_client_metadata"),
         ({"grant_types": ["implicit"]}, "invalid_client_metadata"),
         ({"grant_types": []}, "invalid_client_metadata"),
-        ({"grant_types": ["client_credentials"]}, "invalid_client_metadata"),  # it is public
+        ({"grant_types": ["client_credentials"]}, "invalid_client_metadata"),
+        (
+            {
+                "grant_types": ["client_credentials"],
+                "token_endpoint_auth_method": "client_secret_basic",
+            },
+            "invalid_client_metadata",
+        ),
         ({"grant_types": "authorization_code"}, "invalid_client_metadata"),
         ({"redirect_uris": []}, "invalid_redirect_uri"),
         ({"redirect_uris": ["http://app.example/cb"]}, "invalid_redirect_uri"),
@@ -223,6 +230,19 @@ class TestManagement:
 
     def test_not_with_its_users_own_token(self, client, made, token):
         assert self.call(client, made, "delete", token=token).status_code == 401
+
+    @pytest.mark.parametrize("method", ["get", "put", "delete"])
+    def test_not_when_its_user_is_deactivated(self, client, made, ada, method):
+        ada.is_active = False
+        ada.save()
+
+        assert self.call(client, made, method).status_code == 401
+        application = Application.objects.get()
+        assert application.redirect_uris == METADATA["redirect_uris"][0]
+
+        ada.is_active = True
+        ada.save()
+        assert self.call(client, made, "get").status_code == 200
 
 
 def test_metadata_lists_what_is_on(client, settings, db):

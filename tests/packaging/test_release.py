@@ -55,6 +55,7 @@ EXTRAS = {
     ),
     "redis": ("'apikeys'", "from apikeys.tracking import Tracking; import redis"),
     "schema": ("'apikeys', 'drf_spectacular'", "import apikeys.drf.schema, apikeys.api.schema"),
+    "signatures": ("'apikeys'", "import apikeys.signatures.verification"),
     "testing": (
         "'apikeys'",
         "from apikeys.testing import PersonalAccessTokenFactory; import apikeys.testing.pytest",

@@ -266,10 +266,10 @@ def test_a_site_replaces_it(page, place, settings):
 )
 def test_a_wrong_one_is_found_by_the_check(settings, wrong):
     settings.APIKEYS = settings.APIKEYS | {"SUDO": wrong}
-    assert [m.id for m in check_settings()] == ["apikeys.E031"]
+    assert [m.id for m in check_settings()] == ["apikeys.E015"]
 
 
 @pytest.mark.parametrize("wrong", [timedelta(0), 900, None])
 def test_a_wrong_time_is_found_by_the_check(settings, wrong):
     settings.APIKEYS = settings.APIKEYS | {"SUDO_MAX_AGE": wrong}
-    assert [m.id for m in check_settings()] == ["apikeys.E030"]
+    assert [m.id for m in check_settings()] == ["apikeys.E014"]

@@ -15,7 +15,6 @@ from ..registration import RegistrationError
 _GRANTS = {
     "authorization_code": _("Authorization code with PKCE: people log in with their browser"),
     DEVICE: _("Device code: people log in with a browser elsewhere"),
-    "client_credentials": _("Client credentials: it acts for itself, and for nobody"),
 }
 
 

@@ -61,12 +61,12 @@ class IntrospectTokenView(views.IntrospectTokenView):
 def _facts(text: str) -> dict[str, Any] | None:
     """What section 2.2 tells of a live credential. Raises ``Refused``, or is ``None``."""
     if token.looks_like_key(text, app_settings.PREFIX):
-        access = verify(text, counts_as_use=False)
+        access = verify(text, counts_as_use=False, anywhere=True)
         return _of(access) | {"client_id": access.credential_id}
     row = oauth2_settings.OAUTH2_VALIDATOR_CLASS()._load_access_token(text)
     if row is None or row.is_expired():
         return None
-    facts = _of(access_of(row, None, counts_as_use=False))
+    facts = _of(access_of(row))
     return facts | {"aud": row.resource} if row.resource else facts
 
 

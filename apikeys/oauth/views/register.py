@@ -53,6 +53,12 @@ class DynamicClientRegistrationManagementView(views.DynamicClientRegistrationMan
         response["Cache-Control"] = "no-store"
         return response
 
+    def _authenticate_registration_request(self, request: HttpRequest, client_id: str) -> Any:
+        auth = super()._authenticate_registration_request(request, client_id)
+        if isinstance(auth, HttpResponse) or registration.has_active_owner(auth.application):
+            return auth
+        return dcr._error_response("invalid_token", "The client's user is deactivated.", 401)
+
     def get(self, request: HttpRequest, client_id: str, *args: Any, **kwargs: Any) -> HttpResponse:
         auth = self._authenticate_registration_request(request, client_id)
         if isinstance(auth, HttpResponse):
@@ -96,7 +102,8 @@ def _apply(application: Any, body: bytes) -> list[str]:
         raise RegistrationError("invalid_client_metadata", "client_id cannot be changed.")
     if not isinstance(data.get("client_name", ""), str):
         raise RegistrationError("invalid_client_metadata", "client_name must be a string.")
-    # DOT knows one grant of a client; ours are checked and kept by ``registration``.
+    # DOT knows one grant of a client; ours are checked and kept by ``registration``. It gets
+    # one that needs no redirect URI, as those are checked there too.
     kwargs, refused = dcr._build_application_kwargs(data | {"grant_types": ["client_credentials"]})
     if refused is not None:
         found = json.loads(refused.content)
