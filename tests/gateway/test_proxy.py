@@ -334,5 +334,7 @@ def test_no_trick_reaches_another_subscriber(call, target, method):
     for request in seen:
         assert answer.status == 200
         assert not reaches_another(request.target), (target, request.target)
-        assert request.target == target
+        path, _, query = target.partition("?")
+        # ASGI tells no empty query from none; nor are they two resources to any server here.
+        assert request.target == (target if query else path)
         assert re.match(r"/subscribers/1001(?:/|$)", request.target)
