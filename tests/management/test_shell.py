@@ -90,7 +90,7 @@ def in_terminal(site, *words, answers=(), columns=80, **env):
         os.execve(sys.executable, [*site.command, "apikeys", *words], site.env | env)
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     answers, seen, waiting = list(answers), "", ""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while time.monotonic() < deadline:
         if not select.select([terminal], [], [], 1)[0]:
             continue
