@@ -17,16 +17,15 @@ KINDS: Final[dict[str, type[AnyKey]]] = {
 }
 
 _COMMON = ("approved_by", "revoked_by", "replaces", "legacy")
-_RELATED = {
-    PersonalAccessToken: ("user", *_COMMON),
-    ProjectKey: ("project", "created_by", *_COMMON),
-}
+_RELATED = {PersonalAccessToken: _COMMON, ProjectKey: ("created_by", *_COMMON)}
+#: Not joined: where owners are few, planners begin with them, and sort all keys for a page.
+_LOOKED_UP = {PersonalAccessToken: ("user", "projects"), ProjectKey: ("project",)}
 
 
 def with_facts(model: type[AnyKey]) -> QuerySet[Any]:
-    """Keys with all that ``record`` reads: two queries for any number of them."""
-    keys = with_successors(model._default_manager.select_related(*_RELATED[model]))
-    return keys.prefetch_related("projects") if model is PersonalAccessToken else keys
+    """Keys with all that ``record`` reads: two or three queries for any number of them."""
+    keys = model._default_manager.select_related(*_RELATED[model])
+    return with_successors(keys).prefetch_related(*_LOOKED_UP[model])
 
 
 def with_successors(keys: QuerySet[Any]) -> QuerySet[Any]:

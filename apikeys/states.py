@@ -6,17 +6,24 @@ from typing import Any, Final
 
 from django.db.models import Q, QuerySet, Value
 from django.db.models.functions import Coalesce
-from django.db.models.lookups import Exact, GreaterThan, LessThan, LessThanOrEqual
+from django.db.models.lookups import (
+    Exact,
+    GreaterThan,
+    GreaterThanOrEqual,
+    LessThan,
+    LessThanOrEqual,
+)
 from django.utils import timezone
 
 from .models import State
 
-_FEW: Final = 5000
+FEW: Final = 5000
 _LONG_AGO: Final = datetime(1970, 1, 2, tzinfo=UTC)
 _NEVER: Final = datetime(9999, 12, 30, tzinfo=UTC)
 # For a walk by age: no index has them, so that no database sorts all keys for a page.
 _REVOKED_AT: Final = Coalesce("revoked_at", Value(_NEVER))
 _EXPIRES_AT: Final = Coalesce("expires_at", Value(_NEVER))
+_USED_AT: Final = Coalesce("last_used_at", Value(_LONG_AGO))
 
 
 def in_state(keys: QuerySet[Any], *states: State) -> QuerySet[Any]:
@@ -47,6 +54,34 @@ def lasting(keys: QuerySet[Any]) -> QuerySet[Any]:
     return _either(keys, [Q(expires_at=None)], Q(Exact(_EXPIRES_AT, _NEVER)))
 
 
+def used(keys: QuerySet[Any], since: datetime) -> QuerySet[Any]:
+    """Those of ``keys`` that were used since then. A short query."""
+    piece = Q(last_used_on__gte=since.date(), last_used_at__gte=since)
+    return _either(keys, [piece], Q(GreaterThanOrEqual(_USED_AT, since)))
+
+
+def idle(keys: QuerySet[Any], since: datetime) -> QuerySet[Any]:
+    """Those of ``keys`` that were made before then, and not used since. A short query or two."""
+    before = Q(created_at__lt=since)  # one made since has had no such time to be used in
+    pieces = [
+        before & Q(last_used_on=None, last_used_at=None),
+        before & Q(last_used_on__lte=since.date(), last_used_at__lt=since),
+    ]
+    return _either(keys, pieces, before & Q(LessThan(_USED_AT, since)))
+
+
+def unused(keys: QuerySet[Any]) -> QuerySet[Any]:
+    """Those of ``keys`` that were never used. A short query."""
+    piece = Q(last_used_on=None, last_used_at=None)
+    return _either(keys, [piece], Q(LessThanOrEqual(_USED_AT, _LONG_AGO)))
+
+
+def at_least(rows: QuerySet[Any]) -> int:
+    """How many ``rows`` there are at least, where a function of this module has just looked."""
+    query: Any = rows.query
+    return FEW + 1 if getattr(query, "_many", None) == len(query.where.children) else 0
+
+
 def _either(keys: QuerySet[Any], pieces: Iterable[Q], judged: Q) -> QuerySet[Any]:
     """``keys`` in one of ``pieces``, each of which has an index; ``judged`` says the same.
 
@@ -56,9 +91,12 @@ def _either(keys: QuerySet[Any], pieces: Iterable[Q], judged: Q) -> QuerySet[Any
     pks: list[Any] = []
     for piece in pieces:
         found = keys.order_by().filter(piece).values_list("pk", flat=True)
-        pks += found[: _FEW + 1 - len(pks)]
-        if len(pks) > _FEW:
-            return keys.filter(judged)
+        pks += found[: FEW + 1 - len(pks)]
+        if len(pks) > FEW:
+            many = keys.filter(judged)
+            # As long as nothing else is asked of them.
+            vars(many.query)["_many"] = len(many.query.where.children)
+            return many
     return keys.filter(pk__in=pks)
 
 

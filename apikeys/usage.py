@@ -155,11 +155,12 @@ def _write(model: type[AnyKey], notes: _Notes) -> None:
             written[pk], used_before[pk] = at, ip
     # In one order, so that two processes never wait for each other.
     keys: list[Any] = [
-        model(pk=pk, last_used_at=at, last_used_ip=_clean_ip(ip))
+        model(pk=pk, last_used_at=at, last_used_on=at.date(), last_used_ip=_clean_ip(ip))
         for pk, (at, ip) in sorted(notes.last.items())
         if pk not in written or written[pk] < at
     ]
-    model._default_manager.bulk_update(keys, ["last_used_at", "last_used_ip"], batch_size=_BATCH)
+    fields = ["last_used_at", "last_used_on", "last_used_ip"]
+    model._default_manager.bulk_update(keys, fields, batch_size=_BATCH)
     _count(_USAGE[model], sorted(notes.counts.items()))
     observations.tell(model, used_before, _clean(notes.used_from), _clean(notes.refused_from))
 

@@ -37,7 +37,7 @@ def of_each_state():
 @pytest.fixture(params=["few", "many"])
 def number(request, monkeypatch):
     if request.param == "many":
-        monkeypatch.setattr(states, "_FEW", 0)
+        monkeypatch.setattr(states, "FEW", 0)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def filled(request, monkeypatch):
     """A person and a project with many keys each; who and where, and how their keys are."""
     if connection.vendor == "postgresql":
         pytest.skip("It reads so few rows from end to end, where an index would do as well.")
-    monkeypatch.setattr(states, "_FEW", 500)  # as small beside all keys as at a million of them
+    monkeypatch.setattr(states, "FEW", 500)  # as small beside all keys as at a million of them
     membership = MembershipFactory(role="owner")
     user, project = membership.user, membership.project
     fill(mint_pat(user).key, ROWS, shape=request.param, user=[user])
@@ -155,7 +155,7 @@ def test_the_key_that_a_key_was_rotated_into_is_told_in_the_same_query(filled):
     with CaptureQueriesContext(connection) as captured:
         facts = [record(key) for key in listed]
 
-    assert len(captured) == 2  # the keys, their projects
+    assert len(captured) == 3  # the keys, their user, their projects
     assert (facts[1]["replaced_by"], facts[0]["replaces"]) == (
         keys[0].public_id,
         keys[1].public_id,

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from ..models import KEY_MODELS, State
-from ..states import expiring, in_state, lasting
+from ..states import expiring, idle, in_state, lasting, unused, used
 
 _SOON = (7, 30, 90)  # days
 
@@ -109,12 +109,8 @@ class LastUseFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         value = self.value() or ""
         if value == "never":
-            return queryset.filter(last_used_at=None)
+            return unused(queryset)
         if value not in dict(self.lookup_choices):
             return queryset
         since = timezone.now() - timedelta(days=int(value.removeprefix("not-")))
-        if value.startswith("not-"):
-            # A key made since has had no such time to be used in.
-            unused = Q(last_used_at=None) | Q(last_used_at__lt=since)
-            return queryset.filter(unused, created_at__lt=since)
-        return queryset.filter(last_used_at__gte=since)
+        return idle(queryset, since) if value.startswith("not-") else used(queryset, since)

@@ -580,9 +580,10 @@ def test_filters(client, root, ada):
         "revoked": {"revoked_at": now},
         "soon": {"expires_at": now + timedelta(days=5)},
         "later": {"expires_at": now + timedelta(days=60)},
-        "used": {"last_used_at": now},
+        "used": {"last_used_at": now, "last_used_on": now.date()},
         "idle": {
             "last_used_at": now - timedelta(days=100),
+            "last_used_on": (now - timedelta(days=100)).date(),
             "created_at": now - timedelta(days=200),
         },
         "never used": {"created_at": now - timedelta(days=200)},

@@ -38,6 +38,7 @@ def fill(model, key, **related):
         "revoked_at": "CASE WHEN i %% 3 = 0 THEN b.created_at END",
         "is_pending": "i %% 1000 = 1",
         "last_used_at": moved("-(i %% 365)", "day"),
+        "last_used_on": f"date({moved('-(i %% 365)', 'day')})",
     }
     for name, rows in related.items():
         columns[f"{name}_id"] = f"{min(each.pk for each in rows)} + i %% {len(rows)}"

@@ -195,7 +195,7 @@ def test_the_list_takes_the_same_queries_whatever_the_number(
     for _ in range(number):
         lifecycle.rotate(mint_pat(ada, projects=[engine]).key)
 
-    with django_assert_num_queries(3):  # who asks, tokens, their projects
+    with django_assert_num_queries(4):  # who asks, tokens, their users, their projects
         caller("GET", "tokens/")
 
 

@@ -74,6 +74,7 @@ def fill(key: Any, count: int, *, shape: str = MANY, **owners: list[Any]) -> Non
         "revoked_at": where("n.i %% 3 = 0", "b.created_at"),
         "is_pending": "(n.i %% 1000 = 1)",
         "last_used_at": moved("-(n.i %% 365)", "day"),
+        "last_used_on": f"date({moved('-(n.i %% 365)', 'day')})",
     }
     if connection.vendor == "sqlite":
         columns["name"] = f"'key ' || substr({dialect['digits']}, 11)"
@@ -99,10 +100,12 @@ def analyze(*models: Any) -> None:
     """Have the database count what it plans by."""
     from django.db import connection
 
-    table = "TABLE " if connection.vendor == "mysql" else ""
+    analyze = {"mysql": "ANALYZE TABLE"}.get(connection.vendor, "ANALYZE")
+    if not connection.in_atomic_block:  # as PostgreSQL does by itself, a minute later
+        analyze = {"postgresql": "VACUUM ANALYZE"}.get(connection.vendor, analyze)
     with connection.cursor() as cursor:
         for model in models:
-            cursor.execute(f"ANALYZE {table}{model._meta.db_table}")
+            cursor.execute(f"{analyze} {model._meta.db_table}")
 
 
 def make(count: int, shape: str) -> None:
@@ -129,7 +132,7 @@ def make(count: int, shape: str) -> None:
     if shape != ENDED:
         for model in (PersonalAccessToken, ProjectKey):
             _rotate(model, count)
-    analyze(PersonalAccessToken, ProjectKey)
+    analyze(PersonalAccessToken, ProjectKey, Membership, Project, type(root))
 
 
 def _rotate(model: Any, count: int) -> None:
@@ -273,7 +276,7 @@ def main() -> None:
 
     settings.ALLOWED_HOSTS = ["testserver"]
     runner = DiscoverRunner(verbosity=0, interactive=False, keepdb=arguments.keep)
-    databases = runner.setup_databases()
+    databases = runner.setup_databases(serialized_aliases=[])
     try:
         from apikeys.models import ProjectKey
 

@@ -230,7 +230,7 @@ class TestList:
         for _ in range(4):
             lifecycle.rotate(mint_pat(ada).key)
             mint_key()
-        with django_assert_max_num_queries(3):
+        with django_assert_max_num_queries(5):  # of each kind, its owners, projects of tokens
             apikeys("list", "--json")
 
     def test_plain_columns_where_there_is_no_terminal(self, apikeys):
