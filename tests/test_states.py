@@ -10,7 +10,7 @@ from django.utils import timezone
 from apikeys import states
 from apikeys.models import PersonalAccessToken, ProjectKey, State
 from apikeys.records import record, with_facts
-from apikeys.states import expiring, in_state, lasting
+from apikeys.states import at_least, expiring, idle, in_state, lasting, unused, used
 from tests.benchmarks.listing import ENDED, ONE, analyze, fill
 from tests.factories import MembershipFactory, mint_key, mint_pat
 
@@ -62,6 +62,35 @@ def test_keys_by_when_they_expire(of_each_state, number):
         key for key, end in ends.items() if end is not None and end > now
     }
     assert set(expiring(of_each_state, after=now, until=now + timedelta(hours=1))) == set()
+
+
+def test_keys_by_their_last_use(number):
+    now, user = timezone.now(), MembershipFactory().user
+    made = now - timedelta(days=200)
+    for name, days, created_at in [
+        ("today", 0, made),
+        ("long ago", 100, made),
+        ("never", None, made),
+        ("new", None, now),
+    ]:
+        at = None if days is None else now - timedelta(days=days)
+        PersonalAccessToken.objects.filter(pk=mint_pat(user, name=name).key.pk).update(
+            created_at=created_at, last_used_at=at, last_used_on=at and at.date()
+        )
+    keys, since = PersonalAccessToken.objects.all(), now - timedelta(days=30)
+
+    assert {key.name for key in used(keys, since)} == {"today"}
+    assert {key.name for key in idle(keys, since)} == {"long ago", "never"}
+    assert {key.name for key in unused(keys)} == {"never", "new"}
+
+
+def test_many_are_known_to_be_many_until_something_else_is_asked(of_each_state, monkeypatch):
+    monkeypatch.setattr(states, "FEW", 3)
+    many = in_state(of_each_state, State.REVOKED).order_by("-pk")
+
+    assert many.count() >= at_least(many) == 4
+    assert at_least(many.filter(name="")) == at_least(of_each_state) == 0
+    assert at_least(in_state(many, State.LIVE)) == 0
 
 
 @pytest.fixture(params=[ONE, ENDED])

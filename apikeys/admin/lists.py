@@ -69,7 +69,8 @@ class BoundedChangeList(ChangeList):
     """
 
     def apply_select_related(self, qs: QuerySet[Any]) -> QuerySet[Any]:
-        return qs.prefetch_related(*(self.list_select_related or ()))
+        related: Any = self.list_select_related or ()
+        return qs.prefetch_related(*related)
 
     def get_ordering_field(self, field_name: Any) -> Any:
         return (
