@@ -79,6 +79,13 @@ def register(resolver: Resolver, recall: Resolver | None = None, *, first: bool 
             _recalls[resolver] = recall
 
 
+def unregister(resolver: Resolver) -> None:
+    """Ask ``resolver`` no more."""
+    if resolver in _resolvers:
+        _resolvers.remove(resolver)
+        _recalls.pop(resolver, None)
+
+
 # What is below it is covered as well.
 @sensitive_variables("text", "parsed")
 def verify(

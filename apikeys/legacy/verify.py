@@ -26,7 +26,7 @@ from ..models import KEY_MODELS, LegacyKey
 from ..pepper_loss import count_try, slot
 from ..refusals import Refused
 from ..token import Parsed
-from ..verify import register, verify_parsed
+from ..verify import register, unregister, verify_parsed
 from . import schemes, texts
 from .schemes import Presented
 
@@ -70,6 +70,7 @@ def authenticate(request: HttpRequest) -> Access | None:
 
 def start(**kwargs: object) -> None:
     """Share the header of this site's own keys, where a predecessor said ``Bearer``."""
+    unregister(resolve)
     with suppress(TypeError, ValueError):  # of a wrong setting a check tells
         if schemes.of_bearer():
             register(resolve, first=True)

@@ -69,14 +69,14 @@ def force_access(access: Access) -> Iterator[str]:
     """
     text = secrets.token_hex(32)
     if not _forced:
-        verify._resolvers.insert(0, _resolve)  # OAuth's refuses what it does not know
+        verify.register(_resolve, first=True)  # OAuth's refuses what it does not know
     _forced[text] = access
     try:
         yield text
     finally:
         del _forced[text]
         if not _forced:
-            verify._resolvers.remove(_resolve)
+            verify.unregister(_resolve)
 
 
 @contextmanager

@@ -166,6 +166,19 @@ def test_what_is_in_memory_is_decided_without_a_thread(ask, cached, hops, engine
     assert hops == []
 
 
+def test_a_predecessor_that_said_bearer_costs_nothing_once_it_is_gone(
+    ask, cached, hops, bind, ada, settings
+):
+    """Whoever presents one of its keys needs the database; nobody else does, afterwards."""
+    before = settings.APIKEYS
+    until = {"UNTIL": "2099-12-31", "HEADER": "Authorization: Bearer"}
+    settings.APIKEYS = before | {"LEGACY": {"knox": until}}
+    settings.APIKEYS = before
+    test_what_is_in_memory_is_decided_without_a_thread(
+        ask, cached, hops, None, ada, bind, kind="oauth"
+    )
+
+
 def test_what_is_not_in_memory_costs_one_thread(ask, cached, hops, key, bind, engine, ada):
     def cost(*args, status=200):
         hops.clear()
