@@ -189,7 +189,7 @@ def test_the_lists_take_the_same_queries_whatever_the_number(
     caller = Caller(user=ada)
 
     # Session, user, their permissions (2), which are pending (2), tokens, projects.
-    with django_assert_num_queries(8):
+    with django_assert_num_queries(9):
         caller("GET", "approvals/tokens/")
-    with django_assert_num_queries(7):
+    with django_assert_num_queries(8):
         caller("GET", "approvals/keys/")
