@@ -143,7 +143,9 @@ def drf_api_key(label: str | None, project_field: str | None) -> Source:
             raise LifecycleError("unknown_field", message, "project_field")
 
     def read() -> Iterator[Candidate]:
-        rows = model._default_manager.select_related(*filter(None, [project_field]))
+        rows = model._default_manager.all()
+        if project_field:
+            rows = rows.select_related(project_field)
         for row in _pages(rows, "prefix"):
             candidate = Candidate(
                 where=f"{row.prefix} ({row.name})",
