@@ -41,12 +41,18 @@ def validate_identifier(value: str) -> None:
         ) from None
 
 
+def cascade(collector: Any, field: Any, sub_objs: Any, using: str) -> None:
+    """As ``CASCADE``, which on MariaDB has a binding belong to nobody for a moment first."""
+    source = field.remote_field.model
+    collector.collect(sub_objs, source=source, source_attr=field.name, fail_on_restricted=False)
+
+
 class ResourceBinding(models.Model):
     """Says that a resource of an API that is not ours belongs to a user or a project."""
 
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL,
-        models.CASCADE,
+        cascade,
         null=True,
         blank=True,
         related_name="resource_bindings",
@@ -54,7 +60,7 @@ class ResourceBinding(models.Model):
     )
     project = models.ForeignKey(
         project_model(),
-        models.CASCADE,
+        cascade,
         null=True,
         blank=True,
         related_name="resource_bindings",
