@@ -107,16 +107,21 @@ def filled(request, monkeypatch):
     return user, project
 
 
+def _handler_reads(cursor):
+    # Not FLUSH STATUS before it, which commits.
+    cursor.execute("SHOW SESSION STATUS LIKE 'Handler_read%%'")
+    return {name: int(value) for name, value in cursor.fetchall()}
+
+
 def examined(query):
     """About how many rows a statement reads, and what the database says of its way."""
     sql, params = query
     with connection.cursor() as cursor:
         if connection.vendor == "mysql":
-            cursor.execute("FLUSH STATUS")
+            before = _handler_reads(cursor)
             cursor.execute(sql, params)
             cursor.fetchall()
-            cursor.execute("SHOW SESSION STATUS LIKE 'Handler_read%%'")
-            read = {name: int(value) for name, value in cursor.fetchall()}
+            read = {name: n - before[name] for name, n in _handler_reads(cursor).items()}
             return sum(read.values()), str(read)
         # SQLite counts nothing; a program of its machine takes some steps a row.
         steps = 0
