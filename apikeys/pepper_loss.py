@@ -2,17 +2,15 @@
 
 import logging
 import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
-from django.core.cache import cache
 from django.db import Error, router, transaction
 from django.db.models import Model
 
 from . import cache as rows
-from . import hashing, refusals
+from . import hashing, refusals, tries
 from .conf import app_settings
 from .refusals import Refused
 from .token import Parsed
@@ -45,8 +43,7 @@ def check_root(model: type[Model], pk: int, parsed: Parsed) -> bool:
         counter = count_try(parsed.public_id, app_settings.ARGON2_TRIES)
         if not hashing.check_root(parsed.secret, root):
             return False
-        with suppress(ValueError):  # the holder's own tries do not count
-            cache.decr(counter)
+        tries.give_back(counter)  # the holder's own do not count
         renew_digest(model, pk, pepper_id, parsed)
         return True
 
@@ -65,14 +62,8 @@ def slot() -> Iterator[None]:
 
 def count_try(name: str, most: int) -> str:
     """Count a try of ``name``; returns the counter. Raises ``Refused`` beyond ``most`` a minute."""
-    # The name has the minute in it: some caches start a lifetime anew with every `incr`.
-    counter = f"apikeys:argon2:{name}:{int(time.time() // _TRIES_WINDOW)}"
-    cache.add(counter, 0, _TRIES_WINDOW)
-    try:
-        tries = cache.incr(counter)
-    except ValueError:  # it ran out between the two lines, or the cache keeps nothing
-        tries = 1
-    if tries > most:
+    number, counter = tries.count(f"argon2:{name}", _TRIES_WINDOW)
+    if number > most:
         raise Refused(refusals.VERIFICATION_BUSY)
     return counter
 

@@ -10,15 +10,15 @@ import logging
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, Final
 
-from django.core.cache import cache as counters
 from django.core.signals import setting_changed
 from django.db import Error, InterfaceError, OperationalError, router, transaction
 from django.http import HttpRequest
 from django.views.decorators.debug import sensitive_variables
 
-from .. import cache, hashing, networks, refusals, token
+from .. import cache, hashing, networks, refusals, token, tries
 from ..access import Access
 from ..conf import app_settings
 from ..lookup import Lookup
@@ -165,17 +165,11 @@ def salts() -> list[str]:
 def _bounded(what: str, request: HttpRequest | None) -> Iterator[Any]:
     """Counts a try, from this address and from all; what is right is given back."""
     ip = networks.client_ip(request) or "?"
-    names = [
+    counters = [
         count_try(f"legacy:{what}:{ip}", app_settings.ARGON2_TRIES),
         count_try(f"legacy:{what}", app_settings.ARGON2_TRIES * _EVERYBODY),
     ]
-
-    def give_back() -> None:
-        for name in names:
-            with suppress(ValueError):
-                counters.decr(name)
-
-    yield give_back
+    yield partial(tries.give_back, *counters)
 
 
 @sensitive_variables("text")

@@ -3,13 +3,11 @@
 import hashlib
 import time
 import unicodedata
-from contextlib import suppress
 from typing import Any, Final
 
-from django.core.cache import cache
 from oauthlib.oauth2.rfc6749 import errors
 
-from .. import networks
+from .. import networks, tries
 
 #: Wrong passwords of one user name, and from one address, in ``WINDOW`` seconds, after which
 #: no more are looked at.
@@ -36,33 +34,19 @@ class TooManyTries(errors.OAuth2Error):  # type: ignore[misc,unused-ignore]
 def count(username: str, request: Any) -> list[str]:
     """Count a try before it is looked at, so that many at once are no more than one by one.
 
-    Returns what ``give_back`` takes. Raises ``TooManyTries``.
+    Returns what ``tries.give_back`` takes. Raises ``TooManyTries``.
     """
-    now = int(time.time())
-    # The name has the window in it: some caches start a lifetime anew with every `incr`.
-    window, passed = divmod(now, WINDOW)
     counters = []
     for what, most in (
         (f"name:{_alike(username)}", OF_NAME),
         (f"address:{networks.client_ip(request) or '?'}", FROM_ADDRESS),
     ):
-        counter = f"apikeys:password:{hashlib.sha256(what.encode()).hexdigest()}:{window}"
+        name = f"password:{hashlib.sha256(what.encode()).hexdigest()}"
+        number, counter = tries.count(name, WINDOW)
+        if number > most:
+            raise TooManyTries(WINDOW - int(time.time()) % WINDOW)
         counters.append(counter)
-        cache.add(counter, 0, WINDOW)
-        try:
-            tries = cache.incr(counter)
-        except ValueError:  # the cache keeps nothing
-            tries = 1
-        if tries > most:
-            raise TooManyTries(WINDOW - passed)
     return counters
-
-
-def give_back(counters: list[str]) -> None:
-    """The password was right."""
-    for counter in counters:
-        with suppress(ValueError):
-            cache.decr(counter)
 
 
 def _alike(username: str) -> str:

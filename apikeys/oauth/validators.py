@@ -7,6 +7,7 @@ from django.views.decorators.debug import sensitive_variables
 from oauth2_provider.oauth2_validators import OAuth2Validator
 from oauthlib.oauth2.rfc6749 import errors
 
+from .. import tries
 from ..conf import app_settings
 from . import bearer, clients, consent, device, guesses, lifetimes, registration
 from .http import AddressedRequest
@@ -92,10 +93,10 @@ class Validator(OAuth2Validator):
         """Raises ``TooManyTries``, and for who has no password grant: oauthlib asks that later."""
         if client.client_id not in app_settings.FIRST_PARTY_CLIENTS:
             raise errors.UnauthorizedClientError(request=request)
-        tries = guesses.count(username, AddressedRequest(request.headers))
+        counters = guesses.count(username, AddressedRequest(request.headers))
         if not super().validate_user(username, password, client, request, *args, **kwargs):
             return False
-        guesses.give_back(tries)
+        tries.give_back(*counters)
         return True
 
     @sensitive_variables("code")
