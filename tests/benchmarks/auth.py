@@ -19,8 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import django
-from django.test.runner import DiscoverRunner
+from tests.benchmarks.database import own_database
 
 
 @contextlib.contextmanager
@@ -108,20 +107,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.prepared:
         os.environ["BENCHMARK_PREPARED"] = "1"
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.benchmarks.settings")
-    django.setup()
-    runner = DiscoverRunner(verbosity=0, interactive=False)
-    databases = runner.setup_databases()
-    try:
+    with own_database("tests.benchmarks.settings"):
         rows = measure(arguments.keys, arguments.rounds, arguments.requests)
-    finally:
-        from django.db import connection
-
-        from apikeys import usage
-
-        usage.flush()  # while there is a database to write to
-        connection.close()
-        runner.teardown_databases(databases)
     from tests.benchmarks.contenders import versions
 
     about = {

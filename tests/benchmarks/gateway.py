@@ -22,9 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import django
-from django.test.runner import DiscoverRunner
-
+from tests.benchmarks.database import own_database
 from tests.benchmarks.http import load
 from tests.documents import blocks
 from tests.servers import RedisServer, Server, free_port, running
@@ -207,22 +205,13 @@ def main() -> None:
     arguments = parser.parse_args()
     if shutil.which("wrk") is None:
         raise SystemExit("wrk is not here. Debian's package wrk has it.")
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.benchmarks.gateway_settings")
-    django.setup()
-    from django.db import connection
-
-    runner = DiscoverRunner(verbosity=0, interactive=False)
-    databases = runner.setup_databases()
-    try:
+    with own_database("tests.benchmarks.gateway_settings") as name:
         rows = measure(
-            str(connection.settings_dict["NAME"]),
+            name,
             arguments.rounds,
             arguments.seconds,
             arguments.connections,
         )
-    finally:
-        connection.close()
-        runner.teardown_databases(databases)
     about = vars(arguments) | {
         "database": os.environ.get("TEST_DATABASE", "sqlite"),
         "versions": versions(),

@@ -17,9 +17,7 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-import django
-from django.test.runner import DiscoverRunner
-
+from tests.benchmarks.database import own_database
 from tests.servers import RedisServer, Server, running
 
 UNITS = {"us": 0.001, "ms": 1, "s": 1000}
@@ -119,23 +117,14 @@ def main() -> None:
         os.environ["BENCHMARK_PREPARED"] = "1"
     if shutil.which("wrk") is None:
         raise SystemExit("wrk is not here. Debian's package wrk has it.")
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.benchmarks.settings")
-    django.setup()
-    from django.db import connection
-
-    runner = DiscoverRunner(verbosity=0, interactive=False)
-    databases = runner.setup_databases()
-    try:
+    with own_database("tests.benchmarks.settings") as name:
         rows = measure(
-            str(connection.settings_dict["NAME"]),
+            name,
             arguments.keys,
             arguments.rounds,
             arguments.seconds,
             arguments.connections,
         )
-    finally:
-        connection.close()
-        runner.teardown_databases(databases)
     from tests.benchmarks.contenders import versions
 
     about = vars(arguments) | {

@@ -18,8 +18,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
-import django
-from django.test.runner import DiscoverRunner
+from tests.benchmarks.database import own_database
 
 OWNERS = 1000
 LIVE_AMONG_ENDED = 20
@@ -271,23 +270,15 @@ def main() -> None:
     parser.add_argument("--keep", action="store_true", help="keep the database for the next run")
     parser.add_argument("--sql", action="store_true", help="show what takes too long")
     arguments = parser.parse_args()
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
-    django.setup()
-    from django.conf import settings
-    from django.db import connection
+    with own_database("tests.settings", keep=arguments.keep):
+        from django.conf import settings
 
-    settings.ALLOWED_HOSTS = ["testserver"]
-    runner = DiscoverRunner(verbosity=0, interactive=False, keepdb=arguments.keep)
-    databases = runner.setup_databases(serialized_aliases=[])
-    try:
         from apikeys.models import ProjectKey
 
+        settings.ALLOWED_HOSTS = ["testserver"]
         if not ProjectKey.objects.exists():
             make(arguments.keys, arguments.shape)
         rows = measure(arguments.runs)
-    finally:
-        connection.close()
-        runner.teardown_databases(databases)
     about = vars(arguments) | {"database": os.environ.get("TEST_DATABASE", "sqlite")}
     if arguments.json:
         print(json.dumps(about | {"rows": rows}, indent=2))
