@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import select
+import signal
 import struct
 import sys
 import termios
@@ -86,11 +87,13 @@ def in_terminal(site, *words, answers=(), columns=80, **env):
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(ROOT)
+        # As a shell does: what runs in the background leaves it ignored.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         time.sleep(0.05)  # for the size below
         os.execve(sys.executable, [*site.command, "apikeys", *words], site.env | env)
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     answers, seen, waiting = list(answers), "", ""
-    deadline = time.monotonic() + 180
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         if not select.select([terminal], [], [], 1)[0]:
             continue
