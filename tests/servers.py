@@ -59,16 +59,23 @@ class Server:
 
     def start(self) -> None:
         self._launch()
-        wait_until(self._is_up, 120)
+        try:
+            wait_until(self._is_up, 120)
+        except TimeoutError as error:
+            error.add_note(self.log.read_text()[-4000:])
+            raise
 
     def _is_up(self) -> bool:
         if self.process is None or self.process.poll() is not None:
-            # A killed PostgreSQL's children hold its memory for a moment longer.
             self._launch()
         return answers(self.port)
 
+    @property
+    def log(self) -> Path:
+        return self.directory / "log"
+
     def _launch(self) -> None:
-        with (self.directory / "log").open("ab") as log:
+        with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 self.command(),
                 cwd=ROOT,
@@ -85,10 +92,19 @@ class Server:
 
     def kill(self) -> None:
         """At once, and with no chance to say good-bye."""
+        if self.process is None:
+            return
+        children = self._children() if self.process.poll() is None else []
         self.signal(signal.SIGKILL)
-        if self.process is not None:
-            self.process.wait()
-            self.process = None
+        self.process.wait()
+        self.process = None
+        for child in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+
+    def _children(self) -> list[int]:
+        """Those that left its process group, so that no signal to it reaches them."""
+        return []
 
 
 class RedisServer(Server):
@@ -133,6 +149,14 @@ class PostgreSQLServer(Server):
         options = ["-p", str(self.port), "-k", "", "-h", "127.0.0.1", "-c", "fsync=off"]
         command = [str(self.binaries / "postgres"), "-D", str(self.data), *options]
         return [*self._as_postgres(), *command]
+
+    def _children(self) -> list[int]:
+        # Each has a session of its own. One that outlives the postmaster holds on to the
+        # cluster's memory, and no other starts there.
+        assert self.process is not None
+        self.signal(signal.SIGSTOP)  # it makes no more of them
+        listed = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return [int(pid) for pid in listed.read_text().split()]
 
     def _launch(self) -> None:
         (self.data / "postmaster.pid").unlink(missing_ok=True)
