@@ -1,6 +1,6 @@
-"""Keys in some states, quickly: however few of a million they are, or however many."""
+"""Some of many rows, quickly: however few of a million they are, or however many."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -76,10 +76,44 @@ def unused(keys: QuerySet[Any]) -> QuerySet[Any]:
     return _either(keys, [piece], Q(LessThanOrEqual(_USED_AT, _LONG_AGO)))
 
 
-def at_least(rows: QuerySet[Any]) -> int:
-    """How many ``rows`` there are at least, where a function of this module has just looked."""
+def matching(rows: QuerySet[Any], pieces: Sequence[Q]) -> QuerySet[Any]:
+    """Those of ``rows`` that meet one of ``pieces``, each of which has an index. A short query
+    each.
+    """
+    hidden: dict[str, Any] = {}
+    judged = Q()
+    for piece in pieces:
+        judged |= _hiding(piece, rows.model, hidden)
+    return _either(rows.alias(**hidden), pieces, judged)
+
+
+def known(rows: QuerySet[Any]) -> int | None:
+    """How many ``rows`` there are, where a function of this module has just counted them.
+
+    More than ``FEW`` means at least so many.
+    """
     query: Any = rows.query
-    return FEW + 1 if getattr(query, "_many", None) == len(query.where.children) else 0
+    asked, number = getattr(query, "_found", (None, None))
+    return number if asked == len(query.where.children) else None
+
+
+def _hiding(piece: Q, model: Any, hidden: dict[str, Any]) -> Q:
+    """``piece`` said so that no index serves it; what ``hidden`` names is to be an alias."""
+    conditions: list[Any] = []
+    children: list[Any] = piece.children
+    for each in children:
+        if isinstance(each, Q):
+            conditions.append(_hiding(each, model, hidden))
+            continue
+        lookup, value = each
+        name, _, how = lookup.partition("__")
+        if name != "pk":
+            field = model._meta.get_field(name)
+            field = getattr(field, "target_field", field)
+            hidden[f"any_{name}"] = Coalesce(name, name, output_field=field)
+            lookup = f"any_{name}__{how or 'exact'}"
+        conditions.append((lookup, value))
+    return Q(*conditions, _connector=piece.connector, _negated=piece.negated)
 
 
 def _either(keys: QuerySet[Any], pieces: Iterable[Q], judged: Q) -> QuerySet[Any]:
@@ -88,16 +122,16 @@ def _either(keys: QuerySet[Any], pieces: Iterable[Q], judged: Q) -> QuerySet[Any
     Few are sorted once they are found; of many, a walk by age soon fills a page. A database
     that has to guess may walk past all keys for few, or sort all for a page.
     """
-    pks: list[Any] = []
+    pks: set[Any] = set()
     for piece in pieces:
-        found = keys.order_by().filter(piece).values_list("pk", flat=True)
-        pks += found[: FEW + 1 - len(pks)]
+        # A row may meet two pieces, so each is asked for that many.
+        pks.update(keys.order_by().filter(piece).values_list("pk", flat=True)[: FEW + 1])
         if len(pks) > FEW:
-            many = keys.filter(judged)
-            # As long as nothing else is asked of them.
-            vars(many.query)["_many"] = len(many.query.where.children)
-            return many
-    return keys.filter(pk__in=pks)
+            break
+    found = keys.filter(judged) if len(pks) > FEW else keys.filter(pk__in=pks)
+    # As long as nothing else is asked of them.
+    vars(found.query)["_found"] = len(found.query.where.children), len(pks)
+    return found
 
 
 def _pieces(state: State, now: datetime) -> Iterator[Q]:

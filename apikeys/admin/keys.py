@@ -1,6 +1,6 @@
 """Personal access tokens and project keys, for those whom Django's permissions let."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any, ClassVar
 
@@ -515,14 +515,13 @@ class PersonalAccessTokenAdmin(KeyAdmin):
         "The beginning of an id, a name, a username or the slug of a selected project."
     )
 
-    def matches(self, term: str) -> Q:
-        found = super().matches(term)
+    def matches(self, term: str) -> Iterator[Q]:
+        yield from super().matches(term)
         project = PersonalAccessToken._meta.get_field("projects").related_model
         if reached := pks_beginning(project, "slug", term):
             restricted = PersonalAccessToken.objects.filter(projects__in=reached).order_by("-pk")
             pks = list(restricted.values_list("pk", flat=True)[:_MOST_AT_ONCE])
-            found |= Q(pk__in=pks)
-        return found
+            yield Q(pk__in=pks)
 
 
 @admin.register(ProjectKey)

@@ -1,6 +1,6 @@
 """Lists that stay quick at a million rows, and that no secret gets into."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -23,20 +23,19 @@ else:
     _Paginator = Paginator
 
 _MOST_RELATED = 1000  # people or projects whose names begin alike, in one search
-_FEW = 1000
 _LAST_LETTER = chr(0x10FFFF)
 
 
 class BoundedPaginator(_Paginator):
     """Counts no further than ``limit``: to count all rows is to read all rows.
 
-    And no rows of which a filter has found that they are many: to count on is to read past
-    all that are not.
+    And no rows that a filter or a search has just counted, or found to be many: to count on is
+    to read past all that are not.
     """
 
     @cached_property
-    def _at_least(self) -> int:
-        return states.at_least(self._rows)
+    def _known(self) -> int | None:
+        return states.known(self._rows)
 
     @property
     def _rows(self) -> QuerySet[Any]:
@@ -45,11 +44,13 @@ class BoundedPaginator(_Paginator):
 
     @property
     def limit(self) -> int:
-        return states.FEW if self._at_least else 10_000
+        return 10_000 if self._known is None else states.FEW
 
     @cached_property
     def _counted(self) -> int:
-        return self._at_least or self._rows.order_by()[: self.limit + 1].count()
+        if self._known is not None:
+            return self._known
+        return self._rows.order_by()[: self.limit + 1].count()
 
     @cached_property
     def count(self) -> int:
@@ -128,24 +129,18 @@ class ListAdmin(ModelAdmin):
     ) -> tuple[QuerySet[Any], bool]:
         term = " ".join(search_term.split())
         if term:
-            queryset = queryset.filter(self.matches(term))
-            # Few are sorted once they are found; of many, a walk by age soon fills a page. A
-            # database that has to guess which may walk by age past all rows for few.
-            pks = list(queryset.order_by().values_list("pk", flat=True)[: _FEW + 1])
-            if len(pks) <= _FEW:
-                queryset = queryset.filter(pk__in=pks)
+            queryset = states.matching(queryset, list(self.matches(term)))
         return queryset, False
 
-    def matches(self, term: str) -> Q:
-        found = Q()
+    def matches(self, term: str) -> Iterator[Q]:
+        """What a row may meet to be found, an index to each."""
         for field in self.begins:
-            found |= begins(self.model, field, term)
+            yield begins(self.model, field, term)
         for relation, field in self.related.items():
             model = self.model._meta.get_field(relation).related_model
             field = field or get_user_model().USERNAME_FIELD
             if pks := pks_beginning(model, field, term):
-                found |= Q(**{f"{relation}__in": pks})
-        return found
+                yield Q(**{f"{relation}__in": pks})
 
     def get_autocomplete_fields(self, request: HttpRequest) -> list[str]:
         """Those of ``raw_id_fields`` whose model's own admin has a search to answer with."""
