@@ -18,6 +18,16 @@ REAL_ARGON2 = hashing._argon2
 pytest_plugins = ["apikeys.testing.pytest"]
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """Modules that take long come first: at the end, all would wait for one of them."""
+    names = {"browser", "long", "packaging"}
+    long = {
+        item.path for item in items if not names.isdisjoint(m.name for m in item.iter_markers())
+    }
+    items.sort(key=lambda item: item.path not in long)
+
+
 @pytest.fixture(scope="session")
 def real_argon2():
     """The hasher as a site has it."""

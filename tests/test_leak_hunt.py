@@ -33,7 +33,7 @@ from tests.web.conftest import KEYS, TOKENS, open_form
 
 _KEY = re.compile(r"acme_(?:pat|key)_[0-9a-z]{16}_[0-9A-Za-z]{49}")
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.long, pytest.mark.django_db]
 
 
 def fail(request):

@@ -4,7 +4,11 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from tests.documents import ROOT
+
+pytestmark = pytest.mark.long
 
 
 def run(*words, **environment):

@@ -26,6 +26,8 @@ from example_project.wsgi import application
 from tests.factories import mint_key, mint_pat
 from tests.signing import ed25519_key, pem
 
+pytestmark = pytest.mark.long
+
 OURS = "^/api/(tokens|projects/{slug}/keys|approvals|bindings)/"
 CASES = 6  # of each operation, caller and kind of data
 

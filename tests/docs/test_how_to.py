@@ -13,6 +13,8 @@ from tests.docs.screenshots import browse, take
 from tests.servers import RedisServer, free_port
 from tests.services import require
 
+pytestmark = pytest.mark.long
+
 TUTORIAL = "docs/tutorial/first-keys.md"
 PROJECT = "docs/how-to/index.md"
 PAGES = [

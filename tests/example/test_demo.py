@@ -10,6 +10,8 @@ import pytest
 
 from tests.example.conftest import Demo, Served
 
+pytestmark = pytest.mark.long
+
 
 def call(url, token=None, data=None):
     """``data`` goes as a form if it is a dict."""

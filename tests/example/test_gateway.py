@@ -14,6 +14,8 @@ from tests.documents import ROOT
 from tests.example.conftest import Served
 from tests.services import require
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):

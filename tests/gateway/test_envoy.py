@@ -16,6 +16,8 @@ from tests.gateway.servers import BlackBox, Site, await_port, free_port, send
 from tests.gateway.test_nginx import OWN, TRICKS, reaches_another
 from tests.services import require
 
+pytestmark = pytest.mark.long
+
 ROUTES = [
     {"method": "GET", "path": "/subscribers/{subscriber_id}/**", "scopes": ["payments:read"]},
     {"method": "POST", "path": "/echo", "scopes": ["payments:read"]},

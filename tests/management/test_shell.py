@@ -17,6 +17,8 @@ import pytest
 from tests.documents import ROOT
 from tests.management.test_apikeys import FACTS, KEY, PAT, TOKEN
 
+pytestmark = pytest.mark.long
+
 
 class TestExitCodes:
     def test_the_life_of_a_key(self, site):

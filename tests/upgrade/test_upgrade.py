@@ -22,6 +22,8 @@ from apikeys.verify import verify
 from tests.documents import ROOT
 from tests.upgrade.outcomes import EXPECTED, HERE, SETTINGS, outcomes
 
+pytestmark = pytest.mark.long
+
 DUMP = (HERE / "first.sql").read_text(encoding="utf-8")
 
 
