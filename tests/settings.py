@@ -39,12 +39,13 @@ DATABASES = {
 # Login is not what the suite is about; the hashes of keys stay as they are.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
-# Whose keys are imported: the real packages, with their own tables.
+# Whose keys are imported: the real packages, with their own tables, and a site's own models.
 INSTALLED_APPS = [
     *INSTALLED_APPS,  # noqa: F405
     "rest_framework.authtoken",
     "knox",
     "rest_framework_api_key",
+    "tests.legacy.billing",
 ]
 
 APIKEYS = {**APIKEYS, "LAST_USED_INTERVAL": None}  # noqa: F405 - tests flush by hand

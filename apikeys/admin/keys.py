@@ -112,6 +112,10 @@ class KeyAdmin(ListAdmin):
     def owner_link(self, key: AnyKey) -> str:
         return self._link(key.owner)
 
+    @admin.display(description=gettext_lazy("imported from"))
+    def former(self, key: AnyKey) -> Any:
+        return key.former
+
     @admin.display(description=gettext_lazy("rotation chain"))
     def rotation_chain(self, key: AnyKey) -> str:
         older, is_cut = _follow(key, "replaces")

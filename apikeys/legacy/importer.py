@@ -4,7 +4,6 @@ What the policy says of new keys does not bind them, as they go on as they were;
 ``manage.py apikeys audit-policy`` names those that it would not let be made.
 """
 
-import secrets
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from django.contrib.auth import get_user_model
-from django.db import IntegrityError, router, transaction
+from django.db import IntegrityError, OperationalError, router, transaction
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
@@ -25,7 +24,7 @@ from ..redaction import redact_strictly
 from ..signals import key_imported
 from . import schemes, texts
 from .sources import CHUNK, Candidate, Skip, why_not
-from .verify import salts
+from .verify import salt
 
 AnyKey = PersonalAccessToken | ProjectKey
 
@@ -110,8 +109,8 @@ class Importer:
         for _ in range(_TRIES - 1):
             try:
                 return outcomes + self._store(prepared)
-            except IntegrityError:  # another import wrote into it: look again
-                continue
+            except (IntegrityError, OperationalError):
+                continue  # another import writes into it, or waits for this one: look again
         return outcomes + self._store(prepared)
 
     def _find_owners(self, batch: list[Candidate]) -> None:
@@ -161,7 +160,7 @@ class Importer:
         return _Prepared(candidate, key, legacy)
 
     def _salt_of_all(self) -> str:
-        self._salt = self._salt or next(iter(salts()), None) or secrets.token_hex(16)
+        self._salt = self._salt or salt()
         return self._salt
 
     def _key(self, candidate: Candidate) -> AnyKey:
@@ -218,6 +217,7 @@ class Importer:
                 taken.add(name)
                 new.append(each)
                 outcomes.append(_imported(each, self.dry_run))
+                each.key.pk = each.legacy.pk = None  # what it got at an earlier try
         if new and not self.dry_run:
             with transaction.atomic(using=router.db_for_write(LegacyKey)):
                 self._write(new)
@@ -239,7 +239,9 @@ class Importer:
         for each in new:
             field_name = "token" if isinstance(each.key, PersonalAccessToken) else "key"
             setattr(each.legacy, field_name, each.key)
-        LegacyKey.objects.bulk_create([each.legacy for each in new])
+        # In one order, so that of two imports one waits for the other, and not each for each.
+        legacies = sorted((each.legacy for each in new), key=lambda legacy: legacy.selector)
+        LegacyKey.objects.bulk_create(legacies)
         AuditEvent.objects.bulk_create(
             audit.compose(Event.IMPORTED, each.key, changes=self._facts(each)) for each in new
         )

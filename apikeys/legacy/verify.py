@@ -156,9 +156,14 @@ def _find_slowly(text: str, name: bytes) -> _Row | None:
 
 
 def salts() -> list[str]:
-    """Of the weak keys that there are: none, or one; more if two imports began together."""
+    """Of the weak keys that there are: none, or one; more if two began under other peppers."""
     rows = LegacyKey.objects.filter(salt__gt="").order_by("salt")
     return list(rows.values_list("salt", flat=True).distinct())
+
+
+def salt() -> str:
+    """For a weak key. The first is made of the pepper: who begin together have the same one."""
+    return next(iter(salts()), None) or hashing.make_digest("legacy:salt").value[:32]
 
 
 @contextmanager
@@ -198,13 +203,17 @@ def _upgrade(row: _Row, text: str, parsed: Parsed) -> None:
 
 @sensitive_variables("text", "parsed")
 def _upgrade_weak(row: _Row, text: str, parsed: Parsed) -> None:
-    salt = next(iter(salts()), None) or secrets.token_hex(16)
+    one_salt = salt()
     try:
         with slot():
-            hashed = texts.slow(text, salt)
+            hashed = texts.slow(text, one_salt)
     except Refused:
         return
-    of_legacy = {"selector": hashed.selector, "salt": salt, "source": texts.veiled(row.source)[0]}
+    of_legacy = {
+        "selector": hashed.selector,
+        "salt": one_salt,
+        "source": texts.veiled(row.source)[0],
+    }
     _store(row, of_legacy, {"root": hashed.root})
 
 

@@ -11,6 +11,7 @@ from django.utils import timezone
 from apikeys import lifecycle, usage
 from apikeys.models import AuditEvent, LegacyKey, PersonalAccessToken, ProjectKey
 from tests.factories import ProjectFactory, UserFactory, bearer
+from tests.legacy.billing.models import Organization, OrganizationKey, Token
 from tests.legacy.conftest import (
     PATHS,
     TOMORROW,
@@ -435,3 +436,68 @@ class TestWeak:
     def test_a_second_import_knows_it(self, weak, apikeys):
         again = apikeys("import", "--from", "authtoken", *SCOPE, "--json").json
         assert (again["imported"], again["imported_before"]) == (0, 1)
+
+
+class TestModelOfOnesOwn:
+    @pytest.fixture
+    def organization(self):
+        return Organization.objects.create(slug="shop")
+
+    def test_the_slug_of_what_a_foreign_key_leads_to(
+        self, apikeys, organization, project, takes, get
+    ):
+        takes(drf_api_key=TOMORROW)
+        elsewhere = Organization.objects.create(slug="nowhere")
+        text = OrganizationKey.objects.create_key(name="till", organization=organization)[1]
+        OrganizationKey.objects.create_key(name="lost", organization=elsewhere)
+        api_key("of the package's own model")
+        done = apikeys(
+            "import", "--from", "drf-api-key", "--model", "billing.OrganizationKey",
+            "--project-field", "organization", *SCOPE, "--json",
+        )  # fmt: skip
+        assert (done.code, done.json["imported"]) == (0, 1)
+        assert done.json["skipped"] == {"unknown_project": 1}
+        assert (only_key().name, only_key().project) == ("till", project)
+        assert get({"Authorization": f"Api-Key {text}"}) == (200, only_key().public_id)
+
+    def test_a_foreign_key_to_the_project_itself(self, apikeys, organization, project, takes, get):
+        takes(drf_api_key=TOMORROW)
+        other = ProjectFactory(slug="depot")
+        made = OrganizationKey.objects.create_key
+        text = made(name="till", organization=organization, project=other)[1]
+        made(name="of none", organization=organization)
+        words = ["--model", "billing.OrganizationKey", "--project-field", "project", *SCOPE]
+        done = apikeys("import", "--from", "drf-api-key", *words, "--json")
+        assert done.json["skipped"] == {"project_required": 1}
+        assert (only_key().name, only_key().project) == ("till", other)
+        assert get({"Authorization": f"Api-Key {text}"}) == (200, only_key().public_id)
+
+        # What the field leaves open, --project says.
+        done = apikeys("import", "--from", "drf-api-key", *words, "--project", "shop", "--json")
+        assert (done.json["imported"], done.json["imported_before"]) == (1, 1)
+        assert ProjectKey.objects.get(name="of none").project == project
+
+    def test_several_tokens_of_a_user(self, apikeys, ada, takes, get):
+        takes(authtoken=TOMORROW)
+        for text in (b"laptop", b"desktop", b"server"):
+            Token.objects.create(key=hashlib.sha1(text).hexdigest(), user=ada)
+        done = apikeys("import", "--from", "authtoken", "--model", "billing.Token", *SCOPE)
+        assert "3 imported" in done.out
+        ids = {get({"Authorization": f"Token {token.key}"})[1] for token in Token.objects.all()}
+        assert ids == set(PersonalAccessToken.objects.values_list("public_id", flat=True))
+
+    @pytest.mark.parametrize(
+        ("words", "code", "told"),
+        [
+            (["drf-api-key", "--project-field", "organization"], "unknown_field", "'organization'"),
+            (["drf-api-key", "--project-field", "name"], "unknown_field", "'name'"),
+            (["drf-api-key", "--model", "billing.Nothing"], "unknown_model", "billing.Nothing"),
+            (["knox", "--model", "Nothing"], "unknown_model", "INSTALLED_APPS"),
+            (["knox", "--project-field", "user"], "invalid_arguments", "drf-api-key"),
+            (["csv", "-", "--model", "billing.Token"], "invalid_arguments", "no model"),
+        ],
+    )
+    def test_what_is_not_there_is_told(self, apikeys, words, code, told):
+        done = apikeys("import", "--from", *words, *SCOPE, "--json")
+        assert (done.code, done.json["code"]) == (1, code)
+        assert told in done.err
