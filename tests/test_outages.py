@@ -17,6 +17,8 @@ import pytest
 from tests.servers import PostgreSQLServer, RedisServer, Server, running, wait_until
 
 # Processes of their own, a cluster and some seconds of load.
+pytestmark = pytest.mark.long
+
 THREADS = 8
 
 

@@ -32,8 +32,6 @@ from django.db import connections
 connections["default"].settings_dict["NAME"] = sys.argv[1]
 from django.test import Client
 from django.test.utils import setup_test_environment
-
-pytestmark = pytest.mark.long
 setup_test_environment()
 answers, parts = [], json.load(sys.stdin)
 
