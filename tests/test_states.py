@@ -4,15 +4,16 @@ from datetime import timedelta
 
 import pytest
 from django.db import connection
+from django.db.models import Q
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from apikeys import states
 from apikeys.models import PersonalAccessToken, ProjectKey, State
 from apikeys.records import record, with_facts
-from apikeys.states import expiring, idle, in_state, known, lasting, unused, used
-from tests.benchmarks.listing import ENDED, ONE, analyze, fill
-from tests.factories import MembershipFactory, mint_key, mint_pat
+from apikeys.states import expiring, idle, in_state, known, lasting, matching, unused, used
+from tests.benchmarks.listing import ENDED, ONE, analyze, fill, recording
+from tests.factories import MembershipFactory, UserFactory, mint_key, mint_pat
 
 pytestmark = pytest.mark.django_db
 
@@ -82,6 +83,20 @@ def test_keys_by_their_last_use(number):
     assert {key.name for key in used(keys, since)} == {"today"}
     assert {key.name for key in idle(keys, since)} == {"long ago", "never"}
     assert {key.name for key in unused(keys)} == {"never", "new"}
+
+
+def test_keys_that_meet_one_of_some_conditions(number):
+    ada, bob = MembershipFactory().user, MembershipFactory().user
+    for user, name in [(ada, "alpha"), (ada, "beta"), (bob, "alps"), (bob, "gamma"), (ada, "al")]:
+        mint_pat(user, name=name)
+    keys = PersonalAccessToken.objects.all()
+    pieces = [Q(name__startswith="al") & ~Q(name="al"), Q(user__in=[bob.pk]), Q(pk__in=[])]
+
+    found = matching(keys, pieces)
+
+    assert sorted(key.name for key in found) == ["alpha", "alps", "gamma"]
+    assert known(found) == (3 if states.FEW else 1)
+    assert list(matching(keys, [Q(name="delta")])) == []
 
 
 def test_many_are_known_to_be_many_until_something_else_is_asked(of_each_state, monkeypatch):
@@ -177,6 +192,27 @@ def test_no_page_of_all_keys_reads_past_them(filled):
             for query in made:
                 rows, steps = examined(query)
                 assert rows < ROWS / 2, f"{wanted}: {query[0]}\n{steps}"
+
+
+@pytest.mark.django_db(transaction=True)  # MariaDB counts what it plans by once it is committed
+def test_no_search_of_the_admin_reads_past_all_keys(filled, client):
+    user, project = filled
+    client.force_login(UserFactory(is_staff=True, is_superuser=True))
+    tokens, keys = "/admin/apikeys/personalaccesstoken/", "/admin/apikeys/projectkey/"
+    for url, term, number in [
+        (tokens, user.username, states.FEW),
+        (tokens, "key 0001", 100),
+        (tokens, "nothing at all", 0),
+        (keys, project.slug, states.FEW),
+        (keys, user.username, states.FEW),
+    ]:
+        with recording() as made:
+            listed = client.get(url, {"q": term}).context["cl"]
+        assert listed.result_count == number
+        for sql, params in made:
+            if sql.startswith("SELECT"):
+                rows, steps = examined((sql, params))
+                assert rows < ROWS / 2, f"{term}: {sql}\n{steps}"
 
 
 def test_the_key_that_a_key_was_rotated_into_is_told_in_the_same_query(filled):

@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from textwrap import shorten
 from typing import Any
 
 from tests.benchmarks.database import own_database
@@ -296,7 +297,7 @@ def main() -> None:
             f"{row['slowest_ms']:8.1f}{mark}"
         )
         if mark and arguments.sql:
-            print(row["slowest"])
+            print(shorten(row["slowest"].replace("%s, ", ""), 2000))
     slow = [row for row in rows if row["ms"] > MOST]
     print(f"{len(rows)} pages, {len(slow)} above {MOST:.0f} ms")
 
