@@ -37,7 +37,7 @@ CACHE_DEFAULTS: Mapping[str, Any] = {
 }
 
 
-NOTICES = ("minted", "expiring", "revoked", "leaked")
+NOTICES = ("minted", "expiring", "legacy_ending", "revoked", "leaked")
 
 
 class AppSettings:
@@ -219,7 +219,7 @@ class AppSettings:
 
     @cached_property
     def NOTICES(self) -> Collection[str]:
-        """The mails that are sent: ``minted``, ``expiring``, ``revoked``, ``leaked``."""
+        """Which of the mails are sent; by default all."""
         return cast("Collection[str]", self._user.get("NOTICES", NOTICES))
 
     @cached_property

@@ -1,17 +1,20 @@
-"""Mail to those whose keys these are: of a new one, of its end, of a leak.
+"""Mail to those whose keys these are: of a new one, of its end, of a leak, of an old header's end.
 
 The texts are the templates in ``apikeys/mail/``, which a site overrides like any others.
 """
 
 import logging
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import groupby
+from operator import attrgetter
 from typing import Any, Final
 
 from django.conf import settings
 from django.core.mail import EmailMessage
 from django.db import IntegrityError, router, transaction
-from django.db.models import Exists, F, OuterRef
+from django.db.models import Exists, F, OuterRef, Q
 from django.template.loader import render_to_string
 from django.utils import timezone, translation
 
@@ -19,6 +22,8 @@ from . import audit, networks
 from .access import Access
 from .audit import Event
 from .conf import app_settings
+from .legacy import schemes
+from .legacy.schemes import Scheme
 from .models import KEY_MODELS, AuditEvent, PersonalAccessToken, ProjectKey, live
 from .redaction import redact
 from .signals import key_leaked, key_minted, key_revoked
@@ -29,8 +34,11 @@ AnyKey = PersonalAccessToken | ProjectKey
 
 #: Days before its end when the owner of a key is told.
 DAYS: Final = (1, 7)
+#: Days before the last one of a predecessor's header when holders of its keys are told.
+LEGACY_DAYS: Final = 14
 
 _CHUNK: Final = 500  # rows in memory at a time
+_LISTED: Final = 50  # keys in one mail
 
 
 def recipients(key: AnyKey, but: Any = None) -> list[str]:
@@ -118,7 +126,8 @@ def connect() -> None:
 
 
 def notify(now: datetime | None = None) -> dict[str, int]:
-    """Tell owners of keys that end soon, and the audit log of those that have ended.
+    """Tell owners of keys that end soon, or whose old header does, and the audit log of those
+    that have ended.
 
     Run it once a day or more often, in several places if need be: each is told once. What
     cannot be sent is tried again the next time.
@@ -132,6 +141,13 @@ def notify(now: datetime | None = None) -> dict[str, int]:
                 done["notified"] += _notify(key, now)
             except Exception:
                 logger.exception("Could not send the mail that %s expires.", key.public_id)
+                done["failed"] += 1
+        for scheme, keys in _ending_with_their_header(model, now):
+            try:
+                done["notified"] += _notify_of_header(scheme, keys, now)
+            except Exception:
+                ids = ", ".join(key.public_id for key in keys[:_LISTED])
+                logger.exception("Could not send the mail that %s end: %s.", scheme.name, ids)
                 done["failed"] += 1
     return done
 
@@ -171,15 +187,55 @@ def _notify(key: Any, now: datetime) -> bool:
     if key.expires_at - key.created_at <= timedelta(days=days):
         return False
     once = f"notice:{key.KIND}:{key.pk}:{days}:{int(key.expires_at.timestamp())}"
+    changes = {"days": days, "expires_at": key.expires_at.isoformat()}
+    event = audit.compose(Event.NOTIFIED, key, at=now, changes=changes, once=once)
+    return bool(_send_once([event], "expiring", key, recipients(key), days=days))
+
+
+def _ending_with_their_header(model: Any, now: datetime) -> Iterator[tuple[Scheme, list[Any]]]:
+    """The imported keys of each owner who uses one of them, where they end with their header."""
+    owner = "user_id" if model is PersonalAccessToken else "project_id"
+    for scheme in schemes.enabled().values():
+        if not scheme.ends - timedelta(days=LEGACY_DAYS + 1) <= now < scheme.ends:
+            continue
+        lasting = Q(expires_at=None) | Q(expires_at__gt=scheme.ends)
+        keys = _owned(model).filter(live(now), lasting, legacy__scheme=scheme.name, rotated_at=None)
+        rows = keys.order_by(owner, "pk").iterator(chunk_size=_CHUNK)
+        for _owner, of_owner in groupby(rows, attrgetter(owner)):
+            listed = list(of_owner)
+            if any(key.last_used_at for key in listed):
+                yield scheme, listed
+
+
+def _notify_of_header(scheme: Scheme, keys: list[Any], now: datetime) -> int:
+    first, until = keys[0], scheme.until.isoformat()
+    to = recipients(first)
+    if not to or "legacy_ending" not in app_settings.NOTICES:
+        return 0
+    compose = partial(
+        audit.compose, Event.NOTIFIED, at=now, changes={"scheme": scheme.name, "until": until}
+    )
+    events = [compose(key) for key in keys]
+    events[0].once = f"notice:legacy:{scheme.name}:{until}:{first.KIND}:{first.owner.pk}"
+    used_first = sorted(keys, key=lambda key: key.last_used_at is None)
+    context = {"keys": used_first[:_LISTED], "more": len(keys[_LISTED:]), "scheme": scheme}
+    return len(keys) if _send_once(events, "legacy_ending", first, to, **context) else 0
+
+
+def _send_once(
+    events: list[AuditEvent], name: str, key: AnyKey, to: list[str], **context: Any
+) -> int:
+    """As ``send``, unless it was told before: the first of ``events`` is written once."""
+    once = events[0].once
     if AuditEvent.objects.filter(once=once).exists():
-        return False
+        return 0
     try:
         # Others wait here until it is sent, and send it if it could not be.
         with transaction.atomic(using=router.db_for_write(AuditEvent)):
-            changes = {"days": days, "expires_at": key.expires_at.isoformat()}
-            audit.write(Event.NOTIFIED, key, at=now, changes=changes, once=once)
-            return bool(send("expiring", key, recipients(key), days=days))
+            events[0].save()
+            AuditEvent.objects.bulk_create(events[1:], batch_size=_CHUNK)
+            return send(name, key, to, **context)
     except IntegrityError:
         if AuditEvent.objects.filter(once=once).exists():
-            return False
+            return 0
         raise

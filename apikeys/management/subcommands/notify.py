@@ -7,6 +7,7 @@ from ..terminal import Terminal
 
 HELP = "Mail the owners of keys that end within 7 days, and again within one."
 MORE = (
+    "So are those who use imported keys, 14 days before the header of these is no longer taken. "
     "Run it daily. Each is told once, however often and wherever it runs. The audit log is told "
     "of the keys that have expired."
 )
