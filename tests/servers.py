@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from glob import glob
@@ -62,20 +63,17 @@ class Server:
         try:
             wait_until(self._is_up, 120)
         except TimeoutError as error:
-            error.add_note(self.log.read_text()[-4000:])
+            error.add_note((self.directory / "log").read_text()[-4000:])
             raise
 
     def _is_up(self) -> bool:
         if self.process is None or self.process.poll() is not None:
+            # A killed PostgreSQL's children hold its memory for a moment longer.
             self._launch()
         return answers(self.port)
 
-    @property
-    def log(self) -> Path:
-        return self.directory / "log"
-
     def _launch(self) -> None:
-        with self.log.open("ab") as log:
+        with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 self.command(),
                 cwd=ROOT,
@@ -92,19 +90,10 @@ class Server:
 
     def kill(self) -> None:
         """At once, and with no chance to say good-bye."""
-        if self.process is None:
-            return
-        children = self._children() if self.process.poll() is None else []
         self.signal(signal.SIGKILL)
-        self.process.wait()
-        self.process = None
-        for child in children:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(child, signal.SIGKILL)
-
-    def _children(self) -> list[int]:
-        """Those that left its process group, so that no signal to it reaches them."""
-        return []
+        if self.process is not None:
+            self.process.wait()
+            self.process = None
 
 
 class RedisServer(Server):
@@ -129,12 +118,11 @@ class PostgreSQLServer(Server):
         found = sorted(glob("/usr/lib/postgresql/*/bin/postgres"))
         require("PostgreSQL", bool(found), "Debian's package postgresql has it.")
         self.binaries = Path(found[-1]).parent
-        self.data = directory / "data"
-        shutil.chown(directory, "postgres")
-        # Down to it, so that the server's user gets there.
-        for parent in directory.parents[:-2]:
-            with contextlib.suppress(PermissionError):
-                parent.chmod(parent.stat().st_mode | 0o711)
+        # Not in a directory of pytest's: each run of pytest that begins makes all of those
+        # private again, and the server's user would not get there any more.
+        self._own = tempfile.TemporaryDirectory(prefix="apikeys-postgresql-")
+        shutil.chown(self._own.name, "postgres")
+        self.data = Path(self._own.name) / "data"
         self._run("initdb", "-D", str(self.data), "-A", "trust", "--no-sync", "-U", "postgres")
 
     def _run(self, name: str, *arguments: str) -> None:
@@ -149,14 +137,6 @@ class PostgreSQLServer(Server):
         options = ["-p", str(self.port), "-k", "", "-h", "127.0.0.1", "-c", "fsync=off"]
         command = [str(self.binaries / "postgres"), "-D", str(self.data), *options]
         return [*self._as_postgres(), *command]
-
-    def _children(self) -> list[int]:
-        # Each has a session of its own. One that outlives the postmaster holds on to the
-        # cluster's memory, and no other starts there.
-        assert self.process is not None
-        self.signal(signal.SIGSTOP)  # it makes no more of them
-        listed = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        return [int(pid) for pid in listed.read_text().split()]
 
     def _launch(self) -> None:
         (self.data / "postmaster.pid").unlink(missing_ok=True)
