@@ -8,7 +8,7 @@ from apikeys.gateway.models import ResourceBinding
 from tests.factories import ProjectFactory
 from tests.gateway.servers import send
 from tests.gateway.test_authorize import OWN, ask, code  # noqa: F401
-from tests.gateway.test_proxy import blackbox, serve  # noqa: F401
+from tests.gateway.test_proxy import serve
 from tests.legacy.conftest import TOMORROW, YESTERDAY, api_key, takes  # noqa: F401
 from tests.management.conftest import apikeys  # noqa: F401
 
@@ -40,7 +40,7 @@ def test_the_endpoint_takes_them(ask, text, takes, header):  # noqa: F811
     assert code(ask(**headers)) == (401, "not_authenticated")
 
 
-def test_the_proxy_keeps_them_from_the_upstream(text, blackbox):  # noqa: F811
+def test_the_proxy_keeps_them_from_the_upstream(text, blackbox):
     with serve(blackbox.port, LEGACY=LEGACY) as proxy:
         blackbox.seen.clear()
         assert send(proxy.port, OWN, f"X-Api-Key: {text}").status == 200

@@ -9,7 +9,7 @@ from apikeys import lifecycle
 from apikeys.gateway.models import ResourceBinding
 from apikeys.models import ProjectKey
 from tests.factories import ProjectFactory, mint_key
-from tests.gateway.servers import BlackBox, Nginx, Site, send
+from tests.gateway.servers import Nginx, Site, send
 from tests.signing import caller
 
 ORIGIN = "https://api.example.com"
@@ -21,12 +21,6 @@ ROUTES = [
 ]
 BODY = b'{"amount": 1}'
 JSON = {"Content-Type": "application/json"}
-
-
-@pytest.fixture(scope="module")
-def blackbox():
-    with BlackBox() as blackbox:
-        yield blackbox
 
 
 @pytest.fixture(scope="module")
