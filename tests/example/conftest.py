@@ -16,7 +16,7 @@ from tests.documents import ROOT
 @dataclass
 class Demo:
     database: Path
-    seconds: int = 300
+    seconds: int = 3600  # longer than the tests of a module take
     words: Sequence[str] = ()
 
     def _environment(self):
