@@ -7,7 +7,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from glob import glob
@@ -111,18 +110,19 @@ class RedisServer(Server):
 
 
 class PostgreSQLServer(Server):
-    """A cluster in a directory of its own, with a database ``postgres`` and no password."""
+    """A cluster in a directory of its own, with a database ``postgres`` and no password.
+
+    Not in one of pytest's: each run of pytest that begins makes all of those private again, and
+    the server's user would not get there any more.
+    """
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
         found = sorted(glob("/usr/lib/postgresql/*/bin/postgres"))
         require("PostgreSQL", bool(found), "Debian's package postgresql has it.")
         self.binaries = Path(found[-1]).parent
-        # Not in a directory of pytest's: each run of pytest that begins makes all of those
-        # private again, and the server's user would not get there any more.
-        self._own = tempfile.TemporaryDirectory(prefix="apikeys-postgresql-")
-        shutil.chown(self._own.name, "postgres")
-        self.data = Path(self._own.name) / "data"
+        shutil.chown(directory, "postgres")
+        self.data = directory / "data"
         self._run("initdb", "-D", str(self.data), "-A", "trust", "--no-sync", "-U", "postgres")
 
     def _run(self, name: str, *arguments: str) -> None:
@@ -135,6 +135,8 @@ class PostgreSQLServer(Server):
 
     def command(self) -> list[str]:
         options = ["-p", str(self.port), "-k", "", "-h", "127.0.0.1", "-c", "fsync=off"]
+        # On a busy machine those that are let go take a while to end.
+        options += ["-c", "max_connections=500"]
         command = [str(self.binaries / "postgres"), "-D", str(self.data), *options]
         return [*self._as_postgres(), *command]
 

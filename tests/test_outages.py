@@ -11,6 +11,8 @@ import sys
 import threading
 import time
 from collections import Counter
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -107,16 +109,17 @@ AWAY = (503, "temporarily_unavailable", "5")
 
 @pytest.fixture
 def site(request, tmp_path):
-    directories = [tmp_path / name for name in ("database", "redis", "web")]
+    directories = [tmp_path / name for name in ("redis", "web")]
     for directory in directories:
         directory.mkdir()
-    database = PostgreSQLServer(directories[0])
-    redis = RedisServer(directories[1])
-    web = Web(directories[2], database, redis, request.param)
-    with running(database), running(redis):
-        keys = json.loads(web.run("-m", "tests.outage_data"))
-        with running(web):
-            yield database, redis, web, keys
+    with TemporaryDirectory() as directory:
+        database = PostgreSQLServer(Path(directory))
+        redis = RedisServer(directories[0])
+        web = Web(directories[1], database, redis, request.param)
+        with running(database), running(redis):
+            keys = json.loads(web.run("-m", "tests.outage_data"))
+            with running(web):
+                yield database, redis, web, keys
 
 
 @pytest.mark.parametrize(
