@@ -1,10 +1,8 @@
 """No credential makes, widens or rotates anything beyond itself."""
 
-import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from django.db import connection
 from django.utils import timezone
 
 from apikeys import grants, lifecycle
@@ -14,6 +12,7 @@ from apikeys.lifecycle import LifecycleError
 from apikeys.models import Membership, PersonalAccessToken
 from apikeys.verify import verify
 from tests.factories import MembershipFactory, ProjectFactory, UserFactory, mint_key, mint_pat
+from tests.threads import at_once
 
 
 @pytest.fixture
@@ -215,28 +214,6 @@ def test_a_site_without_time_zones_grants_as_well(ada, settings):
 
 
 # At the same moment
-
-
-def at_once(*acts):
-    """What each returns or raises, run in threads that start together."""
-    barrier, results = threading.Barrier(len(acts)), [None] * len(acts)
-
-    def run(n, act):
-        barrier.wait(timeout=30)
-        try:
-            results[n] = act()
-        except LifecycleError as error:
-            results[n] = error.code
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=run, args=each) for each in enumerate(acts)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=60)
-        assert not thread.is_alive()
-    return results
 
 
 @pytest.mark.django_db(transaction=True)

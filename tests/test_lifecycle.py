@@ -1,11 +1,9 @@
 """Mint, rotate, revoke: what is asked for is done whole, or refused by name and not at all."""
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from django.db import connections
 from django.utils import timezone
 from django.views.debug import ExceptionReporter
 
@@ -15,6 +13,7 @@ from apikeys.models import PersonalAccessToken, ProjectKey, State
 from apikeys.refusals import Refused
 from apikeys.verify import verify
 from tests.factories import MembershipFactory, ProjectFactory, UserFactory, mint_key, mint_pat
+from tests.threads import at_once
 
 HOUR, DAY, WEEK = timedelta(hours=1), timedelta(days=1), timedelta(days=7)
 
@@ -432,30 +431,12 @@ def test_a_rotation_does_not_undo_a_revocation(mint, db):
 # At the same moment
 
 
-def together(*calls):
-    """Runs each in a thread of its own; what it returned, or the code of its refusal."""
-    start = threading.Barrier(len(calls))
-
-    def run(call):
-        connections["default"].ensure_connection()
-        start.wait(timeout=30)
-        try:
-            return call()
-        except LifecycleError as error:
-            return error.code
-        finally:
-            connections.close_all()
-
-    with ThreadPoolExecutor(len(calls)) as pool:
-        return [done.result() for done in [pool.submit(run, call) for call in calls]]
-
-
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("overlap", [timedelta(0), DAY])
 def test_rotations_at_the_same_moment_yield_one_successor(mint, overlap):
     old = mint()
     instances = [fresh(old.key) for _ in range(4)]
-    answers = together(
+    answers = at_once(
         *(lambda key=key: lifecycle.rotate(key, overlap=overlap) for key in instances)
     )
     (won,) = [answer for answer in answers if not isinstance(answer, str)]
@@ -486,7 +467,7 @@ def test_a_rotation_waits_for_one_that_is_not_committed_yet(mint, monkeypatch):
         assert has_the_row.wait(timeout=30)
         return lifecycle.rotate(second)
 
-    won, lost = together(lambda: lifecycle.rotate(first), later)
+    won, lost = at_once(lambda: lifecycle.rotate(first), later)
     assert lost == "already_rotated"
     assert fresh(old.key).successor == won.key
 
@@ -497,7 +478,7 @@ def test_revoking_and_rotating_at_the_same_moment(mint):
     for _ in range(3):
         old = mint()
         instances = [fresh(old.key), fresh(old.key)]
-        rotated, revoked = together(
+        rotated, revoked = at_once(
             lambda key=instances[0]: lifecycle.rotate(key),
             lambda key=instances[1]: lifecycle.revoke(key, reason="leaked"),
         )
@@ -516,7 +497,7 @@ def test_revocations_at_the_same_moment_have_one_author(mint):
     key = mint().key
     people = [UserFactory() for _ in range(4)]
     instances = [fresh(key) for _ in people]
-    answers = together(
+    answers = at_once(
         *(
             lambda key=instance, by=by: lifecycle.revoke(key, by=by, reason=by.username)
             for instance, by in zip(instances, people, strict=True)

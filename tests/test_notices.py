@@ -3,20 +3,19 @@
 import io
 import json
 import os
-import threading
 from datetime import timedelta
 from email import message_from_string, policy
 
 import pytest
 from django.core import mail
 from django.core.management import CommandError, call_command
-from django.db import connections
 from django.test import Client
 from django.utils import timezone
 
 from apikeys import lifecycle, notices
 from apikeys.models import AuditEvent, PersonalAccessToken
 from tests.factories import MembershipFactory, ProjectFactory, UserFactory, mint_key, mint_pat
+from tests.threads import at_once
 
 NOW = timezone.now()
 
@@ -201,20 +200,7 @@ def test_two_runs_at_once_send_nothing_twice():
     for n in range(10):
         ending(UserFactory(email=f"p{n}@example.com"), days=3)
     mail.outbox.clear()
-    barrier = threading.Barrier(4)
-
-    def run():
-        barrier.wait()
-        try:
-            notices.notify()
-        finally:
-            connections.close_all()
-
-    threads = [threading.Thread(target=run) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(*[notices.notify] * 4)
 
     assert sorted(message.to[0] for message in mail.outbox) == [
         f"p{n}@example.com" for n in range(10)

@@ -2,15 +2,17 @@
 
 import threading
 from datetime import timedelta
+from functools import partial
 
 import pytest
-from django.db import connection, connections
+from django.db import connection
 from django.utils import timezone
 
 from apikeys import lifecycle
 from apikeys.models import IdempotentRequest, PersonalAccessToken
 from apikeys.verify import verify
 from tests.factories import mint_pat
+from tests.threads import at_once
 
 from .conftest import Caller
 
@@ -150,20 +152,11 @@ def test_many_at_the_same_moment_make_one_token(fails, monkeypatch, transactiona
 
         monkeypatch.setattr(lifecycle, "_seal", fail_once)
     callers = [Caller(user=ada) for _ in range(8)]
-    together, answers = threading.Barrier(len(callers)), []
 
     def call(caller):
-        try:
-            together.wait()
-            answers.append(caller("POST", "tokens/", BODY, Idempotency_Key="a"))
-        finally:
-            connections.close_all()
+        return caller("POST", "tokens/", BODY, Idempotency_Key="a")
 
-    threads = [threading.Thread(target=call, args=[caller]) for caller in callers]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    answers = at_once(*[partial(call, caller) for caller in callers])
     connection.close()
 
     statuses = sorted(answer.status_code for answer in answers)

@@ -6,9 +6,8 @@ import pytest
 from django.test import Client
 
 from apikeys import lifecycle
-from apikeys.gateway.models import ResourceBinding
 from apikeys.models import ProjectKey
-from tests.factories import ProjectFactory, mint_key
+from tests.factories import mint_key
 from tests.gateway.servers import Nginx, Site, send
 from tests.signing import caller
 
@@ -53,13 +52,8 @@ def proxy(django_db_setup, django_db_blocker, blackbox):
 
 
 @pytest.fixture
-def worker(transactional_db, blackbox):
-    """Analytical Engine has subscriber 1001, Compiler has 1002."""
-    blackbox.seen.clear()
-    engine, compiler = ProjectFactory(slug="engine"), ProjectFactory(slug="compiler")
-    for project, identifier in ((engine, "1001"), (compiler, "1002")):
-        ResourceBinding.objects.create(project=project, kind="subscriber_id", identifier=identifier)
-    return caller(engine, name="worker-3")
+def worker(bound):
+    return caller(bound, name="worker-3")
 
 
 @pytest.fixture

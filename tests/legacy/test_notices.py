@@ -2,19 +2,18 @@
 
 import io
 import json
-import threading
 from datetime import datetime, time, timedelta
 
 import pytest
 from django.core import mail
 from django.core.management import CommandError, call_command
-from django.db import connections
 from django.utils import timezone
 
 from apikeys import lifecycle, notices, usage
 from apikeys.models import AuditEvent, LegacyKey, PersonalAccessToken, ProjectKey
 from tests.factories import MembershipFactory, UserFactory, mint_pat
 from tests.legacy.conftest import TOMORROW, api_key, authtoken_of, knox_of
+from tests.threads import at_once
 
 pytestmark = pytest.mark.django_db
 
@@ -231,19 +230,6 @@ def test_two_runs_at_once_send_nothing_twice(apikeys, takes):
         knox_of(user, expiry=None)
     imported(apikeys, "knox")
     use(*of("knox"))
-    barrier = threading.Barrier(4)
-
-    def run():
-        barrier.wait()
-        try:
-            notices.notify()
-        finally:
-            connections.close_all()
-
-    threads = [threading.Thread(target=run) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(*[notices.notify] * 4)
 
     assert [to for to, _subject in sent()] == [f"p{number}@example.com" for number in range(6)]

@@ -1,42 +1,25 @@
 """A nonce is good for one request, of however many at the same moment, wherever it is kept."""
 
 import time
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from threading import Barrier
 
 import pytest
 import requests
 from django.core.cache import caches
 from django.core.management import call_command
-from django.db import connections
 from django.utils import timezone
 
 from apikeys.models import UsedNonce
 from apikeys.signatures import nonces
 from tests.servers import RedisServer, running
 from tests.signing import caller, send
+from tests.threads import at_once
 
 AT_ONCE = 12
 
 
 def later(seconds=60):
     return int(time.time()) + seconds
-
-
-def at_once(do):
-    """What ``do`` answers to each of several threads that begin at the same moment."""
-    barrier = Barrier(AT_ONCE)
-
-    def one(_):
-        barrier.wait()
-        try:
-            return do()
-        finally:
-            connections.close_all()
-
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        return list(pool.map(one, range(AT_ONCE)))
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +59,7 @@ def test_once(kept):
 
 @pytest.mark.parametrize("round_", range(5))
 def test_of_many_at_once_one_is_the_first(kept, round_):
-    assert sorted(at_once(lambda: nonces.use("a" * 16, "n", later()))) == [
+    assert sorted(at_once(*[lambda: nonces.use("a" * 16, "n", later())] * AT_ONCE)) == [
         *[False] * (AT_ONCE - 1),
         True,
     ]
@@ -92,7 +75,7 @@ def test_of_many_requests_at_once_one_passes(kept, live_server, engine):
             answer = session.send(request.copy(), timeout=60)
         return answer.status_code, answer.json().get("code")
 
-    answers = at_once(ask)
+    answers = at_once(*[ask] * AT_ONCE)
 
     assert answers.count((200, None)) == 1, answers
     assert answers.count((401, "replayed_signature")) == AT_ONCE - 1

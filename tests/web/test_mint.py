@@ -1,7 +1,6 @@
 """Minting: one page, one key, one look at the secret."""
 
 import logging
-import threading
 from datetime import timedelta
 
 import pytest
@@ -9,7 +8,7 @@ from django.contrib.messages import get_messages
 from django.contrib.sessions.models import Session
 from django.core import mail
 from django.core.cache import cache, caches
-from django.db import connection, connections
+from django.db import connection
 from django.test import Client
 from django.utils import timezone
 from django.views.debug import ExceptionReporter
@@ -17,6 +16,7 @@ from django.views.debug import ExceptionReporter
 from apikeys.models import PersonalAccessToken
 from apikeys.verify import verify
 from tests.factories import MembershipFactory, ProjectFactory, UserFactory
+from tests.threads import at_once
 from tests.web.conftest import KEYS, TOKENS, mint, open_form, secret_of, text_of
 
 
@@ -71,20 +71,13 @@ def test_two_keys_take_two_forms(page, place):
 def test_a_form_sent_twice_at_the_same_moment_makes_one_key(page, ada, engine):
     form = {"name": "x", "expiry": "30", "scopes:payments": "payments:read", "reach": "all"}
     form |= open_form(page, TOKENS)
-    start, statuses = threading.Barrier(4), []
 
     def send():
         client = Client()
         client.cookies = page.cookies
-        start.wait()
-        statuses.append(client.post(f"{TOKENS}new/", form).status_code)
-        connections.close_all()
+        return client.post(f"{TOKENS}new/", form).status_code
 
-    threads = [threading.Thread(target=send) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    statuses = at_once(*[send] * 4)
 
     assert sorted(statuses) == [200, 409, 409, 409]
     assert PersonalAccessToken.objects.count() == 1
