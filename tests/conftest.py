@@ -60,8 +60,9 @@ def database_before_server(django_db_setup, django_db_blocker):
 def chromium():
     """Ends with the module: while Playwright runs, its thread counts as an event loop's."""
     require("Chromium", CHROMIUM is not None, "Install it, or name it in CHROMIUM.")
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=60_000)
     with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
         # Nothing asynchronous touches the database.
         patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")

@@ -45,7 +45,7 @@ def open_page(chromium, live_server, client, engine):
 
     def open_page(**options):
         context = chromium.new_context(base_url=live_server.url, locale="en", **options)
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(60_000)
         contexts.append(context)
         cookie = {"name": "sessionid", "value": client.cookies["sessionid"].value}
         context.add_cookies([cookie | {"url": live_server.url}])

@@ -25,7 +25,7 @@ def open_page(chromium, live_server, ada):
 
     def open_page(*, watched=True, **options):
         context = chromium.new_context(base_url=live_server.url, locale="en", **options)
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(60_000)
         contexts.append(context)
         page = context.new_page()
         if watched:
