@@ -528,7 +528,12 @@ def _lock_all(key: AnyKey | None, within: Grant | None) -> None:
     holder = None if using is None else _holder(key, using)
     rows = {row for row in (key, holder) if row is not None}
     for row in sorted(rows, key=lambda row: (isinstance(row, ProjectKey), row.pk)):
-        _lock(row)
+        try:
+            _lock(row)
+        except LifecycleError:
+            if row is key:
+                raise
+            holder = None  # it was deleted while this waited for it
     if using is not None and not _is_as_it_was(using, holder):
         message = _("The credential that you use was changed just now. Try again.")
         raise LifecycleError("credential_changed", message)
