@@ -402,8 +402,8 @@ def revoke(key: AnyKey, *, by: Any = None, reason: str = "", using: Access | Non
         raise LifecycleError("invalid_reason", message, "reason")
     _check_no_key_in(reason, "reason")
     with transaction.atomic(using=router.db_for_write(type(key))):
+        _lock(key)
         if not _end(key, by, reason, using):
-            _lock(key)
             return False
         makers = [key.public_id, *(each.public_id for each in key.predecessors())]
         known, doomed = set[str](), list[str]()
@@ -418,7 +418,7 @@ def revoke(key: AnyKey, *, by: Any = None, reason: str = "", using: Access | Non
             ]
             for child in made:
                 # One that has ended is over, but what came of it may not be.
-                if child.state() in (State.LIVE, State.PENDING):
+                if child.state() in (State.LIVE, State.PENDING) and _locks(child):
                     why = _("Made with %(id)s, which was revoked.") % {"id": key.public_id}
                     _end(child, by, why, using)
             makers = doomed = [child.public_id for child in made]
@@ -426,13 +426,11 @@ def revoke(key: AnyKey, *, by: Any = None, reason: str = "", using: Access | Non
 
 
 def _end(key: AnyKey, by: Any, reason: str, using: Access | None) -> bool:
-    model = type(key)
-    changes = {"revoked_at": timezone.now(), "revoked_by": by, "revoked_reason": reason}
-    if not model._default_manager.filter(pk=key.pk, revoked_at=None).update(**changes):
+    if key.revoked_at is not None:
         return False
-    for name, value in changes.items():
-        setattr(key, name, value)
-    key_revoked.send(model, key=key, by=by, using=using)
+    key.revoked_at, key.revoked_by, key.revoked_reason = timezone.now(), by, reason
+    key.save(update_fields=["revoked_at", "revoked_by", "revoked_reason"])
+    key_revoked.send(type(key), key=key, by=by, using=using)
     return True
 
 
@@ -497,6 +495,15 @@ def _lock(key: AnyKey) -> None:
         raise LifecycleError("unknown_key", _("There is no such key any more.")) from None
 
 
+def _locks(key: AnyKey) -> bool:
+    """As ``_lock``; ``False`` if the key is gone."""
+    try:
+        _lock(key)
+    except LifecycleError:
+        return False
+    return True
+
+
 def _hold(row: Model) -> None:
     """Keep others from writing ``row`` until the transaction ends."""
     rows = _rows(row).filter(pk=row.pk)
@@ -528,12 +535,10 @@ def _lock_all(key: AnyKey | None, within: Grant | None) -> None:
     holder = None if using is None else _holder(key, using)
     rows = {row for row in (key, holder) if row is not None}
     for row in sorted(rows, key=lambda row: (isinstance(row, ProjectKey), row.pk)):
-        try:
+        if row is key:
             _lock(row)
-        except LifecycleError:
-            if row is key:
-                raise
-            holder = None  # it was deleted while this waited for it
+        elif not _locks(row):
+            holder = None
     if using is not None and not _is_as_it_was(using, holder):
         message = _("The credential that you use was changed just now. Try again.")
         raise LifecycleError("credential_changed", message)

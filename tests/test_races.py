@@ -17,6 +17,7 @@ from apikeys import grants, lifecycle
 from apikeys.lifecycle import LifecycleError
 from apikeys.models import PersonalAccessToken
 from apikeys.oauth.models import TokenOrigin
+from apikeys.refusals import Refused
 from apikeys.verify import verify
 from tests.factories import MembershipFactory, mint_key, mint_pat
 
@@ -52,8 +53,11 @@ def until_it_waits(done: Any) -> None:
         assert time.monotonic() < patience
 
 
-def meanwhile(change: Callable[[], Any], act: Callable[[], Any]) -> Any:
-    """What ``act`` comes to, that began while ``change`` was made and not yet committed."""
+def meanwhile(change: Callable[[], Any], act: Callable[[], Any], *more: Callable[[], Any]) -> Any:
+    """What ``act`` comes to, that began while ``change`` was made and not yet committed.
+
+    ``more`` is changed when ``act`` waits already.
+    """
     began = threading.Event()
 
     def run() -> Any:
@@ -71,6 +75,8 @@ def meanwhile(change: Callable[[], Any], act: Callable[[], Any]) -> Any:
             done = pool.submit(run)
             began.wait(timeout=30)
             until_it_waits(done)
+            for each in more:
+                each()
         return done.result(timeout=60)
 
 
@@ -177,3 +183,35 @@ def test_it_gives_nothing_any_more(ada, project, kind, change, act):
     done = meanwhile(lambda: _CHANGES[change](held), lambda: _ACTS[act](held))
 
     assert done == "credential_changed"
+
+
+def test_a_revocation_waits_for_a_change_and_does_not_stop_it(ada):
+    """Whatever index a database finds the key by: it holds nothing that the change needs."""
+    key, same = mint_pat(ada).key, PersonalAccessToken.objects.get()
+    end = timezone.now() + timedelta(days=1)
+
+    done = meanwhile(
+        lambda: lifecycle._lock(key),
+        lambda: lifecycle.revoke(same),
+        lambda: _update(key, expires_at=end),
+    )
+
+    assert done is True
+    key.refresh_from_db()
+    assert key.revoked_at is not None
+    assert key.expires_at == end
+
+
+def test_what_is_deleted_meanwhile_does_not_keep_a_revocation_from_the_rest(ada):
+    parent = mint_pat(ada)
+    within = grants.for_tokens(ada, verify(parent.token))
+    child, sibling = (mint_pat(ada, within=within) for _ in range(2))
+
+    done = meanwhile(
+        lambda: PersonalAccessToken.objects.filter(pk=child.key.pk).delete(),
+        lambda: lifecycle.revoke(parent.key),
+    )
+
+    assert done is True
+    with pytest.raises(Refused, match="revoked_key"):
+        verify(sibling.token)
