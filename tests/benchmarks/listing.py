@@ -2,7 +2,8 @@
 
 The settings pages, the JSON API and Django's admin, with their filters, searches and next pages,
 against ``--keys`` keys of each kind. ``--shape`` says whose: all of one owner (``one``), all of one
-owner and a few of them live among all that ended (``ended``), or of a thousand owners (``many``).
+owner and a few of them live among all that ended (``ended``), all of one owner and sorted by their
+state (``old``), or of a thousand owners (``many``).
 Each page is asked for once; the statements that it made are then run again, to their last row,
 and the sum of the fastest run of each is told, in milliseconds: the others are as busy as the
 machine is. The database is the one that
@@ -25,7 +26,7 @@ OWNERS = 1000
 LIVE_AMONG_ENDED = 20
 MOST = 100.0  # milliseconds
 
-ONE, ENDED, MANY = "one", "ended", "many"
+ONE, ENDED, OLD, MANY = "one", "ended", "old", "many"
 
 #: Of an insert that makes keys out of one: what differs, by SQL of each database.
 _DIALECTS = {
@@ -53,7 +54,8 @@ def fill(key: Any, count: int, *, shape: str = MANY, **owners: list[Any]) -> Non
 
     Of ``one`` and ``many`` a third is revoked, one in 100 has an end that is mostly past, one in
     1,000 awaits approval, and one in 500 was replaced by the next. Of ``ended`` all but 20 are
-    revoked or expired.
+    revoked or expired. Of ``old`` the oldest fifth is revoked, the next two live, and the newest
+    two expired.
     """
     from django.db import connection
 
@@ -84,6 +86,10 @@ def fill(key: Any, count: int, *, shape: str = MANY, **owners: list[Any]) -> Non
         columns["revoked_at"] = where(f"n.i %% 2 = 0 AND {ended}", "b.created_at")
         columns["expires_at"] = where(ended, moved(f"n.i - {last} - 60", "minute"))
         columns["is_pending"] = f"(n.i %% {2 * spread} = 1)"
+    if shape == OLD:
+        fifth = count // 5
+        columns["revoked_at"] = where(f"n.i < {fifth}", "b.created_at")
+        columns["expires_at"] = where(f"n.i >= {3 * fifth}", moved(f"n.i - {last} - 60", "minute"))
     for name, rows in owners.items():
         columns[f"{name}_id"] = f"{min(each.pk for each in rows)} + n.i %% {len(rows)}"
     del columns[key._meta.pk.column]
@@ -131,7 +137,7 @@ def make(count: int, shape: str) -> None:
     # Who asks owns nothing else, so that the first of them is as good as any.
     fill(mint_pat(users[0]).key, count, shape=shape, user=users)
     fill(mint_key(projects[0]).key, count, shape=shape, project=projects, created_by=users)
-    if shape != ENDED:
+    if shape in (ONE, MANY):
         for model in (PersonalAccessToken, ProjectKey):
             _rotate(model, count)
     analyze(PersonalAccessToken, ProjectKey, Membership, Project, type(root))
@@ -266,7 +272,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--keys", type=int, default=1_000_000, help="keys of each kind")
-    parser.add_argument("--shape", choices=[ONE, ENDED, MANY], default=MANY)
+    parser.add_argument("--shape", choices=[ONE, ENDED, OLD, MANY], default=MANY)
     parser.add_argument("--runs", type=int, default=5, help="of each statement")
     parser.add_argument("--keep", action="store_true", help="keep the database for the next run")
     parser.add_argument("--sql", action="store_true", help="show what takes too long")
