@@ -13,6 +13,7 @@ from django.db.models.lookups import (
     LessThan,
     LessThanOrEqual,
 )
+from django.db.models.query import ModelIterable
 from django.utils import timezone
 
 from .models import State
@@ -24,6 +25,19 @@ _NEVER: Final = datetime(9999, 12, 30, tzinfo=UTC)
 _REVOKED_AT: Final = Coalesce("revoked_at", Value(_NEVER))
 _EXPIRES_AT: Final = Coalesce("expires_at", Value(_NEVER))
 _USED_AT: Final = Coalesce("last_used_at", Value(_LONG_AGO))
+
+
+class _KeysFirst(ModelIterable):  # type: ignore[type-arg]
+    """Of a page, asks an index for the primary keys, and the table for no row beside them."""
+
+    def __iter__(self) -> Iterator[Any]:
+        page: Any = self.queryset
+        if page.query.is_sliced:
+            pks = list(page.values_list("pk", flat=True))
+            page = page.all()
+            page.query.clear_limits()
+            self.queryset = page.filter(pk__in=pks)
+        return super().__iter__()
 
 
 def in_state(keys: QuerySet[Any], *states: State) -> QuerySet[Any]:
@@ -129,6 +143,8 @@ def _either(keys: QuerySet[Any], pieces: Iterable[Q], judged: Q) -> QuerySet[Any
         if len(pks) > FEW:
             break
     found = keys.filter(judged) if len(pks) > FEW else keys.filter(pk__in=pks)
+    if len(pks) > FEW:
+        vars(found)["_iterable_class"] = _KeysFirst
     # As long as nothing else is asked of them.
     vars(found.query)["_found"] = len(found.query.where.children), len(pks)
     return found

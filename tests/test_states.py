@@ -12,7 +12,7 @@ from apikeys import states
 from apikeys.models import PersonalAccessToken, ProjectKey, State
 from apikeys.records import record, with_facts
 from apikeys.states import expiring, idle, in_state, known, lasting, matching, unused, used
-from tests.benchmarks.listing import ENDED, ONE, analyze, fill, recording
+from tests.benchmarks.listing import ENDED, OLD, ONE, analyze, fill, recording
 from tests.factories import MembershipFactory, UserFactory, mint_key, mint_pat
 
 pytestmark = pytest.mark.django_db
@@ -192,6 +192,28 @@ def test_no_page_of_all_keys_reads_past_them(filled):
             for query in made:
                 rows, steps = examined(query)
                 assert rows < ROWS / 2, f"{wanted}: {query[0]}\n{steps}"
+
+
+def test_a_page_of_old_keys_is_found_in_an_index_and_no_row_beside_it_is_read(monkeypatch):
+    if connection.vendor != "sqlite":
+        pytest.skip("SQLite says so in its plans, for however few keys.")
+    monkeypatch.setattr(states, "FEW", 100)
+    user = MembershipFactory(role="owner").user
+    fill(mint_pat(user).key, 1000, shape=OLD, user=[user])
+    analyze(PersonalAccessToken)
+    every = PersonalAccessToken.objects.order_by("-created_at", "-pk")
+    for keys, index in [
+        (with_facts(PersonalAccessToken).filter(user=user).order_by("-pk"), "of_user ("),
+        (every, "created"),
+    ]:
+        with recording() as made:
+            page = list(in_state(keys, State.REVOKED)[:51])
+
+        assert page == [key for key in keys if key.state() is State.REVOKED][:51]
+        assert len(page) == 51
+        walk, rows = made[1:3]
+        assert f"USING COVERING INDEX apikeys_tokens_{index}" in examined(walk)[1]
+        assert "USING INTEGER PRIMARY KEY (rowid=?)" in examined(rows)[1]
 
 
 @pytest.mark.django_db(transaction=True)  # MariaDB counts what it plans by once it is committed

@@ -12,6 +12,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from ..lifecycle import MAX_OVERLAP
 from ..models import KEY_MODELS, State
 from ..states import expiring, idle, in_state, lasting, unused, used
 
@@ -68,9 +69,9 @@ class StateFilter(admin.SimpleListFilter):
         if value in State.values:
             return in_state(queryset, State(value))
         if value == "rotated":
-            # A rotated key always has an end.
             rotated = queryset.filter(revoked_at=None, rotated_at__isnull=False)
-            return expiring(rotated, after=timezone.now())
+            now = timezone.now()
+            return expiring(rotated, after=now, until=now + MAX_OVERLAP)
         return queryset
 
 

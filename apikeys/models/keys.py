@@ -193,11 +193,12 @@ def _indexes(prefix: str, owner: str) -> list[models.Index]:
     renew every index entry of the row at each write of it. ``last_used_on`` does so once a day.
     """
     return [
-        # Newest first, page by page, however many an owner has.
-        models.Index(fields=[owner, "id"], name=f"{prefix}_of_{owner}"),
+        # Newest first, page by page, however many an owner has; and past those in another state
+        # without a look at their rows.
+        models.Index(fields=[owner, "id", *_STATE], name=f"{prefix}_of_{owner}"),
         models.Index(fields=[owner, *_STATE], name=f"{prefix}_of_{owner}_state"),
         models.Index(fields=_STATE, name=f"{prefix}_state"),
-        models.Index(fields=["created_at", "id"], name=f"{prefix}_created"),
+        models.Index(fields=["created_at", "id", *_STATE], name=f"{prefix}_created"),
         models.Index(fields=["last_used_on", "created_at"], name=f"{prefix}_used"),
         models.Index(fields=["expires_at"], name=f"{prefix}_expires"),
         # So that PostgreSQL uses it for LIKE 'prefix%', whatever the collation.

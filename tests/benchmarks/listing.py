@@ -54,8 +54,8 @@ def fill(key: Any, count: int, *, shape: str = MANY, **owners: list[Any]) -> Non
 
     Of ``one`` and ``many`` a third is revoked, one in 100 has an end that is mostly past, one in
     1,000 awaits approval, and one in 500 was replaced by the next. Of ``ended`` all but 20 are
-    revoked or expired. Of ``old`` the oldest fifth is revoked, the next two live, and the newest
-    two expired.
+    revoked or expired. Of ``old`` the oldest fifth is revoked, the next two live, the second of
+    them for some months, and the newest two expired.
     """
     from django.db import connection
 
@@ -89,7 +89,9 @@ def fill(key: Any, count: int, *, shape: str = MANY, **owners: list[Any]) -> Non
     if shape == OLD:
         fifth = count // 5
         columns["revoked_at"] = where(f"n.i < {fifth}", "b.created_at")
-        columns["expires_at"] = where(f"n.i >= {3 * fifth}", moved(f"n.i - {last} - 60", "minute"))
+        ends = where(f"n.i >= {2 * fifth}", moved(f"n.i - {last} + {3 * fifth}", "minute"))
+        past = moved(f"n.i - {last} - 60", "minute")
+        columns["expires_at"] = f"CASE WHEN n.i >= {3 * fifth} THEN {past} ELSE {ends} END"
     for name, rows in owners.items():
         columns[f"{name}_id"] = f"{min(each.pk for each in rows)} + n.i %% {len(rows)}"
     del columns[key._meta.pk.column]
