@@ -189,7 +189,7 @@ def _notify(key: Any, now: datetime) -> bool:
     once = f"notice:{key.KIND}:{key.pk}:{days}:{int(key.expires_at.timestamp())}"
     changes = {"days": days, "expires_at": key.expires_at.isoformat()}
     event = audit.compose(Event.NOTIFIED, key, at=now, changes=changes, once=once)
-    return bool(_send_once([event], "expiring", key, recipients(key), days=days))
+    return bool(_send_once([event], "expiring", key, days=days))
 
 
 def _ending_with_their_header(model: Any, now: datetime) -> Iterator[tuple[Scheme, list[Any]]]:
@@ -209,9 +209,6 @@ def _ending_with_their_header(model: Any, now: datetime) -> Iterator[tuple[Schem
 
 def _notify_of_header(scheme: Scheme, keys: list[Any], now: datetime) -> int:
     first, until = keys[0], scheme.until.isoformat()
-    to = recipients(first)
-    if not to or "legacy_ending" not in app_settings.NOTICES:
-        return 0
     compose = partial(
         audit.compose, Event.NOTIFIED, at=now, changes={"scheme": scheme.name, "until": until}
     )
@@ -219,14 +216,17 @@ def _notify_of_header(scheme: Scheme, keys: list[Any], now: datetime) -> int:
     events[0].once = f"notice:legacy:{scheme.name}:{until}:{first.KIND}:{first.owner.pk}"
     used_first = sorted(keys, key=lambda key: key.last_used_at is None)
     context = {"keys": used_first[:_LISTED], "more": len(keys[_LISTED:]), "scheme": scheme}
-    return len(keys) if _send_once(events, "legacy_ending", first, to, **context) else 0
+    return len(keys) if _send_once(events, "legacy_ending", first, **context) else 0
 
 
-def _send_once(
-    events: list[AuditEvent], name: str, key: AnyKey, to: list[str], **context: Any
-) -> int:
-    """As ``send``, unless it was told before: the first of ``events`` is written once."""
-    once = events[0].once
+def _send_once(events: list[AuditEvent], name: str, key: AnyKey, **context: Any) -> int:
+    """``send`` it to all, unless it was told before: the first of ``events`` is written once.
+
+    Nothing is written where nobody is told.
+    """
+    once, to = events[0].once, recipients(key)
+    if name not in app_settings.NOTICES or not to:
+        return 0
     if AuditEvent.objects.filter(once=once).exists():
         return 0
     try:

@@ -9,7 +9,7 @@ from email import message_from_string, policy
 import pytest
 from django.core import mail
 from django.core.management import CommandError, call_command
-from django.test import Client
+from django.test import Client, override_settings
 from django.utils import timezone
 
 from apikeys import lifecycle, notices
@@ -193,6 +193,24 @@ def test_what_could_not_be_sent_is_tried_again(ada, settings, caplog):
     call_command("apikeys", "notify", "--json", stdout=out)
     assert json.loads(out.getvalue()) == {"expired": 0, "notified": 1, "failed": 0}
     assert len(mail.outbox) == 1
+
+
+def test_nobody_is_said_to_have_been_told_who_was_not(ada, settings):
+    """Nobody has an address, or the site wants no such mail; once that has changed, they are."""
+    key = ending(ada, days=3)
+    notified = AuditEvent.objects.filter(public_id=key.public_id, event="notified")
+    ada.email = ""
+    ada.save()
+
+    assert notices.notify()["notified"] == 0
+    ada.email = "ada@example.com"
+    ada.save()
+    with override_settings(APIKEYS=settings.APIKEYS | {"NOTICES": ["minted"]}):
+        assert notices.notify()["notified"] == 0
+    assert not notified.exists()
+
+    assert notices.notify()["notified"] == 1
+    assert notified.exists()
 
 
 @pytest.mark.django_db(transaction=True)
