@@ -20,7 +20,7 @@ __all__ = ["get_application"]
 def get_application() -> ASGIApplication:
     """The reverse proxy of ``apikeys.gateway.proxy``, with Django set up.
 
-    ``uvicorn --factory apikeys.gateway.asgi:get_application``
+    ``uvicorn --factory apikeys.gateway.asgi:get_application --no-proxy-headers``
     """
     django.setup(set_prefix=False)
     from .proxy import ReverseProxy

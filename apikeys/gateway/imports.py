@@ -1,6 +1,5 @@
 """A list of bindings, of any length, into the database."""
 
-import csv
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -11,6 +10,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from ..models import get_project_model
+from ..tables import rows
 from .models import ResourceBinding
 
 COLUMNS: Final = ("user", "project", "kind", "identifier")
@@ -25,10 +25,6 @@ class Outcome:
     created: int = 0
     existing: int = 0
     errors: int = 0
-
-
-class WrongHeader(ValueError):  # noqa: N818 - says what is wrong with the file
-    """``str()`` is a sentence."""
 
 
 @dataclass
@@ -46,6 +42,7 @@ class Importer:
 
     Wrong lines are told to ``on_error`` by number and left out; all others are stored, in
     batches of their own, so that an import that was interrupted goes on when it is repeated.
+    ``run`` raises ``LifecycleError`` (``invalid_csv``) for a first line that is none.
     """
 
     on_error: Callable[[int, str], None]
@@ -54,49 +51,19 @@ class Importer:
     outcome: Outcome = field(default_factory=Outcome)
 
     def run(self, text: Iterable[str]) -> Outcome:
-        reader = csv.reader(text, strict=True)
-        header = self._header(reader)
-        lines = self._lines(reader, header)
+        lines = self._lines(text)
         while batch := list(islice(lines, _BATCH)):
             self._store(batch)
             self.on_progress(self.outcome)
         return self.outcome
 
-    def _header(self, reader: Any) -> list[str]:
-        try:
-            header = [name.strip().lower() for name in next(reader, [])]
-        except csv.Error as error:
-            raise WrongHeader(f"The first line is not CSV: {error}.") from error
-        if header[:1]:
-            header[0] = header[0].removeprefix("\ufeff")
-        wanted = set(header)
-        owners = {"user", "project"} & wanted
-        if not owners or wanted - set(COLUMNS) or not {"kind", "identifier"} <= wanted:
-            raise WrongHeader(
-                "The first line has to name the columns: user and project (one of them may be "
-                "left out), kind, identifier."
-            )
-        if len(wanted) != len(header):
-            raise WrongHeader("The first line names a column twice.")
-        return header
-
-    def _lines(self, reader: Any, header: list[str]) -> Iterator[_Line]:
-        while True:
-            try:
-                row = next(reader, None)
-            except csv.Error as error:
-                self._refuse(reader.line_num, f"not CSV: {error}")
-                continue
-            if row is None:
-                return
-            if not row:
-                continue
+    def _lines(self, text: Iterable[str]) -> Iterator[_Line]:
+        for number, cells in rows(text, COLUMNS, ({"user", "project"}, {"kind"}, {"identifier"})):
             self.outcome.lines += 1
-            if len(row) != len(header):
-                self._refuse(reader.line_num, f"{len(row)} columns instead of {len(header)}")
-                continue
-            cells = dict.fromkeys(COLUMNS, "") | dict(zip(header, row, strict=True))
-            yield _Line(reader.line_num, **cells)
+            if isinstance(cells, str):
+                self._refuse(number, cells)
+            else:
+                yield _Line(number, **dict.fromkeys(COLUMNS, "") | cells)
 
     def _refuse(self, number: int, message: str) -> None:
         self.outcome.errors += 1
@@ -131,14 +98,14 @@ class Importer:
     ) -> ResourceBinding | None:
         binding = ResourceBinding(kind=line.kind, identifier=line.identifier)
         if bool(line.user) == bool(line.project):
-            self._refuse(line.number, "it takes a user or a project, one of them")
+            self._refuse(line.number, "It takes a user or a project, one of them.")
             return None
         if line.user:
             name, found, noun = line.user, users, "user"
         else:
             name, found, noun = line.project, projects, "project"
         if name not in found:
-            self._refuse(line.number, f"there is no {noun} {name!r}")
+            self._refuse(line.number, f"There is no {noun} {name!r}.")
             return None
         setattr(binding, f"{noun}_id", found[name])
         try:

@@ -15,7 +15,8 @@ def forged(*more):
     """Headers by which a client would say itself who it is."""
     spellings = [f"X-Auth-{name}" for name in (*NAMES, *more)]
     spellings += [s.lower() for s in spellings] + [s.upper() for s in spellings]
-    spellings += [s.replace("-", "_") for s in spellings]
+    mixed = [s[::-1].replace("-", "_", 1)[::-1] for s in spellings]  # X-Auth_Kind
+    spellings += [s.replace("-", "_") for s in spellings] + mixed
     return [f"{spelling}: forged" for spelling in spellings]
 
 

@@ -285,7 +285,7 @@ def test_wrong_lines_are_told_and_lose_nothing(ada, csv_file):
         "Line 9",  # found while reading
         *(f"Line {number}" for number in (4, 5, 6, 7, 8, 10)),
     ]
-    assert "there is no user 'nobody'" in err
+    assert "There is no user 'nobody'" in err
     assert error is not None
     assert {identifier for *_, identifier in bound()} == {"1", "2", "9"}
 
@@ -301,7 +301,20 @@ def test_a_file_without_its_columns(ada, csv_file, text):
 
 def test_a_file_that_cannot_be_read(ada, csv_file, tmp_path):
     assert "cannot be read" in run("import", str(tmp_path / "nothing.csv"))[2]
-    assert "UTF-8" in run("import", csv_file("user,kind,identifier\nada,k,é\n", "latin-1"))[2]
+    assert "UTF-8" in run("import", csv_file("é,kind,identifier\nada,k,1\n", "latin-1"))[2]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "encoding", "told"),
+    [("ada,,k,é", "latin-1", "not UTF-8"), ("ada,,k," + "x" * 200_000, "utf-8", "not CSV")],
+)
+def test_what_came_before_a_line_that_is_none_is_stored(ada, csv_file, wrong, encoding, told):
+    out, err, error = run("import", csv_file(f"{GOOD}{wrong}\n", encoding))
+    assert out == "3 lines: 2 made, 0 there already, 1 wrong.\n"
+    assert err.startswith("Line 4: ")
+    assert told in err
+    assert error is not None
+    assert {identifier for *_, identifier in bound()} == {"1", "2"}
 
 
 def test_a_long_file_in_few_statements(ada, csv_file, django_assert_max_num_queries):

@@ -5,12 +5,13 @@ import os
 import re
 import shutil
 import subprocess
+from contextlib import contextmanager
 
 import pytest
 
 from tests.documents import blocks
-from tests.gateway.attacks import OWN, forged, reaches_another, tricks
-from tests.gateway.servers import Site, await_port, free_port
+from tests.gateway.attacks import NAMES, OWN, forged, reaches_another, tricks
+from tests.gateway.servers import BlackBox, Site, await_port, free_port, send
 from tests.services import require
 
 ROUTES = [
@@ -18,33 +19,42 @@ ROUTES = [
 ]
 
 
-@pytest.fixture(scope="module")
-def front(django_db_setup, django_db_blocker, blackbox, tmp_path_factory):
+@contextmanager
+def caddy(prefix, apikeys, blackbox):
+    """Its port; it asks the one and passes on to the other."""
     binary = shutil.which("caddy")
     require("Caddy", binary is not None, "Install it: apt-get install caddy.")
-    prefix, port = tmp_path_factory.mktemp("caddy"), free_port()
+    port = free_port()
     (configuration,) = blocks("docs/reference/gateway.md", "caddy")
-    with Site(GATEWAY_ROUTES=ROUTES, GATEWAY_PROXY="caddy") as site:
-        for said, meant in [
-            (":8080", f"http://127.0.0.1:{port}, http://localhost:{port}"),
-            ("127.0.0.1:8000", f"127.0.0.1:{site.port}"),
-            ("127.0.0.1:9000", f"127.0.0.1:{blackbox.port}"),
-        ]:
-            assert configuration.count(said) == 1, said
-            configuration = configuration.replace(said, meant)
-        path = prefix / "Caddyfile"
-        path.write_text("{\n\tadmin off\n\tauto_https off\n}\n" + configuration)
-        process = subprocess.Popen(
-            [binary, "run", "--config", path, "--adapter", "caddyfile"],
-            env=os.environ | {"XDG_CONFIG_HOME": str(prefix), "XDG_DATA_HOME": str(prefix)},
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            await_port(port, process)
-            yield port
-        finally:
-            process.terminate()
-            process.wait(20)
+    for said, meant in [
+        (":8080", f"http://127.0.0.1:{port}, http://localhost:{port}"),
+        ("127.0.0.1:8000", f"127.0.0.1:{apikeys}"),
+        ("127.0.0.1:9000", f"127.0.0.1:{blackbox}"),
+    ]:
+        assert configuration.count(said) == 1, said
+        configuration = configuration.replace(said, meant)
+    path = prefix / "Caddyfile"
+    path.write_text("{\n\tadmin off\n\tauto_https off\n}\n" + configuration)
+    process = subprocess.Popen(
+        [binary, "run", "--config", path, "--adapter", "caddyfile"],
+        env=os.environ | {"XDG_CONFIG_HOME": str(prefix), "XDG_DATA_HOME": str(prefix)},
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        await_port(port, process)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+@pytest.fixture(scope="module")
+def front(django_db_setup, django_db_blocker, blackbox, tmp_path_factory):
+    with (
+        Site(GATEWAY_ROUTES=ROUTES, GATEWAY_PROXY="caddy") as site,
+        caddy(tmp_path_factory.mktemp("caddy"), site.port, blackbox.port) as port,
+    ):
+        yield port
 
 
 def test_ones_own_passes_and_nothing_else(call):
@@ -65,6 +75,30 @@ def test_ones_own_passes_and_nothing_else(call):
 def test_identity_headers_of_the_client_never_pass(call):
     _, (seen,) = call(OWN, *forged())
     assert not any("forged" in value for _, value in seen.headers)
+
+
+def test_who_it_is_cannot_be_taken_from_a_request(call):
+    """Headers that ``Connection`` names end at the next hop (RFC 9110 section 7.6.1)."""
+    names = [f"X-Auth-{name}" for name in NAMES]
+    _, (plain,) = call()
+    _, (seen,) = call(OWN, f"Connection: {', '.join(names)}")
+    assert [seen.values(name) for name in names] == [plain.values(name) for name in names]
+    assert seen.values("X-Auth-Subject") == ["project:engine"]
+
+
+def test_nobody_is_told_a_name_that_servers_take_for_another(tmp_path):
+    """Some take ``X-Forwarded_Uri`` for ``X-Forwarded-Uri``, and the one that came last."""
+    names = ["X-Forwarded-Uri", "X-Forwarded-Method", "X-Auth-User", "X-Original-URL", "X-Real-IP"]
+    spellings = [n.replace("-", "_") for n in names]
+    spellings += [n[::-1].replace("-", "_", 1)[::-1] for n in names]
+    spellings += [s.lower() for s in spellings]
+    with BlackBox() as asked, BlackBox() as upstream:
+        with caddy(tmp_path, asked.port, upstream.port) as port:
+            answer = send(port, OWN, *(f"{spelling}: forged" for spelling in spellings))
+        assert (answer.status, len(asked.seen), len(upstream.seen)) == (200, 1, 1)
+        for seen in (*asked.seen, *upstream.seen):
+            assert not [name for name, _ in seen.headers if "_" in name]
+        assert asked.seen[0].values("X-Forwarded-Uri") == [OWN]
 
 
 @pytest.mark.parametrize("header", ["X-Forwarded-Uri", "X-Forwarded-Method", "X-Original-URL"])

@@ -112,9 +112,15 @@ def test_identity_headers_of_the_client_never_pass(call):
     headers = forged()
     _, (seen,) = call(OWN, *(header for header in headers if "_" not in header))
     assert not any("forged" in value for _, value in seen.headers)
-    for header in (header for header in headers if header.startswith("X_Auth_")):
+    for header in (header for header in headers if "_" in header):
         answer, seen = call(OWN, header)
         assert (answer.status, seen) == (400, [])
+
+
+def test_who_it_is_cannot_be_taken_from_a_request(call):
+    _, (seen,) = call(OWN, "Connection: X-Auth-Subject, X-Auth-Kind")
+    assert seen.values("X-Auth-Subject") == ["project:engine"]
+    assert seen.values("X-Auth-Kind") == ["project_key"]
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ def test_wrong_lines_are_told_above_the_bar(file):
     written, code = on_a_terminal("apikeys_bindings", "import", str(file))
 
     assert code == 1
-    assert "Line 10002: there is no project 'nobody'" in written
+    assert "Line 10002: There is no project 'nobody'" in written
     assert "10,001 lines: 10,000 made, 0 there already, 1 wrong." in written
 
 

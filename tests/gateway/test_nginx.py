@@ -102,6 +102,12 @@ def test_identity_headers_of_the_client_never_pass(call):
     assert seen.values("X-Auth-User") == []
 
 
+def test_who_it_is_cannot_be_taken_from_a_request(call):
+    _, (seen,) = call(OWN, "Connection: X-Auth-Subject, X-Auth-Kind")
+    assert seen.values("X-Auth-Subject") == ["project:engine"]
+    assert seen.values("X-Auth-Kind") == ["project_key"]
+
+
 @pytest.mark.parametrize(
     "header",
     [

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
+from ... import tables
 from ...conf import app_settings
 from ...legacy import csv_file, sources
 from ...legacy.importer import IMPORTED, THERE, Importer, Outcome, Place
@@ -142,7 +143,7 @@ def _readable(file: str) -> Any:
 def _read_places(file: str) -> dict[str, Place]:
     places = {}
     with _readable(file) as text:
-        for number, row in csv_file.rows(text, _MAPPING, [{"key"}, {"project", "scopes"}]):
+        for number, row in tables.rows(text, _MAPPING, [{"key"}, {"project", "scopes"}]):
             if isinstance(row, str):
                 raise LifecycleError("invalid_csv", f"{file}, line {number}: {row}", "map")
             slug, names = row.get("project"), row.get("scopes", "").split()

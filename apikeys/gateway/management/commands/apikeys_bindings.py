@@ -7,7 +7,7 @@ from ....lifecycle import LifecycleError
 from ....management.arguments import find_project, find_user
 from ....management.output import Screen
 from ....management.progress import open_text, position, progress, size_of
-from ...imports import COLUMNS, Importer, Outcome, WrongHeader
+from ...imports import COLUMNS, Importer, Outcome
 from ...models import ResourceBinding
 
 _TOLD = 100  # errors that are told one by one
@@ -70,14 +70,8 @@ class Command(BaseCommand):
                     advance(outcome.lines, position(text))
 
                 outcome = Importer(on_error, on_progress, dry_run).run(text)
-        except WrongHeader as error:
-            raise CommandError(str(error)) from error
         except OSError as error:
             raise CommandError(f"{file} cannot be read: {error.strerror}.") from error
-        except UnicodeDecodeError as error:
-            raise CommandError(
-                f"{file} is not UTF-8. What came before is imported; convert it and repeat."
-            ) from error
         if told > _TOLD:
             self.stderr.write(f"… and {told - _TOLD:,} more.", style_func=str)
         verb = "would be made" if dry_run else "made"

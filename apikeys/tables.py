@@ -1,0 +1,57 @@
+"""Tables as CSV (RFC 4180), as people make them; what is wrong is told by the line."""
+
+import csv
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from django.views.decorators.debug import sensitive_variables
+
+from .lifecycle import LifecycleError
+
+
+@sensitive_variables("row", "header")
+def rows(
+    text: Iterable[str], columns: Sequence[str], needed: Sequence[set[str]]
+) -> Iterator[tuple[int, dict[str, str] | str]]:
+    """The number of each line and its cells by column, or what is wrong with it.
+
+    The first line names the columns, one or more of each set in ``needed`` among them. Raises
+    ``LifecycleError`` (``invalid_csv``) otherwise; it repeats nothing that it read.
+    """
+    reader = csv.reader(text, strict=True)
+    header = _header(reader, columns, needed)
+    while True:
+        try:
+            row = next(reader, None)
+        except csv.Error as error:
+            yield reader.line_num, f"It is not CSV: {error}."
+            continue
+        except UnicodeDecodeError:
+            told = "It is not UTF-8, nor is what follows read. Convert the file and repeat."
+            yield reader.line_num + 1, told
+            return
+        if row is None:
+            return
+        if len(row) == len(header):
+            yield reader.line_num, dict(zip(header, (cell.strip() for cell in row), strict=True))
+        elif row:
+            told = f"It has {len(row)} columns, where the first line has {len(header)}."
+            yield reader.line_num, told
+
+
+def _header(reader: Any, columns: Sequence[str], needed: Sequence[set[str]]) -> list[str]:
+    try:
+        header = [name.strip().lower() for name in next(reader, [])]
+    except (csv.Error, UnicodeDecodeError):
+        raise LifecycleError("invalid_csv", "The first line is not CSV in UTF-8.") from None
+    if header:
+        header[0] = header[0].removeprefix("\ufeff")
+    names = set(header)
+    if len(names) != len(header) or names - set(columns) or not all(names & n for n in needed):
+        # Not what it has: a file without a header begins with a key.
+        wanted = ", ".join(" or ".join(c for c in columns if c in each) for each in needed)
+        rest = ", ".join(c for c in columns if not any(c in each for each in needed))
+        also = f", and perhaps {rest}" if rest else ""
+        message = f"The first line has to name the columns {wanted}{also}; each once."
+        raise LifecycleError("invalid_csv", message)
+    return header
