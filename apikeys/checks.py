@@ -302,12 +302,17 @@ def _cache() -> Iterator[CheckMessage]:
         return
     config = {**CACHE_DEFAULTS, **given}
     for name in ("TIMEOUT", "MAX_ENTRIES"):
-        if not isinstance(config[name], int) or config[name] < 1:
+        if type(config[name]) is not int or config[name] < 1:
             yield Error(
                 f"APIKEYS['CACHE']['{name}'] is {config[name]!r}; it takes a number from 1.",
                 id="apikeys.E021",
             )
-    if config["LOCATION"] is None:
+    if not isinstance(config["KEY_PREFIX"], str):
+        yield Error(
+            f"APIKEYS['CACHE']['KEY_PREFIX'] is {config['KEY_PREFIX']!r}; it takes text.",
+            id="apikeys.E024",
+        )
+    if config["LOCATION"] in (None, ""):
         if "TIMEOUT" not in given:
             yield Error(
                 "APIKEYS['CACHE'] has neither LOCATION nor TIMEOUT, so nothing says how long a "
@@ -321,6 +326,22 @@ def _cache() -> Iterator[CheckMessage]:
             hint='Install it by `pip install "apikeys[redis]"`.',
             id="apikeys.E023",
         )
+    elif not _is_redis_url(config["LOCATION"]):
+        yield Error(
+            "APIKEYS['CACHE']['LOCATION'] is no URL of a Redis.",  # which may hold a password
+            hint="Write it as redis://127.0.0.1:6379/0, rediss://… with TLS, or unix://….",
+            id="apikeys.E025",
+        )
+
+
+def _is_redis_url(given: Any) -> bool:
+    from redis import ConnectionPool
+
+    try:
+        ConnectionPool.from_url(given)
+    except (TypeError, ValueError, AttributeError):
+        return False
+    return True
 
 
 def _project() -> Iterator[CheckMessage]:

@@ -122,7 +122,10 @@ class AppSettings:
         ``MAX_ENTRIES`` bounds the rows kept in each process.
         """
         given = self._user.get("CACHE")
-        return {**CACHE_DEFAULTS, **given} if isinstance(given, Mapping) else None
+        # Not by defaults alone, as of a LOCATION from an empty variable of the environment.
+        if not isinstance(given, Mapping) or not (given.get("LOCATION") or "TIMEOUT" in given):
+            return None
+        return {**CACHE_DEFAULTS, **given}
 
     @cached_property
     def FIRST_PARTY_CLIENTS(self) -> Sequence[str]:

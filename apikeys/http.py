@@ -62,30 +62,29 @@ def require_scopes(*scopes: str) -> Callable[[V], V]:
         raise TypeError("require_scopes() takes the scopes that the view needs, one or more.")
 
     def decorate(view: V) -> V:
-        if iscoroutinefunction(view):
+        async def aguarded(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+            try:
+                access = _known(request) or await aauthenticate(request)
+            except Refused as refused:
+                return refuse(refused.refusal)
+            return _deny(request, access, scopes) or await view(request, *args, **kwargs)
 
-            @wraps(view)
-            async def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-                try:
-                    access = _known(request) or await aauthenticate(request)
-                except Refused as refused:
-                    return refuse(refused.refusal)
-                denied = _deny(request, access, scopes)
-                return denied or await view(request, *args, **kwargs)
+        def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+            try:
+                access = _known(request) or authenticate(request)
+            except Refused as refused:
+                return refuse(refused.refusal)
+            return _deny(request, access, scopes) or view(request, *args, **kwargs)
 
-        else:
-
-            @wraps(view)
-            def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-                try:
-                    access = _known(request) or authenticate(request)
-                except Refused as refused:
-                    return refuse(refused.refusal)
-                return _deny(request, access, scopes) or view(request, *args, **kwargs)
-
-        return cast("V", csrf_exempt(guarded))
+        return cast("V", csrf_exempt(wraps(view)(aguarded if _is_async(view) else guarded)))
 
     return decorate
+
+
+def _is_async(view: Any) -> bool:
+    """Also the ``dispatch`` of a class with async handlers, as ``method_decorator`` has it."""
+    owner = getattr(getattr(view, "func", view), "__self__", None)
+    return iscoroutinefunction(view) or bool(getattr(owner, "view_is_async", False))
 
 
 def _known(request: HttpRequest) -> Access | None:

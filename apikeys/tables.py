@@ -15,6 +15,7 @@ def rows(
 ) -> Iterator[tuple[int, dict[str, str] | str]]:
     """The number of each line and its cells by column, or what is wrong with it.
 
+    What is not UTF-8 comes as ``surrogateescape`` has it.
     The first line names the columns, one or more of each set in ``needed`` among them. Raises
     ``LifecycleError`` (``invalid_csv``) otherwise; it repeats nothing that it read.
     """
@@ -26,13 +27,11 @@ def rows(
         except csv.Error as error:
             yield reader.line_num, f"It is not CSV: {error}."
             continue
-        except UnicodeDecodeError:
-            told = "It is not UTF-8, nor is what follows read. Convert the file and repeat."
-            yield reader.line_num + 1, told
-            return
         if row is None:
             return
-        if len(row) == len(header):
+        if not _is_text(row):
+            yield reader.line_num, "It is not UTF-8."
+        elif len(row) == len(header):
             yield reader.line_num, dict(zip(header, (cell.strip() for cell in row), strict=True))
         elif row:
             told = f"It has {len(row)} columns, where the first line has {len(header)}."
@@ -42,8 +41,10 @@ def rows(
 def _header(reader: Any, columns: Sequence[str], needed: Sequence[set[str]]) -> list[str]:
     try:
         header = [name.strip().lower() for name in next(reader, [])]
-    except (csv.Error, UnicodeDecodeError):
-        raise LifecycleError("invalid_csv", "The first line is not CSV in UTF-8.") from None
+    except csv.Error:
+        raise LifecycleError("invalid_csv", "The first line is not CSV.") from None
+    if not _is_text(header):
+        raise LifecycleError("invalid_csv", "The first line is not UTF-8.")
     if header:
         header[0] = header[0].removeprefix("\ufeff")
     names = set(header)
@@ -55,3 +56,11 @@ def _header(reader: Any, columns: Sequence[str], needed: Sequence[set[str]]) -> 
         message = f"The first line has to name the columns {wanted}{also}; each once."
         raise LifecycleError("invalid_csv", message)
     return header
+
+
+def _is_text(row: list[str]) -> bool:
+    try:
+        "".join(row).encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -14,7 +14,7 @@ from redis import Redis
 
 from apikeys import cache, lifecycle, token, tracking
 from apikeys.cache import Cache, Rows, get_cache
-from apikeys.conf import CACHE_DEFAULTS
+from apikeys.conf import CACHE_DEFAULTS, app_settings
 from apikeys.models import PersonalAccessToken
 from apikeys.refusals import Refused
 from apikeys.verify import _LOOKUPS, verify
@@ -481,7 +481,15 @@ def test_many_threads_see_every_revocation(redis_server, another_process, settin
         ({"TIMEOUT": 5}, []),
         ({"LOCATION": "redis://127.0.0.1/0"}, []),
         ({}, ["apikeys.E022"]),
+        ({"LOCATION": ""}, ["apikeys.E022"]),
+        ({"LOCATION": "", "TIMEOUT": 5}, []),
         ({"TIMEOUT": 0}, ["apikeys.E021"]),
+        ({"TIMEOUT": True}, ["apikeys.E021"]),
+        ({"TIMEOUT": 5, "KEY_PREFIX": 5}, ["apikeys.E024"]),
+        *(
+            ({"LOCATION": url}, ["apikeys.E025"])
+            for url in ["foo", "http://127.0.0.1", 5, "redis://127.0.0.1:none/0"]
+        ),
         ({"TIMEOUT": 5, "MAX_ENTRIES": "many"}, ["apikeys.E021"]),
         ({"HOST": "127.0.0.1"}, ["apikeys.E020"]),
         (True, ["apikeys.E020"]),
@@ -491,3 +499,10 @@ def test_the_setting_is_checked(settings, config, ids):
     settings.APIKEYS = {**settings.APIKEYS, "CACHE": config}
 
     assert [message.id for message in run_checks(tags=["apikeys"])] == ids
+
+
+@pytest.mark.parametrize("config", [{}, {"LOCATION": ""}, {"MAX_ENTRIES": 5}])
+def test_nothing_is_kept_where_nothing_says_for_how_long(settings, config):
+    """Whether or not somebody has the checks run."""
+    settings.APIKEYS = {**settings.APIKEYS, "CACHE": config}
+    assert app_settings.CACHE is None

@@ -6,6 +6,8 @@ import pytest
 from django.http import HttpResponse, JsonResponse
 from django.test import AsyncClient, Client, RequestFactory
 from django.urls import path
+from django.utils.decorators import method_decorator
+from django.views import View
 from ninja import NinjaAPI
 
 from apikeys import lifecycle, verify
@@ -27,6 +29,18 @@ def plain(request):
 @require_scopes("payments:read")
 async def plain_async(request):
     return JsonResponse({"id": request.auth.credential_id, "user": str(request.user)})
+
+
+@method_decorator(require_scopes("payments:read"), name="dispatch")
+class OfClass(View):
+    def get(self, request):
+        return JsonResponse({"id": request.auth.credential_id, "user": str(request.user)})
+
+
+@method_decorator(require_scopes("payments:read"), name="dispatch")
+class AsyncOfClass(View):
+    async def get(self, request):
+        return JsonResponse({"id": request.auth.credential_id, "user": str(request.user)})
 
 
 def open_to_all(request):
@@ -51,11 +65,13 @@ urlpatterns = [
     path("drf/", Plain.as_view()),
     path("plain/", plain),
     path("async/", plain_async),
+    path("class/", OfClass.as_view()),
+    path("async-class/", AsyncOfClass.as_view()),
     path("open/", open_to_all),
     path("ninja/", api.urls),
 ]
 
-PATHS = ["/plain/", "/async/", "/ninja/sync", "/ninja/async"]
+PATHS = ["/plain/", "/async/", "/class/", "/async-class/", "/ninja/sync", "/ninja/async"]
 
 
 @pytest.fixture(params=["sync", "async"])

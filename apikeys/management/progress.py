@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from io import TextIOWrapper
 from typing import TextIO
 
 #: Takes how many were done and, where that is not the part of the total, that part.
@@ -11,8 +12,12 @@ Advance = Callable[[int, int | None], None]
 
 
 def open_text(file: str) -> AbstractContextManager[TextIO]:
-    """A file of UTF-8 text for ``csv``; ``-`` is standard input."""
-    return nullcontext(sys.stdin) if file == "-" else open(file, encoding="utf-8", newline="")
+    """A file of UTF-8 text for ``tables``; ``-`` is standard input."""
+    if file != "-":
+        return open(file, encoding="utf-8", errors="surrogateescape", newline="")
+    if isinstance(sys.stdin, TextIOWrapper):
+        sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape", newline="")
+    return nullcontext(sys.stdin)
 
 
 def size_of(file: str) -> int | None:
