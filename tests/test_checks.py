@@ -68,6 +68,7 @@ def test_the_example_is_sound():
                 {"knox": {"UNTIL": None}},
                 {"knox": {"UNTIL": "soon"}},
                 {"knox": {"UNTIL": "2100-02-30"}},
+                {"knox": {"UNTIL": "9999-12-31"}},
                 {"knox": {"UNTIL": datetime(2100, 1, 1, tzinfo=UTC)}},
                 {"knox": {"UNTIL": date(2100, 1, 1), "SCHEME": "Token"}},
                 {"knox": {"UNTIL": date(2100, 1, 1), "HEADER": "Authorization"}},

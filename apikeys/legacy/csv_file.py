@@ -1,7 +1,7 @@
 """A list of keys as CSV (RFC 4180), from whatever had them before."""
 
 from collections.abc import Iterable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from django.conf import settings
@@ -64,4 +64,5 @@ def _moment(text: str) -> datetime:
     moment = datetime.fromisoformat(text)
     if not settings.USE_TZ:
         return timezone.make_naive(moment) if timezone.is_aware(moment) else moment
-    return moment if timezone.is_aware(moment) else timezone.make_aware(moment)
+    aware = moment if timezone.is_aware(moment) else timezone.make_aware(moment)
+    return aware.astimezone(UTC)  # which is beyond the calendar for some, as a database says too

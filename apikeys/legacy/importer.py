@@ -18,6 +18,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from .. import audit, scopes, token
 from ..audit import Event
+from ..conf import app_settings
 from ..lifecycle import LifecycleError
 from ..models import AuditEvent, LegacyKey, PersonalAccessToken, ProjectKey, get_project_model
 from ..redaction import redact_strictly
@@ -83,6 +84,9 @@ class Importer:
         self._check_scopes(self.scopes)
         for place in self.places.values():
             self._check_scopes(place.scopes)
+        if self.expires_at is not None and self.expires_at <= timezone.now():
+            message = "The expiry must be in the future."
+            raise LifecycleError("expiry_in_the_past", message, "expires_at")
 
     def run(self, candidates: Iterable[Candidate]) -> Iterator[Outcome]:
         """What became of each, as it is written."""
@@ -114,7 +118,10 @@ class Importer:
         return outcomes + self._store(prepared)
 
     def _find_owners(self, batch: list[Candidate]) -> None:
-        """Names -> rows, a query for all users and one for all projects."""
+        """Names -> rows, a query for all users and one for all projects.
+
+        No name is told that is none: it may be a key in the wrong column.
+        """
         user_model, project_model = get_user_model(), get_project_model()
         users = _named(user_model, user_model.USERNAME_FIELD, [c.user for c in batch])
         slugs = [slug for c in batch for slug in (c.project, *c.projects)]
@@ -122,12 +129,12 @@ class Importer:
         for c in batch:
             if isinstance(c.user, str):
                 if (user := users.get(c.user)) is None:
-                    c.skip = c.skip or Skip("unknown_user", f"There is no user {c.user!r}.")
+                    c.skip = c.skip or Skip("unknown_user", "There is no such user.")
                 c.user = user
             wanted = [each for each in (c.project, *c.projects) if isinstance(each, str)]
             for slug in wanted:
                 if slug not in projects:
-                    c.skip = c.skip or Skip("unknown_project", f"There is no project {slug!r}.")
+                    c.skip = c.skip or Skip("unknown_project", "There is no such project.")
             if isinstance(c.project, str):
                 c.project = projects.get(c.project)
             c.projects = [projects.get(p) if isinstance(p, str) else p for p in c.projects]
@@ -145,7 +152,9 @@ class Importer:
                 legacy.hash = stored
             elif not schemes.is_text(candidate.text):
                 raise Skip("unusable_text", "No header can hold it: it has a blank, or the like.")
-            elif token.holds_key(candidate.text):
+            elif token.holds_key(candidate.text) or token.looks_like_key(
+                candidate.text, app_settings.PREFIX
+            ):
                 raise Skip("unusable_text", "It looks like a key of this app, not of another.")
             elif texts.is_weak(candidate.text):
                 hashed = texts.slow(candidate.text, self._salt_of_all())
@@ -168,8 +177,8 @@ class Importer:
         names = candidate.scopes or place.scopes or self.scopes
         if not names:
             raise Skip("scope_required", "Nothing says which scopes it is to have.")
-        if unknown := scopes.unknown(names):
-            raise Skip("unknown_scope", f"No such scope: {', '.join(sorted(unknown))}.")
+        if scopes.unknown(names):
+            raise Skip("unknown_scope", f"There are these scopes: {', '.join(scopes.declared())}.")
         common = {
             "public_id": token.generate_id(),
             "name": _name(candidate.name),

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
 from typing import Any, Final, NamedTuple
 
@@ -75,8 +75,11 @@ def parse(name: str, given: Any) -> Scheme:
             f"{HEADERS['authtoken']!r} or {HEADERS['csv']!r}."
         )
     meta = "HTTP_" + ("AUTHORIZATION" if keyword else field.upper().replace("-", "_"))
-    midnight = datetime.combine(until + timedelta(days=1), time())
-    ends = timezone.make_aware(midnight) if settings.USE_TZ else midnight
+    try:
+        midnight = datetime.combine(until + timedelta(days=1), time())
+        ends = timezone.make_aware(midnight).astimezone(UTC) if settings.USE_TZ else midnight
+    except OverflowError:
+        raise ValueError(f"{name!r} has an UNTIL beyond the calendar: {until}.") from None
     return Scheme(name, header, meta, keyword.lower(), ends, until)
 
 

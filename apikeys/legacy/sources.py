@@ -52,14 +52,13 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Source:
-    name: str
-    count: Callable[[], int | None]
+    model: Any
     read: Callable[[], Iterator[Candidate]]
 
 
-def model_of(label: str) -> Any:
+def model_of(label: str, *fields: str) -> Any:
     try:
-        return apps.get_model(label)
+        model = apps.get_model(label)
     except (LookupError, ValueError):
         app = label.partition(".")[0]
         message = (
@@ -67,11 +66,15 @@ def model_of(label: str) -> Any:
             f"imported, and see that {app!r} is the label of its app."
         )
         raise LifecycleError("unknown_model", message, "model") from None
+    if missing := [name for name in fields if not hasattr(model, name)]:
+        message = f"{label} holds no such keys: it has no {', '.join(missing)}."
+        raise LifecycleError("unknown_model", message, "model")
+    return model
 
 
 def authtoken(label: str | None) -> Source:
     """``rest_framework.authtoken``: one for each user, stored as plain text."""
-    model = model_of(label or "authtoken.Token")
+    model = model_of(label or "authtoken.Token", "key", "user", "created")
     # Its primary key may be the secret. Of models that let a user have several, any order does.
     by = "user_id" if model._meta.get_field("user").unique else None
 
@@ -88,12 +91,12 @@ def authtoken(label: str | None) -> Source:
                 )
             )
 
-    return Source("authtoken", model._default_manager.count, read)
+    return Source(model, read)
 
 
 def knox(label: str | None) -> Source:
     """``django-rest-knox`` 4.2 and newer: an unsalted hash of the text, or of its bytes."""
-    model = model_of(label or _knox_model())
+    model = model_of(label or _knox_model(), "digest", "user", "created", "expiry")
     algorithm = _knox_algorithm()
 
     def read() -> Iterator[Candidate]:
@@ -110,7 +113,7 @@ def knox(label: str | None) -> Source:
                 candidate.skip = Skip("unsupported_hash", "It is salted, as before knox 4.2.")
             yield _checked(candidate)
 
-    return Source("knox", model._default_manager.count, read)
+    return Source(model, read)
 
 
 def _knox_model() -> str:
@@ -132,7 +135,10 @@ def _knox_algorithm() -> str:
 
 def drf_api_key(label: str | None, project_field: str | None) -> Source:
     """``djangorestframework-api-key``: SHA-512 from its version 3 on, a password's hash before."""
-    model = model_of(label or "rest_framework_api_key.APIKey")
+    model = model_of(
+        label or "rest_framework_api_key.APIKey",
+        *("prefix", "hashed_key", "name", "created", "expiry_date", "revoked"),
+    )
     if project_field:
         try:
             related = model._meta.get_field(project_field).related_model
@@ -161,7 +167,7 @@ def drf_api_key(label: str | None, project_field: str | None) -> Source:
                 candidate.skip = Skip("revoked", "It was revoked.")
             yield _checked(candidate)
 
-    return Source("drf-api-key", model._default_manager.count, read)
+    return Source(model, read)
 
 
 def _as_project(owner: Any) -> Any:

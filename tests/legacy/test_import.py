@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.auth.hashers import make_password
+from django.db import connection
 from django.utils import timezone
 
 from apikeys import lifecycle, usage
@@ -493,6 +494,11 @@ class TestModelOfOnesOwn:
             (["drf-api-key", "--project-field", "name"], "unknown_field", "'name'"),
             (["drf-api-key", "--model", "billing.Nothing"], "unknown_model", "billing.Nothing"),
             (["knox", "--model", "Nothing"], "unknown_model", "INSTALLED_APPS"),
+            (["knox", "--model", "authtoken.Token"], "unknown_model", "it has no digest, expiry"),
+            (["authtoken", "--model", "knox.AuthToken"], "unknown_model", "it has no key"),
+            (["authtoken", "--model", "auth.Group"], "unknown_model", "it has no key, user"),
+            (["drf-api-key", "--model", "auth.User"], "unknown_model", "it has no prefix"),
+            (["authtoken", "--expires", "2020-01-01"], "expiry_in_the_past", "in the future"),
             (["knox", "--project-field", "user"], "invalid_arguments", "drf-api-key"),
             (["csv", "-", "--model", "billing.Token"], "invalid_arguments", "no model"),
         ],
@@ -501,3 +507,12 @@ class TestModelOfOnesOwn:
         done = apikeys("import", "--from", *words, *SCOPE, "--json")
         assert (done.code, done.json["code"]) == (1, code)
         assert told in done.err
+
+    @pytest.mark.parametrize("missing", ["knox_authtoken", "apikeys_legacykey"])
+    def test_a_table_that_is_not_there_yet(self, apikeys, monkeypatch, missing):
+        names = connection.introspection.table_names()
+        there = [name for name in names if name != missing]
+        monkeypatch.setattr(connection.introspection, "table_names", lambda: there)
+        done = apikeys("import", "--from", "knox", *SCOPE, "--json")
+        assert (done.code, done.json["code"]) == (1, "not_migrated")
+        assert "migrate" in done.err

@@ -123,6 +123,11 @@ class TestCsv:
             ",pbkdf2_sha256$1$a$b,ada,,server,,",
             f"{TEXT},,ada,,again,,",
             f"{TEXT}10,,ada,engine,restricted,reports:read,2100-01-01",
+            f"acme_key_{TEXT},,ada,,server,,",
+            f"{TEXT}11,,ada,,server,,9999-12-31T23:59:59-12:00",
+            f"name,,{TEXT},,swapped,,",
+            f"name,,,{TEXT},swapped,,",
+            f"name-of-it,,ada,,swapped,{TEXT},",
         ]
         done = apikeys("import", "--from", "csv", "-", *SCOPE, "--json", stdin="\n".join(lines))
         told = {each["where"]: each["outcome"] for each in done.json["keys"]}
@@ -131,7 +136,9 @@ class TestCsv:
             "line 5": "invalid_line", "line 6": "invalid_line", "line 7": "unknown_scope",
             "line 8": "invalid_line", "line 9": "invalid_line", "line 10": "unusable_text",
             "line 11": "expired", "line 12": "unsupported_hash", "line 13": "unsupported_hash",
-            "line 14": "duplicate", "line 15": "imported",
+            "line 14": "duplicate", "line 15": "imported", "line 16": "unusable_text",
+            "line 17": "invalid_line", "line 18": "unknown_user", "line 19": "unknown_project",
+            "line 20": "unknown_scope",
         }  # fmt: skip
         assert done.code == 1
         assert "mend them and repeat" in done.err

@@ -4,6 +4,7 @@ from itertools import chain, islice
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
+from django.db import connections, router
 
 from ... import tables
 from ...conf import app_settings
@@ -12,6 +13,7 @@ from ...legacy.importer import IMPORTED, THERE, Importer, Outcome, Place
 from ...legacy.schemes import HEADERS
 from ...legacy.sources import Candidate
 from ...lifecycle import LifecycleError
+from ...models import LegacyKey
 from .. import arguments
 from ..progress import open_text, position, progress, size_of
 from ..terminal import Terminal
@@ -123,6 +125,7 @@ def _open(
     stack: ExitStack, scheme: str, file: str | None, model: str | None, project_field: str | None
 ) -> tuple[Iterable[Candidate], int | None, Any]:
     """The candidates, of how much they are, and what tells how far they were read."""
+    _check_table(LegacyKey)
     if file is not None:
         text = stack.enter_context(_readable(file))
         return csv_file.read(text), size_of(file), lambda: position(text)
@@ -130,7 +133,15 @@ def _open(
         source = sources.drf_api_key(model, project_field)
     else:
         source = (sources.knox if scheme == "knox" else sources.authtoken)(model)
-    return source.read(), source.count(), lambda: None
+    _check_table(source.model)
+    return source.read(), source.model._default_manager.count(), lambda: None
+
+
+def _check_table(model: Any) -> None:
+    connection = connections[router.db_for_read(model)]
+    if model._meta.db_table not in connection.introspection.table_names():
+        message = f"There is no table of {model._meta.label} yet. Run `manage.py migrate`."
+        raise LifecycleError("not_migrated", message)
 
 
 def _readable(file: str) -> Any:
