@@ -27,6 +27,7 @@ __all__ = [
     "MAX_NETWORKS",
     "MAX_OVERLAP",
     "MAX_RATES",
+    "MAX_YEAR",
     "LifecycleError",
     "Minted",
     "approve",
@@ -41,6 +42,8 @@ __all__ = [
 MAX_OVERLAP: Final = timedelta(days=7)
 MAX_NETWORKS: Final = 100
 MAX_RATES: Final = 5
+#: The last in which a key may end: the end of the calendar cannot be shown in every time zone.
+MAX_YEAR: Final = 9998
 
 AnyKey = PersonalAccessToken | ProjectKey
 K = TypeVar("K", bound=AnyKey)
@@ -816,6 +819,9 @@ def _clean_expiry(expires_at: datetime | None, owner: Any, start: datetime) -> d
     if expires_at is not None and expires_at <= timezone.now():
         message = _("The expiry must be in the future.")
         raise LifecycleError("expiry_in_the_past", message, "expires_at")
+    if expires_at is not None and expires_at.year > MAX_YEAR:
+        message = _("The expiry must be no later than the year %(year)d.")
+        raise LifecycleError("expiry_too_late", message % {"year": MAX_YEAR}, "expires_at")
     allowed = _within_lifetime(expires_at, owner, start)
     if expires_at is None and allowed is not None:
         raise _expiry_required()

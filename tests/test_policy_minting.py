@@ -2,14 +2,14 @@
 
 import io
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from apikeys import lifecycle
-from apikeys.lifecycle import LifecycleError
+from apikeys.lifecycle import MAX_YEAR, LifecycleError
 from apikeys.models import PersonalAccessToken
 from apikeys.refusals import Refused
 from apikeys.verify import verify
@@ -61,6 +61,20 @@ def refusal(**kwargs):
     with pytest.raises(LifecycleError) as caught:
         mint_pat(**kwargs)
     return caught.value.code
+
+
+def test_no_key_ends_where_the_calendar_does(ada, client, settings):
+    """So that no page fails to show when, in whatever time zone."""
+    last = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+    assert refusal(user=ada, expires_at=last) == "expiry_too_late"
+    key = mint_pat(ada, expires_at=last.replace(year=MAX_YEAR)).key
+    with pytest.raises(LifecycleError, match="9998"):
+        lifecycle.edit(key, expires_at=last)
+
+    client.force_login(ada)
+    for settings.TIME_ZONE in ("Pacific/Kiritimati", "Pacific/Pago_Pago"):
+        for page in ("", f"{key.public_id}/", f"{key.public_id}/edit/"):
+            assert client.get(f"/settings/keys/{page}").status_code == 200
 
 
 def test_the_documented_policy_decides_at_minting(ada, engine, acme):

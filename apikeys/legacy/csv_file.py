@@ -8,6 +8,7 @@ from django.conf import settings
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
+from ..lifecycle import MAX_YEAR
 from ..tables import rows
 from .sources import Candidate, Skip
 
@@ -52,7 +53,10 @@ def _candidate(number: int, line: dict[str, str]) -> Candidate:
         if not (told := line.get(column)):
             continue
         try:
-            setattr(candidate, f"{column}_at", _moment(told))
+            moment = _moment(told)
+            if column == "created" and not 1 < moment.year <= MAX_YEAR:
+                raise OverflowError  # in another time zone, where it is shown
+            setattr(candidate, f"{column}_at", moment)
         except (ValueError, OverflowError):
             return _wrong(
                 number, f"{column} is not an ISO 8601 date and time such as 2030-01-31T12:00Z."

@@ -19,7 +19,7 @@ from django.views.decorators.debug import sensitive_variables
 from .. import audit, scopes, token
 from ..audit import Event
 from ..conf import app_settings
-from ..lifecycle import LifecycleError
+from ..lifecycle import MAX_YEAR, LifecycleError
 from ..models import AuditEvent, LegacyKey, PersonalAccessToken, ProjectKey, get_project_model
 from ..redaction import redact_strictly
 from ..signals import key_imported
@@ -184,7 +184,7 @@ class Importer:
             "name": _name(candidate.name),
             "scope": scopes.join(names),
             "created_at": candidate.created_at or timezone.now(),
-            "expires_at": candidate.expires_at or self.expires_at,
+            "expires_at": self._end(candidate),
         }
         if candidate.user is not None:
             restricted = bool(candidate.projects or place.project or self.projects)
@@ -195,6 +195,12 @@ class Importer:
         if not getattr(project, "is_active", True):
             raise Skip("inactive_project", "Its project is deactivated.")
         return ProjectKey(project=project, **common)
+
+    def _end(self, candidate: Candidate) -> datetime | None:
+        ends = candidate.expires_at
+        if ends is not None and ends.year > MAX_YEAR:
+            return None  # as people write it who mean never
+        return ends or self.expires_at
 
     def _place(self, candidate: Candidate) -> Place:
         owner = candidate.user

@@ -128,6 +128,7 @@ class TestCsv:
             f"name,,{TEXT},,swapped,,",
             f"name,,,{TEXT},swapped,,",
             f"name-of-it,,ada,,swapped,{TEXT},",
+            f"{TEXT}12,,ada,,never,,9999-12-31",
         ]
         done = apikeys("import", "--from", "csv", "-", *SCOPE, "--json", stdin="\n".join(lines))
         told = {each["where"]: each["outcome"] for each in done.json["keys"]}
@@ -138,12 +139,12 @@ class TestCsv:
             "line 11": "expired", "line 12": "unsupported_hash", "line 13": "unsupported_hash",
             "line 14": "duplicate", "line 15": "imported", "line 16": "unusable_text",
             "line 17": "invalid_line", "line 18": "unknown_user", "line 19": "unknown_project",
-            "line 20": "unknown_scope",
+            "line 20": "unknown_scope", "line 21": "imported",
         }  # fmt: skip
         assert done.code == 1
         assert "mend them and repeat" in done.err
         assert TEXT not in done.out + done.err
-        restricted, plain = (
+        restricted, plain, never = (
             apikeys("show", each["id"], "--json").json
             for each in sorted(done.json["keys"], key=lambda each: each["where"])
             if each["outcome"] == "imported"
@@ -152,3 +153,4 @@ class TestCsv:
         assert restricted["expires_at"].startswith("2100-01-01")
         assert (plain["projects"], plain["scopes"]) == (None, ["payments:read"])
         assert plain["legacy"] == "csv"
+        assert never["expires_at"] is None
