@@ -43,6 +43,8 @@ class Access:
     #: From where it may be used, and how often; empty for no bound.
     allowed_networks: str = ""
     rate_limits: str = ""
+    #: Whether an OAuth token is for some of this site only (RFC 8707); a key would be for all.
+    is_for_some_resources: bool = False
     #: Whether the request was signed (RFC 9421), by the one instance that has the private key.
     signed: bool = False
     #: The user who approved that key, or else made it; ``None`` without a signature.

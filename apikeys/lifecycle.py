@@ -155,7 +155,8 @@ def mint(
     ``outlives_credential``,
     ``inactive_user``, ``inactive_project``, ``project_required``, ``unknown_project``,
     ``project_not_grantable``, ``invalid_network``, ``network_not_allowed``,
-    ``network_not_grantable``, ``too_many_networks``, ``invalid_rate_limit``,
+    ``network_not_grantable``, ``resource_not_grantable``, ``too_many_networks``,
+    ``invalid_rate_limit``,
     ``too_many_rate_limits``, ``rate_limit_not_grantable``, ``too_many_keys``,
     ``credential_changed`` and ``made_already`` (that ``public_id``), and of a public key
     ``invalid_public_key``, ``unsupported_public_key``, ``private_key_given``,
@@ -651,6 +652,9 @@ def _check_within(grant: Grant | None, has: Extent, had: Extent = NOTHING) -> No
         return
     if grant.using is not None and has.wider(had):
         had = NOTHING
+        if grant.using.is_for_some_resources:
+            message = _("Your access token is for some addresses only, and a key is for all.")
+            raise LifecycleError("resource_not_grantable", message)
     if lacking := sorted(set(has.scopes_beyond(had)) - grant.scopes):
         message = _("You cannot give the scope %(scopes)s: you do not have it here.") % {
             "scopes": ", ".join(lacking)

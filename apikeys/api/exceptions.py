@@ -1,9 +1,11 @@
 """What the JSON API answers when it cannot do as asked: ``{"detail", "code", "field"?}``."""
 
+import logging
 from collections.abc import Iterator
 from typing import Any, Final
 
 from django.core.exceptions import ObjectDoesNotExist
+from django.db import InterfaceError, OperationalError
 from django.utils.translation import gettext_lazy as _
 from rest_framework import status
 from rest_framework.exceptions import (
@@ -16,8 +18,12 @@ from rest_framework.exceptions import (
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
+from .. import refusals
+from ..drf import refuse
 from ..lifecycle import LifecycleError
 from ..redaction import redact_value
+
+logger = logging.getLogger("apikeys")
 
 #: The status of what ``lifecycle`` refuses, by code; 400 for all others.
 STATUSES: Final = {
@@ -27,6 +33,7 @@ STATUSES: Final = {
     "outlives_credential": status.HTTP_403_FORBIDDEN,
     "network_not_grantable": status.HTTP_403_FORBIDDEN,
     "rate_limit_not_grantable": status.HTTP_403_FORBIDDEN,
+    "resource_not_grantable": status.HTTP_403_FORBIDDEN,
     "approval_required": status.HTTP_403_FORBIDDEN,
     "unknown_key": status.HTTP_404_NOT_FOUND,
     # not in the state in which things are
@@ -110,6 +117,9 @@ def handle(exception: Exception, context: dict[str, Any]) -> Response | None:
         exception = Failed(exception)
     elif isinstance(exception, ObjectDoesNotExist):  # deleted just now
         exception = NotFound()
+    elif isinstance(exception, (OperationalError, InterfaceError)):
+        logger.error("A request could not be answered, as the database is away: %s", exception)
+        exception = refuse(refusals.TEMPORARILY_UNAVAILABLE)
     response = exception_handler(exception, context)
     if response is None:
         return None

@@ -36,12 +36,7 @@ from ..states import in_state
 from ..web.sudo import get_sudo
 from .authentication import SessionAuthentication
 from .base import JSONView
-from .exceptions import (
-    NotAManager,
-    NotAnApprover,
-    RecentLoginRequired,
-    UserRequired,
-)
+from .exceptions import NotAManager, NotAnApprover, RecentLoginRequired, UserRequired, handle
 from .idempotency import once
 from .pagination import KeyPagination
 from .serializers import (
@@ -72,6 +67,9 @@ class TokenView(APIView):
 
     def get(self, request: AuthorizedRequest) -> Response:
         return Response(request.auth.facts(), headers={"Cache-Control": "no-store"})
+
+    def get_exception_handler(self) -> Any:
+        return handle
 
 
 class KeysView(JSONView, GenericViewSet[Any]):

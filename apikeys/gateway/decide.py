@@ -1,5 +1,6 @@
 """May this request pass? The one decision behind the endpoint and the reverse proxy."""
 
+import logging
 from collections.abc import Callable
 from contextlib import suppress
 from types import SimpleNamespace
@@ -7,7 +8,7 @@ from typing import Any, Final, TypeVar, cast
 
 from asgiref.sync import sync_to_async
 from django.core.exceptions import SynchronousOnlyOperation
-from django.db import close_old_connections
+from django.db import InterfaceError, OperationalError, close_old_connections
 from django.http import HttpRequest
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
@@ -25,6 +26,8 @@ from ..verify import recall, verify
 from . import paths, routes
 from .bindings import holds
 from .original import Original, OriginalRequest
+
+logger = logging.getLogger("apikeys")
 
 Found = TypeVar("Found", Access, Access | None)
 
@@ -105,7 +108,11 @@ def authenticate(original: Original, verify: Callable[[str, HttpRequest], Found]
 
 @sensitive_variables("original")
 def admit(access: Access, original: Original) -> None:
-    authorize(access, original)
+    try:
+        authorize(access, original)
+    except (OperationalError, InterfaceError) as error:
+        logger.error("A request could not be decided on, as the database is away: %s", error)
+        raise refuse(refusals.TEMPORARILY_UNAVAILABLE) from None
     # Raises 429; of a view it takes no more than this.
     KeyThrottle().allow_request(
         cast("Any", SimpleNamespace(auth=access)), SimpleNamespace(headers={})
@@ -168,14 +175,17 @@ def _bytes(character: str) -> bytes:
     return character.encode("utf-8", "replace")
 
 
-def max_age(access: Access) -> int:
+def max_age(access: Access, original: Original) -> int:
     """For how many seconds the proxy may repeat this decision; never beyond the expiry.
 
     None where the next request may be decided otherwise: a signature is good once, and neither
-    the address nor the number of requests is in what the proxy tells decisions apart by.
+    the address, nor the number of requests, nor a header other than ``Authorization`` is in what
+    the proxy tells decisions apart by.
     """
     longest = app_settings.GATEWAY_MAX_AGE
-    if not longest or access.signed or is_limited(access) or _is_bound_to_networks(access):
+    if not longest or access.signed or not original.authorization:
+        return 0
+    if is_limited(access) or _is_bound_to_networks(access):
         return 0
     if access.expires_at is None:
         return longest

@@ -97,6 +97,7 @@ class ReverseProxy:
 
     @sensitive_variables()
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope = {**scope, "headers": tuple(scope["headers"])}  # no trailer comes in after the check
         body = _Body(receive)
         started = False
 
@@ -239,6 +240,8 @@ def _check(scope: Scope) -> int | None:
         named.setdefault(name.lower(), []).append(value.strip(b" \t"))
     if any(len(named.get(name, ())) > 1 for name in {*_ONCE, *_key_headers()}):
         raise refuse(refusals.MALFORMED_REQUEST)
+    if b"signature-input" in named and _nominated(scope["headers"]) - _HOP_BY_HOP - {b"close"}:
+        raise refuse(refusals.MALFORMED_REQUEST)  # what was signed would not get there
     lengths, encodings = named.get(b"content-length"), named.get(b"transfer-encoding")
     if encodings and (lengths or encodings[0].lower() != b"chunked"):
         raise refuse(refusals.MALFORMED_REQUEST)
@@ -300,12 +303,15 @@ def _headers(scope: Scope) -> Mapping[str, str]:
     return CaseInsensitiveMapping(joined)
 
 
+def _nominated(headers: Iterable[tuple[bytes, bytes]]) -> set[bytes]:
+    """What ``Connection`` says ends at this hop."""
+    values = [value for name, value in headers if name.lower() == b"connection"]
+    return {each.strip().lower() for value in values for each in value.split(b",")} - {b""}
+
+
 def _without_hops(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
     headers = list(headers)
-    dropped = set(_HOP_BY_HOP)
-    for name, value in headers:
-        if name.lower() == b"connection":
-            dropped |= {nominated.strip().lower() for nominated in value.split(b",")}
+    dropped = _HOP_BY_HOP | _nominated(headers)
     return [(name, value) for name, value in headers if name.lower() not in dropped]
 
 

@@ -11,7 +11,7 @@ from ..access import Access
 from ..drf.authentication import forget
 from ..drf.exceptions import RefusedException
 from .decide import adecide, decide, identity, max_age, refusal_headers
-from .original import read
+from .original import Original, read
 
 #: nginx's ``auth_request`` drops the body of an answer; its configuration takes it from here.
 BODY_HEADER = "X-Auth-Refusal"
@@ -21,7 +21,8 @@ BODY_HEADER = "X-Auth-Refusal"
 def authorize(request: HttpRequest, rest: str = "") -> HttpResponse:
     """May the request that the proxy asks about pass? Any method: proxies differ in theirs."""
     try:
-        return allowed(decide(read(request)))
+        original = read(request)
+        return allowed(decide(original), original)
     except RefusedException as exception:
         refused = exception
     except BaseException as error:
@@ -33,7 +34,8 @@ def authorize(request: HttpRequest, rest: str = "") -> HttpResponse:
 async def aauthorize(request: HttpRequest) -> HttpResponse:
     """As ``authorize``, for ``apikeys.gateway.asgi.ForwardAuth``."""
     try:
-        return allowed(await adecide(read(request)))
+        original = read(request)
+        return allowed(await adecide(original), original)
     except RefusedException as exception:
         refused = exception
     except BaseException as error:
@@ -42,8 +44,8 @@ async def aauthorize(request: HttpRequest) -> HttpResponse:
     return refusal(refused)
 
 
-def allowed(access: Access) -> HttpResponse:
-    seconds = max_age(access)
+def allowed(access: Access, original: Original) -> HttpResponse:
+    seconds = max_age(access, original)
     caching = f"max-age={seconds}" if seconds else "no-store"
     return HttpResponse(
         headers={**identity(access), "Cache-Control": caching}, content_type="text/plain"

@@ -1,10 +1,12 @@
 """Who lets which application act for them: to be seen, and ended."""
 
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from django.db import router, transaction
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from oauth2_provider.models import (
     get_access_token_model,
     get_application_model,
@@ -14,7 +16,9 @@ from oauth2_provider.models import (
 )
 from oauth2_provider.settings import oauth2_settings
 
-from .. import scopes
+from .. import lifecycle, scopes
+from ..lifecycle import LifecycleError
+from ..models import KEY_MODELS
 from .models import Consent
 
 
@@ -86,6 +90,19 @@ def end(application: Any, user: Any = None) -> None:
         # A registered client goes on managing itself.
         model._default_manager.filter(**who).exclude(scope=_registration()).delete()
         Consent.objects.filter(**who).delete()
+
+
+def end_what_it_made(sender: Any, instance: Any, **kwargs: Any) -> None:
+    """Revoke the keys that were minted with an access token, once that is deleted.
+
+    Those of one that has expired have expired as well.
+    """
+    if instance.is_expired():
+        return
+    for model in KEY_MODELS.values():
+        for key in model._default_manager.filter(minted_with=str(instance.pk), revoked_at=None):
+            with suppress(LifecycleError):  # it is deleted along with its user
+                lifecycle.revoke(key, reason=_("Made with an access token that was revoked."))
 
 
 def _registration() -> str:

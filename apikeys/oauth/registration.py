@@ -21,6 +21,7 @@ from oauth2_provider.utils import parse_bearer_token
 from ..conf import app_settings
 from ..refusals import Refused
 from ..verify import verify
+from ..web.sudo import get_sudo
 from . import lifetimes
 from .device import GRANT_TYPE as DEVICE
 from .models import ClientSettings
@@ -177,7 +178,7 @@ def has_grant(application: Any, name: str) -> bool:
 
 
 class OwnUserPermission(IsAuthenticatedDCRPermission):
-    """Registration is for somebody who is logged in, or an access token of theirs.
+    """Registration is for somebody who logged in recently, or an access token of theirs.
 
     The token needs the scope ``DCR_REGISTRATION_SCOPE``, and must not be held by a client
     that was itself registered so: a registered client registers no further ones.
@@ -187,7 +188,8 @@ class OwnUserPermission(IsAuthenticatedDCRPermission):
     def has_permission(self, request: HttpRequest) -> bool:
         text = parse_bearer_token(request.META.get("HTTP_AUTHORIZATION", ""))
         if text is None:
-            return bool(super().has_permission(request))
+            # The client's tokens outlive the session: not of one that somebody left open.
+            return bool(super().has_permission(request)) and get_sudo().is_recent(request)
         try:
             access = verify(text, request)
         except Refused:

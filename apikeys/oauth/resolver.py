@@ -14,7 +14,7 @@ from ..access import OAUTH, Access, ProjectUser, ServiceUser
 from ..conf import app_settings
 from ..models import ProjectKey
 from ..refusals import Refused
-from . import bearer, origin
+from . import bearer, origin, targets
 
 
 class ClientUser(ServiceUser):
@@ -111,6 +111,7 @@ def access_of(token: Any) -> Access:
         allowed_networks=key.allowed_networks if key else "",
         rate_limits=key.rate_limits if key else "",
         selected=origin.selected_projects(token),
+        is_for_some_resources=not all(map(targets.is_whole_site, token.resource or ())),
     )
 
 

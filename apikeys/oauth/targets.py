@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from oauth2_provider.oauth2_validators import is_valid_resource_uri, validate_resource_as_url_prefix
 from oauthlib.oauth2.rfc6749 import errors
@@ -28,6 +29,12 @@ def requested(request: Any, within: Sequence[str]) -> list[str]:
         if within and not covers(within, name):
             raise invalid_target("The subject token is not valid for this target.")
     return list(dict.fromkeys(names)) or list(within)
+
+
+def is_whole_site(resource: str) -> bool:
+    """Whether ``resource`` is an origin, and no path of it."""
+    parts = urlsplit(resource)
+    return parts.path in ("", "/") and not parts.query
 
 
 def covers(resources: Sequence[str], target: str) -> bool:

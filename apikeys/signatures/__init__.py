@@ -6,7 +6,7 @@ A request without ``Authorization`` and with ``Signature-Input`` comes here. Nee
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
 from django.http import HttpRequest
@@ -62,8 +62,17 @@ def _verification() -> Any:
     return verification
 
 
+_SPOKEN_TWICE: Final = ("HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH")
+
+
 def message_of(request: HttpRequest) -> Message:
-    """What Django knows of it, behind proxies what its settings let it believe of them."""
+    """What Django knows of it, behind proxies what its settings let it believe of them.
+
+    Raises ``Refused`` for a ``Content_Type``, which some servers pass on beside ``Content-Type``:
+    the one would be compared, and the other obeyed.
+    """
+    if not request.META.keys().isdisjoint(_SPOKEN_TWICE):
+        raise Refused(refusals.MALFORMED_REQUEST)
 
     def body() -> bytes:
         try:

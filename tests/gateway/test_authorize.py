@@ -8,6 +8,7 @@ from urllib.parse import unquote
 import pytest
 import yaml
 from django.core.handlers.asgi import ASGIRequest
+from django.db import OperationalError
 from django.test import Client
 from django.utils import timezone
 from oauth2_provider.models import AccessToken, Application
@@ -15,7 +16,9 @@ from rest_framework.test import APIRequestFactory
 from rest_framework.views import APIView
 
 from apikeys import lifecycle, usage
+from apikeys.access import Access
 from apikeys.drf import BearerAuthentication, HasScope
+from apikeys.gateway import decide
 from apikeys.gateway.decide import IDENTITY_HEADERS
 from apikeys.gateway.views import authorize
 from apikeys.models import PersonalAccessToken, ProjectKey
@@ -376,6 +379,21 @@ def test_decisions_may_be_kept_for_a_stated_time(ask, engine, bind, settings):
     assert ask(lasting)["Cache-Control"] == "max-age=30"
     assert int(ask(ending)["Cache-Control"].removeprefix("max-age=")) < 10
     assert ask(lasting, "/")["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize("path", ["/gateway/authorize/", "/api/token/"])
+def test_a_database_that_is_away_after_the_key_was_found(client, key, monkeypatch, path):
+    """As one that is kept in memory was."""
+
+    def away(*args, **kwargs):
+        raise OperationalError("gone")
+
+    monkeypatch.setattr(decide, "holds", away)
+    monkeypatch.setattr(Access, "projects", away)
+    sent = {"X-Original-Method": "GET", "X-Original-URI": OWN}
+    answer = client.get(path, headers=bearer(key) | sent)
+    assert (answer.status_code, answer["Retry-After"]) == (503, "5")
+    assert answer.json()["code"] == "temporarily_unavailable"
 
 
 class AtHome(Policy):

@@ -26,12 +26,15 @@ def text(apikeys, transactional_db):  # noqa: F811
 
 
 @pytest.mark.parametrize("header", ["Authorization: Api-Key", "X-Api-Key"])
-def test_the_endpoint_takes_them(ask, text, takes, header):  # noqa: F811
+def test_the_endpoint_takes_them(ask, text, takes, settings, header):  # noqa: F811
     takes(drf_api_key={"UNTIL": TOMORROW, "HEADER": header})
+    settings.APIKEYS = settings.APIKEYS | {"GATEWAY_MAX_AGE": 30}
     name, _, keyword = header.partition(": ")
     headers = {name: f"{keyword} {text}".strip()}
     answer = ask(**headers)
     assert (answer.status_code, answer["X-Auth-Subject"]) == (200, "project:engine")
+    # A proxy tells decisions apart by `Authorization`, and would let in who sends nothing.
+    assert answer["Cache-Control"] == ("no-store" if name == "X-Api-Key" else "max-age=30")
     assert code(ask(target="/subscribers/1002/offers", **headers)) == (403, "not_bound")
     assert code(ask(**{name: headers[name] + "x"})) == (401, "invalid_key")
     takes(drf_api_key={"UNTIL": YESTERDAY, "HEADER": header})

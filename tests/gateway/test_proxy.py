@@ -1,5 +1,6 @@
 """The reverse proxy in Python, served by uvicorn before a real upstream."""
 
+import asyncio
 import json
 import re
 import socket
@@ -8,6 +9,7 @@ import time
 import pytest
 
 from apikeys import lifecycle
+from apikeys.gateway.proxy import ReverseProxy
 from tests.gateway.attacks import OWN, forged, reaches_another, tricks
 from tests.gateway.servers import Site, free_port, send
 
@@ -292,6 +294,36 @@ def _read_until(connection, wanted):
         part = connection.recv(65536)
         assert part, data
         data += part
+
+
+def test_no_header_comes_in_with_the_body(minted, blackbox, settings):
+    """Some servers add the trailers of a body to the headers that were checked already."""
+    upstream = f"http://127.0.0.1:{blackbox.port}"
+    settings.APIKEYS = settings.APIKEYS | {"GATEWAY_UPSTREAM": upstream, "GATEWAY_ROUTES": ROUTES}
+    headers = [(b"authorization", f"Bearer {minted.token}".encode()), (b"content-length", b"1")]
+    scope = {"type": "http", "method": "POST", "raw_path": b"/echo", "headers": headers}
+    messages = [{"type": "http.request", "body": b"x"}]
+    blackbox.seen.clear()
+
+    async def receive():
+        headers.append((b"x-trailer", b"1"))
+        if not messages:
+            await asyncio.Event().wait()  # the client stays
+        return messages.pop()
+
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    async def served():
+        application = ReverseProxy()
+        await application(scope, receive, send)
+        await application._transport.aclose()
+
+    asyncio.run(served())
+    assert sent[0]["status"] == 200
+    assert blackbox.seen[0].values("X-Trailer") == []
 
 
 @tricks(300)

@@ -220,6 +220,11 @@ class TestTheProxyInPython:
         answer, seen = call(proxy, request, body=b'{"amount": 2}')
         assert (code(answer), seen) == ((401, "digest_mismatch"), [])
 
+    def test_what_was_signed_is_not_taken_away(self, call, proxy, worker):
+        request = worker.sign("POST", ORIGIN + "/echo", body=BODY, headers=JSON)
+        answer, seen = call(proxy, request, "Connection: close, Content-Digest")
+        assert (code(answer), seen) == ((400, "malformed_request"), [])
+
     def test_a_body_that_is_too_large(self, call, proxy, worker):
         request = worker.sign("POST", ORIGIN + "/echo", body=b"x" * 1_000_001)
         answer, seen = call(proxy, request, "Content-Length: 1000001", body=b"")

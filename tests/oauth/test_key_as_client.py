@@ -340,6 +340,27 @@ def test_a_token_for_one_service_is_refused_by_another(client, minted):
     assert refusal(client, elsewhere) == "invalid_token"
 
 
+def test_a_token_for_some_addresses_makes_no_key_for_all(client, db):
+    project = ProjectFactory(slug="engine")
+    other = mint_key(project)
+    minted = mint_key(project, scopes=["keys:write", "payments:read"])
+    url = "/api/projects/engine/keys/"
+
+    def make(resource):
+        grant = ask(client, minted, **resource).json()
+        ends = (timezone.now() + timedelta(minutes=1)).isoformat()
+        body = {"name": "x", "scopes": ["payments:read"], "expires_at": ends}
+        headers = bearer(grant["access_token"])
+        rotate = f"{url}{other.key.public_id}/rotate/"
+        rotated = client.post(rotate, {}, "application/json", headers=headers)
+        return client.post(url, body, "application/json", headers=headers), rotated
+
+    for refused in make({"resource": f"http://testserver{url}"}):
+        assert (refused.status_code, refused.json()["code"]) == (403, "resource_not_grantable")
+    for resource in ({}, {"resource": "http://testserver"}):
+        assert make(resource)[0].status_code == 201
+
+
 @pytest.mark.parametrize("resource", ["not-a-uri", "https://api.example/#part", "urn:x:y"])
 def test_what_is_no_resource_is_an_invalid_target(client, minted, resource):
     response = ask(client, minted, resource=resource)

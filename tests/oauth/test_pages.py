@@ -257,6 +257,33 @@ def test_the_user_sees_and_revokes_it(client, ada, webapp, grant):
     assert "No application acts for you" in text_of(client.get("/settings/applications/"))
 
 
+@pytest.mark.parametrize("how", ["authorization", "token", "refresh token", "client"])
+def test_what_it_made_of_a_token_ends_with_that(client, ada, webapp, log_in, how):
+    """Or else a program would mint itself a key before it is sent away."""
+    grant = log_in(scope="payments:read keys:write").json()
+    row = AccessToken.objects.get()
+    body = {"name": "x", "scopes": ["payments:read"], "expires_at": row.expires.isoformat()}
+    made = client.post(
+        "/api/tokens/", body, "application/json", headers=bearer(grant["access_token"])
+    )
+    key = bearer(made.json()["token"])
+    assert client.get("/api/token/", headers=key).status_code == 200
+
+    form = {"client_id": "webapp"}
+    if how == "authorization":
+        client.force_login(ada)
+        client.post(f"/settings/applications/{webapp.pk}/revoke/")
+    elif how == "token":
+        client.post("/o/revoke_token/", form | {"token": grant["access_token"]})
+    elif how == "refresh token":
+        client.post("/o/revoke_token/", form | {"token": grant["refresh_token"]})
+    else:
+        webapp.delete()
+
+    refused = client.get("/api/token/", headers=key)
+    assert (refused.status_code, refused.json()["code"]) == (401, "revoked_key")
+
+
 def test_a_registered_program_is_a_client_not_an_authorisation(client, ada):
     client.force_login(ada)
     metadata = {"client_name": "Laptop", "redirect_uris": ["http://127.0.0.1/callback"],

@@ -75,6 +75,16 @@ def test_nobody(client, db):
     assert response["WWW-Authenticate"].startswith("Bearer")
 
 
+def test_not_with_a_session_that_was_left_open(session, ada):
+    """The tokens of a client outlive it."""
+    stamped = session.session
+    stamped["apikeys_logged_in_at"] -= 16 * 60
+    stamped.save()
+    response = register(session)
+    assert (response.status_code, response.json()["error"]) == (401, "access_denied")
+    assert not Application.objects.filter(user=ada).exists()
+
+
 def test_a_session_needs_the_csrf_token(ada):
     client = Client(enforce_csrf_checks=True)
     client.force_login(ada)

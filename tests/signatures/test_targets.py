@@ -6,6 +6,7 @@ from django.core.handlers.asgi import ASGIRequest
 from django.core.handlers.wsgi import WSGIRequest
 from django.test import RequestFactory
 
+from apikeys.refusals import Refused
 from apikeys.signatures import message_of
 from tests.gateway.servers import Site
 from tests.signing import caller
@@ -48,6 +49,13 @@ def test_what_a_client_says_of_itself_counts_for_nothing():
         for name in ("RAW_URI", "REQUEST_URI", "X_ORIGINAL_URI", "X_REWRITE_URL", "X_FORWARDED_URI")
     } | {"HTTP_X_FORWARDED_HOST": "evil.example", "HTTP_X_FORWARDED_PROTO": "https"}
     assert message_of(wsgi("/a", **said)).url == "http://testserver/a"
+
+
+@pytest.mark.parametrize("name", ["HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH"])
+def test_a_header_that_a_server_took_for_another_is_refused(name):
+    """``Content_Type``: ``request.headers`` has it, a parser goes by ``Content-Type``."""
+    with pytest.raises(Refused, match="malformed_request"):
+        message_of(wsgi("/a", **{name: "application/json"}))
 
 
 def test_what_a_trusted_proxy_says_does(settings):
