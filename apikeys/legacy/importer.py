@@ -214,12 +214,13 @@ class Importer:
     def _store(self, prepared: list[_Prepared]) -> list[Outcome]:
         names = [each.legacy.selector for each in prepared]
         rows = LegacyKey.objects.using(router.db_for_write(LegacyKey))
+        # Before what is there: what another import commits in between is no duplicate.
+        taken = set(rows.filter(selector__in=names).values_list("selector", flat=True))
         # As it is known now, if it turned out to be weak at its first use.
         veiled = {v: e.legacy.selector for e in prepared if e.legacy.hash
                   for v in texts.veiled(e.legacy.selector)}  # fmt: skip
         sources = rows.filter(source__in=[*names, *veiled]).values_list("source", "scheme")
         there = {(veiled.get(source, source), scheme) for source, scheme in sources}
-        taken = set(rows.filter(selector__in=names).values_list("selector", flat=True))
         outcomes, new = [], []
         for each in prepared:
             name = each.legacy.selector
