@@ -165,7 +165,13 @@ class Body(serializers.Serializer[Any]):
             known = ", ".join(self.fields)
             message = _("There is no such field here. There are: %(known)s.") % {"known": known}
             raise ValidationError(
-                {name: [ErrorDetail(message, code="unknown_field")] for name in unknown}
+                {
+                    # Half a surrogate pair is in no answer.
+                    name.encode(errors="backslashreplace").decode(): [
+                        ErrorDetail(message, code="unknown_field")
+                    ]
+                    for name in unknown
+                }
             )
         return super().to_internal_value(data)
 

@@ -63,6 +63,7 @@ def test_a_time_without_offset_is_utc(caller, settings):
     ("changes", "code", "field"),
     [
         ({"scope": ["payments:read"]}, "unknown_field", "scope"),
+        ({"\ud800": 1}, "unknown_field", "\\ud800"),
         ({"name": ""}, "name_required", "name"),
         ({"name": "   "}, "name_required", "name"),
         ({"name": "x" * 101}, "name_too_long", "name"),
