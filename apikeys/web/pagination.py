@@ -33,17 +33,16 @@ def page_of(
     field, descending = order.removeprefix("-"), order.startswith("-")
     after, before = params.get("after", ""), params.get("before", "")
     backwards = bool(before) and not after
-    if (cursor := after or before) and "\0" not in cursor:
-        bound = (
-            (rows if anchors is None else anchors)
-            .order_by()
-            .filter(**{name: cursor})
-            .values(field)[:1]
-        )
+    page = rows
+    if cursor := after or before:
+        named = (rows if anchors is None else anchors).order_by()
         compare = "lt" if descending != backwards else "gt"
-        page = rows.filter(**{f"{field}__{compare}": bound})
-    else:
-        page = rows.none() if cursor else rows
+        try:
+            # No row has a NUL in its name, and no PostgreSQL takes one.
+            bound = named.filter(**{name: cursor}) if "\0" not in cursor else named.none()
+            page = rows.filter(**{f"{field}__{compare}": bound.values(field)[:1]})
+        except ValueError:  # no primary key
+            page = rows.none()
     found = list(page.order_by(f"-{field}" if descending != backwards else field)[: size + 1])
     more, found = len(found) > size, found[:size]
     if backwards:

@@ -136,6 +136,8 @@ class OwnerPage(Page):
         if not request.user.is_authenticated:
             return redirect_to_login(request.get_full_path())
         if slug := kwargs.get("slug"):
+            if "\0" in slug:
+                raise Http404
             project = get_object_or_404(get_project_model(), slug=slug)
             if not app_settings.POLICY.may_see_keys(request.user, project):
                 raise Http404

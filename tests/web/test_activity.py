@@ -48,6 +48,22 @@ def test_a_long_list_is_paged(page, ada):
     assert "name 3" in page.get(f"/settings/keys/activity/?after={oldest}").content.decode()
 
 
+def test_nothing_is_after_what_is_no_event(page, ada, place):
+    mint(page, place)
+    key = place.model.objects.get()
+
+    for name in ("abc", "\u00b2", "1.5", "True", "9" * 23, "9" * 5000, "\0"):
+        for side in ("after", "before"):
+            response = page.get(f"{place.url}activity/", {side: name})
+            assert response.status_code == 200
+            assert key.public_id not in text_of(response)
+
+
+def test_no_project_has_a_nul_in_its_name(page):
+    for rest in ("", "new/", "activity/"):
+        assert page.get(f"/settings/keys/projects/%00/{rest}").status_code == 404
+
+
 def test_exports(page, ada, place):
     mint(page, place)
     rows = list(csv.DictReader(io.StringIO(body(page.get(f"{place.url}activity/?format=csv")))))
