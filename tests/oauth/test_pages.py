@@ -198,6 +198,20 @@ def test_extra_grants_work(pages, made, ada):
 # Lifetimes
 
 
+@pytest.mark.parametrize("days", ["3651", "24856", "9" * 20])
+def test_no_lifetime_is_longer_than_ten_years(pages, made, days):
+    application, _ = made
+    form = FORM | {"refresh_token_days": days}
+
+    for url in (f"{OWN}new/", f"{OWN}{application.pk}/"):
+        response = pages.post(url, form)
+        assert response.status_code == 422
+        assert "less than or equal to 3650" in text_of(response)
+    assert not TokenLifetime.objects.filter(refresh_token_seconds__gt=0).exists()
+    pages.post(f"{OWN}{application.pk}/", FORM | {"refresh_token_days": "3650"})
+    assert TokenLifetime.objects.get().refresh_token_seconds == 3650 * 24 * 60 * 60
+
+
 def lifetime(application, grant_type, **seconds):
     TokenLifetime.objects.update_or_create(
         application=application, grant_type=grant_type, defaults=seconds

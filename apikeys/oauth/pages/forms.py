@@ -44,7 +44,7 @@ class ClientForm(forms.Form):
         label=_("Access tokens live for (minutes)"), required=False, min_value=1
     )
     refresh_token_days = forms.IntegerField(
-        label=_("Refresh tokens live for (days)"), required=False, min_value=1
+        label=_("Refresh tokens live for (days)"), required=False, min_value=1, max_value=3650
     )
 
     def __init__(self, data: Any = None, *, user: Any, application: Any = None) -> None:
