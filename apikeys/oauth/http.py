@@ -1,9 +1,14 @@
-"""Of oauthlib's request back to Django's, as far as addresses go."""
+"""What a request says, and of oauthlib's request back to Django's, as far as addresses go."""
 
 from typing import Any
 
 from django.http import HttpRequest
 from oauth2_provider.settings import oauth2_settings
+
+
+def is_text(value: str) -> bool:
+    """Whether a database takes it: PostgreSQL has no NUL, and UTF-8 no half a surrogate pair."""
+    return "\0" not in value and value == value.encode(errors="replace").decode()
 
 
 class AddressedRequest(HttpRequest):

@@ -162,6 +162,8 @@ def test_the_registration_token_is_no_bearer_of_the_api(client, made):
         ({"redirect_uris": "https://app.example/"}, "invalid_client_metadata"),
         ({"token_endpoint_auth_method": "private_key_jwt"}, "invalid_client_metadata"),
         ({"client_name": 7}, "invalid_client_metadata"),
+        ({"client_name": "a\0b"}, "invalid_client_metadata"),
+        ({"client_name": "\ud800"}, "invalid_client_metadata"),
         ({"client_name": "x" * 300}, "invalid_client_metadata"),
     ],
 )
@@ -173,7 +175,7 @@ def test_errors(session, changes, error):
     assert not Application.objects.exists()
 
 
-@pytest.mark.parametrize("body", ["", "[]", "{", '"x"'])
+@pytest.mark.parametrize("body", ["", "[]", "{", '"x"', "[" * 100_000], ids=len)
 def test_what_is_no_metadata(session, body):
     response = session.post("/o/register/", body, content_type="application/json")
     assert (response.status_code, response.json()["error"]) == (400, "invalid_client_metadata")

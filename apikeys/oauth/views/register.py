@@ -12,6 +12,7 @@ from oauth2_provider.views import dynamic_client_registration as dcr
 
 from .. import registration
 from ..device import GRANT_TYPE as DEVICE
+from ..http import is_text
 from ..registration import RegistrationError
 from .token import ENDPOINT, error_response
 
@@ -89,7 +90,10 @@ class DynamicClientRegistrationManagementView(views.DynamicClientRegistrationMan
 
 def _apply(application: Any, body: bytes) -> list[str]:
     """Put the metadata of RFC 7591 section 2 on ``application``; returns its grant types."""
-    data, refused = dcr._parse_metadata(body)
+    try:
+        data, refused = dcr._parse_metadata(body)
+    except RecursionError:
+        raise RegistrationError("invalid_client_metadata", "The body is nested deeply.") from None
     if refused is not None:
         raise RegistrationError(
             "invalid_client_metadata", json.loads(refused.content)["error_description"]
@@ -100,7 +104,8 @@ def _apply(application: Any, body: bytes) -> list[str]:
     grants = [name for name in dict.fromkeys(names) if name != "refresh_token"]
     if data.get("client_id") not in (None, application.client_id) and application.pk:
         raise RegistrationError("invalid_client_metadata", "client_id cannot be changed.")
-    if not isinstance(data.get("client_name", ""), str):
+    name = data.get("client_name", "")
+    if not isinstance(name, str) or not is_text(name):
         raise RegistrationError("invalid_client_metadata", "client_name must be a string.")
     # DOT knows one grant of a client; ours are checked and kept by ``registration``. It gets
     # one that needs no redirect URI, as those are checked there too.
