@@ -95,6 +95,18 @@ def of_refresh_token(refresh_token: Any) -> Any:
     return origins.values_list("consent", flat=True).first()
 
 
+class ProjectsField(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]
+    def clean(self, value: Any) -> Any:
+        try:
+            return super().clean(value)
+        except OverflowError:  # what SQLite says of a number that no project has
+            raise forms.ValidationError(
+                self.error_messages["invalid_choice"],
+                code="invalid_choice",
+                params={"value": max(value, key=len)},
+            ) from None
+
+
 class ReachFields(forms.Form):
     """In which projects: all of the user's, now and later, or some."""
 
@@ -106,7 +118,7 @@ class ReachFields(forms.Form):
         initial=ALL,
         required=False,
     )  # fmt: skip
-    projects: Any = forms.ModelMultipleChoiceField(
+    projects: Any = ProjectsField(
         queryset=Consent.objects.none(),
         widget=forms.CheckboxSelectMultiple,
         required=False,

@@ -1,6 +1,6 @@
 """For which services a token is (RFC 8707 ``resource``, RFC 8693 ``audience``)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -21,9 +21,8 @@ def requested(request: Any, within: Sequence[str]) -> list[str]:
     """
     body = request.decoded_body or []
     names = [value for name, value in body if name in ("resource", "audience") and value]
+    check(names)
     for name in names:
-        if not is_valid_resource_uri(name):
-            raise invalid_target("A target must be an absolute URI with a scheme and a host.")
         if app_settings.AUDIENCES is not None and not covers(app_settings.AUDIENCES, name):
             raise invalid_target("No tokens are issued for this target.")
         if within and not covers(within, name):
@@ -37,10 +36,23 @@ def is_whole_site(resource: str) -> bool:
     return parts.path in ("", "/") and not parts.query
 
 
+def check(names: Iterable[str], **kwargs: Any) -> None:
+    """Raises an ``invalid_target`` error for one that is no absolute URI."""
+    for name in names:
+        try:
+            valid = is_valid_resource_uri(name)
+        except ValueError:  # such as "https://["
+            valid = False
+        if not valid:
+            raise invalid_target(
+                "A target must be an absolute URI with a scheme and a host.", **kwargs
+            )
+
+
 def covers(resources: Sequence[str], target: str) -> bool:
     covered: bool = validate_resource_as_url_prefix(target, list(resources))
     return covered and bool(resources)
 
 
-def invalid_target(description: str) -> errors.OAuth2Error:
-    return errors.CustomOAuth2Error(error="invalid_target", description=description)
+def invalid_target(description: str, **kwargs: Any) -> errors.OAuth2Error:
+    return errors.CustomOAuth2Error(error="invalid_target", description=description, **kwargs)

@@ -9,7 +9,7 @@ from oauthlib.oauth2.rfc6749 import errors
 
 from .. import tries
 from ..conf import app_settings
-from . import bearer, clients, consent, device, guesses, lifetimes, registration
+from . import bearer, clients, consent, device, guesses, lifetimes, registration, targets
 from .http import AddressedRequest
 from .models import TokenOrigin
 
@@ -39,6 +39,8 @@ class Validator(OAuth2Validator):
 
     def _load_application(self, client_id: str, request: Any) -> Any:
         """The client, unless it is of somebody who was deactivated."""
+        if client_id and "\0" in client_id:  # of HTTP Basic; PostgreSQL takes none
+            return None
         client = super()._load_application(client_id, request)
         if client is not None and not registration.has_active_owner(client):
             client = request.client = None
@@ -57,6 +59,9 @@ class Validator(OAuth2Validator):
             and client.client_type == client.CLIENT_CONFIDENTIAL
             and registration.is_previous_secret(client, credentials.secret)
         )
+
+    def _validate_resource_uris(self, request: Any, resources: Any) -> None:
+        targets.check(resources, request=request)
 
     def _create_authorization_code(self, request: Any, code: Any, expires: Any = None) -> Any:
         grant = super()._create_authorization_code(request, code, expires)

@@ -271,6 +271,8 @@ class TestChain:
         ({"scope": "everything"}, "invalid_scope"),
         ({"audience": "some name"}, "invalid_target"),
         ({"resource": "/relative"}, "invalid_target"),
+        ({"resource": "https://["}, "invalid_target"),
+        ({"audience": "https://["}, "invalid_target"),
         ({"subject_token": "made-up"}, "invalid_request"),
         ({"subject_token": "acme_key_mistyped"}, "invalid_request"),
     ],

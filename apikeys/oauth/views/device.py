@@ -6,6 +6,7 @@ from django.core.exceptions import ValidationError
 from django.db import router, transaction
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.urls import reverse
+from django.utils.decorators import method_decorator
 from django.utils.http import urlencode
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -22,16 +23,22 @@ from oauthlib.oauth2 import OAuth2Error
 
 from .. import consent
 from .authorize import guarded
-from .token import challenged, error_response
+from .token import ENDPOINT, Readable, challenged, error_response
 
 #: User codes that a user may try within so many seconds (RFC 8628 section 5.1).
 _TRIES, _WINDOW = 20, 300
 
 
-class DeviceAuthorizationView(views.DeviceAuthorizationView):
+class DeviceAuthorizationView(Readable, views.DeviceAuthorizationView):
     """RFC 8628 section 3.1: a code for the device and one for the user."""
 
+    @method_decorator(ENDPOINT)
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        return super().dispatch(request, *args, **kwargs)
+
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if "client_id" not in request.POST:  # oauthlib takes it from the query too
+            return error_response("invalid_request", "The parameter client_id is missing.")
         core = self.get_oauthlib_core()
         try:
             _headers, answer, status = core.server.create_device_authorization_response(

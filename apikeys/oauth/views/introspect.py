@@ -13,10 +13,10 @@ from ...conf import app_settings
 from ...refusals import Refused
 from ...verify import verify
 from ..resolver import access_of
-from .token import ENDPOINT, challenged, error_response
+from .token import ENDPOINT, Readable, challenged, error_response
 
 
-class IntrospectTokenView(views.IntrospectTokenView):
+class IntrospectTokenView(Readable, views.IntrospectTokenView):
     """RFC 7662 for keys and access tokens, to whom DOT answers; by ``POST`` only (section 2.1).
 
     Whatever is dead is ``{"active": false}``, and never says why (section 2.2).

@@ -9,10 +9,10 @@ from oauth2_provider.models import get_access_token_model, revoke_access_token
 from oauthlib.oauth2.rfc6749 import errors
 
 from .. import clients
-from .token import ENDPOINT, challenged, error_response
+from .token import ENDPOINT, Readable, challenged, error_response
 
 
-class RevokeTokenView(views.RevokeTokenView):
+class RevokeTokenView(Readable, views.RevokeTokenView):
     """RFC 7009, with a key as a client beside the applications.
 
     As its own client, a key revokes itself and the tokens that it was exchanged for.

@@ -1,0 +1,179 @@
+"""Requests that no honest client makes: each is told so, and none is an error of the server."""
+
+import base64
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+import pytest
+from oauth2_provider.models import Application, DeviceGrant, Grant
+
+from tests.factories import mint_key
+
+FORM = "application/x-www-form-urlencoded"
+DEVICE = "urn:ietf:params:oauth:grant-type:device_code"
+CALLBACK = "http://127.0.0.1:4444/callback"
+
+
+@pytest.fixture
+def query(cli_client):
+    return {
+        "client_id": "acme-cli",
+        "response_type": "code",
+        "redirect_uri": CALLBACK,
+        "scope": "payments:read",
+        "state": "xyz",
+        "code_challenge": "c" * 43,
+        "code_challenge_method": "S256",
+    }
+
+
+@pytest.fixture
+def session(client, ada):
+    client.force_login(ada)
+    return client
+
+
+def ask(session, query, method):
+    form = query | ({"allow": "Authorize", "reach": "all"} if method == "post" else {})
+    return getattr(session, method)("/o/authorize/", form)
+
+
+def refused(response, error="invalid_request"):
+    assert (response.status_code, response.json()["error"]) == (400, error)
+    assert "no-store" in response["Cache-Control"]
+
+
+def refused_on_a_page(response):
+    assert response.status_code == 400
+    assert "invalid_request" in response.content.decode()
+    assert response["Cache-Control"] == "no-store, private"
+
+
+def refused_to_the_client(response, error):
+    """RFC 6749 section 4.1.2.1."""
+    assert response.status_code == 302
+    assert response["Location"].startswith(CALLBACK + "?")
+    answer = parse_qs(urlsplit(response["Location"]).query)
+    assert (answer["error"], answer["state"]) == ([error], ["xyz"])
+    assert not Grant.objects.exists()
+
+
+@pytest.mark.parametrize("url", ["token", "revoke_token", "introspect", "device-authorization"])
+@pytest.mark.parametrize("query", ["x=%zz", "x=%", "x=%00", "%00=x"])
+def test_a_query_that_is_no_text(client, cli_client, url, query):
+    refused(client.post(f"/o/{url}/?client_id=acme-cli&{query}", "token=x", content_type=FORM))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "grant_type=authorization_code&client_id=acme-cli&code=%00",
+        "grant_type=authorization_code&client_id=%00&code=x",
+        "grant_type=password&client_id=webapp&username=u%00&password=x",
+        f"grant_type={DEVICE}&client_id=acme-cli&device_code=%00",
+        "grant_type=refresh_token&client_id=acme-cli&refresh_token=x&%00=x",
+    ],
+)
+def test_a_form_with_a_nul(client, cli_client, webapp, body):
+    refused(client.post("/o/token/", body, content_type=FORM))
+
+
+@pytest.mark.parametrize("url", ["token", "revoke_token", "introspect"])
+def test_a_client_with_a_nul_is_none(client, db, url):
+    headers = {"Authorization": "Basic " + base64.b64encode(b"%00:\0").decode()}
+    response = client.post(
+        f"/o/{url}/", {"grant_type": "client_credentials", "token": "x"}, headers=headers
+    )
+
+    assert (response.status_code, response.json()["error"]) == (401, "invalid_client")
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_a_page_with_a_nul(session, query, method):
+    refused_on_a_page(ask(session, query | {"client_id": "\0"}, method))
+
+
+@pytest.mark.parametrize("logged_in", [True, False])
+def test_a_page_that_is_no_text(client, ada, query, logged_in):
+    if logged_in:
+        client.force_login(ada)
+    refused_on_a_page(client.get("/o/authorize/?client_id=acme-cli&x=%zz"))
+
+
+def test_a_device_names_its_client_in_the_form(client, cli_client):
+    """RFC 8628 section 3.1."""
+    cli_client.authorization_grant_type = Application.GRANT_DEVICE_CODE
+    cli_client.save()
+    url = "/o/device-authorization/?client_id=acme-cli"
+
+    refused(client.post(url, b"x=%zz\xff", content_type=FORM))
+    assert not DeviceGrant.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"client_id": "nope"},
+        {"redirect_uri": "https://evil.test/"},
+        {"redirect_uri": "http://127.0.0.1:bad/callback"},
+        {"redirect_uri": "http://["},
+    ],
+)
+def test_a_form_for_another_client_goes_nowhere(session, query, changes):
+    refused_on_a_page(ask(session, query | changes, "post"))
+    denied = session.post("/o/authorize/", query | changes | {"allow": ""})
+    refused_on_a_page(denied)
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"resource": "https://["}, "invalid_target"),
+        ({"code_challenge": "c" * 42}, "invalid_request"),
+        ({"code_challenge": "c" * 129}, "invalid_request"),
+        ({"code_challenge": "ç" * 43}, "invalid_request"),
+        ({"code_challenge_method": "S" * 11}, "invalid_request"),
+        ({"nonce": "n" * 256}, "invalid_request"),
+    ],
+)
+def test_what_is_not_to_be_stored(session, query, method, changes, error):
+    refused_to_the_client(ask(session, query | changes, method), error)
+
+
+@pytest.mark.parametrize("changes", [{"nonce": "n" * 256}, {"resource": "https://["}])
+def test_what_only_the_pages_address_says_is_not_to_be_stored_either(session, query, changes):
+    """A browser posts the page to the address that it was got from."""
+    form = query | {"allow": "Authorize", "reach": "all"}
+    response = session.post("/o/authorize/?" + urlencode(changes), form)
+
+    refused_to_the_client(
+        response, "invalid_target" if "resource" in changes else "invalid_request"
+    )
+
+
+@pytest.mark.parametrize("changes", [{"code_challenge": "c" * 128}, {"nonce": "n" * 255}])
+def test_the_longest_is_stored(session, query, changes):
+    assert ask(session, query | changes, "get").status_code == 200
+    assert "code=" in ask(session, query | changes, "post")["Location"]
+
+
+@pytest.mark.parametrize("number", ["9" * 23, "-" + "9" * 23, "x", "\u00b2"])
+def test_a_project_that_is_no_number_of_one(session, query, number):
+    form = {"allow": "Authorize", "reach": "selected", "projects": [number, "1"]}
+    response = session.post("/o/authorize/", query | form)
+
+    assert response.status_code == 422
+    assert "Acme on the command line" in response.content.decode()
+
+
+def test_a_target_that_is_no_address(client, db):
+    minted = mint_key()
+    form = {"client_id": minted.key.public_id, "client_secret": minted.token}
+    form |= {"grant_type": "client_credentials", "resource": "https://["}
+
+    refused(client.post("/o/token/", form), "invalid_target")
+
+
+@pytest.mark.filterwarnings("ignore:The OAuth 2.0 resource owner password:DeprecationWarning")
+def test_a_target_of_a_client_that_is_no_address(log_in):
+    refused(log_in(resource="https://["), "invalid_target")
