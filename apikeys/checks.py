@@ -5,7 +5,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import timedelta
 from difflib import get_close_matches
 from importlib.util import find_spec
+from threading import TIMEOUT_MAX
 from typing import Any
+from urllib.parse import urljoin, urlsplit
 
 from django.apps import AppConfig
 from django.conf import settings
@@ -38,8 +40,23 @@ def check_settings(
         *(_names, _prefix, _scopes, _peppers, _policy, _overlap, _project, _cache),
         *(_sudo, _last_used_interval, _argon2_tries, _realm, _first_party_clients, _audiences),
         *(_basic_auth, _legacy, _trusted_proxies, _rate_limits, _github, _notices, _signatures),
+        *(_curl_url,),
     )
     return [message for check in checks for message in check()]
+
+
+def is_url(given: Any, schemes: Collection[str] = ("https", "http")) -> bool:
+    """Whether this is a URL with a host and, if any, a port that there may be."""
+    try:
+        parts = urlsplit(given) if isinstance(given, str) else None
+        return bool(parts and parts.scheme in schemes and parts.hostname and parts.port != 0)
+    except ValueError:
+        return False
+
+
+def _is_list(given: Any) -> bool:
+    # In a string, every part of it would be one of the list.
+    return isinstance(given, Collection) and not isinstance(given, str | bytes | Mapping)
 
 
 def _names() -> Iterator[CheckMessage]:
@@ -65,7 +82,7 @@ def _prefix() -> Iterator[CheckMessage]:
 
 def _scopes() -> Iterator[CheckMessage]:
     declared: Any = app_settings.SCOPES
-    if not declared or not isinstance(declared, Mapping):
+    if not declared:
         yield Error(
             "APIKEYS['SCOPES'] declares no scope, so no key can be minted.",
             hint='Say {"payments:read": "See payments", …}.',
@@ -98,7 +115,7 @@ def _peppers() -> Iterator[CheckMessage]:
 def _policy() -> Iterator[CheckMessage]:
     try:
         valid = isinstance(app_settings.POLICY, Policy)
-    except (ImportError, TypeError) as error:
+    except (ImportError, TypeError, ValueError) as error:
         valid = False
         reason = f" ({error})"
     else:
@@ -123,7 +140,9 @@ def _overlap() -> Iterator[CheckMessage]:
 
 def _last_used_interval() -> Iterator[CheckMessage]:
     interval: Any = app_settings.LAST_USED_INTERVAL
-    if interval is not None and not (type(interval) in (int, float) and interval > 0):
+    if interval is not None and not (
+        type(interval) in (int, float) and 0 < interval <= TIMEOUT_MAX
+    ):
         yield Error(
             f"APIKEYS['LAST_USED_INTERVAL'] is {interval!r}.",
             hint="It takes seconds, more than 0, or None.",
@@ -186,7 +205,7 @@ def _legacy() -> Iterator[CheckMessage]:
 def _trusted_proxies() -> Iterator[CheckMessage]:
     given: Any = app_settings.TRUSTED_PROXIES
     try:
-        if isinstance(given, str):
+        if not _is_list(given):
             raise ValueError(given)
         for each in given:
             if each != networks.UNIX:
@@ -208,9 +227,9 @@ def _trusted_proxies() -> Iterator[CheckMessage]:
 
 def _rate_limits() -> Iterator[CheckMessage]:
     store: Any = app_settings.RATE_LIMIT_STORE
-    if not isinstance(store, str) or "://" not in store:
+    if not isinstance(store, str) or "://" not in store or not _is_store(store):
         yield Error(
-            "APIKEYS['RATE_LIMIT_STORE'] is not a URL.",
+            "APIKEYS['RATE_LIMIT_STORE'] is no URL of a store.",  # which may hold a password
             hint="Say 'memory://' or 'redis://127.0.0.1:6379/0'.",
             id="apikeys.E032",
         )
@@ -219,9 +238,21 @@ def _rate_limits() -> Iterator[CheckMessage]:
         yield Error("APIKEYS['RATE_LIMIT_FAIL_OPEN'] is neither True nor False.", id="apikeys.E033")
 
 
+def _is_store(url: str) -> bool:
+    scheme = url.partition("://")[0]
+    if find_spec("limits") is not None:
+        from limits.storage import SCHEMES  # type: ignore[attr-defined]
+
+        if scheme not in SCHEMES:
+            return False
+    if scheme in ("redis", "rediss") and find_spec("redis") is not None:
+        return _is_redis_url(url)
+    return bool(scheme)
+
+
 def _github() -> Iterator[CheckMessage]:
     url: Any = app_settings.GITHUB_KEYS_URL
-    if not isinstance(url, str) or not url.startswith(("https://", "http://")):
+    if not is_url(url):
         yield Error("APIKEYS['GITHUB_KEYS_URL'] is not a URL.", id="apikeys.E034")
     if app_settings.GITHUB_LEAK_ACTION not in ("revoke", "warn"):
         yield Error(
@@ -233,7 +264,7 @@ def _github() -> Iterator[CheckMessage]:
 
 def _notices() -> Iterator[CheckMessage]:
     given: Any = app_settings.NOTICES
-    if not isinstance(given, Collection) or isinstance(given, str) or set(given) - set(NOTICES):
+    if not _is_list(given) or not all(each in NOTICES for each in given):
         yield Error(
             f"APIKEYS['NOTICES'] takes a list of {', '.join(NOTICES)}.",
             hint="Say () to send no mail.",
@@ -277,12 +308,7 @@ def _signatures() -> Iterator[CheckMessage]:
 
 def _first_party_clients() -> Iterator[CheckMessage]:
     given: Any = app_settings.FIRST_PARTY_CLIENTS
-    # In a string, every part of it would be a client's id.
-    if (
-        not isinstance(given, Collection)
-        or isinstance(given, str)
-        or not all(isinstance(client, str) for client in given)
-    ):
+    if not _is_list(given) or not all(isinstance(client, str) for client in given):
         yield Error(
             "APIKEYS['FIRST_PARTY_CLIENTS'] is not a list of client ids.",
             hint="Say ['webapp'].",
@@ -360,17 +386,20 @@ def _project() -> Iterator[CheckMessage]:
 
 
 def _audiences() -> Iterator[CheckMessage]:
-    uris = app_settings.AUDIENCES
+    uris: Any = app_settings.AUDIENCES
     if uris is None:
         return
-    if isinstance(uris, str) or not all(
-        re.match(r"[a-z][a-z0-9+.-]*://[^/#]+[^#]*$", u) for u in uris
-    ):
+    if not _is_list(uris) or not all(map(_is_audience, uris)):
         yield Error(
             "APIKEYS['AUDIENCES'] is not a list of absolute URIs without a fragment.",
             hint='Say ["https://api.example.com/"], or None for any (RFC 8707 section 2).',
             id="apikeys.E016",
         )
+
+
+def _is_audience(uri: Any) -> bool:
+    match = isinstance(uri, str) and re.match(r"([a-z][a-z0-9+.-]*)://[^/#]+[^#]*$", uri)
+    return bool(match and is_url(uri, [match[1]]))
 
 
 def _sudo() -> Iterator[CheckMessage]:
@@ -383,11 +412,26 @@ def _sudo() -> Iterator[CheckMessage]:
         )
     try:
         valid, reason = issubclass(import_string(app_settings.SUDO), Sudo), ""
-    except (ImportError, TypeError) as error:
+    except (ImportError, TypeError, ValueError, AttributeError) as error:
         valid, reason = False, f" ({error})"
     if not valid:
         yield Error(
             f"APIKEYS['SUDO'] does not name a subclass of apikeys.web.sudo.Sudo{reason}.",
             hint="It takes a dotted path, such as 'apikeys.web.sudo.AllauthSudo'.",
             id="apikeys.E015",
+        )
+
+
+def _curl_url() -> Iterator[CheckMessage]:
+    url: Any = app_settings.CURL_URL
+    try:
+        is_path = isinstance(url, str) and not urlsplit(url).scheme
+        good = is_url(urljoin("https://localhost/", url) if is_path else url)
+    except ValueError:
+        good = False
+    if not good:
+        yield Error(
+            f"APIKEYS['CURL_URL'] is {url!r}.",
+            hint="It takes a path of this site, such as '/api/reports/', or a whole URL.",
+            id="apikeys.E017",
         )

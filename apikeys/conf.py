@@ -56,7 +56,8 @@ class AppSettings:
     @cached_property
     def SCOPES(self) -> Mapping[str, str]:
         """``{"resource:action": "description"}``, shared by keys and OAuth."""
-        return cast("Mapping[str, str]", self._user.get("SCOPES", {}))
+        given = self._user.get("SCOPES")
+        return given if isinstance(given, Mapping) else {}  # a check tells of it
 
     @cached_property
     def PEPPERS(self) -> Sequence[bytes]:

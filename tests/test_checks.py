@@ -4,6 +4,7 @@ import ast
 import re
 from collections import defaultdict
 from datetime import UTC, date, datetime, timedelta
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,11 @@ def test_the_example_is_sound():
             "PREFIX",
             ["", "a", "Acme", "1acme", "a_b", "a-b", "x" * 17, "acmé", "acme\n", None, 5, b"acme"],
         ),
-        ("apikeys.E003", "SCOPES", [{}, ["payments:read"], "payments:read"]),
+        (
+            "apikeys.E003",
+            "SCOPES",
+            [{}, ["payments:read"], "payments:read", b"x", int, object(), timedelta(1), None],
+        ),
         ("apikeys.E004", "SCOPES", [{"a b": ""}, {"": ""}, {'a"b': ""}, {"ä": ""}, {5: ""}]),
         (
             "apikeys.E005",
@@ -49,7 +54,16 @@ def test_the_example_is_sound():
         (
             "apikeys.E006",
             "POLICY",
-            ["no.such.Policy", "policy", "apikeys.models.Project", "builtins.dict", 5, None, ""],
+            [
+                "no.such.Policy",
+                "policy",
+                "apikeys.models.Project",
+                "builtins.dict",
+                5,
+                None,
+                "",
+                ".",
+            ],
         ),
         (
             "apikeys.E007",
@@ -77,12 +91,35 @@ def test_the_example_is_sound():
                 {"knox": {"UNTIL": date(2100, 1, 1), "HEADER": None}},
             ],
         ),
-        ("apikeys.E010", "LAST_USED_INTERVAL", [0, -1, "5", timedelta(seconds=5), True]),
+        (
+            "apikeys.E010",
+            "LAST_USED_INTERVAL",
+            [0, -1, "5", timedelta(seconds=5), True, inf, 10**400],
+        ),
         ("apikeys.E011", "ARGON2_TRIES", [0, -1, "5", None, 1.5, True]),
         ("apikeys.E012", "REALM", ['a"b', "a\\b", "a\r\nb", "ä", 5, None]),
         ("apikeys.E060", "SIGNATURE_WINDOW", [0, -1, 3601, 1.5, "300", None, True]),
         ("apikeys.E061", "SIGNATURE_NONCE_CACHE", ["nowhere", "", 5, ["default"]]),
-        ("apikeys.E013", "FIRST_PARTY_CLIENTS", ["webapp", None, 5, [5]]),
+        ("apikeys.E013", "FIRST_PARTY_CLIENTS", ["webapp", None, 5, [5], {"webapp": 1}]),
+        ("apikeys.E015", "SUDO", [None, 5, [], {}, ".", "sudo", "builtins.dict"]),
+        (
+            "apikeys.E016",
+            "AUDIENCES",
+            [5, 0, True, [None], [1], b"x", "https://a/", ["https://["], ["https://a:b/"], {}],
+        ),
+        (
+            "apikeys.E017",
+            "CURL_URL",
+            [5, [1], [], None, b"/api/", "http://[", "javascript:x", "https://", "http://a:b/"],
+        ),
+        ("apikeys.E030", "TRUSTED_PROXIES", ["10.0.0.0/8", 5, [5], {"10.0.0.0/8": 1}]),
+        (
+            "apikeys.E032",
+            "RATE_LIMIT_STORE",
+            [5, None, "", "memory", "://", "nope://", "redis://h:abc"],
+        ),
+        ("apikeys.E034", "GITHUB_KEYS_URL", [5, "", "https://", "http://[", "https://a:99999"]),
+        ("apikeys.E036", "NOTICES", ["minted", 5, [[]], [{}], ["mint"], {"minted": 1}]),
     ],
 )
 def test_what_is_wrong_is_named(settings, id_, name, values):
@@ -91,7 +128,7 @@ def test_what_is_wrong_is_named(settings, id_, name, values):
         assert ids == [id_] or set(ids) == {id_}, (value, ids)
         for message in found():
             assert name in message.msg
-            assert message.hint
+            assert message.hint or id_ == "apikeys.E034"
 
 
 @pytest.mark.parametrize(
@@ -105,6 +142,20 @@ def test_what_is_wrong_is_named(settings, id_, name, values):
         ("REALM", ["api", "The API, v2"]),
         ("FIRST_PARTY_CLIENTS", [[], ("webapp",), {"a", "b"}]),
         ("SIGNATURE_WINDOW", [1, 3600]),
+        ("AUDIENCES", [None, [], ["https://api.example.com/", "https://[::1]:8000/v1?x=y"]]),
+        ("CURL_URL", ["/api/reports/", "api/?a=b", "", "https://api.example.com:8443/v1"]),
+        (
+            "RATE_LIMIT_STORE",
+            [
+                "memory://",
+                "redis://:word@127.0.0.1:6379/0",
+                "redis+unix:///run/redis.sock",
+                "redis+cluster://a:7000,b:7001",
+                "memcached://a:11211,b:11211",
+            ],
+        ),
+        ("GITHUB_KEYS_URL", ["https://ghe.example.com/keys", "http://127.0.0.1:8000"]),
+        ("NOTICES", [(), ["minted"], {"leaked", "revoked"}]),
     ],
 )
 def test_what_is_right_passes(settings, name, values):

@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from math import inf
+from threading import TIMEOUT_MAX
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -9,6 +11,7 @@ from django.apps import AppConfig
 from django.core.checks import CheckMessage, Error, Warning, register
 
 from .. import scopes
+from ..checks import is_url
 from ..conf import app_settings
 from .original import PROXIES
 from .routes import Route
@@ -69,12 +72,7 @@ def _url() -> Iterator[CheckMessage]:
     url: Any = app_settings.GATEWAY_URL
     if url is None:
         return
-    try:
-        parts = urlsplit(url) if isinstance(url, str) else None
-        good = parts is not None and parts.scheme in ("http", "https") and bool(parts.hostname)
-    except ValueError:
-        good = False
-    if not good or parts is None or parts.query or parts.fragment:
+    if not is_url(url) or urlsplit(url).query or urlsplit(url).fragment:
         yield Error(
             f"APIKEYS['GATEWAY_URL'] is {url!r}.",
             hint="It takes the URL that callers use, such as https://api.example.com, or None.",
@@ -86,7 +84,7 @@ def _upstream() -> Iterator[CheckMessage]:
     url: Any = app_settings.GATEWAY_UPSTREAM
     if url is None:
         return
-    if not isinstance(url, str) or not re.fullmatch(r"https?://[^/?#@\s]+/?", url):
+    if not is_url(url) or not re.fullmatch(r"https?://[^/?#@\s]+/?", url):
         yield Error(
             f"APIKEYS['GATEWAY_UPSTREAM'] is {url!r}.",
             hint="It takes a URL without a path, such as http://127.0.0.1:9000, or None.",
@@ -95,13 +93,13 @@ def _upstream() -> Iterator[CheckMessage]:
 
 
 def _numbers() -> Iterator[CheckMessage]:
-    for name, kinds in (
-        ("GATEWAY_TIMEOUT", (int, float)),
-        ("GATEWAY_MAX_BODY", (int,)),
-        ("GATEWAY_MAX_CONNECTIONS", (int,)),
+    for name, kinds, most in (
+        ("GATEWAY_TIMEOUT", (int, float), TIMEOUT_MAX),
+        ("GATEWAY_MAX_BODY", (int,), inf),
+        ("GATEWAY_MAX_CONNECTIONS", (int,), inf),
     ):
         number: Any = getattr(app_settings, name)
-        if not (type(number) in kinds and number > 0):
+        if not (type(number) in kinds and 0 < number <= most):
             yield Error(
                 f"APIKEYS[{name!r}] is {number!r}.",
                 hint="It takes a number, more than 0.",
