@@ -122,7 +122,9 @@ class Cache:
         self.rows = Rows(config["TIMEOUT"], config["MAX_ENTRIES"])
         self.tracking: Tracking | None = None
         if config["LOCATION"]:
-            self.tracking = Tracking(config["LOCATION"], config["KEY_PREFIX"], self.rows.drop)
+            self.tracking = Tracking(
+                config["LOCATION"], config["KEY_PREFIX"], self.rows.drop, config["TIMEOUT"]
+            )
 
     def peek(self, lookup: Lookup, value: Hashable) -> Row | None:
         if self.tracking is not None and not self.tracking.is_current():

@@ -364,7 +364,7 @@ def _is_redis_url(given: Any) -> bool:
     from redis import ConnectionPool
 
     try:
-        ConnectionPool.from_url(given)
+        ConnectionPool.from_url(given).make_connection()  # which connects to nothing yet
     except (TypeError, ValueError, AttributeError):
         return False
     return True

@@ -6,11 +6,13 @@ named after it; what the others are pushed lies in their socket before their nex
 looks at what it keeps. https://redis.io/docs/latest/develop/reference/client-side-caching/
 """
 
+import atexit
 import logging
 import select
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 logger = logging.getLogger("apikeys")
@@ -25,15 +27,19 @@ class Tracking:
     """Calls ``drop`` with the tags that others, or this process, publish.
 
     Whenever the connection is lost it calls ``drop`` with ``"*"``: what was missed is not known.
+    ``timeout`` is for how many seconds others go on with what they could not be told of.
     """
 
-    def __init__(self, url: str, prefix: str, drop: Callable[[Iterable[str]], None]) -> None:
+    def __init__(
+        self, url: str, prefix: str, drop: Callable[[Iterable[str]], None], timeout: float
+    ) -> None:
         from redis import Redis
         from redis.backoff import NoBackoff
         from redis.retry import Retry
 
         self._prefix = prefix
         self._drop = drop
+        self._timeout = timeout
         self._redis = Redis.from_url(
             url,
             protocol=3,
@@ -47,10 +53,12 @@ class Tracking:
         self._asked: float | None = None  # when, until it is answered
         self._heard = 0.0  # when the last question was asked that was answered
         self._owes = False
+        self._is_told = False  # that Redis is away
         self._closed = threading.Event()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, name="apikeys-tracking", daemon=True)
         self._thread.start()
+        atexit.register(self._pay)
 
     def is_current(self) -> bool:
         """Whether what is kept is true to all that was published until now. Microseconds."""
@@ -68,19 +76,33 @@ class Tracking:
 
     def publish(self, tags: Sequence[str]) -> None:
         """Have these tags dropped everywhere. Raises nothing: what cannot be told is owed."""
-        from redis.exceptions import RedisError
-
         try:
-            with self._redis.pipeline(transaction=False) as pipeline:
-                for tag in tags:
-                    pipeline.set(self._prefix + tag, "", px=_MARK_TTL)
-                pipeline.execute()
-        except (RedisError, OSError) as error:
+            self._write(tags)
+        except Exception as error:  # noqa: BLE001 - for an odd URL redis-py raises anything
             self._owes = True
-            logger.warning("Could not tell other processes of a change: %s", error)
+            logger.warning(
+                "Could not tell other processes of a change, so they may go on with what they "
+                "keep for up to %s seconds: %s",
+                self._timeout,
+                error,
+            )
+
+    def _write(self, tags: Sequence[str]) -> None:
+        with self._redis.pipeline(transaction=False) as pipeline:
+            for tag in tags:
+                pipeline.set(self._prefix + tag, "", px=_MARK_TTL)
+            pipeline.execute()
+
+    def _pay(self) -> None:
+        """Tell once more what could not be told, before the process ends."""
+        if self._owes and not self._closed.is_set():
+            self._owes = False
+            with suppress(Exception):  # it was told when it came to be owed
+                self._write(["*"])
 
     def close(self) -> None:
         self._closed.set()
+        atexit.unregister(self._pay)
         with self._lock:
             self._lose()
         self._redis.close()
@@ -124,6 +146,7 @@ class Tracking:
         self._drop(["*"])  # what was published before this moment
         self._asked, self._heard = None, time.monotonic()
         self._connection, self._socket = connection, connection._sock
+        self._is_told = False
         self._ready.set()
 
     def _drain(self) -> None:
@@ -155,8 +178,9 @@ class Tracking:
         self._drop(tags)
 
     def _lose(self, error: Exception | None = None) -> None:
-        if error is not None and self._socket is not None:
-            logger.warning("Redis is away, so every credential costs a query: %s", error)
+        if error is not None and not self._is_told:
+            self._is_told = True
+            logger.warning("Redis cannot be used, so every credential costs a query: %s", error)
         connection, self._connection, self._socket = self._connection, None, None
         if connection is not None:
             connection.disconnect()

@@ -2,7 +2,10 @@
 
 import re
 import signal
+import subprocess
+import sys
 import threading
+import time
 from datetime import timedelta
 
 import pytest
@@ -447,6 +450,72 @@ def test_a_change_that_could_not_be_told_is_made_good(redis, another_process, mo
     wait_until(lambda: kept_by() is None)
 
 
+@pytest.mark.parametrize("options", ["", "?foo=bar", "?protocol=2"])
+def test_a_redis_that_cannot_be_used_from_the_start_is_told_of_once(
+    tmp_path, monkeypatch, caplog, options
+):
+    monkeypatch.setattr(tracking, "_BEAT", 0.02)
+    server = RedisServer(tmp_path)
+    if options:
+        server.start()
+    worker = Cache({**CACHE_DEFAULTS, "LOCATION": server.url + options})
+    try:
+        wait_until(lambda: caplog.messages)
+        time.sleep(0.2)  # some beats
+        (message,) = caplog.messages
+        assert message.startswith("Redis cannot be used, so every credential costs a query: ")
+        worker.drop(["*"])  # whatever redis-py raises
+        if not options:
+            server.start()
+            wait_until(worker.tracking.is_current)
+            caplog.clear()
+            server.kill()
+            wait_until(lambda: any(each.startswith("Redis cannot") for each in caplog.messages))
+    finally:
+        worker.close()
+        server.kill()
+
+
+def test_what_could_not_be_told_is_told_as_the_process_ends(redis, another_process):
+    """`manage.py apikeys revoke` is over before it could find Redis again by itself."""
+    kept_by = keep(another_process(redis), mint_pat())
+    code = f"""
+import logging, time
+from apikeys import tracking
+logging.basicConfig()
+tracking._BEAT = 60
+tracking = tracking.Tracking({redis.url!r}, "apikeys:", lambda tags: None, 60)
+assert tracking.wait(10)
+time.sleep(0.1)  # for the rest of the only beat
+pipeline = tracking._redis.pipeline
+def fail(*args, **kwargs):
+    tracking._redis.pipeline = pipeline
+    raise ConnectionError("no route to host")
+tracking._redis.pipeline = fail
+tracking.publish(["apikeys.personalaccesstoken:1"])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+    assert done.returncode == 0
+    assert "they may go on with what they keep for up to 60 seconds: no route" in done.stderr
+    wait_until(lambda: kept_by() is None, 5)
+
+
+def test_a_process_ends_soon_whose_redis_is_away(tmp_path):
+    server = RedisServer(tmp_path)
+    code = f"""
+from apikeys.tracking import Tracking
+Tracking({server.url!r}, "apikeys:", lambda tags: None, 60).publish(["*"])
+"""
+    started = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+    assert done.returncode == 0
+    assert time.monotonic() - started < 10
+    assert done.stderr.count("Could not tell other processes of a change") == 1
+    assert "Traceback" not in done.stderr
+
+
 def test_many_threads_see_every_revocation(redis_server, another_process, settings):
     settings.APIKEYS = {**settings.APIKEYS, "CACHE": {"LOCATION": redis_server.url}}
     worker = another_process(redis_server)
@@ -488,7 +557,13 @@ def test_many_threads_see_every_revocation(redis_server, another_process, settin
         ({"TIMEOUT": 5, "KEY_PREFIX": 5}, ["apikeys.E024"]),
         *(
             ({"LOCATION": url}, ["apikeys.E025"])
-            for url in ["foo", "http://127.0.0.1", 5, "redis://127.0.0.1:none/0"]
+            for url in [
+                "foo",
+                "http://127.0.0.1",
+                5,
+                "redis://127.0.0.1:none/0",
+                "redis://127.0.0.1/0?a=b",
+            ]
         ),
         ({"TIMEOUT": 5, "MAX_ENTRIES": "many"}, ["apikeys.E021"]),
         ({"HOST": "127.0.0.1"}, ["apikeys.E020"]),
