@@ -177,7 +177,13 @@ def test_old_days_become_months_and_older_ones_go(db, monkeypatch):
     assert counts(pat) == before
 
 
-@pytest.mark.parametrize("arguments", [["--daily", "soon"], ["--daily", "7d"], ["--keep", "80d"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(["--daily", "soon"], ["--daily", "7d"], ["--keep", "80d"]),
+        *(["--keep", "2100y"], ["--keep", "999999y"], ["--daily", "2030y", "--keep", "2030y"]),
+    ],
+)
 def test_a_span_that_makes_no_sense_is_refused(db, arguments):
     with pytest.raises(CommandError, match=r"takes"):
         call_command("apikeys", "prune", *arguments)

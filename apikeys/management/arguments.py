@@ -30,6 +30,7 @@ _ID = re.compile(rf"[0-9a-z]{{{token.ID_LENGTH}}}", re.ASCII)
 _KEY = re.compile(rf"_({'|'.join(token.KINDS)})_[0-9a-z]{{{token.ID_LENGTH}}}_.")  # or its start
 _SECRET = re.compile(rf"[0-9A-Za-z]{{{token.SECRET_LENGTH},}}")
 _MAX_FILE = 65536  # characters
+_MOST = 2**31 - 1  # rows, of which every database can count one more
 _CANDIDATES = 1000  # names to look for a similar one among
 
 
@@ -42,8 +43,9 @@ def add_limit(parser: CommandParser, text: str) -> None:
 
 
 def check_limit(limit: int) -> None:
-    if limit < 1:
-        raise LifecycleError("invalid_limit", "--limit takes a number from 1.", "limit")
+    if not 1 <= limit <= _MOST:
+        message = f"--limit takes a number from 1 to {_MOST}."
+        raise LifecycleError("invalid_limit", message, "limit")
 
 
 def words(given: Iterable[str] | None) -> list[str]:
@@ -146,7 +148,7 @@ def find_user(username: str) -> Any:
     model = get_user_model()
     try:
         return model._default_manager.get_by_natural_key(username)
-    except ObjectDoesNotExist:
+    except (ObjectDoesNotExist, UnicodeEncodeError):  # of bytes that are no text
         hint = _similar(model, model.USERNAME_FIELD, username)
         message = f"There is no user {username!r}.{hint}"
         raise LifecycleError("unknown_user", message, "user") from None
@@ -156,7 +158,7 @@ def find_project(slug: str) -> Any:
     model = get_project_model()
     try:
         return model._default_manager.get(slug=slug)
-    except ObjectDoesNotExist:
+    except (ObjectDoesNotExist, UnicodeEncodeError):  # of bytes that are no text
         message = f"There is no project {slug!r}.{_similar(model, 'slug', slug)}"
         raise LifecycleError("unknown_project", message, "project") from None
 
@@ -180,7 +182,8 @@ def clean_id(public_id: str) -> str:
 
 
 def _similar(model: Any, field: str, name: str) -> str:
-    names = model._default_manager.filter(**{f"{field}__istartswith": name[:1]})
+    start = name[:1].encode(errors="ignore").decode()
+    names = model._default_manager.filter(**{f"{field}__istartswith": start})
     candidates = names.values_list(field, flat=True).order_by(field)[:_CANDIDATES]
     close = get_close_matches(name, candidates, n=1)
     return f" Did you mean {close[0]!r}?" if close else ""

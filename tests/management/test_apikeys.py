@@ -223,7 +223,9 @@ class TestList:
         assert [record["id"] for record in done.json] == newest[:2]
         assert "more than these 2" in done.err
         assert apikeys("list", "--limit", "3", "--json").err == ""
-        assert refused(apikeys("list", "--limit", "0", "--json"), "invalid_limit")
+        for command in ("list", "audit"):
+            for limit in ("0", "9223372036854775807", "9" * 20):
+                assert refused(apikeys(command, "--limit", limit, "--json"), "invalid_limit")
 
     def test_the_number_of_queries_does_not_grow(self, apikeys, django_assert_max_num_queries):
         ada = UserFactory()
