@@ -4,13 +4,17 @@ On a terminal with rich they have colours and fit its width. Everywhere else the
 columns, a row to a line and nothing left out, for ``grep`` and ``awk``.
 """
 
+import os
 import shutil
+import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from io import StringIO
+from signal import SIGPIPE
 from typing import Any
 
-from django.core.management.base import OutputWrapper
+from django.core.management.base import BaseCommand, CommandError, OutputWrapper
 from django.utils import timezone
 
 Rows = Sequence[Sequence[str]]
@@ -18,6 +22,71 @@ Rows = Sequence[Sequence[str]]
 _GAP = 2
 _STATES = {"live": "green", "expired": "yellow", "revoked": "red"}
 _ABSENT = {"projects": "all", "expires_at": "never", "last_used_at": "never"}
+
+
+class UnwritableError(CommandError):
+    """Standard output takes nothing, or no more."""
+
+    def __init__(self, error: OSError | None = None) -> None:
+        self.reader_left = isinstance(error, BrokenPipeError)
+        why = error.strerror if error else "It is closed"
+        super().__init__(f"Standard output cannot be written: {why}.")
+
+
+class Output(OutputWrapper):
+    """Standard output that raises ``UnwritableError``."""
+
+    #: Whether a reader has all that it came for, such as ``head -1``.
+    rest_is_optional = False
+
+    def __init__(self, out: Any) -> None:
+        super().__init__(out)
+        self._file = out
+
+    def write(  # type: ignore[override]  # as in Django
+        self, msg: str = "", style_func: Any = None, ending: str | None = None
+    ) -> None:
+        if self._file is None:
+            raise UnwritableError
+        try:
+            super().write(msg, style_func, ending)
+        except OSError as error:
+            self._give_up(error)
+
+    def flush(self) -> None:
+        try:
+            super().flush()
+        except OSError as error:
+            self._give_up(error)
+
+    def _give_up(self, error: OSError) -> None:
+        # What is left would be tried once more, and complained of, as Python ends.
+        with suppress(OSError, AttributeError), open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), self._file.fileno())
+        if not (self.rest_is_optional and isinstance(error, BrokenPipeError)):
+            raise UnwritableError(error)
+
+
+class WritingCommand(BaseCommand):
+    """A command that ends in one line where its output cannot be written.
+
+    Quietly, as other programs do, where nobody reads on: ``| head``.
+    """
+
+    stdout: Output
+
+    def execute(self, *args: Any, **options: Any) -> Any:
+        out: Any = options.pop("stdout", None) or self.stdout._out
+        self.stdout = Output(out)
+        try:
+            try:
+                return super().execute(*args, **options)
+            finally:
+                self.stdout.flush()
+        except UnwritableError as error:
+            if error.reader_left:
+                sys.exit(128 + SIGPIPE)
+            raise CommandError(str(error)) from error
 
 
 class Screen:

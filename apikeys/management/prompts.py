@@ -60,7 +60,8 @@ def _choose_scopes(answer: str) -> list[str]:
 def _input(question: str) -> str:
     try:
         # A redirected stdout is for the answer; the question goes where it is seen.
-        with nullcontext() if sys.stdout.isatty() else redirect_stdout(sys.stderr):
+        shown = sys.stdout is not None and sys.stdout.isatty()
+        with nullcontext() if shown else redirect_stdout(sys.stderr):
             return input(question).strip()
     except (EOFError, KeyboardInterrupt):
         raise CommandError("Cancelled; nothing was changed.") from None

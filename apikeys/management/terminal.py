@@ -5,11 +5,11 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import CommandError
 
 from ..lifecycle import LifecycleError, Minted
 from ..records import AnyKey, record
-from .output import Screen
+from .output import Screen, UnwritableError, WritingCommand
 from .prompts import ask, is_interactive, not_empty
 
 _SHOWN_ONCE = """
@@ -26,7 +26,7 @@ its id as `keyid`.
 class Terminal:
     """Where a subcommand writes: the answer on ``screen``, or as JSON, remarks on ``notes``."""
 
-    def __init__(self, command: BaseCommand, *, as_json: bool, force_color: bool) -> None:
+    def __init__(self, command: WritingCommand, *, as_json: bool, force_color: bool) -> None:
         self._stdout = command.stdout
         colors = command.style.SUCCESS("x") != "x" and not os.environ.get("NO_COLOR")
         self.screen = Screen(self._stdout, color=force_color or (colors and self._stdout.isatty()))
@@ -88,17 +88,24 @@ class Terminal:
         else:
             self.screen.line(none)
 
-    def reveal(self, minted: Minted[Any], **more: Any) -> None:
-        """Show a new key's token: the only place that does."""
+    def reveal(self, minted: Minted[Any], *, if_lost: Callable[[], str], **more: Any) -> None:
+        """Show a new key's token: the only place that does.
+
+        ``if_lost`` sees to a key that could not be shown, and says in a sentence what it is.
+        """
         facts = record(minted.key)
-        if self.as_json:
-            self.json({"token": minted.token or None} | facts | more)
-        elif not minted.token:
-            self.screen.line(_SIGNS)
-            self.screen.facts(facts)
-        else:
-            self.screen.line(minted.token)
-            self.screen.line(_SHOWN_ONCE)
+        try:
+            if self.as_json:
+                self.json({"token": minted.token or None} | facts | more)
+            else:
+                self.screen.line(minted.token or _SIGNS)
+            self._stdout.flush()
+        except UnwritableError as error:
+            raise CommandError(f"{if_lost()} {error}") from error
+        self._stdout.rest_is_optional = True
+        if not self.as_json:
+            if minted.token:
+                self.screen.line(_SHOWN_ONCE)
             self.screen.facts(facts)
 
     def preview(self, title: str, key: AnyKey) -> None:

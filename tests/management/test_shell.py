@@ -8,6 +8,7 @@ import re
 import select
 import signal
 import struct
+import subprocess
 import sys
 import termios
 import time
@@ -56,6 +57,21 @@ class TestExitCodes:
         ]
 
     @pytest.mark.parametrize(
+        "words",
+        [
+            ["list", "--user", b"ad\xff"],
+            ["list", "--project", b"\xff"],
+            ["revoke", "{id}", "--reason", "x", "--by", b"\xff"],
+        ],
+    )
+    def test_a_name_that_is_no_text_is_nobodys(self, site, words):
+        id_ = site.json(*PAT)["id"]
+        done = site.run("apikeys", *(id_ if word == "{id}" else word for word in words))
+        assert (done.returncode, done.stdout) == (1, b"")
+        (line,) = done.stderr.decode().splitlines()
+        assert line.startswith("CommandError: There is no ")
+
+    @pytest.mark.parametrize(
         ("garbage", "locale"),
         [
             (b"\xff\xfe", {"LC_ALL": "C", "PYTHONUTF8": "0"}),
@@ -79,6 +95,59 @@ class TestExitCodes:
             assert done.stderr
             assert b"SSSS" not in done.stdout + done.stderr
             assert b"Traceback" not in done.stderr
+
+
+def redirected(site, redirection, *words):
+    """The command line of a shell, with that at its end."""
+    line = f'set -o pipefail; "$@" {redirection}'
+    command = ["bash", "-c", line, "bash", *site.command, "apikeys", *words]
+    return subprocess.run(command, cwd=ROOT, env=site.env, capture_output=True, text=True)
+
+
+class TestOutputThatNobodyGets:
+    @pytest.mark.parametrize(
+        ("redirection", "why"),
+        [(">/dev/full", "No space left on device"), (">&-", "It is closed")],
+    )
+    @pytest.mark.parametrize("words", [["list"], ["show", "0" * 16, "--json"]])
+    def test_is_an_error_in_one_line(self, site, redirection, why, words):
+        done = redirected(site, redirection, *words)
+        assert done.returncode == 1
+        assert done.stderr == f"CommandError: Standard output cannot be written: {why}.\n"
+
+    def test_is_of_no_interest_where_the_reader_has_left(self, site):
+        done = redirected(site, "| true", "list")
+        assert (done.returncode, done.stderr) == (141, "")
+
+    @pytest.mark.parametrize(
+        ("redirection", "words"),
+        [(">/dev/full", PAT), (">&-", PAT), (">/dev/full", [*KEY, "--json"]), ("| true", KEY)],
+    )
+    def test_a_new_key_is_named_and_revoked(self, site, redirection, words):
+        done = redirected(site, redirection, *words)
+        assert done.returncode == 1
+        (line,) = done.stderr.splitlines()
+        assert "was made but could not be shown, and so was revoked" in line
+        key = site.json("show", re.search(r"The key (\w{16}) ", line)[1])
+        assert key["state"] == "revoked"
+        assert key["revoked_reason"] == "Its text could not be shown."
+
+    def test_the_key_that_replaces_another_is_named_and_the_other_goes_on(self, site):
+        old = site.json(*PAT)
+        done = redirected(site, ">/dev/full", "rotate", old["id"])
+        assert done.returncode == 1
+        (line,) = done.stderr.splitlines()
+        new = site.json("show", re.search(r"The key (\w{16}) was made", line)[1])
+        assert new["replaces"] == old["id"]
+        assert f"{old['id']}, which it replaces, ends at " in line
+        assert site.json("show", old["id"])["state"] == "live"
+
+    def test_who_takes_only_the_first_line_has_the_token(self, site):
+        networks = [word for n in range(100) for word in ("--allow-network", f"2001:db8::{n:x}")]
+        done = redirected(site, "| head -1", *PAT, *networks)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert TOKEN.fullmatch(done.stdout.strip())
+        assert site.json("show", done.stdout.split("_")[2])["state"] == "live"
 
 
 def in_terminal(site, *words, answers=(), columns=80, **env):

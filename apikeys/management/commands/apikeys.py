@@ -1,10 +1,11 @@
 import re
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from ...lifecycle import LifecycleError
 from .. import arguments
+from ..output import WritingCommand
 from ..subcommands import SUBCOMMANDS
 from ..terminal import Terminal
 
@@ -18,7 +19,7 @@ class _Parser(CommandParser):
         super().error(_LONG_WORD.sub("…", message))
 
 
-class Command(BaseCommand):
+class Command(WritingCommand):
     help = "Personal access tokens and project keys: make, find, rotate, revoke and check them."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -119,7 +119,15 @@ def handle(
             expires_at=expires_at,
             **bounds,
         )
-    terminal.reveal(minted)
+    terminal.reveal(minted, if_lost=lambda: _withdraw(minted))
+
+
+def _withdraw(minted: lifecycle.Minted[Any]) -> str:
+    key = minted.key
+    if not minted.token:
+        return f"The key {key.public_id} was made."
+    lifecycle.revoke(key, reason="Its text could not be shown.")
+    return f"The key {key.public_id} was made but could not be shown, and so was revoked."
 
 
 def _ask_owner(terminal: Terminal) -> tuple[Any, list[Any]]:

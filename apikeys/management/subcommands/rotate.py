@@ -55,7 +55,11 @@ def handle(
         public_key=arguments.public_key(public_key),
     )
     ends = record(key)["expires_at"]
-    terminal.reveal(minted, replaces_expires_at=ends)
+    until = show("expires_at", ends)
+    lost = (
+        f"The key {minted.key.public_id} was made but could not be shown. {public_id}, which it "
+        f"replaces, ends at {until}."
+    )
+    terminal.reveal(minted, if_lost=lambda: lost, replaces_expires_at=ends)
     if not terminal.as_json:
-        until = show("expires_at", ends)
         terminal.screen.line(f"\nIt replaces {public_id}, which ends at {until}.")

@@ -1,11 +1,11 @@
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from ....lifecycle import LifecycleError
-from ....management.arguments import find_project, find_user
-from ....management.output import Screen
+from ....management.arguments import add_limit, check_limit, find_project, find_user
+from ....management.output import Screen, WritingCommand
 from ....management.progress import open_text, position, progress, size_of
 from ...imports import COLUMNS, Importer, Outcome
 from ...models import ResourceBinding
@@ -13,7 +13,7 @@ from ...models import ResourceBinding
 _TOLD = 100  # errors that are told one by one
 
 
-class Command(BaseCommand):
+class Command(WritingCommand):
     help = "Bindings of the gateway: whose subscriber (or whatever it guards) is whose."
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -42,9 +42,7 @@ class Command(BaseCommand):
         listing = commands.add_parser("list", help="List bindings.", description="Newest first.")
         takes_binding(listing)
         listing.add_argument("--kind", metavar="KIND")
-        listing.add_argument(
-            "--limit", type=int, default=100, help="At most so many (%(default)s)."
-        )
+        add_limit(listing, "At most so many (%(default)s).")
 
     def handle(self, *, subcommand: str, **options: Any) -> None:
         try:
@@ -107,6 +105,7 @@ class Command(BaseCommand):
         self.stdout.write(f"Unbound {kind} {identifier}.")
 
     def _list(self, *, kind: Any, user: Any, project: Any, limit: int, **options: Any) -> None:
+        check_limit(limit)
         bindings = ResourceBinding.objects.select_related("user", "project")
         if user is not None:
             bindings = bindings.filter(user=find_user(user))
@@ -121,6 +120,6 @@ class Command(BaseCommand):
                 binding.user.get_username() if binding.user else "",
                 binding.project.slug if binding.project else "",
             )
-            for binding in bindings[: max(0, limit)]
+            for binding in bindings[:limit]
         ]
         Screen(self.stdout, color=False).table(("KIND", "IDENTIFIER", "USER", "PROJECT"), rows)
