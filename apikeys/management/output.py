@@ -11,7 +11,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from io import StringIO
-from signal import SIGPIPE
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, OutputWrapper
@@ -85,7 +84,7 @@ class WritingCommand(BaseCommand):
                 self.stdout.flush()
         except UnwritableError as error:
             if error.reader_left:
-                sys.exit(128 + SIGPIPE)
+                sys.exit(141)  # 128 and SIGPIPE, as of a program that is ended by it
             raise CommandError(str(error)) from error
 
 
