@@ -819,13 +819,21 @@ def _clean_rates(given: Iterable[str]) -> str:
     return rates.join(found)
 
 
-def _clean_expiry(expires_at: datetime | None, owner: Any, start: datetime) -> datetime | None:
+def check_expiry(expires_at: datetime | None) -> None:
+    """Whatever the policy says: a key ends in the future, if at all, and within the calendar.
+
+    Raises ``LifecycleError`` (``expiry_in_the_past``, ``expiry_too_late``).
+    """
     if expires_at is not None and expires_at <= timezone.now():
         message = _("The expiry must be in the future.")
         raise LifecycleError("expiry_in_the_past", message, "expires_at")
     if expires_at is not None and expires_at.year > MAX_YEAR:
         message = _("The expiry must be no later than the year %(year)d.")
         raise LifecycleError("expiry_too_late", message % {"year": MAX_YEAR}, "expires_at")
+
+
+def _clean_expiry(expires_at: datetime | None, owner: Any, start: datetime) -> datetime | None:
+    check_expiry(expires_at)
     allowed = _within_lifetime(expires_at, owner, start)
     if expires_at is None and allowed is not None:
         raise _expiry_required()

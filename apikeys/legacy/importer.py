@@ -19,7 +19,7 @@ from django.views.decorators.debug import sensitive_variables
 from .. import audit, scopes, token
 from ..audit import Event
 from ..conf import app_settings
-from ..lifecycle import MAX_YEAR, LifecycleError
+from ..lifecycle import MAX_YEAR, LifecycleError, check_expiry
 from ..models import AuditEvent, LegacyKey, PersonalAccessToken, ProjectKey, get_project_model
 from ..redaction import redact_strictly
 from ..signals import key_imported
@@ -84,9 +84,7 @@ class Importer:
         self._check_scopes(self.scopes)
         for place in self.places.values():
             self._check_scopes(place.scopes)
-        if self.expires_at is not None and self.expires_at <= timezone.now():
-            message = "The expiry must be in the future."
-            raise LifecycleError("expiry_in_the_past", message, "expires_at")
+        check_expiry(self.expires_at)
 
     def run(self, candidates: Iterable[Candidate]) -> Iterator[Outcome]:
         """What became of each, as it is written."""

@@ -499,6 +499,7 @@ class TestModelOfOnesOwn:
             (["authtoken", "--model", "auth.Group"], "unknown_model", "it has no key, user"),
             (["drf-api-key", "--model", "auth.User"], "unknown_model", "it has no prefix"),
             (["authtoken", "--expires", "2020-01-01"], "expiry_in_the_past", "in the future"),
+            (["authtoken", "--expires", "9999-12-31"], "expiry_too_late", "9998"),
             (["knox", "--project-field", "user"], "invalid_arguments", "drf-api-key"),
             (["csv", "-", "--model", "billing.Token"], "invalid_arguments", "no model"),
         ],
