@@ -1,12 +1,26 @@
-"""Tables as CSV (RFC 4180), as people make them; what is wrong is told by the line."""
+"""Tables as CSV (RFC 4180), as people make them, and the moments that people write."""
 
 import csv
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
+from django.conf import settings
+from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
 from .lifecycle import LifecycleError
+
+
+def in_time_zone(moment: datetime) -> datetime:
+    """As Django stores it; what says no time zone is in the current one.
+
+    Raises ``OverflowError`` for what is beyond the calendar there.
+    """
+    if not settings.USE_TZ:
+        return timezone.make_naive(moment) if timezone.is_aware(moment) else moment
+    aware = moment if timezone.is_aware(moment) else timezone.make_aware(moment)
+    return aware.astimezone(UTC)
 
 
 @sensitive_variables("row", "header")

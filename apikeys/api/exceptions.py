@@ -1,6 +1,5 @@
 """What the JSON API answers when it cannot do as asked: ``{"detail", "code", "field"?}``."""
 
-import logging
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -18,12 +17,9 @@ from rest_framework.exceptions import (
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
-from .. import refusals
-from ..drf import refuse
+from ..drf.exceptions import unavailable
 from ..lifecycle import LifecycleError
 from ..redaction import redact_value
-
-logger = logging.getLogger("apikeys")
 
 #: The status of what ``lifecycle`` refuses, by code; 400 for all others.
 STATUSES: Final = {
@@ -118,8 +114,7 @@ def handle(exception: Exception, context: dict[str, Any]) -> Response | None:
     elif isinstance(exception, ObjectDoesNotExist):  # deleted just now
         exception = NotFound()
     elif isinstance(exception, (OperationalError, InterfaceError)):
-        logger.error("A request could not be answered, as the database is away: %s", exception)
-        exception = refuse(refusals.TEMPORARILY_UNAVAILABLE)
+        exception = unavailable(exception)
     response = exception_handler(exception, context)
     if response is None:
         return None

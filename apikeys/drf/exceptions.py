@@ -1,5 +1,6 @@
 """Refusals as DRF exceptions: status, JSON body and ``WWW-Authenticate`` (RFC 6750 section 3)."""
 
+import logging
 from functools import lru_cache
 from typing import Any
 
@@ -16,6 +17,8 @@ from .. import refusals
 from ..header import answer
 from ..refusals import Refusal
 from .scoping import view_name
+
+logger = logging.getLogger("apikeys")
 
 
 @lru_cache(maxsize=1024)
@@ -81,6 +84,12 @@ _KINDS: dict[int, type[RefusedException]] = {401: Unauthorized, 403: Forbidden}
 def refuse(refusal: Refusal, **params: Any) -> RefusedException:
     """The exception to raise for ``refusal``."""
     return _KINDS.get(refusal.status, RefusedException)(refusal, **params)
+
+
+def unavailable(error: Exception) -> RefusedException:
+    """The exception to raise for a database that is away."""
+    logger.error("A request could not be answered, as the database is away: %s", error)
+    return refuse(refusals.TEMPORARILY_UNAVAILABLE)
 
 
 def scope_not_declared(request: Request, view: Any) -> APIException:

@@ -1,6 +1,5 @@
 """May this request pass? The one decision behind the endpoint and the reverse proxy."""
 
-import logging
 from collections.abc import Callable
 from contextlib import suppress
 from types import SimpleNamespace
@@ -17,7 +16,7 @@ from .. import refusals, signatures
 from ..access import Access
 from ..conf import app_settings
 from ..drf import InsufficientScope, KeyThrottle, refuse
-from ..drf.exceptions import RefusedException
+from ..drf.exceptions import RefusedException, unavailable
 from ..drf.throttling import is_limited, waits
 from ..header import read_credential
 from ..legacy import verify as legacy
@@ -26,8 +25,6 @@ from ..verify import recall, verify
 from . import paths, routes
 from .bindings import holds
 from .original import Original, OriginalRequest
-
-logger = logging.getLogger("apikeys")
 
 Found = TypeVar("Found", Access, Access | None)
 
@@ -111,8 +108,7 @@ def admit(access: Access, original: Original) -> None:
     try:
         authorize(access, original)
     except (OperationalError, InterfaceError) as error:
-        logger.error("A request could not be decided on, as the database is away: %s", error)
-        raise refuse(refusals.TEMPORARILY_UNAVAILABLE) from None
+        raise unavailable(error) from None
     # Raises 429; of a view it takes no more than this.
     KeyThrottle().allow_request(
         cast("Any", SimpleNamespace(auth=access)), SimpleNamespace(headers={})

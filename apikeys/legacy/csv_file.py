@@ -1,15 +1,13 @@
 """A list of keys as CSV (RFC 4180), from whatever had them before."""
 
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
-from django.conf import settings
-from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
 from ..lifecycle import MAX_YEAR
-from ..tables import rows
+from ..tables import in_time_zone, rows
 from .sources import Candidate, Skip
 
 COLUMNS: Final = (
@@ -53,7 +51,7 @@ def _candidate(number: int, line: dict[str, str]) -> Candidate:
         if not (told := line.get(column)):
             continue
         try:
-            moment = _moment(told)
+            moment = in_time_zone(datetime.fromisoformat(told))
             if column == "created" and not 1 < moment.year <= MAX_YEAR:
                 raise OverflowError  # in another time zone, where it is shown
             setattr(candidate, f"{column}_at", moment)
@@ -62,11 +60,3 @@ def _candidate(number: int, line: dict[str, str]) -> Candidate:
                 number, f"{column} is not an ISO 8601 date and time such as 2030-01-31T12:00Z."
             )
     return candidate
-
-
-def _moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    if not settings.USE_TZ:
-        return timezone.make_naive(moment) if timezone.is_aware(moment) else moment
-    aware = moment if timezone.is_aware(moment) else timezone.make_aware(moment)
-    return aware.astimezone(UTC)  # which is beyond the calendar for some, as a database says too

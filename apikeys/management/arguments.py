@@ -2,11 +2,10 @@
 
 import re
 from collections.abc import Iterable
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from difflib import get_close_matches
 from typing import Any
 
-from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ObjectDoesNotExist
 from django.core.management.base import CommandParser
@@ -17,6 +16,7 @@ from .. import token
 from ..lifecycle import LifecycleError
 from ..models import get_project_model
 from ..records import KINDS, AnyKey, with_facts
+from ..tables import in_time_zone
 
 _DURATION = re.compile(r"(\d{1,6})([mhdwy])", re.ASCII)
 _UNITS = {
@@ -75,7 +75,7 @@ def expiry(text: str) -> datetime | None:
     try:
         if (span := _duration(text)) is not None:
             return timezone.now() + span
-        return _in_time_zone(_moment(text))
+        return in_time_zone(_moment(text))
     except (ValueError, OverflowError):
         raise LifecycleError(
             "invalid_expiry",
@@ -89,7 +89,7 @@ def expiry(text: str) -> datetime | None:
 def moment(text: str, name: str) -> datetime:
     """A moment from a date (its start) or a date and time."""
     try:
-        return _in_time_zone(datetime.fromisoformat(text))
+        return in_time_zone(datetime.fromisoformat(text))
     except (ValueError, OverflowError):
         raise LifecycleError(
             "invalid_moment",
@@ -134,14 +134,6 @@ def _moment(text: str) -> datetime:
         return datetime.combine(date.fromisoformat(text), time(23, 59, 59))
     except ValueError:
         return datetime.fromisoformat(text)
-
-
-def _in_time_zone(moment: datetime) -> datetime:
-    """As Django stores it; what says no time zone is in the current one."""
-    if not settings.USE_TZ:
-        return timezone.make_naive(moment) if timezone.is_aware(moment) else moment
-    aware = moment if timezone.is_aware(moment) else timezone.make_aware(moment)
-    return aware.astimezone(UTC)
 
 
 def find_user(username: str) -> Any:

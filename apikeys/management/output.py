@@ -38,14 +38,10 @@ class Output(OutputWrapper):
     #: Whether a reader has all that it came for, such as ``head -1``.
     rest_is_optional = False
 
-    def __init__(self, out: Any) -> None:
-        super().__init__(out)
-        self._file = out
-
     def write(  # type: ignore[override]  # as in Django
         self, msg: str = "", style_func: Any = None, ending: str | None = None
     ) -> None:
-        if self._file is None:
+        if self._out is None:
             raise UnwritableError
         try:
             super().write(msg, style_func, ending)
@@ -60,8 +56,9 @@ class Output(OutputWrapper):
 
     def _give_up(self, error: OSError) -> None:
         # What is left would be tried once more, and complained of, as Python ends.
+        out: Any = self._out
         with suppress(OSError, AttributeError), open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), self._file.fileno())
+            os.dup2(nowhere.fileno(), out.fileno())
         if not (self.rest_is_optional and isinstance(error, BrokenPipeError)):
             raise UnwritableError(error)
 
