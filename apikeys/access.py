@@ -1,87 +1,100 @@
-"""What a view sees in ``request.auth``: the same for keys and OAuth tokens."""
+"""Define ``Access``, the object in ``request.auth``. It is the same for keys and OAuth tokens."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
+from django.apps import apps
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from . import scopes
-from .conf import app_settings
+from . import moments, refusals, restrictions, scopes, token
+from .conf import slug_field, slug_of
+from .databases import tenants
+from .databases.primary import from_primary, reading_primary
+from .policy import get_policy
+from .refusals import Refused
+from .restrictions import Values
 
 __all__ = ["OAUTH", "PERSONAL_ACCESS_TOKEN", "PROJECT_KEY", "Access", "ProjectUser", "ServiceUser"]
 
-#: What ``Access.kind`` is one of.
-PERSONAL_ACCESS_TOKEN: Final = "personal_access_token"
-PROJECT_KEY: Final = "project_key"
+#: The values of ``Access.kind``.
+PERSONAL_ACCESS_TOKEN: Final = token.KIND_NAMES[token.PAT]
+PROJECT_KEY: Final = token.KIND_NAMES[token.KEY]
 OAUTH: Final = "oauth"
 
 
 @dataclass(slots=True, eq=False)
-class Access:
-    """A verified credential: who it is, in which project, with which scopes."""
+class Access(Values):
+    """A verified credential: its user or project, its scopes and its restrictions."""
 
     #: ``personal_access_token``, ``project_key`` or ``oauth``.
     kind: str
-    #: The public id of the credential: safe to show and to log.
+    #: The public ID of the credential. Safe to show and to log.
     credential_id: str
     name: str
     #: The scopes as granted, separated by spaces (RFC 6749 section 3.3).
     scope: str
-    #: The user on whose behalf the credential acts; ``None`` for a project's own.
+    #: The user that the credential acts for. ``None`` for a project's credential.
     user: Any = None
-    #: The one project that a project key, or a token got with one, acts as; ``None`` for a
-    #: user's credential.
+    #: The project of a project key or of a token exchanged from one. ``None`` for a user's
+    #: credential.
     project: Any = None
-    #: The OAuth client that holds the token; ``None`` for a key.
+    #: The OAuth client that holds the token. ``None`` for a key.
     client: Any = None
-    #: The public id of the key that an OAuth token was got with, and dies with.
+    #: The public ID of the key that an OAuth token was exchanged from and depends on.
     key: str = ""
     expires_at: datetime | None = None
-    #: From where it may be used, and how often; empty for no bound.
-    allowed_networks: str = ""
-    rate_limits: str = ""
-    #: Whether an OAuth token is for some of this site only (RFC 8707); a key would be for all.
+    #: Users and clients of the OAuth tokens that created the credential, separated by spaces.
+    #: It is refused while one of them is deactivated.
+    upstream: str = ""
+    #: Whether an OAuth token is limited to certain resources of this site (RFC 8707).
     is_for_some_resources: bool = False
-    #: Whether the request was signed (RFC 9421), by the one instance that has the private key.
+    #: Whether the request was signed (RFC 9421).
     signed: bool = False
-    #: The user who approved that key, or else made it; ``None`` without a signature.
+    #: The user who approved or created the signing key. ``None`` without a signature.
     authorized_by: Any = None
-    #: What ``request.user`` is.
+    #: The object for ``request.user``.
     principal: Any = field(default=None, repr=False)
-    #: Makes the primary keys of the selected projects; ``None`` where all are allowed.
+    #: Returns the primary keys of the selected projects. ``None`` if all are allowed.
     selected: Callable[[], QuerySet[Any, Any]] | None = field(default=None, repr=False)
 
     @property
     def revoked_with(self) -> str:
-        """The id of the credential whose revocation ends this one: a key, or itself."""
+        """The ID of the credential whose revocation ends this one: its key, or itself."""
         return self.key or self.credential_id
 
     @property
     def scopes(self) -> frozenset[str]:
-        """All scopes that the credential amounts to, implied ones included."""
+        """All scopes of the credential, including implied scopes."""
         return scopes.expand(self.scope)
 
     def allows(self, *required: str, project: Any = None) -> bool:
-        """Whether the credential may do all of ``required``, in ``project`` if given.
+        """Return whether the credential has all of ``required``, in ``project`` if given.
 
-        Without a project this asks for the scopes alone, and costs no query. With one,
-        the project restriction and the policy count too: one query for a user's
-        credential, none for a project key.
+        Without a project, only the scopes are checked, without a query. With a project, the
+        selected projects and the policy are checked too: one query for a user's credential,
+        none for a project key.
         """
         if not scopes.expand(self.scope).issuperset(required):
             return False
         if self.project is not None:
             return (project is None or project == self.project) and (
-                app_settings.POLICY.project_allows(self.project, required)
+                get_policy().project_allows(self.project, required)
             )
         return project is None or self.projects(*required).filter(pk=project.pk).exists()
 
     def projects(self, *required: str) -> QuerySet[Any]:
-        """The projects in which the credential may do all of ``required``, as a queryset."""
-        policy = app_settings.POLICY
+        """Return a queryset of the projects in which the credential has all of ``required``.
+
+        It reads from the database that projects are written to.
+        """
+        with reading_primary():
+            return from_primary(self._projects(required))
+
+    def _projects(self, required: tuple[str, ...]) -> QuerySet[Any]:
+        policy = get_policy()
         if not self.allows(*required):
             return policy.active_projects().none()
         if self.project is not None:
@@ -92,17 +105,17 @@ class Access:
         return reachable if self.selected is None else reachable.filter(pk__in=self.selected())
 
     def facts(self) -> dict[str, Any]:
-        """Who this is, as ``GET /api/token/`` and ``manage.py apikeys verify`` tell it."""
+        """Return what ``GET /api/token/`` and ``manage.py apikeys verify`` show."""
         facts = {
             "kind": self.kind,
             "id": self.credential_id,
             "name": self.name,
             "user": self.user.get_username() if self.user is not None else None,
-            "project": self.project.slug if self.project is not None else None,
+            "project": slug_of(self.project) if self.project is not None else None,
             "client": self.client.client_id if self.client is not None else None,
             "scopes": list(scopes.split(self.scope)),
-            "projects": sorted(self.projects().values_list("slug", flat=True)),
-            "expires_at": self.expires_at.isoformat() if self.expires_at else None,
+            "projects": sorted(self.projects().values_list(slug_field(), flat=True)),
+            "expires_at": moments.iso(self.expires_at) if self.expires_at else None,
         }
         if self.key:
             facts["key"] = self.key
@@ -111,26 +124,105 @@ class Access:
             facts |= {"signed": True, "authorized_by": by.get_username() if by else None}
         return facts
 
-    # What django-oauth-toolkit's permission classes ask of an access token.
+    def selected_pks(self) -> list[Any] | None:
+        """Return the primary keys of the selected projects as JSON; ``None`` if all are allowed."""
+        if self.selected is None:
+            return None
+        with reading_primary():
+            pks = [next(iter(row.values())) for row in from_primary(self.selected())]
+        return [pk if isinstance(pk, int) else str(pk) for pk in pks]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the access as JSON, without a secret, for a task that runs later.
+
+        Takes one query if the credential is limited to certain projects.
+        """
+        return {
+            "tenant": tenant(),
+            "kind": self.kind,
+            "id": self.credential_id,
+            "name": self.name,
+            "scope": self.scope,
+            "user": pk_of(self.user),
+            "project": pk_of(self.project),
+            "client": self.client.client_id if self.client is not None else None,
+            "key": self.key,
+            "expires_at": moments.iso(self.expires_at) if self.expires_at else None,
+            "upstream": self.upstream,
+            "is_for_some_resources": self.is_for_some_resources,
+            "signed": self.signed,
+            "authorized_by": pk_of(self.authorized_by),
+            "projects": self.selected_pks(),
+            "restrictions": restrictions.to_json(self),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], *, verify: bool = False) -> "Access":
+        """Return the access that ``to_dict`` described. The task's broker must be trusted.
+
+        Pass ``verify=True`` to verify the credential again by its ID: it may have been revoked,
+        narrowed or expired since. The result never allows more than ``data``. Without it, only
+        the user or project is looked up, and must be active. Raises ``Refused``, also in another
+        tenant than that of the request.
+
+        The table of another package (``LIVE``) is not read: it is searched by the text of a key,
+        which a task does not have.
+        """
+        return _restorers[0](data, verify)
+
+    # django-oauth-toolkit's permission classes read these attributes of an access token.
 
     def is_expired(self) -> bool:
-        """Whether it has ended since it was verified."""
+        """Return whether the credential has expired since it was verified."""
         return self.expires_at is not None and self.expires_at <= timezone.now()
 
     def allow_scopes(self, required: Iterable[str] | None) -> bool:
-        """Whether it has all of these scopes."""
+        """Return whether the credential has all of these scopes."""
         return self.allows(*(required or ()))
 
     def is_valid(self, required: Iterable[str] | None = None) -> bool:
-        """Whether it has not ended, and has all of these scopes."""
+        """Return whether the credential has not expired and has all of these scopes."""
         return not self.is_expired() and self.allow_scopes(required)
 
 
-class ServiceUser:
-    """``request.user`` where no person is: authenticated, and nothing more.
+#: Restores an ``Access``. ``apikeys.carried`` sets it, because that needs ``verify``.
+_restorers: list[Callable[[Mapping[str, Any], bool], Access]] = []
 
-    It has no primary key and no Django permission, so whatever asks for a real user
-    fails instead of taking it for one.
+
+def restore_by(restorer: Callable[[Mapping[str, Any], bool], Access]) -> None:
+    """Set the function behind ``Access.from_dict``."""
+    _restorers[:] = [restorer]
+
+
+def pk_of(instance: Any) -> Any:
+    """Return the primary key of ``instance`` as JSON; ``None`` for none."""
+    pk = None if instance is None else instance.pk
+    return pk if pk is None or isinstance(pk, int) else str(pk)
+
+
+def tenant() -> str:
+    """Return the name of the tenant whose keys are read right now (``PARTITION``)."""
+    return ":".join(tenants.ask_place_of(apps.get_model("apikeys.ProjectKey")))
+
+
+def lasting_id(access: Access) -> str:
+    """Return the ID by which to know a credential from request to request.
+
+    It is empty for an OAuth token that was not issued for a key: the token is replaced every
+    few minutes, and its client and user are not.
+    """
+    return access.key if access.kind == OAUTH else access.credential_id
+
+
+class UserRequired(Refused, TypeError):  # noqa: N818 - a refusal, not a fault
+    """Raised where Django needs a user and gets a ``ServiceUser``. Django raises ``TypeError``."""
+
+
+class ServiceUser:
+    """``request.user`` of a credential without a user. Authenticated, but without permissions.
+
+    It has no primary key and no Django permissions, so code that needs a real user fails
+    instead of mistaking this object for one.
     """
 
     pk = id = None
@@ -141,44 +233,48 @@ class ServiceUser:
     is_superuser = False
 
     def get_username(self) -> str:
-        """A name for logs, such as ``project:engine``."""
+        """Return a name for logs, such as ``project:engine``."""
         raise NotImplementedError
 
     @property
     def username(self) -> str:
-        """As ``get_username()``."""
+        """The same as ``get_username()``."""
         return self.get_username()
 
     def __str__(self) -> str:
         return self.get_username()
 
+    def resolve_expression(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Raise ``UserRequired``: Django calls this for a value in a query."""
+        raise UserRequired(refusals.USER_REQUIRED)
+
     def get_user_permissions(self, obj: object = None) -> set[str]:
-        """None, here and in the methods below."""
+        """Return an empty set. So do the methods below."""
         return set()
 
     get_group_permissions = get_all_permissions = get_user_permissions
 
     def has_perm(self, perm: str, obj: object = None) -> bool:
-        """``False``."""
+        """Return ``False``."""
         return False
 
     def has_perms(self, perm_list: Iterable[str], obj: object = None) -> bool:
-        """``False``."""
+        """Return ``False``."""
         return False
 
     def has_module_perms(self, app_label: str) -> bool:
-        """``False``."""
+        """Return ``False``."""
         return False
 
 
 class ProjectUser(ServiceUser):
-    """``request.user`` of a request made with a project key."""
+    """``request.user`` of a request with a project key."""
 
     def __init__(self, project: Any) -> None:
         self.project = project
 
     def get_username(self) -> str:
-        return f"project:{self.project.slug}"
+        return f"project:{slug_of(self.project)}"
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ProjectUser) and other.project == self.project

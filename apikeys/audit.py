@@ -1,19 +1,30 @@
-"""The audit log: an ``AuditEvent`` for all that happens to a key, in the same transaction."""
+"""The audit log: writes an ``AuditEvent`` for each change of a key, in the same transaction."""
 
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator, Sequence
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import datetime
+from itertools import takewhile
+from operator import attrgetter
 from typing import Any, Final
 
-from django.db import IntegrityError, router, transaction
-from django.db.models.signals import pre_delete
+from django.db import IntegrityError, router
+from django.db.models import QuerySet
+from django.db.models.signals import post_delete, pre_delete
 from django.dispatch import Signal
 
-from . import networks
+from . import moments
 from .access import Access
-from .models import KEY_MODELS, AuditEvent, PersonalAccessToken, ProjectKey
+from .conf import slug_of
+from .databases import deletions, transactions
+from .keys.facts import FACTS as FACTS_OF_KEYS
+from .keys.facts import KINDS, Fact
+from .limits import networks
+from .models import KEY_MODELS, AnyKey, AuditEvent
 from .redaction import redact_value
 from .signals import (
     key_approved,
@@ -27,28 +38,107 @@ from .signals import (
     key_used_from_new_network,
 )
 
-AnyKey = PersonalAccessToken | ProjectKey
 Event = AuditEvent.Event
 
-#: The fields of an event as it is exported, in this order.
-FIELDS: Final = (
-    "id", "at", "event", "kind", "key", "name", "owner", "by", "using", "instance",
-    "authorized_by", "ip", "changes",
-)  # fmt: skip
+#: Characters that begin a formula in a spreadsheet. U+2212 is the minus sign of mathematics.
+_SIGNS: Final = frozenset("=+-@\u2212")
+_BREAKS: Final = frozenset("\t\r\n")
 
 _BATCH: Final = 900  # rows in one statement
 
-_KINDS: Final = {
-    PersonalAccessToken._meta.model_name: "personal_access_token",
-    ProjectKey._meta.model_name: "project_key",
-}
+#: The name of a kind of key in JSON, by the name that an event stores.
+_KINDS: Final = {model._meta.model_name: kind for kind, model in KINDS.items()}
+
+
+def _or_none(name: str) -> Callable[[Any], Any]:
+    return lambda event: getattr(event, name) or None
+
+
+#: The facts of an event, in the order that JSON and exports have them.
+FACTS: Final = (
+    Fact("id", int, attrgetter("pk"), example=42),
+    Fact("at", datetime, attrgetter("at"), example="2030-01-01T12:00:00+00:00"),
+    Fact("event", Event, attrgetter("event"), example="revoked"),
+    Fact("kind", str, lambda event: _KINDS.get(event.kind, event.kind), example=next(iter(KINDS))),
+    Fact(
+        "key", str, attrgetter("public_id"), about="The ID of the key.", example="7k2m4q0x9c1v8b3n"
+    ),
+    Fact("name", str, attrgetter("name"), example="laptop"),
+    Fact(
+        "owner",
+        str,
+        attrgetter("owner"),
+        about="A username, or the slug of a project.",
+        example="ada",
+    ),
+    Fact("by", str, _or_none("by"), optional=True, example="ada"),
+    Fact(
+        "using",
+        str,
+        _or_none("using"),
+        optional=True,
+        about="The ID of the credential that sent the request.",
+    ),
+    Fact(
+        "instance",
+        str,
+        _or_none("instance"),
+        optional=True,
+        about="The name of the key that signed the request.",
+    ),
+    Fact(
+        "authorized_by",
+        str,
+        _or_none("authorized_by"),
+        optional=True,
+        about="The user who approved the key that signed the request, or else created it.",
+    ),
+    Fact("ip", str, attrgetter("ip"), optional=True, example="203.0.113.7"),
+    Fact("changes", dict, attrgetter("changes"), example={"reason": "Lost."}),
+)
+#: The facts of an event as it is exported, in this order.
+FIELDS: Final = tuple(fact.name for fact in FACTS)
+#: The facts that are columns of the lists of events.
+COLUMNS: Final = ("at", "event", "key", "name", "owner", "by", "using", "ip")
+
+
+class Batch:
+    """The events that one block of ``together`` saves at its end."""
+
+    def __init__(self) -> None:
+        self.events: list[AuditEvent] = []
+        #: The mails that ``apikeys.mail`` sends about them.
+        self.notices: list[Any] = []
+
+
+_batch: ContextVar[Batch | None] = ContextVar("apikeys_batch", default=None)
+
+
+def batch() -> Batch | None:
+    """Return the batch of the innermost block of ``together``; ``None`` outside of any."""
+    return _batch.get()
 
 
 def write(event: str, key: AnyKey, **facts: Any) -> AuditEvent:
-    """Add an event; ``facts`` as for ``compose``."""
+    """Save an event and return it. ``facts`` are the arguments of ``compose``."""
     row = compose(event, key, **facts)
-    row.save()
+    if (open_batch := _batch.get()) is None:
+        row.save()
+    else:
+        open_batch.events.append(row)
     return row
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """Collect the events of this block, and save them in batches when it ends."""
+    collected = Batch()
+    before = _batch.set(collected)
+    try:
+        yield
+    finally:
+        _batch.reset(before)
+    AuditEvent.objects.bulk_create(collected.events, batch_size=_BATCH)
 
 
 def compose(
@@ -62,7 +152,7 @@ def compose(
     changes: dict[str, Any] | None = None,
     once: str | None = None,
 ) -> AuditEvent:
-    """An event that is not written yet. A secret in ``changes``, plain values, is redacted."""
+    """Return an unsaved event. Redact every secret in ``changes``, a dict of plain values."""
     owner = key.owner
     row = AuditEvent(
         event=event,
@@ -86,13 +176,14 @@ def compose(
 
 
 def write_once(found: Sequence[tuple[AnyKey, AuditEvent]]) -> list[tuple[AnyKey, AuditEvent]]:
-    """Tell of what was found rather than done; returns what nobody had told of before.
+    """Save the events that are not in the log yet, send their signals, and return them.
 
-    A statement for many; one by one only where another process tells of the same just now.
+    ``found`` holds events that the app detects, such as an expiry. Rows are saved in bulk.
+    They are saved one by one only if another process saves the same event at the same time.
     """
     alias = router.db_for_write(AuditEvent)
     try:
-        with transaction.atomic(using=alias):
+        with transactions.atomic(AuditEvent):
             AuditEvent.objects.bulk_create([row for _key, row in found], batch_size=_BATCH)
         written = list(found)
     except IntegrityError:
@@ -104,9 +195,9 @@ def write_once(found: Sequence[tuple[AnyKey, AuditEvent]]) -> list[tuple[AnyKey,
 
 
 def _write_if_new(row: AuditEvent, alias: str) -> bool:
-    row.pk, row._state.adding = None, True  # as the failed try may have left it
+    row.pk, row._state.adding = None, True  # undo what a failed bulk_create may have set
     try:
-        with transaction.atomic(using=alias):
+        with transactions.atomic(AuditEvent):
             row.save()
     except IntegrityError:
         if AuditEvent.objects.using(alias).filter(once=row.once).exists():
@@ -116,24 +207,13 @@ def _write_if_new(row: AuditEvent, alias: str) -> bool:
 
 
 def _name_of(who: Any) -> str:
-    name = who.get_username() if hasattr(who, "get_username") else who.slug
+    name = who.get_username() if hasattr(who, "get_username") else slug_of(who)
     return str(name)[:255]
 
 
 def _facts(key: AnyKey) -> dict[str, Any]:
-    facts: dict[str, Any] = {
-        "scopes": list(key.scopes),
-        "expires_at": key.expires_at.isoformat() if key.expires_at else None,
-        "allowed_networks": key.allowed_networks.split(),
-        "rate_limits": key.rate_limits.split(),
-        "awaits_approval": key.is_pending,
-    }
-    if isinstance(key, ProjectKey) and key.public_key:
-        facts["public_key"] = key.public_key
-    if isinstance(key, PersonalAccessToken):
-        projects = None if key.all_projects else sorted(p.slug for p in key.projects.all())
-        facts["projects"] = projects
-    return facts
+    facts = {fact.name: fact.json(key) for fact in FACTS_OF_KEYS if fact.audited(key)}
+    return facts | {"awaits_approval": key.is_pending}
 
 
 def _minted(key: AnyKey, by: Any, using: Access | None, **kwargs: Any) -> None:
@@ -143,8 +223,8 @@ def _minted(key: AnyKey, by: Any, using: Access | None, **kwargs: Any) -> None:
 def _edited(
     key: AnyKey, by: Any, using: Access | None, changes: dict[str, tuple[Any, Any]], **kwargs: Any
 ) -> None:
-    told = {field: {"before": before, "after": after} for field, (before, after) in changes.items()}
-    write(Event.EDITED, key, by=by, using=using, ip=networks.current_ip(), changes=told)
+    diff = {field: {"before": before, "after": after} for field, (before, after) in changes.items()}
+    write(Event.EDITED, key, by=by, using=using, ip=networks.current_ip(), changes=diff)
 
 
 def _approved(key: AnyKey, by: Any, using: Access | None, **kwargs: Any) -> None:
@@ -153,8 +233,10 @@ def _approved(key: AnyKey, by: Any, using: Access | None, **kwargs: Any) -> None
 
 def _rotated(key: AnyKey, by: Any, using: Access | None, successor: AnyKey, **kwargs: Any) -> None:
     ip = networks.current_ip()
-    ends = key.expires_at.isoformat() if key.expires_at else None
-    changes = {"successor": successor.public_id, "expires_at": ends}
+    ends = moments.iso(key.expires_at) if key.expires_at else None
+    changes: dict[str, Any] = {"successor": successor.public_id, "expires_at": ends}
+    if using is not None and using.revoked_with == key.public_id:
+        changes["by_itself"] = True
     write(Event.ROTATED, key, by=by, using=using, ip=ip, changes=changes)
     facts = {"replaces": key.public_id} | _facts(successor)
     write(Event.MINTED, successor, by=by, using=using, ip=ip, changes=facts)
@@ -166,11 +248,42 @@ def _revoked(key: AnyKey, by: Any, using: Access | None, **kwargs: Any) -> None:
     write(Event.REVOKED, key, by=by, using=using, ip=ip, changes=changes)
 
 
-def _deleted(instance: AnyKey, **kwargs: Any) -> None:
-    write(Event.DELETED, instance, ip=networks.current_ip())
+class _Deleted:
+    """The keys that one ``delete()`` deletes: their owners, and their events to be written."""
+
+    def __init__(self) -> None:
+        self.owners: dict[Any, dict[Any, Any]] = {}
+        self.events: dict[Any, AuditEvent] = {}
 
 
-#: What says that a key was found in each of these states, by event.
+def _deleting(sender: Any, instance: AnyKey, origin: Any = None, **kwargs: Any) -> None:
+    ip = networks.current_ip()
+    if origin is None:
+        write(Event.DELETED, instance, ip=ip)
+        return
+    row = sender, instance.pk
+    deleted: _Deleted | None = origin.__dict__.get("_apikeys_deleted")
+    if deleted is None or row in deleted.events:  # the first attempt was rolled back
+        deleted = origin.__dict__["_apikeys_deleted"] = _Deleted()
+    field: Any = sender._meta.get_field(sender.OWNER)
+    if sender not in deleted.owners:
+        rows = deletions.together(instance, origin)
+        # Not with the manager of the owner's model: it may hide the owner.
+        owners: Any = QuerySet(field.related_model, using=rows.db)
+        deleted.owners[sender] = owners.filter(pk__in=rows.values(field.attname)).in_bulk()
+    if (owner := deleted.owners[sender].get(getattr(instance, field.attname))) is not None:
+        field.set_cached_value(instance, owner)
+    deleted.events[row] = compose(Event.DELETED, instance, ip=ip)
+
+
+def _deleted(sender: Any, origin: Any = None, **kwargs: Any) -> None:
+    """Write the events of all deleted keys. Django sends every ``pre_delete`` before this."""
+    deleted = None if origin is None else origin.__dict__.pop("_apikeys_deleted", None)
+    if deleted is not None:
+        AuditEvent.objects.bulk_create([*deleted.events.values()], batch_size=_BATCH)
+
+
+#: The signal to send for each event that ``write_once`` saves.
 FOUND: Final[dict[Event, Signal]] = {
     Event.EXPIRED: key_expired,
     Event.FIRST_USED: key_first_used,
@@ -180,7 +293,7 @@ FOUND: Final[dict[Event, Signal]] = {
 
 
 def connect() -> None:
-    """Begin to listen; done once, when Django starts."""
+    """Connect the audit log to the signals of keys. ``AppConfig.ready()`` calls this once."""
     for signal, receiver in (
         (key_minted, _minted),
         (key_edited, _edited),
@@ -190,36 +303,23 @@ def connect() -> None:
     ):
         signal.connect(receiver, dispatch_uid="apikeys.audit")
     for model in KEY_MODELS.values():
-        pre_delete.connect(_deleted, sender=model, dispatch_uid="apikeys.audit")
+        pre_delete.connect(_deleting, sender=model, dispatch_uid="apikeys.audit")
+        post_delete.connect(_deleted, sender=model, dispatch_uid="apikeys.audit")
 
 
 def record(event: AuditEvent) -> dict[str, Any]:
-    """An event, ready for JSON."""
-    return {
-        "id": event.pk,
-        "at": event.at.isoformat(),
-        "event": event.event,
-        "kind": _KINDS.get(event.kind, event.kind),
-        "key": event.public_id,
-        "name": event.name,
-        "owner": event.owner,
-        "by": event.by or None,
-        "using": event.using or None,
-        "instance": event.instance or None,
-        "authorized_by": event.authorized_by or None,
-        "ip": event.ip,
-        "changes": event.changes,
-    }
+    """Return the facts of ``event``, ready for JSON."""
+    return {fact.name: fact.json(event) for fact in FACTS}
 
 
 def as_jsonl(events: Iterable[AuditEvent]) -> Iterator[str]:
-    """A JSON object to a line."""
+    """Yield each event as one line of JSON."""
     for event in events:
         yield json.dumps(record(event)) + "\n"
 
 
 def as_csv(events: Iterable[AuditEvent]) -> Iterator[str]:
-    """RFC 4180, with a header; no cell is a formula to a spreadsheet."""
+    """Yield a header and each event as CSV (RFC 4180). Escape cells that look like formulas."""
     buffer = io.StringIO()
     writer = csv.writer(buffer)
     writer.writerow(FIELDS)
@@ -238,12 +338,20 @@ def _taken(buffer: io.StringIO) -> str:
 
 
 def _cell(value: Any) -> Any:
-    if isinstance(value, str) and value.lstrip().startswith(("=", "+", "-", "@", "\t", "\r")):
-        return f"'{value}"
-    return value
+    """Return ``value``. Put a ``'`` before it if a spreadsheet would run it as a formula.
+
+    Spreadsheets skip blanks before the sign. They also accept full-width signs.
+    """
+    return f"'{value}" if isinstance(value, str) and _is_formula(value) else value
 
 
-#: How events are exported: the lines and the media type, by name.
+def _is_formula(text: str) -> bool:
+    blank = tuple(takewhile(lambda c: unicodedata.category(c)[0] in "CMZ", text))
+    first = text[len(blank) : len(blank) + 1]
+    return not _BREAKS.isdisjoint(blank) or unicodedata.normalize("NFKC", first) in _SIGNS
+
+
+#: The export formats by name: a function that yields lines, and the media type.
 FORMATS: Final = {
     "csv": (as_csv, "text/csv; charset=utf-8"),
     "jsonl": (as_jsonl, "application/jsonl; charset=utf-8"),

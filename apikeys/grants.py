@@ -1,112 +1,113 @@
-"""The most that somebody may hand on to a key: what forms offer, and ``lifecycle`` enforces.
+"""Limits on what a caller may grant to a key. Forms offer them and ``lifecycle`` enforces them.
 
-A person grants what the policy lets that person grant. A credential grants no more than it
-has: a key that is managed with a key never gains scopes, projects or lifetime.
+A user grants what the policy allows the user to grant. A credential grants no more than it
+has: a key that is created or edited with a key never gets more scopes, projects or lifetime.
 """
 
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from django.db.models import QuerySet
 
-from . import networks, scopes
+from . import restrictions, scopes
 from .access import Access
-from .conf import app_settings
+from .databases.primary import reading_primary
 from .models import PersonalAccessToken, ProjectKey
+from .policy import get_policy
+from .restrictions import EMPTY, RESTRICTIONS
+from .restrictions.base import Restriction
 
 __all__ = ["Grant", "for_project", "for_tokens"]
 
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """What a key reaches: the most that it may be used for, and how long."""
+    """The scopes, projects, lifetime and restrictions of a key."""
 
     scope: str
-    #: ``None``: all that the key's user is in, now and later.
+    #: The selected projects; ``None`` for all projects of the user, including future ones.
     projects: frozenset[Any] | None
-    #: ``None``: without expiry.
+    #: ``None`` for no expiry.
     expires_at: datetime | None
-    #: CIDRs, as a key stores them; empty: anywhere.
-    networks: str = ""
-    #: Rates, as a key stores them; empty: as often as they like.
-    rates: str = ""
-    #: Whether requests take it, or only the token endpoint.
-    direct: bool = True
+    #: The values that a key stores, in the order of ``RESTRICTIONS``.
+    restrictions: tuple[Any, ...] = EMPTY
 
     @classmethod
     def of(cls, key: PersonalAccessToken | ProjectKey) -> "Extent":
-        if isinstance(key, ProjectKey):
-            projects: frozenset[Any] | None = frozenset([key.project])
-        else:
-            projects = None if key.all_projects else frozenset(key.projects.all())
-        bounds = key.allowed_networks, key.rate_limits, key.direct_use
-        return cls(key.scope, projects, key.expires_at, *bounds)
+        """Return the extent of a stored key."""
+        reach = key.reach()
+        projects = None if reach is None else frozenset(reach)
+        return cls(key.scope, projects, key.expires_at, restrictions.of(key))
+
+    def restricted(self, asked: Mapping[str, Any]) -> "Extent":
+        """Return this extent with the restrictions in ``asked``. Raise ``LifecycleError``."""
+        return replace(self, restrictions=restrictions.parsed(asked, self.restrictions))
 
     def wider(self, than: "Extent") -> bool:
-        """Whether this reaches anything that ``than`` does not."""
+        """Return whether this extent allows anything that ``than`` does not."""
         return bool(
             self.scopes_beyond(than)
             or self.projects_beyond(than) != frozenset()
             or self.lives_beyond(than)
-            or self.networks_beyond(than)
-            or self.rates_beyond(than)
-            or (self.direct and not than.direct)
+            or self.beyond(than.restrictions)
         )
 
     def scopes_beyond(self, other: "Extent") -> list[str]:
+        """Return the scopes that ``other`` does not have."""
         return sorted(set(self.scope.split()) - scopes.expand(other.scope))
 
     def projects_beyond(self, other: "Extent") -> frozenset[Any] | None:
-        """``None``: all of them, where the other has only some."""
+        """Return the projects that ``other`` does not have; ``None`` for all projects."""
         if other.projects is None:
             return frozenset()
         return None if self.projects is None else self.projects - other.projects
 
     def lives_beyond(self, other: "Extent") -> bool:
+        """Return whether this extent ends later than ``other``."""
         if other is NOTHING:
             return True
         if other.expires_at is None:
             return False
         return self.expires_at is None or self.expires_at > other.expires_at
 
-    def networks_beyond(self, other: "Extent") -> bool:
-        if not other.networks:
-            return False
-        bounds = networks.parse_all(other.networks)
-        own = networks.parse_all(self.networks)
-        return not own or not all(networks.is_within(each, bounds) for each in own)
-
-    def rates_beyond(self, other: "Extent") -> bool:
-        return not set(other.rates.split()).issubset(self.rates.split())
+    def beyond(self, bounds: tuple[Any, ...]) -> list[tuple[Restriction, Any]]:
+        """Return the restrictions that allow more than ``bounds``, each with its bound."""
+        values = zip(RESTRICTIONS, bounds, self.restrictions, strict=True)
+        return [(each, bound) for each, bound, value in values if not each.covers(bound, value)]
 
 
-#: What a key that does not exist yet reaches.
-NOTHING = Extent("", frozenset(), datetime.min.replace(tzinfo=UTC), direct=False)
+#: The extent of a key that does not exist yet.
+NOTHING = Extent("", frozenset(), datetime.min)  # noqa: DTZ901 - never compared
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """Bounds of a key that somebody makes, widens or rotates."""
+    """Limits for a key that a caller creates, edits or rotates."""
 
-    #: All scopes that may be given, implied ones included.
+    #: All scopes that may be granted, including implied ones.
     scopes: frozenset[str]
     #: The projects that may be selected.
     projects: QuerySet[Any]
-    #: Whether a personal access token may reach all projects of its user.
+    #: Whether a personal access token may be granted all projects of its user.
     all_projects: bool = True
-    #: The credential that all this is done with; ``None`` for a session.
+    #: The credential of the caller; ``None`` for a session.
     using: Access | None = None
 
     @property
     def latest_expiry(self) -> datetime | None:
-        """When the key has to end; ``None`` if the credential sets no bound."""
+        """The latest allowed expiry of the key; ``None`` for no limit."""
         return self.using.expires_at if self.using else None
 
 
+@reading_primary()
 def for_tokens(user: Any, using: Access | None = None) -> Grant:
-    """What ``user`` may give to a personal access token of their own."""
-    policy = app_settings.POLICY
+    """Return what may be granted to a personal access token of ``user``.
+
+    ``using`` is the credential of the caller; ``None`` for a session of ``user``.
+    """
+    policy = get_policy()
     grantable = policy.grantable(user)
     if using is None:
         return Grant(grantable, policy.projects(user))
@@ -115,9 +116,10 @@ def for_tokens(user: Any, using: Access | None = None) -> Grant:
     return Grant(grantable & using.scopes, using.projects(), using.selected is None, using)
 
 
+@reading_primary()
 def for_project(project: Any, user: Any = None, using: Access | None = None) -> Grant:
-    """What may be given to a key of ``project``, by ``user`` or by a key of that project."""
-    policy = app_settings.POLICY
+    """Return what may be granted to a key of ``project``, by ``user`` or with ``using``."""
+    policy = get_policy()
     if using is None:
         grantable = policy.grantable(user, project)
     elif not using.allows(project=project):

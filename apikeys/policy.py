@@ -1,4 +1,4 @@
-"""Who may do what: the one class that a site replaces (``APIKEYS["POLICY"]``)."""
+"""Decide what users, projects and credentials can do (``APIKEYS["POLICY"]``)."""
 
 from collections.abc import Collection, Iterable
 from datetime import timedelta
@@ -9,37 +9,40 @@ from django.core.exceptions import FieldDoesNotExist
 from django.db.models import QuerySet
 
 from . import scopes
+from .conf import app_settings
 from .models import Membership, PersonalAccessToken, get_project_model, reaching_only
+from .models.owners import is_active
 
 __all__ = ["Policy"]
 
 
 class Policy:
-    """Rights by role, as they are now; a credential never has more than these.
+    """The current rights of each role. A credential never has more rights than these.
 
-    Subclass it, override what differs, and name it in ``APIKEYS["POLICY"]``. One instance
-    serves the whole process, so keep no state of a request on it.
+    Subclass it, override methods, and set ``APIKEYS["POLICY"]`` to your class. One instance
+    serves the whole process, so do not store the state of a request on it.
 
-    The first half is asked at every request, so what it takes away is gone at the next one.
-    The second half is asked when a key is minted, edited or rotated; keys that were made
-    under a laxer policy go on, and ``manage.py apikeys audit-policy`` lists them.
+    The methods in the first half are called at every request, so a change takes effect at the
+    next request. The methods in the second half are called when a key is created, edited or
+    rotated. Existing keys keep working after the policy became stricter; ``manage.py apikeys
+    audit-policy`` lists them.
     """
 
     #: Roles that have only the scopes ending in ``:read``.
     read_only_roles: Collection[str] = (Membership.Role.VIEWER,)
-    #: Roles that mint, edit, rotate and revoke the keys of their project.
+    #: Roles that can create, edit, rotate and revoke the keys of their project.
     managing_roles: Collection[str] = (Membership.Role.OWNER, Membership.Role.ADMIN)
 
-    # At every request
+    # Called at every request
 
     def role_allows(self, role: str, scope: str) -> bool:
-        """Whether members with this role may do what ``scope`` names."""
+        """Return whether members with this role have ``scope``."""
         return role not in self.read_only_roles or scopes.is_read_only(scope)
 
     def projects(self, user: Any, required: Collection[str] = ()) -> QuerySet[Any]:
-        """The active projects in which ``user`` may do all of ``required`` today.
+        """Return the active projects in which ``user`` currently has all ``required`` scopes.
 
-        A queryset, so that a view can filter by it without a query of its own.
+        Return a queryset, so that a view can filter by it without another query.
         """
         roles = [
             role
@@ -50,45 +53,45 @@ class Policy:
         return self.active_projects().filter(pk__in=memberships.values("project"))
 
     def active_projects(self) -> QuerySet[Any]:
-        """All projects that are not deactivated."""
+        """Return all projects that are not deactivated."""
         model = get_project_model()
         projects: QuerySet[Any] = model._default_manager.all()
         return projects.filter(is_active=True) if has_field(model, "is_active") else projects
 
     def project_allows(self, project: Any, required: Collection[str]) -> bool:
-        """Whether keys of ``project`` may do all of ``required`` there today."""
+        """Return whether keys of ``project`` currently have all ``required`` scopes."""
         return True
 
     def allowed_networks(self, owner: Any) -> Collection[str]:
-        """CIDRs from which alone keys of ``owner`` may be used, beside their own; none: anywhere.
+        """Return CIDRs that limit all keys of ``owner`` in addition to their allowed IP ranges.
 
-        Answer from memory: it is asked at every request, and for async views in the event
-        loop, where all other requests wait for whatever this waits for. A query of Django's
-        does not block the loop: the key is then verified once more, in a thread.
+        Return an empty list to allow any address. Answer from memory: this is called at every
+        request, and in the event loop for async views, where waiting would block all requests.
+        A Django query does not block the loop, but the key is then verified again in a thread.
         """
         return ()
 
     def rate_limits(self, access: Any) -> Collection[str]:
-        """Rates such as ``1000/hour`` that bound ``access`` beside its own limits.
+        """Return rate limits such as ``1000/hour``, in addition to the key's rate limits.
 
-        Make no query here: ``apikeys.drf.KeyThrottle`` asks it at every request.
+        Make no query here, because this is called at every request.
         """
         return ()
 
-    # When keys are managed
+    # Called when keys are managed
 
     def roles(self, user: Any, project: Any = None) -> set[str]:
-        """The roles that ``user`` has in ``project``, or anywhere. One query."""
+        """Return the roles of ``user`` in ``project``, or in any project. Takes one query."""
         memberships = Membership.objects.filter(user=user, project__in=self.active_projects())
         if project is not None:
             memberships = memberships.filter(project=project)
         return set(memberships.values_list("role", flat=True))
 
     def grantable(self, user: Any, project: Any = None) -> frozenset[str]:
-        """The declared scopes that ``user`` may give to a key of ``project``, or to a token.
+        """Return the scopes that ``user`` may grant to a key of ``project``, or to a token.
 
-        A token's are those that the user has in some project. Somebody in no project may
-        give all of them: such a token reaches no project either.
+        For a token, these are the scopes that the user has in any project. A user without a
+        project may grant all scopes, because such a token reaches no project.
         """
         roles = self.roles(user, project)
         if not roles and project is None:
@@ -101,82 +104,98 @@ class Policy:
         )
 
     def may_see_keys(self, user: Any, project: Any) -> bool:
-        """Whether ``user`` gets to see the list of the project's keys: every member does."""
+        """Return whether ``user`` may see the project's keys. By default, all members may."""
         return bool(self.roles(user, project))
 
     def may_manage_keys(self, user: Any, project: Any) -> bool:
-        """Whether ``user`` mints, edits, rotates and revokes the project's keys."""
+        """Return whether ``user`` may create, edit, rotate and revoke the project's keys."""
         return not self.roles(user, project).isdisjoint(self.managing_roles)
 
     def key_managers(self, project: Any) -> Iterable[Any]:
-        """The users who are told by mail of the project's keys: those who manage them."""
-        users = get_user_model()._default_manager.filter(is_active=True)
+        """Return the users who get mail about the project's keys: its managers."""
         memberships = Membership.objects.filter(project=project, role__in=self.managing_roles)
-        return users.filter(pk__in=memberships.values("user"))
+        users = get_user_model()._default_manager.filter(pk__in=memberships.values("user"))
+        if has_field(users.model, "is_active"):
+            return users.filter(is_active=True)
+        return [user for user in users if is_active(user)]
 
     def longest_lifetime(self, owner: Any) -> timedelta | None:
-        """How long a key of ``owner`` (a user or a project) may live; ``None``: any time."""
+        """Return the longest lifetime of keys of ``owner`` (user or project); ``None`` for any."""
         return None
 
     def token_lifetime(self, owner: Any) -> timedelta:
-        """How long an access token lives that a key of ``owner`` is exchanged for."""
+        """Return the lifetime of access tokens that are issued for a key of ``owner``."""
         return timedelta(minutes=10)
 
     def allows_no_expiry(self, owner: Any) -> bool:
-        """Whether a key of ``owner`` may be without expiry; never beside a longest lifetime."""
+        """Return whether a key of ``owner`` may have no expiry. Ignored with a longest lifetime."""
         return True
 
     def most_live_keys(self, owner: Any) -> int | None:
-        """How many live keys ``owner`` may have; ``None``: any number. Rotated ones don't count."""
+        """Return the maximum number of active keys of ``owner``; ``None`` for any number.
+
+        Rotated keys do not count.
+        """
         return 1000
 
     def client_grant_types(self, user: Any) -> Collection[str]:
-        """The grant types of OAuth clients that ``user`` registers: of these, no others."""
+        """Return the grant types that OAuth clients of ``user`` may have.
+
+        Only the two default grant types can be allowed.
+        """
         return ("authorization_code", "urn:ietf:params:oauth:grant-type:device_code")
 
     def most_clients(self, user: Any) -> int | None:
-        """How many OAuth clients ``user`` may have; ``None``: any number."""
+        """Return the maximum number of OAuth clients of ``user``; ``None`` for any number."""
         return 25
 
     def needs_approval(self, owner: Any, scope: str) -> bool:
-        """Whether a key of ``owner`` with ``scope`` is refused until an admin approves it.
+        """Return whether a key of ``owner`` with ``scope`` is pending until an admin approves it.
 
-        People cannot give such a scope to OAuth clients, but for ``FIRST_PARTY_CLIENTS``.
+        Users cannot grant such a scope to OAuth clients, except to ``FIRST_PARTY_CLIENTS``.
         """
         return False
 
     def may_approve(self, user: Any, key: Any) -> bool:
-        """Whether ``user`` decides on ``key``.
+        """Return whether ``user`` may approve or reject ``key``.
 
-        Those who manage the keys of all projects that it reaches do, and site admins with
-        Django's permission to change such keys.
+        By default, a user who manages the keys of all projects of the key may, and a site admin
+        with Django's permission to change such keys.
         """
-        if user.has_perm(f"apikeys.change_{key._meta.model_name}"):
+        if _has_perm(user, f"apikeys.change_{key._meta.model_name}"):
             return True
-        if not isinstance(key, PersonalAccessToken):
-            return self.may_manage_keys(user, key.project)
-        if key.all_projects:
-            return False
-        projects = list(key.projects.all())
+        projects = key.reach()
         return bool(projects) and all(self.may_manage_keys(user, each) for each in projects)
 
     def approvable(self, user: Any, keys: QuerySet[Any]) -> QuerySet[Any]:
-        """Those of ``keys`` on which ``user`` decides: ``may_approve`` for lists, in one query.
+        """Return the ``keys`` that ``user`` may approve: ``may_approve`` in one query.
 
-        Override both. What is listed here too many, ``may_approve`` refuses.
+        Override both methods. ``may_approve`` is checked again before an approval.
         """
-        if user.has_perm(f"apikeys.change_{keys.model._meta.model_name}"):
+        if _has_perm(user, f"apikeys.change_{keys.model._meta.model_name}"):
             return keys
         memberships = Membership.objects.filter(user=user, role__in=self.managing_roles)
         managed = self.active_projects().filter(pk__in=memberships.values("project"))
-        if keys.model is not PersonalAccessToken:
+        if not keys.model.SELECTS_PROJECTS:
             return keys.filter(project__in=managed)
-        # Through a subquery, so that a token of two projects comes once.
+        # Use a subquery, so that a token of two projects is listed once.
         with_any = PersonalAccessToken.objects.filter(projects__in=managed).values("pk")
         return keys.filter(reaching_only(managed.values("pk")), pk__in=with_any)
 
 
+def get_policy() -> Policy:
+    """Return the site's policy, an instance of ``APIKEYS["POLICY"]``."""
+    policy: Policy = app_settings.POLICY
+    return policy
+
+
+def _has_perm(user: Any, name: str) -> bool:
+    """Return whether a user has a Django permission. Not every user model has permissions."""
+    return hasattr(user, "has_perm") and bool(user.has_perm(name))
+
+
 def has_field(model: Any, name: str) -> bool:
+    """Return whether ``model`` has the field ``name``."""
     try:
         model._meta.get_field(name)
     except FieldDoesNotExist:

@@ -1,9 +1,10 @@
-"""Takes keys and bearer tokens out of text that goes to logs, error reports and audit rows.
+"""Redact keys and bearer tokens in text for logs, error reports and the audit log.
 
-What is left of a key is its public id, by which it can be found and revoked.
+The ID of a key stays visible, so that you can find and revoke it.
 """
 
 import re
+import string
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -11,23 +12,32 @@ from . import token
 
 __all__ = ["REDACTED", "redact"]
 
-#: What stands where a key or a token was.
+#: Replaces a key or a token.
 REDACTED: Final = "[redacted]"
 
-# Of whatever site and however little of its secret: a log may have cut it off.
-_KEY = re.compile(
-    rf"([A-Za-z][A-Za-z0-9]{{1,15}}_(?:pat|key)_[0-9a-z]{{{token.ID_LENGTH}}}_)[0-9A-Za-z]+",
-    re.ASCII,
+#: Maximum number of characters to search. The rest of the text is redacted completely.
+MOST: Final = 256 * 1024
+#: Like ``MOST``, for a whole page of an error report.
+MOST_OF_PAGE: Final = 16 * 1024 * 1024
+
+# Each pattern runs in linear time: no two of its parts match the same run of characters, and
+# possessive quantifiers prevent backtracking.
+
+# A key of any site, with at least a part of its secret, because a log may have truncated it.
+_KEY = re.compile(rf"(?<=[A-Za-z0-9])({token.MIDDLE_PATTERN})[0-9A-Za-z]++", re.ASCII)
+# RFC 6750 section 2.1. Longer than words of a sentence, and not an already redacted key.
+_BEARER = re.compile(
+    r"(\bbearer[ :=]++)[A-Za-z0-9\-._~+/]{16,}+=*+(?!\[)", re.ASCII | re.IGNORECASE
 )
-# RFC 6750 section 2.1; words of a sentence are shorter. Not what is left of a key.
-_BEARER = re.compile(r"(\bbearer[ :=]+)[A-Za-z0-9\-._~+/]{16,}+=*+(?!\[)", re.ASCII | re.IGNORECASE)
-# What a predecessor of this app had in its header, and Basic: a word with a digit in it.
+# The schemes of other packages and Basic, before a value.
 _FORMER = re.compile(
-    r"(\b(?:token|(?:x-)?api-key|basic)['\"]?[ :=]+['\"]?)(?=[^\s'\"]*[0-9])"
-    r"[A-Za-z0-9\-._~+/]{16,}+=*+",
+    r"\b(?:token|api-key|basic)['\"]?[ :=]++['\"]?",
     re.ASCII | re.IGNORECASE,
 )
-# A secret that was taken out of its key, with or without its checksum.
+_VALUE = re.compile(r"[A-Za-z0-9\-._~+/]{16,}+=*+", re.ASCII)
+_DIGIT = re.compile(r"[0-9]", re.ASCII)
+_LETTERS: Final = string.ascii_letters + string.digits + "-._~+/="
+# A secret without the rest of its key, with or without its checksum.
 _SECRET = re.compile(
     rf"(?<![0-9A-Za-z])[0-9A-Za-z]{{{token.SECRET_LENGTH}}}"
     rf"(?:[0-9A-Za-z]{{{token.CHECKSUM_LENGTH}}})?(?![0-9A-Za-z])",
@@ -35,23 +45,48 @@ _SECRET = re.compile(
 )
 
 
-def redact(text: str) -> str:
-    """``text`` without the secret of any key, and without bearer tokens."""
+def redact(text: str, most: int = MOST) -> str:
+    """Return ``text`` without secrets of keys and without bearer tokens."""
+    text, rest = _cut(text, most)
+    return _redact(text) + rest
+
+
+def redact_strictly(text: str, most: int = MOST) -> str:
+    """Redact like ``redact``, and also everything that has the length of a secret."""
+    text, rest = _cut(text, most)
+    return _SECRET.sub(REDACTED, _redact(text)) + rest
+
+
+def _cut(text: str, most: int) -> tuple[str, str]:
+    """Return the part of ``text`` to search, and the replacement of the rest."""
+    if len(text) <= most:
+        return text, ""
+    head = text[:most].rstrip(_LETTERS)  # half of a secret may not look like one
+    return head, f"{REDACTED} ({len(text) - len(head)} characters)"
+
+
+def _redact(text: str) -> str:
     lowered = text.lower()
     if "token" in lowered or "api-key" in lowered or "basic" in lowered:
-        text = _FORMER.sub(rf"\1{REDACTED}", text)
+        text = _redact_former(text)
     if "_" not in text and "bearer" not in lowered:
         return text
     return _BEARER.sub(rf"\1{REDACTED}", _KEY.sub(rf"\1{REDACTED}", text))
 
 
-def redact_strictly(text: str) -> str:
-    """As ``redact``, and without whatever has the length of a secret alone."""
-    return _SECRET.sub(REDACTED, redact(text))
+def _redact_former(text: str) -> str:
+    """Redact each value with a digit after the scheme of another package."""
+    parts, end = [], 0
+    for name in _FORMER.finditer(text):
+        value = _VALUE.match(text, name.end())
+        if value is not None and _DIGIT.search(value[0]):
+            parts += [text[end : value.start()], REDACTED]
+            end = value.end()
+    return "".join([*parts, text[end:]])
 
 
 def redact_value(value: Any, depth: int = 8) -> Any:
-    """``value`` with all text in it redacted; what is not text stays as it is."""
+    """Return ``value`` with all text in it redacted. Other values do not change."""
     if isinstance(value, str):
         return redact(value)
     if value is None or isinstance(value, bool | int | float):
@@ -65,6 +100,6 @@ def redact_value(value: Any, depth: int = 8) -> Any:
         return type(value)(redact_value(each, depth - 1) for each in value)
     try:
         text = str(value)
-    except Exception:  # noqa: BLE001 - whatever a stranger's __str__ raises
+    except Exception:  # noqa: BLE001 - a foreign __str__ may raise anything
         return value
     return value if (clean := redact(text)) == text else clean

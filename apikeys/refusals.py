@@ -1,23 +1,26 @@
-"""Why a request is refused: every reason, in one place.
+"""All reasons for which a request is refused.
 
-A refusal has the ``code`` that programs read, the sentence that people read, the HTTP
-status, and the ``error`` of RFC 6750 section 3.1 that goes into ``WWW-Authenticate``.
+A refusal has a ``code`` for programs, a message for people, an HTTP status, and the ``error`` of
+RFC 6750 section 3.1 for ``WWW-Authenticate``.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 __all__ = ["REFUSALS", "Refusal", "Refused"]
 
-#: Every refusal by its code; each is also a constant of this module.
+#: All refusals by code. Each is also a constant of this module.
 REFUSALS: dict[str, "Refusal"] = {}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Refusal:
-    """A reason to refuse a request, and how it is told (RFC 6750 section 3.1)."""
+    """A reason to refuse a request, with its response (RFC 6750 section 3.1)."""
 
     code: str
     message: str | Promise
@@ -27,7 +30,7 @@ class Refusal:
     retry_after: int | None = None
 
     def __post_init__(self) -> None:
-        REFUSALS[self.code] = self
+        REFUSALS.setdefault(self.code, self)  # others with the same code have another message
 
 
 NOT_AUTHENTICATED = Refusal(
@@ -36,91 +39,109 @@ NOT_AUTHENTICATED = Refusal(
     # RFC 6750 section 3.1: no error code when the request lacks any credential.
     error=None,
 )
+NOT_ACCEPTED_FORM: Final = _(
+    "The Authorization header has the form `{form}`, which is not accepted here. "
+    "Send `Authorization: Bearer <credential>`."
+)
 INVALID_REQUEST = Refusal(
     "invalid_request",
-    _("The Authorization header is not `Bearer <credential>` with exactly one credential."),
+    _("The Authorization header must be `Bearer <credential>` with exactly one credential."),
     status=400,
     error="invalid_request",
 )
 INVALID_BASIC = Refusal(
     "invalid_basic",
-    _("Basic authentication takes a key as the user name and no password: `curl -u <key>:`."),
+    _(
+        "For Basic authentication, send the key as the user name and an empty password: "
+        "`curl -u <key>:`."
+    ),
     status=400,
     error="invalid_request",
 )
 MALFORMED_KEY = Refusal(
     "malformed_key",
-    _("This is not a well-formed key. Check that it was copied whole."),
+    _("This credential is malformed. Check that you copied all of it."),
 )
-INVALID_KEY = Refusal("invalid_key", _("No such key. Check that you use the right one."))
-EXPIRED_KEY = Refusal("expired_key", _("This key has expired. Mint a new one."))
-REVOKED_KEY = Refusal("revoked_key", _("This key was revoked. Mint a new one."))
+INVALID_KEY = Refusal(
+    "invalid_key", _("This credential is not valid. Check that you use the right one.")
+)
+EXPIRED_KEY = Refusal("expired_key", _("This credential has expired. Create a new one."))
+REVOKED_KEY = Refusal("revoked_key", _("This credential was revoked. Create a new one."))
 LEGACY_ENDED = Refusal(
     "legacy_ended",
-    _("Keys are not taken in this form any more. Mint a new one, and send it behind `Bearer`."),
+    _(
+        "Credentials in this header are no longer accepted. Create a new one and send it as "
+        "`Authorization: Bearer <credential>`."
+    ),
 )
 APPROVAL_REQUIRED = Refusal(
     "approval_required",
-    _("This key has to be approved by an admin before it can be used."),
+    _("This credential is pending approval. An admin must approve it first."),
 )
 EXCHANGE_REQUIRED = Refusal(
     "exchange_required",
-    _("This key is for exchange only. Get an access token for it at the token endpoint."),
+    _(
+        "This credential cannot call the API directly. Exchange it for an access token at the "
+        "token endpoint."
+    ),
 )
-INACTIVE_USER = Refusal("inactive_user", _("The user behind this credential is deactivated."))
+INACTIVE_USER = Refusal("inactive_user", _("The user of this credential is deactivated."))
 INACTIVE_PROJECT = Refusal("inactive_project", _("The project of this key is deactivated."))
 INVALID_TOKEN = Refusal(
     "invalid_token",
-    _("No such access token, or it has expired or was revoked. Get a new one."),
+    _("This access token is unknown, expired or revoked. Get a new one."),
 )
 MALFORMED_SIGNATURE = Refusal(
     "malformed_signature",
-    _("Signature-Input and Signature are not one signature with its parameters (RFC 9421)."),
+    _("Send exactly one signature in Signature-Input and Signature (RFC 9421)."),
     status=400,
     error="invalid_request",
 )
 INCOMPLETE_SIGNATURE = Refusal(
     "incomplete_signature",
     _(
-        "The signature has to cover @method, @target-uri (or @authority, @path and @query) and, "
-        "with a body, content-digest; and to have created, nonce and keyid."
+        "The signature must cover @method, @target-uri (or @authority, @path and @query) and, "
+        "with a body, content-digest. It needs the parameters created, nonce and keyid."
     ),
 )
 STALE_SIGNATURE = Refusal(
     "stale_signature",
-    _("The signature was made too long ago, or in the future. Set your clock, and sign anew."),
+    _("The signature is too old or in the future. Check your clock and sign the request again."),
 )
 INVALID_SIGNATURE = Refusal(
     "invalid_signature",
-    _("No key with this id made this signature for this method, URL and header fields."),
+    _("The signature does not match the key, method, URL and header fields of this request."),
 )
 DIGEST_MISMATCH = Refusal(
     "digest_mismatch",
-    _("The body is not the one that Content-Digest was made of."),
+    _("The body does not match its Content-Digest."),
 )
 REPLAYED_SIGNATURE = Refusal(
     "replayed_signature",
-    _("The nonce of this signature was used before. Sign each request anew."),
+    _("The nonce of this signature was already used. Sign each request with a new nonce."),
 )
 BODY_NOT_COMPARED = Refusal(
     "body_not_compared",
-    _("A signed request with a body is not taken here: nobody can compare it with its digest."),
+    _(
+        "Signed requests cannot have a body here, because it cannot be compared with its "
+        "Content-Digest."
+    ),
     status=403,
     error=None,
 )
 SIGNATURE_NOT_ACCEPTED = Refusal(
     "signature_not_accepted",
-    _("Signed requests are not taken here. Send a key as `Authorization: Bearer <key>`."),
+    _("Signed requests are not accepted here. Send a key as `Authorization: Bearer <key>`."),
 )
 IP_NOT_ALLOWED = Refusal(
     "ip_not_allowed",
-    _("This key may not be used from where this request comes from."),
+    _("This request comes from an address outside the credential's allowed IP ranges."),
     status=403,
     error=None,
 )
 VERIFICATION_BUSY = Refusal(
     "verification_busy",
-    _("This key cannot be checked right now. Try again in a minute."),
+    _("This credential cannot be checked right now. Try again in a minute."),
     status=503,
     error=None,
     retry_after=60,
@@ -134,43 +155,58 @@ TEMPORARILY_UNAVAILABLE = Refusal(
 )
 RATE_LIMITED = Refusal(
     "rate_limited",
-    _("This credential was used too often. Try again after the time in Retry-After."),
+    _("Rate limit exceeded. Try again after the number of seconds in Retry-After."),
     status=429,
     error=None,
 )
 RATE_LIMIT_UNAVAILABLE = Refusal(
     "rate_limit_unavailable",
-    _("It cannot be told right now how often this credential was used. Try again in a moment."),
+    _("The rate limit cannot be checked right now. Try again in a moment."),
     status=503,
     error=None,
     retry_after=5,
 )
 INSUFFICIENT_SCOPE = Refusal(
     "insufficient_scope",
-    _("This needs the scope {scope}, which your credential does not have here."),
+    _("This request needs the scope {scope}, which your credential does not have here."),
     status=403,
     error="insufficient_scope",
+)
+CREDENTIAL_NOT_ACCEPTED = Refusal(
+    "credential_not_accepted",
+    _("This kind of credential is not accepted here. Use another kind."),
+    status=403,
+    error=None,
+)
+ACCEPTED_KINDS: Final = _(
+    "This kind of credential is not accepted here. Use one of these kinds: {kinds}."
+)
+USER_REQUIRED = Refusal(
+    "user_required",
+    _("This request needs a user, which your credential does not have. Use a token of a user."),
+    status=403,
+    error=None,
 )
 SCOPE_NOT_DECLARED = Refusal(
     "scope_not_declared",
     _(
-        "The view {view} declares no scope for {method}, so it refuses every key and token. "
-        "Give it the permission HasScope and `required_scopes`."
+        "The view {view} declares no scope for {method}, so it refuses every credential. "
+        "Add the permission HasScope and `required_scopes` to the view."
     ),
     status=403,
     error="insufficient_scope",
 )
 NO_ROUTE = Refusal(
     "no_route",
-    _("No route of this gateway allows this method and this path."),
+    _("The gateway has no route for this method and path."),
     status=403,
     error=None,
 )
 AMBIGUOUS_PATH = Refusal(
     "ambiguous_path",
     _(
-        "Servers differ in what they make of this path or query. Send it in its plainest form: "
-        "no dot segments, doubled slashes, semicolons or needless percent-encoding."
+        "Servers could read this path or query in different ways. Do not use dot segments, double "
+        "slashes, semicolons or unnecessary percent-encoding."
     ),
     status=403,
     error=None,
@@ -184,56 +220,68 @@ NOT_BOUND = Refusal(
 ORIGINAL_REQUEST_UNKNOWN = Refusal(
     "original_request_unknown",
     _(
-        "The proxy does not say, or says twice, which request it asks about. Compare its "
-        "configuration with the setting GATEWAY_PROXY."
+        "The proxy did not send the original request, or sent it twice. Compare its configuration "
+        "with the setting GATEWAY_PROXY."
     ),
     status=403,
     error=None,
 )
 MALFORMED_REQUEST = Refusal(
     "malformed_request",
-    _(
-        "This request is framed in a way that servers read differently. "
-        "Send each of its headers once."
-    ),
+    _("Servers could read this request in different ways. Send each header only once."),
     status=400,
     error=None,
 )
 REQUEST_TOO_LARGE = Refusal(
     "request_too_large",
-    _("The body of this request is larger than the gateway takes."),
+    _("The request body is larger than the gateway allows."),
     status=413,
     error=None,
 )
 REQUEST_TIMEOUT = Refusal(
     "request_timeout",
-    _("The body of this request took too long to come."),
+    _("The request body took too long to arrive."),
     status=408,
     error=None,
 )
 UPSTREAM_UNAVAILABLE = Refusal(
     "upstream_unavailable",
-    _("The server behind the gateway does not answer."),
+    _("The upstream does not respond."),
     status=502,
     error=None,
 )
 UPSTREAM_BUSY = Refusal(
     "upstream_busy",
-    _("The gateway has no connection left to the server behind it. Try again in a moment."),
+    _("The gateway has no free connection to the upstream. Try again in a moment."),
     status=503,
     error=None,
 )
 UPSTREAM_TIMEOUT = Refusal(
     "upstream_timeout",
-    _("The server behind the gateway took too long to answer."),
+    _("The upstream took too long to respond."),
     status=504,
     error=None,
 )
 
 
-class Refused(Exception):  # noqa: N818 - the word of this package for it
-    """A credential is refused. ``refusal`` says why; ``str()`` is safe to log."""
+class Refused(Exception):  # noqa: N818 - a refusal, not a fault
+    """Raised to refuse a credential. ``refusal`` says why; ``str()`` is safe to log.
 
-    def __init__(self, refusal: Refusal) -> None:
+    ``headers`` are more header fields for the response.
+    """
+
+    def __init__(self, refusal: Refusal, headers: Mapping[str, str] = MappingProxyType({})) -> None:
         super().__init__(refusal.code)
         self.refusal = refusal
+        self.headers = headers
+
+    @property
+    def retry_after(self) -> int | None:
+        """The seconds for ``Retry-After``, or ``None``."""
+        given = self.headers.get("Retry-After")
+        return self.refusal.retry_after if given is None else int(given)
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """The ``headers`` except ``Retry-After``."""
+        return {name: value for name, value in self.headers.items() if name != "Retry-After"}

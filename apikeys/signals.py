@@ -1,8 +1,8 @@
-"""What is told of a key, within the transaction that writes it.
+"""Signals about keys, sent inside the transaction that changes the key.
 
-The sender is the key's model. Every signal has ``key``, ``by`` (the user who did it, or
-``None``) and ``using`` (the ``Access`` it was done with, or ``None`` for a session or the
-shell). None of them carries a secret. A receiver that raises undoes what was done.
+The sender is the key's model. Every signal has the arguments ``key``, ``by`` (the user, or
+``None``) and ``using`` (the ``Access`` of the caller; ``None`` for a session or the shell). No
+signal contains a secret. If a receiver raises an exception, the change is rolled back.
 """
 
 from django.dispatch import Signal
@@ -21,40 +21,40 @@ __all__ = [
     "key_used_from_new_network",
 ]
 
-#: A key was made; not by rotation.
+#: A key was created, other than by rotation.
 key_minted = Signal()
 
-#: A key was taken over from a predecessor, of whose ``scheme`` it is.
+#: A key of another package was imported. ``scheme`` names the package.
 key_imported = Signal()
 
-#: A key was edited: ``changes`` is ``{field: (before, after)}``.
+#: A key was edited. ``changes`` is ``{field: (before, after)}``.
 key_edited = Signal()
 
-#: A key that awaited approval may be used from now on.
+#: A pending key was approved.
 key_approved = Signal()
 
-#: ``successor`` replaces ``key``, which ends at its ``expires_at``.
+#: A key was rotated. ``successor`` replaces ``key``, which ends at its ``expires_at``.
 key_rotated = Signal()
 
-#: A key was ended, as its ``revoked_*`` fields say. Also sent for each that was made with it.
+#: A key was revoked; see its ``revoked_*`` fields. Also sent for each key created with it.
 key_revoked = Signal()
 
-# What is found of a key, rather than done to it: ``by`` and ``using`` are ``None``, ``at`` is
-# when it happened, ``ip`` the client's address or ``None``. Sent when uses are written, by
-# whichever process finds it first.
+# The following signals report events that no user caused, so ``by`` and ``using`` are ``None``.
+# ``at`` is the time, ``ip`` the client's address or ``None``. Events about uses are sent by the
+# process that finds them first when it writes uses.
 
-#: The end of a key has come; sent by ``manage.py apikeys notify``.
+#: A key has expired. Sent by ``manage.py apikeys notify``.
 key_expired = Signal()
 
 #: A key was used for the first time.
 key_first_used = Signal()
 
-#: A key was used from a ``network`` (a /24, or a /48 of IPv6) from which it never was before.
+#: A key was used from a new ``network``: a /24, or a /48 for IPv6.
 key_used_from_new_network = Signal()
 
-#: A right key was refused because of where it came from; once a day for each address.
+#: A valid key was refused because of the client's address. Sent once a day for each address.
 key_refused_by_network = Signal()
 
-#: A key was found where it should not be, ``url`` if that is known, by ``source``. It was
-#: revoked just before, if the site says so.
+#: A key was reported as leaked by ``source``, at ``url`` if known. It was revoked before, unless
+#: the site only warns.
 key_leaked = Signal()

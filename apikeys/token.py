@@ -1,7 +1,8 @@
-"""The text of a key: ``<prefix>_<kind>_<id>_<secret><checksum>``.
+"""Compose and parse the text of a key: ``<prefix>_<kind>_<id>_<secret><checksum>``.
 
-Pure Python; knows no setting and no database. The regular expression that secret
-scanners need is ``<prefix>_(pat|key)_[0-9a-z]{16}_[0-9A-Za-z]{49}``.
+Pure Python, without settings and database. The regular expression for secret scanners is
+``<prefix>_(?:pat|key)_[0-9a-z]{16}_[0-9A-Za-z]{49}``. It has no capturing group, because scanners
+treat the first group as the secret.
 """
 
 import re
@@ -12,33 +13,39 @@ from typing import Final, NamedTuple
 
 __all__ = ["KEY", "PAT", "Parsed", "generate_id", "looks_like_key", "parse"]
 
-#: The two kinds: of a personal access token, and of a project key.
+#: The kinds in the text of a personal access token and of a project key.
 PAT: Final = "pat"
 KEY: Final = "key"
-KINDS: Final = (PAT, KEY)
+#: The word for each kind in JSON and in ``Access.kind``.
+KIND_NAMES: Final = {PAT: "personal_access_token", KEY: "project_key"}
+KINDS: Final = tuple(KIND_NAMES)
+KIND_PATTERN: Final = rf"(?:{'|'.join(KINDS)})"
 
 ID_LENGTH: Final = 16
+ID_PATTERN: Final = rf"[0-9a-z]{{{ID_LENGTH}}}"
 SECRET_LENGTH: Final = 43  # 62**43 > 2**256
 CHECKSUM_LENGTH: Final = 6  # 62**6 > 2**32
 
 PREFIX_PATTERN: Final = r"[a-z][a-z0-9]{1,15}"
+#: Matches the part between the prefix and the secret.
+MIDDLE_PATTERN: Final = rf"_{KIND_PATTERN}_{ID_PATTERN}_"
 
 _ID_ALPHABET = string.digits + string.ascii_lowercase
 _BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _PAIRS = [high + low for high in _BASE62 for low in _BASE62]
 _SHAPE = re.compile(
-    rf"({PREFIX_PATTERN})_(pat|key)_([0-9a-z]{{{ID_LENGTH}}})_"
+    rf"({PREFIX_PATTERN})_({KIND_PATTERN})_({ID_PATTERN})_"
     rf"([0-9A-Za-z]{{{SECRET_LENGTH}}})([0-9A-Za-z]{{{CHECKSUM_LENGTH}}})",
     re.ASCII,
 )
-_IN_TEXT = re.compile(rf"_(pat|key)_[0-9a-z]{{{ID_LENGTH}}}_[0-9A-Za-z]{{20}}", re.ASCII)
-_IN_PLACE_OF_ID = re.compile(
-    rf"_(pat|key)_[0-9a-z]{{{ID_LENGTH}}}_.|[0-9A-Za-z]{{{SECRET_LENGTH}}}", re.ASCII
-)
+_ID = re.compile(ID_PATTERN, re.ASCII)
+_IN_TEXT = re.compile(rf"{MIDDLE_PATTERN}[0-9A-Za-z]{{20}}", re.ASCII)
+_START = re.compile(rf"{MIDDLE_PATTERN}.", re.ASCII)
+_SECRET = re.compile(rf"[0-9A-Za-z]{{{SECRET_LENGTH}}}", re.ASCII)
 
 
 class Parsed(NamedTuple):
-    """A well-formed key taken apart. ``repr`` leaves the secret out."""
+    """The parts of a well-formed key. ``repr`` omits the secret."""
 
     prefix: str
     kind: str
@@ -50,49 +57,60 @@ class Parsed(NamedTuple):
 
 
 def checksum(text: str) -> str:
-    """CRC-32 of ``text`` in base62, six characters, most significant first."""
+    """Return the CRC-32 of ``text`` in base62: six characters, most significant first."""
     number = zlib.crc32(text.encode("ascii"))
     return _PAIRS[number // 62**4] + _PAIRS[number // 62**2 % 62**2] + _PAIRS[number % 62**2]
 
 
 def generate_id() -> str:
-    """A new public id: 16 characters of ``[0-9a-z]``, at random."""
+    """Return a new random ID: 16 characters of ``[0-9a-z]``."""
     return "".join(secrets.choice(_ID_ALPHABET) for _ in range(ID_LENGTH))
 
 
+def is_id(text: str) -> bool:
+    """Return whether ``text`` has the form of an ID."""
+    return _ID.fullmatch(text) is not None
+
+
 def generate_secret() -> str:
+    """Return a new random secret: 43 characters of ``[0-9A-Za-z]`` (256 bits)."""
     return "".join(secrets.choice(_BASE62) for _ in range(SECRET_LENGTH))
 
 
 def compose(prefix: str, kind: str, public_id: str, secret: str) -> str:
-    """The whole key, as its holder gets to see it, once."""
+    """Return the whole text of a key, with its checksum."""
     body = f"{prefix}_{kind}_{public_id}_{secret}"
     return body + checksum(body)
 
 
 def parse(text: str, prefix: str) -> Parsed | None:
-    """Take a key apart; ``None`` for whatever is not a key of this site.
+    """Parse a key; return ``None`` if ``text`` is not a well-formed key of this site.
 
-    A wrong checksum is a typo, never a guess worth a query, so it is ``None`` too.
+    Also return ``None`` for a wrong checksum, so that a typo costs no query.
     """
-    match = _SHAPE.fullmatch(text)
-    if match is None or match[1] != prefix:
+    if (match := _SHAPE.fullmatch(text)) is None:
         return None
-    if checksum(text[:-CHECKSUM_LENGTH]) != match[5]:
+    own_prefix, kind, public_id, secret, its_checksum = match.groups()
+    if own_prefix != prefix or checksum(text[:-CHECKSUM_LENGTH]) != its_checksum:
         return None
-    return Parsed(match[1], match[2], match[3], match[4])
+    return Parsed(own_prefix, kind, public_id, secret)
 
 
 def looks_like_key(text: str, prefix: str) -> bool:
-    """Whether ``text`` claims to be one of this site's keys, well-formed or not."""
+    """Return whether ``text`` begins like a key of this site, well-formed or not."""
     return text.startswith((f"{prefix}_pat_", f"{prefix}_key_"))
 
 
 def holds_key(text: str) -> bool:
-    """Whether somebody wrote a key into ``text``, whole or most of it, of whatever site."""
+    """Return whether ``text`` contains a key of any site, or a large part of one."""
     return _IN_TEXT.search(text) is not None
 
 
+def holds_start(text: str) -> bool:
+    """Return whether ``text`` contains a key, or the start of one with a part of its secret."""
+    return _START.search(text) is not None
+
+
 def holds_secret(text: str) -> bool:
-    """Whether ``text``, which was to name a key, gives away any of its secret."""
-    return _IN_PLACE_OF_ID.search(text) is not None
+    """Return whether ``text``, which should be an ID, contains a part of a secret."""
+    return holds_start(text) or _SECRET.search(text) is not None

@@ -1,47 +1,52 @@
-"""The hot path: the text of a credential -> who it is, or a named refusal.
+"""Verify a credential. This module runs at every request.
 
-A key costs one query, its user or project included, or none where the site has a cache;
-malformed text costs none. Nothing is built from a row, and nothing is told of it, before
-its secret was checked.
+A key takes one query, which includes its user or project, or none with the cache. Malformed
+text takes none. Nothing of a row is used or revealed before its secret has been checked.
 """
 
-import logging
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from asgiref.sync import sync_to_async
+from django.contrib.auth import get_user_model
 from django.core.exceptions import SynchronousOnlyOperation
-from django.db import InterfaceError, OperationalError
+from django.core.signals import setting_changed
+from django.db import router
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
-from . import cache, hashing, networks, refusals, token, usage
+from . import acceptance, cache, hashing, refusals, restrictions, token, usage
 from .access import PERSONAL_ACCESS_TOKEN, PROJECT_KEY, Access, ProjectUser
+from .cache import project_users
+from .cache.lookup import Group, Lookup, Row, all_except
 from .conf import app_settings
-from .lookup import Lookup, Row, but
+from .databases import unavailable
+from .databases.primary import is_reading_primary, reading_primary
+from .hashing.lost_peppers import check_root, renew_digest
+from .limits import networks
 from .models import PersonalAccessToken, ProjectKey
-from .pepper_loss import check_root, renew_digest
+from .models.owners import is_active
 from .refusals import Refused
+from .restrictions import EMPTY, NAMES
+from .restrictions.base import Circumstances, Phase
 
 __all__ = ["Resolver", "averify", "register", "verify"]
 
-logger = logging.getLogger("apikeys")
-
-#: Answers for a text that is no key: an ``Access``, ``None`` for "not mine", or ``Refused`` raised.
+#: Verifies text that is not a key. Returns ``None`` if it is not in charge, or raises ``Refused``.
 Resolver = Callable[[str, HttpRequest | None], Access | None]
 
 _resolvers: list[Resolver] = []
-# What answers for some of them without a query; None: "not in memory".
+# Verifies without a query. Returns None if the answer is not in memory.
 _recalls: dict[Resolver, Resolver] = {}
 
 
 class Key(NamedTuple):
-    """What a row says of the key; what it says of the owner follows."""
+    """The columns of the key at the start of a row. The columns of the owner follow."""
 
     pk: int
     digest: str
@@ -51,27 +56,63 @@ class Key(NamedTuple):
     expires_at: datetime | None
     revoked_at: datetime | None
     is_pending: bool
-    allowed_networks: str
-    rate_limits: str
-    direct_use: bool
+    upstream: str
+    #: In the order of ``RESTRICTIONS``. ``EMPTY`` itself if the key has no restrictions.
+    restrictions: tuple[Any, ...]
     all_projects: bool = True
 
 
-#: What is asked of a project's key.
-FIELDS = Key._fields[:-1]
+class Use(NamedTuple):
+    """The purpose of a verification."""
+
+    #: Record the time and address as the last use of the key.
+    counts: bool = True
+    #: The key is exchanged for an access token.
+    exchange: bool = False
+    #: Another server asks, so its address says nothing about the holder. Skip networks.
+    anywhere: bool = False
+
+
+#: A request to the API.
+REQUEST = Use()
+
+#: Returns whether all OAuth clients that created a credential are active.
+Upstream = Callable[[str], bool]
+_upstreams: list[Upstream] = []
+
+_RESTRICTIONS = Group(NAMES, EMPTY)
+
+#: The columns of a project key.
+FIELDS = (*Key._fields[:-2], _RESTRICTIONS)
 
 _LOOKUPS = {
-    token.PAT: Lookup(PersonalAccessToken, "public_id", Key._fields, {"user": but("password")}),
-    token.KEY: Lookup(ProjectKey, "public_id", FIELDS, {"project": but()}),
+    token.PAT: Lookup(
+        PersonalAccessToken,
+        "public_id",
+        (*FIELDS, "all_projects"),
+        {"user": all_except("password")},
+        ["user"],
+    ),
 }
+
+
+def _look_up_project_keys(*, setting: str = "APIKEYS", **kwargs: object) -> None:
+    if setting == "APIKEYS":
+        project = {"project": all_except()}
+        lookup = project_users.make(ProjectKey, "public_id", FIELDS, project, ["project"])
+        _LOOKUPS[token.KEY] = lookup
+
+
+_look_up_project_keys()
+setting_changed.connect(_look_up_project_keys, dispatch_uid="apikeys.verify")
 Build = Callable[[str, Key, Any], Access]
 _NO_DIGEST = "0" * 64
 
 
 def register(resolver: Resolver, recall: Resolver | None = None, *, first: bool = False) -> None:
-    """Have ``resolver`` asked about credentials that do not look like this site's keys.
+    """Register ``resolver`` for credentials that do not look like keys of this site.
 
-    ``recall`` answers as it would where all is in memory, and ``None`` where that is not so.
+    ``recall`` returns the same answer from memory, or ``None`` if it needs the database.
     """
     if resolver not in _resolvers:
         _resolvers.insert(0 if first else len(_resolvers), resolver)
@@ -79,15 +120,31 @@ def register(resolver: Resolver, recall: Resolver | None = None, *, first: bool 
             _recalls[resolver] = recall
 
 
+def register_upstream(are_active: Upstream) -> None:
+    """Register ``are_active``, which checks the OAuth clients that created a credential."""
+    if are_active not in _upstreams:
+        _upstreams.append(are_active)
+
+
 def unregister(resolver: Resolver) -> None:
-    """Ask ``resolver`` no more."""
+    """Remove ``resolver``."""
     if resolver in _resolvers:
         _resolvers.remove(resolver)
         _recalls.pop(resolver, None)
 
 
-# What is below it is covered as well.
-@sensitive_variables("text", "parsed")
+@sensitive_variables("text")
+def ask_others(than: Resolver, text: str, request: HttpRequest | None) -> Access | None:
+    """Return the answer of the first resolver in charge, except ``than``. Raise ``Refused``."""
+    answers = (each(text, request) for each in _resolvers if each is not than)
+    return next((access for access in answers if access is not None), None)
+
+
+#: The variables of ``verify_unhidden``, and of the functions that it calls, that hold a secret.
+SENSITIVE: Final = ("text", "parsed", *hashing.SENSITIVE)
+
+
+@sensitive_variables(*SENSITIVE)
 def verify(
     text: str,
     request: HttpRequest | None = None,
@@ -96,161 +153,206 @@ def verify(
     exchange: bool = False,
     anywhere: bool = False,
 ) -> Access:
-    """Who presents ``text``: a key, or whatever credential a registered resolver knows.
+    """Verify a key, or a credential of a registered resolver, and return its ``Access``.
 
-    Whoever only looks at a key says ``counts_as_use=False``: when and from where it was
-    last used stays as it is. ``exchange`` says that the key is presented for an access
-    token, the one use of some; ``anywhere``, that somebody asks who got it of its holder,
-    from an address that is not known: this is no use of it, and a key that is bound to
-    networks passes. Raises ``Refused`` with the reason.
+    Pass ``counts_as_use=False`` to look at a key without recording a use. Pass
+    ``exchange=True`` to exchange the key for an access token, which every key allows. Pass
+    ``anywhere=True`` if another server asks: the allowed IP ranges are then not checked, and
+    no use is recorded. Raises ``Refused`` with the reason.
     """
+    if counts_as_use and not (exchange or anywhere):
+        return verify_unhidden(text, request)
+    return verify_unhidden(text, request, Use(counts_as_use and not anywhere, exchange, anywhere))
+
+
+def verify_unhidden(text: str, request: HttpRequest | None, use: Use = REQUEST) -> Access:
+    """Verify like ``verify``. The caller hides the variables in ``SENSITIVE`` from error reports.
+
+    Each ``sensitive_variables`` costs time at every request, and one hides all frames below it.
+    """
+    if router.routers and not is_reading_primary():
+        with reading_primary():  # the policy and other packages too
+            return verify_unhidden(text, request, use)
     try:
         if (parsed := _parse(text)) is not None:
-            lookup = _LOOKUPS[parsed.kind]
-            row = cache.find(lookup, parsed.public_id)
-            return _check(parsed, row, request, counts_as_use, exchange, anywhere)
+            row = cache.find(_LOOKUPS[parsed.kind], parsed.public_id)
+            return _check(parsed, row, request, use)
         for resolver in _resolvers:
             if (access := resolver(text, request)) is not None:
                 return access
-    except (OperationalError, InterfaceError) as error:
-        logger.error("A credential could not be checked, as the database is away: %s", error)
-        refusal = refusals.TEMPORARILY_UNAVAILABLE
+    except Refused:
+        raise
+    except Exception as error:
+        if (refusal := unavailable.refusal(error)) is None:
+            raise
     else:
         refusal = refusals.INVALID_TOKEN if _resolvers else refusals.MALFORMED_KEY
     raise Refused(refusal)
 
 
-@sensitive_variables("text", "parsed")
+@sensitive_variables(*SENSITIVE)
 async def averify(
     text: str, request: HttpRequest | None = None, *, counts_as_use: bool = True
 ) -> Access:
-    """As ``verify``, for async code: what needs the database is done in a thread."""
+    """Verify like ``verify``, in async code. Queries run in a thread."""
     if (access := recall(text, request, counts_as_use=counts_as_use)) is not None:
         return access
     return await sync_to_async(verify)(text, request, counts_as_use=counts_as_use)
 
 
-@sensitive_variables("text", "parsed")
+@sensitive_variables(*SENSITIVE)
 def recall(
     text: str, request: HttpRequest | None = None, *, counts_as_use: bool = True
 ) -> Access | None:
-    """As ``verify`` where all is in memory; ``None`` where it needs the database."""
+    """Verify like ``verify``, from memory. Return ``None`` if that needs the database."""
     if (parsed := _parse(text)) is not None:
         row = cache.peek(_LOOKUPS[parsed.kind], parsed.public_id)
         if row is not None and row[2] == hashing.current_pepper_id():
-            # A policy or a user of the site's own may make a query after all.
+            # A custom policy or user model may still make a query.
             with suppress(SynchronousOnlyOperation):
-                return _check(parsed, row, request, counts_as_use)
-    # The first alone: none of the others has a say before it had its own.
+                return _check(parsed, row, request, REQUEST if counts_as_use else Use(False))
+    # Only the first resolver: the others come after it.
     elif _resolvers and (first := _recalls.get(_resolvers[0])) is not None:
         return first(text, request)
     return None
 
 
-@sensitive_variables("parsed")
+@sensitive_variables(*SENSITIVE)
 def verify_parsed(parsed: token.Parsed, request: HttpRequest | None, *, is_right: bool) -> Access:
-    """As ``verify``, for a secret that came otherwise; ``is_right`` says that it was checked."""
+    """Verify a key whose secret arrived in another form. ``is_right`` says whether it matched."""
     lookup = _LOOKUPS[parsed.kind]
     row = cache.find(lookup, parsed.public_id)
     if row is not None and is_right:
         return _enter(parsed, Key(*row[: len(lookup.fields)]), row, request)
-    return _check(parsed, row, request, counts_as_use=True)
+    return _check(parsed, row, request)
+
+
+def recheck(key_id: str) -> Access:
+    """Return the ``Access`` that the key with this ID has now, for work after its request.
+
+    ``key_id`` is the ``credential_id`` of a verified ``Access``, which your code has stored. No
+    secret is checked, so never pass the ID of a request. Allowed IP ranges are not checked
+    either, and no use is recorded. Raises ``Refused`` if the key has ended or does not exist.
+    """
+    with reading_primary():
+        for kind, lookup in _LOOKUPS.items() if token.is_id(key_id) else ():
+            if (row := cache.find(lookup, key_id)) is not None:
+                key = Key(*row[: len(lookup.fields)])
+                check_state(key, Use(counts=False, exchange=True))  # it is not sent now
+                (owner,) = lookup.build(row)
+                return _BUILDERS[kind](key_id, key, owner)
+    raise Refused(refusals.INVALID_KEY)
 
 
 def _parse(text: str) -> token.Parsed | None:
-    """The parts of a key; ``None`` for what does not claim to be one of this site's."""
-    if not token.looks_like_key(text, app_settings.PREFIX):
-        return None
-    parsed = token.parse(text, app_settings.PREFIX)
-    if parsed is None:
+    """Return the parts of a key, or ``None`` if ``text`` does not look like a key of this site."""
+    prefix = app_settings.PREFIX
+    if (parsed := token.parse(text, prefix)) is None and token.looks_like_key(text, prefix):
         raise Refused(refusals.MALFORMED_KEY)
     return parsed
 
 
 def _check(
-    parsed: token.Parsed,
-    row: Row | None,
-    request: HttpRequest | None,
-    counts_as_use: bool,
-    exchange: bool = False,
-    anywhere: bool = False,
+    parsed: token.Parsed, row: Row | None, request: HttpRequest | None, use: Use = REQUEST
 ) -> Access:
     if row is None:
-        # The same work as for a wrong secret, so that time does not tell which ids exist.
-        hashing.check_digest(parsed.secret, _NO_DIGEST, hashing.current_pepper_id())
+        # Do the same work as for a wrong secret, so that timing does not reveal which IDs exist.
+        hashing.check_unhidden(parsed.secret, _NO_DIGEST, hashing.current_pepper_id())
         raise Refused(refusals.INVALID_KEY)
 
     lookup = _LOOKUPS[parsed.kind]
     key = Key(*row[: len(lookup.fields)])
-    matches = hashing.check_digest(parsed.secret, key.digest, key.pepper_id)
+    matches = hashing.check_unhidden(parsed.secret, key.digest, key.pepper_id)
     if matches is None:
         matches = check_root(lookup.model, key.pk, parsed)
     elif matches and key.pepper_id != hashing.current_pepper_id():
         renew_digest(lookup.model, key.pk, key.pepper_id, parsed)
     if not matches:
         raise Refused(refusals.INVALID_KEY)
-    return _enter(parsed, key, row, request, counts_as_use, exchange, anywhere)
+    return _enter(parsed, key, row, request, use)
 
 
 def _enter(
-    parsed: token.Parsed,
-    key: Key,
-    row: Row,
-    request: HttpRequest | None,
-    counts_as_use: bool = True,
-    exchange: bool = False,
-    anywhere: bool = False,
+    parsed: token.Parsed, key: Key, row: Row, request: HttpRequest | None, use: Use = REQUEST
 ) -> Access:
-    """Who it is whose secret is right."""
+    """Build the ``Access`` of a key whose secret has been checked."""
     lookup, build = _LOOKUPS[parsed.kind], _BUILDERS[parsed.kind]
-    check_state(key, exchange)
+    check_state(key, use)
     (owner,) = lookup.build(row)
-    if anywhere:
+    if use.anywhere:
         return build(parsed.public_id, key, owner)
-    access, ip = admit(lookup.model, build, parsed.public_id, key, owner, request, counts_as_use)
-    if counts_as_use:
-        usage.record(lookup.model, key.pk, ip)
+    ip = check_request(lookup.model, key.pk, key.restrictions, owner, request, use)
+    access = build(parsed.public_id, key, owner)
+    if use.counts:
+        usage.note_use(lookup.model, key.pk, ip)
     return access
 
 
-def check_state(key: Key, exchange: bool = False) -> None:
-    """Whether a key may be used now, whose holder has proved to hold it. Raises ``Refused``."""
+def check_state(key: Key, use: Use = REQUEST) -> None:
+    """Raise ``Refused`` unless a key with a checked secret may be used now."""
     if key.revoked_at is not None:
         raise Refused(refusals.REVOKED_KEY)
     if key.expires_at is not None and key.expires_at <= timezone.now():
         raise Refused(refusals.EXPIRED_KEY)
     if key.is_pending:
         raise Refused(refusals.APPROVAL_REQUIRED)
-    if not (key.direct_use or exchange):
-        raise Refused(refusals.EXCHANGE_REQUIRED)
+    if key.upstream and not are_active(key.upstream):
+        raise Refused(refusals.INACTIVE_USER)
+    if key.restrictions is not EMPTY:
+        now = Circumstances(timezone.now(), use.exchange)
+        restrictions.check(Phase.VERIFY, key.restrictions, now)
 
 
-def admit(
+def are_active(upstream: str) -> bool:
+    """Return whether all users and clients that created a credential are active."""
+    pks = [name.partition(":")[2] for name in upstream.split() if name.startswith("user:")]
+    if pks:
+        model: Any = get_user_model()
+        # Not from a replica, which may lag.
+        users = list(model._default_manager.using(router.db_for_write(model)).filter(pk__in=pks))
+        if len(users) < len(pks) or not all(map(is_active, users)):
+            return False
+    return all(are_active(upstream) for are_active in _upstreams)
+
+
+def check_request(
     model: Any,
-    build: Build,
-    public_id: str,
-    key: Key,
+    pk: int,
+    values: tuple[Any, ...],
     owner: Any,
     request: HttpRequest | None,
-    counts_as_use: bool,
-) -> tuple[Access, str | None]:
-    """Who it is, and the address that the request came from, if the key is good there.
+    use: Use = REQUEST,
+) -> str | None:
+    """Return the client address of ``request`` after checking the key's restrictions.
 
-    Raises ``Refused``.
+    ``values`` are the restrictions. Raises ``Refused``.
     """
     ip = networks.client_ip(request)
-    imposed = app_settings.POLICY.allowed_networks(owner)
-    if not networks.admits((key.allowed_networks, " ".join(imposed)), ip):
-        if counts_as_use:
-            usage.record_refusal(model, key.pk, ip)
-        raise Refused(refusals.IP_NOT_ALLOWED)
-    return build(public_id, key, owner), ip
+    imposed = app_settings.POLICY.allowed_networks(owner)  # one call less than get_policy()
+    if not imposed and values is EMPTY:
+        return ip
+    try:
+        if imposed and not networks.allowed_from((" ".join(imposed),), ip):
+            raise Refused(refusals.IP_NOT_ALLOWED)
+        if values is not EMPTY:
+            request_now = Circumstances(timezone.now(), use.exchange, ip, request)
+            restrictions.check(Phase.REQUEST, values, request_now)
+    except Refused as refused:
+        if use.counts and refused.refusal is refusals.IP_NOT_ALLOWED:
+            usage.note_refusal(model, pk, ip)
+        raise
+    return ip
+
+
+def _restricted(access: Access, key: Key) -> Access:
+    restrictions.put(access, key.restrictions)
+    return access
 
 
 def _personal_access_token(public_id: str, key: Key, user: Any) -> Access:
-    if not user.is_active:
+    if not is_active(user):
         raise Refused(refusals.INACTIVE_USER)
-    return Access(
+    access = Access(
         kind=PERSONAL_ACCESS_TOKEN,
         credential_id=public_id,
         name=key.name,
@@ -258,27 +360,32 @@ def _personal_access_token(public_id: str, key: Key, user: Any) -> Access:
         user=user,
         principal=user,
         expires_at=key.expires_at,
-        allowed_networks=key.allowed_networks,
-        rate_limits=key.rate_limits,
+        upstream=key.upstream,
         selected=None if key.all_projects else partial(_selected_projects, key.pk),
     )
+    return access if key.restrictions is EMPTY else _restricted(access, key)
 
 
 def project_key(public_id: str, key: Key, project: Any) -> Access:
-    # A project model of the site's own need not have the field.
-    if not getattr(project, "is_active", True):
+    if not app_settings.PROJECT_KEYS:
+        acceptance.check_project_keys()
+    if not is_active(project):
         raise Refused(refusals.INACTIVE_PROJECT)
-    return Access(
+    if app_settings.PROJECT_USER is None:
+        principal: Any = ProjectUser(project)
+    else:
+        principal = acceptance.principal_of(project)
+    access = Access(
         kind=PROJECT_KEY,
         credential_id=public_id,
         name=key.name,
         scope=key.scope,
         project=project,
-        principal=ProjectUser(project),
+        principal=principal,
         expires_at=key.expires_at,
-        allowed_networks=key.allowed_networks,
-        rate_limits=key.rate_limits,
+        upstream=key.upstream,
     )
+    return access if key.restrictions is EMPTY else _restricted(access, key)
 
 
 _BUILDERS: dict[str, Build] = {token.PAT: _personal_access_token, token.KEY: project_key}

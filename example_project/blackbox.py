@@ -1,5 +1,7 @@
-"""A server of offers as one finds them: it answers everybody who asks. ``python -m
-example_project.blackbox`` prints the port that it took."""
+"""A server without any access control, for the demo of the gateway.
+
+``python -m example_project.blackbox`` serves on a free port and prints the port's number.
+"""
 
 import json
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -37,7 +39,7 @@ class Handler(BaseHTTPRequestHandler):
 
 def main() -> None:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    print(server.server_port, flush=True)  # noqa: T201 - for whom started it
+    print(server.server_port, flush=True)  # noqa: T201 - the parent process reads it
     server.serve_forever()
 
 

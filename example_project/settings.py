@@ -1,7 +1,9 @@
-"""A small payments SaaS: what a site needs to say to use `apikeys`, and little else."""
+"""Settings of a small payments SaaS that uses `apikeys`."""
 
 import os
 from pathlib import Path
+
+from django.utils.translation import gettext_lazy as _
 
 from .signing import signing_key
 
@@ -11,8 +13,8 @@ SECRET_KEY = os.environ.get("SECRET_KEY", "django-insecure-for-the-example-on-th
 DEBUG = False
 ALLOWED_HOSTS = ["127.0.0.1", "localhost", "[::1]"]
 
-# The demo's people have a published password. `manage.py demo` turns this on for itself;
-# everywhere else that password is refused.
+# The demo's users have a published password. `manage.py demo` turns this on for its own
+# process. Everywhere else that password is refused.
 DEMO = False
 
 INSTALLED_APPS = [
@@ -41,6 +43,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "apikeys.middleware.origin_middleware",
+    "apikeys.middleware.OutageMiddleware",
 ]
 
 ROOT_URLCONF = "example_project.urls"
@@ -78,22 +81,26 @@ LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "apikeys:keys"
 LOGOUT_REDIRECT_URL = "login"
 
+# The demo has no mail server, so a mail appears in its terminal.
+EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
+
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
+LOCALE_PATHS = [BASE_DIR / "example_project" / "locale"]
 STATIC_URL = "static/"
 
 APIKEYS = {
     "PREFIX": "acme",
     "SCOPES": {
-        "payments:read": "See payments",
-        "payments:write": "Make payments, and see them",
-        "reports:read": "See reports",
-        "keys:read": "See tokens and keys",
-        "keys:write": "Make, change and revoke tokens and keys, and see them",
+        "payments:read": _("See payments"),
+        "payments:write": _("Make payments, and see them"),
+        "reports:read": _("See reports"),
+        "keys:read": _("See tokens and keys"),
+        "keys:write": _("Create, edit and revoke tokens and keys, and see them"),
     },
     "FIRST_PARTY_CLIENTS": ["webapp"],
-    # The old server of offers, which answers everybody: see `manage.py demo --gateway`.
+    # An old server without access control. See `manage.py demo --gateway`.
     "GATEWAY_ROUTES": [
         {
             "method": "GET",
@@ -105,7 +112,7 @@ APIKEYS = {
     "CURL_URL": "/api/payments/",
 }
 
-# Signs the access tokens that are JWTs; its public half is at /o/.well-known/jwks.json.
+# Signs access tokens that are JWTs. The public key is at /o/.well-known/jwks.json.
 OIDC_RSA_PRIVATE_KEY = signing_key(Path(str(DATABASES["default"]["NAME"])).with_suffix(".pem"))
 
 REST_FRAMEWORK = {
@@ -143,21 +150,21 @@ OAUTH2_PROVIDER = {
     "COMPLIANT_BCP_RFC9700_REDIRECT_URI_SCHEME": True,
     "COMPLIANT_BCP_RFC9700_REDIRECT_URI_MATCHING": True,
     "COMPLIANT_BCP_RFC9700_PKCE_REQUIRED": True,
-    # The page at `/` logs in with the password grant. `Validator` above keeps that grant
-    # to FIRST_PARTY_CLIENTS; the gate would turn it off for them as well.
+    # The page at `/` logs in with the password grant. `Validator` allows that grant only to
+    # FIRST_PARTY_CLIENTS. This gate would turn it off for them too.
     "COMPLIANT_BCP_RFC9700_PASSWORD_GRANT": False,
 }
 
-DEFAULT_EXCEPTION_REPORTER = "apikeys.reports.ExceptionReporter"
-DEFAULT_EXCEPTION_REPORTER_FILTER = "apikeys.reports.SafeExceptionReporterFilter"
+DEFAULT_EXCEPTION_REPORTER = "apikeys.error_reports.ExceptionReporter"
+DEFAULT_EXCEPTION_REPORTER_FILTER = "apikeys.error_reports.SafeExceptionReporterFilter"
 
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "filters": {
-        "redact_keys": {"()": "apikeys.reports.RedactKeys"},
+        "redact_keys": {"()": "apikeys.error_reports.RedactKeys"},
         "require_debug_false": {"()": "django.utils.log.RequireDebugFalse"},
-        # That gate is off on purpose, as said above: no need to hear of it at every login.
+        # Do not warn at every login that this gate is off: it is off on purpose.
         "password_grant": {
             "()": "django.utils.log.CallbackFilter",
             "callback": lambda record: (
@@ -175,7 +182,7 @@ LOGGING = {
     },
     "root": {"handlers": ["console"], "level": "WARNING"},
     "loggers": {
-        # Django gives it a handler of its own, without the filter.
+        # Replaces Django's handler, which lacks the filter.
         "django": {"handlers": ["mail_admins"], "level": "INFO", "propagate": True},
         "oauth2_provider": {"filters": ["password_grant"]},
     },

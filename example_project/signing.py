@@ -1,4 +1,4 @@
-"""The key that signs JWTs, made once and kept beside the demo's database."""
+"""Create the key that signs JWTs, and keep it beside the demo's database."""
 
 import os
 from pathlib import Path
@@ -8,11 +8,14 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 
 def signing_key(path: Path) -> str:
-    """The key of the environment, or of ``path``, as PEM. Processes that start together agree."""
+    """Return the PEM key from OIDC_RSA_PRIVATE_KEY or ``path``; create ``path`` if it is missing.
+
+    Processes that start at the same time get the same key.
+    """
     if given := os.environ.get("OIDC_RSA_PRIVATE_KEY"):
         return given
     if not path.parent.is_dir():
-        return ""  # the database has no place there either, and says so
+        return ""  # the database fails there too, with a clearer error
     if not path.exists():
         key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         pem = key.private_bytes(

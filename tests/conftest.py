@@ -1,13 +1,21 @@
 """What more than one folder of tests uses."""
 
+import io
+import json
 import os
 import shutil
+from pathlib import Path
 
 import pytest
+from django.contrib.auth.hashers import make_password
+from django.core.management import CommandError, call_command
 from django.db import connection
+from django.test import override_settings
 from django.utils import translation
 
 from apikeys import hashing
+from apikeys.limits import attempts as tries
+from tests.factories import PASSWORD, MembershipFactory, ProjectFactory, UserFactory
 from tests.services import require
 
 CHROMIUM = (
@@ -18,14 +26,70 @@ REAL_ARGON2 = hashing._argon2
 pytest_plugins = ["apikeys.testing.pytest"]
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items):
-    """Modules that take long come first: at the end, all would wait for one of them."""
-    names = {"browser", "long", "packaging"}
-    long = {
-        item.path for item in items if not names.isdisjoint(m.name for m in item.iter_markers())
-    }
-    items.sort(key=lambda item: item.path not in long)
+# What the default run leaves out, and what `--all` leaves out too: `markers` in pyproject.toml.
+ALL = {"browser", "packaging", "process", "slow"}
+LONG = {"long"}
+
+
+def pytest_addoption(parser):
+    parser.addoption("--all", action="store_true", help="Run every test but the long ones.")
+    parser.addoption("--long", action="store_true", help="Run the long tests alone.")
+    parser.addoption(
+        "--database-only",
+        action="store_true",
+        help="Skip tests without the database: on another one they would do the same.",
+    )
+
+
+def pytest_configure(config):
+    if config.getoption("--all"):
+        config.option.nomigrations = False
+
+
+def pytest_xdist_auto_num_workers(config):
+    """Run a few modules in this process: starting workers takes longer than the tests."""
+    return 0 if 0 < len(_named(config)) == len(config.args) <= 3 else None
+
+
+def pytest_collection_modifyitems(config, items):
+    """Keep the tier that was requested, and modules named on the command line; slow ones first.
+
+    At the end, all workers would wait for a slow module.
+    """
+    named = _named(config)
+    kept, left = [], []
+    for item in items:
+        in_tier = bool(config.option.markexpr) or _in_tier(config, item)
+        wanted = item.path in named or (in_tier and _fits_database(config, item))
+        (kept if wanted else left).append(item)
+    if left:
+        config.hook.pytest_deselected(items=left)
+    slow = {item.path for item in kept if not ALL.isdisjoint(_marks(item))}
+    items[:] = sorted(kept, key=lambda item: item.path not in slow)
+
+
+def _in_tier(config, item) -> bool:
+    if config.getoption("--long"):
+        return not LONG.isdisjoint(_marks(item))
+    hidden = LONG if config.getoption("--all") else ALL | LONG
+    return hidden.isdisjoint(_marks(item))
+
+
+def _fits_database(config, item) -> bool:
+    if not config.getoption("--database-only"):
+        return True
+    # A test that starts processes may give them the database unseen by pytest-django.
+    used = {"django_db", "process"} & _marks(item)
+    return bool(used) or not {"db", "transactional_db"}.isdisjoint(item.fixturenames)
+
+
+def _marks(item) -> set[str]:
+    return {mark.name for mark in item.iter_markers()}
+
+
+def _named(config) -> set[Path]:
+    paths = {config.invocation_params.dir / argument.split("::")[0] for argument in config.args}
+    return {path for path in paths if path.suffix == ".py"}
 
 
 @pytest.fixture(scope="session")
@@ -41,6 +105,12 @@ def language():
         yield
 
 
+@pytest.fixture(autouse=True)
+def attempts():
+    """Attempts that a rolled-back test has counted in memory are not the next test's."""
+    tries._held.clear()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def database_before_server(django_db_setup, django_db_blocker):
     """A server that starts before it would take the database for one in memory, and share it.
@@ -54,6 +124,40 @@ def database_before_server(django_db_setup, django_db_blocker):
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
                 "WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
+
+
+@pytest.fixture
+def engine(db):
+    """A project."""
+    return ProjectFactory(slug="analytical-engine", name="Analytical Engine")
+
+
+@pytest.fixture
+def ada(engine):
+    """The owner of the project. She has a password and an email address."""
+    user = UserFactory(username="ada", email="ada@example.com", password=make_password(PASSWORD))
+    MembershipFactory(user=user, project=engine, role="owner")
+    return user
+
+
+@pytest.fixture
+def notify_twice(caplog):
+    """Return a function that sends notices twice, the first time without a mail server.
+
+    It returns what the second run reports.
+    """
+
+    def notify_twice():
+        with (
+            override_settings(EMAIL_BACKEND="tests.test_mail.Broken"),
+            pytest.raises(CommandError, match="1 mail could not be sent"),
+        ):
+            call_command("apikeys", "notify", stdout=io.StringIO())
+        out = io.StringIO()
+        call_command("apikeys", "notify", "--json", stdout=out)
+        return json.loads(out.getvalue())
+
+    return notify_twice
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ def main() -> None:
     def note() -> None:
         for _ in range(uses):
             for pk in pks:
-                usage.record(PersonalAccessToken, pk, "192.0.2.1")
+                usage.note_use(PersonalAccessToken, pk, "192.0.2.1")
 
     if uses:
         started = [threading.Thread(target=note) for _ in range(threads)]
@@ -32,7 +32,7 @@ def main() -> None:
             thread.join()
         return
     while True:
-        usage.record(PersonalAccessToken, pks[0], "192.0.2.1")
+        usage.note_use(PersonalAccessToken, pks[0], "192.0.2.1")
         print(time.time(), flush=True)
         time.sleep(0.005)
 

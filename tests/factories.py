@@ -16,6 +16,7 @@ from apikeys.testing import (
 )
 
 __all__ = [
+    "PASSWORD",
     "MembershipFactory",
     "ProjectFactory",
     "UserFactory",
@@ -25,6 +26,9 @@ __all__ = [
     "of_nobody",
     "with_wrong_secret",
 ]
+
+#: The password of ``ada``.
+PASSWORD = "a-note-on-bernoulli-numbers"
 
 
 def mint_pat(user: Any = None, **kwargs: Any) -> Minted[PersonalAccessToken]:

@@ -6,6 +6,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apikeys import http
+from apikeys.cache import get_cache
 from example_project.urls import urlpatterns as example
 
 
@@ -23,4 +24,15 @@ async def plain_async(request):
     return JsonResponse({"id": request.auth.credential_id})
 
 
-urlpatterns = [path("plain/", Plain.as_view()), path("async/", plain_async), *example]
+async def keeps_rows(request):
+    """Whether this worker has found Redis, and so keeps what it looks up."""
+    tracking = get_cache().tracking
+    return JsonResponse({"code": None if tracking.is_current() else "not yet"})
+
+
+urlpatterns = [
+    path("plain/", Plain.as_view()),
+    path("async/", plain_async),
+    path("keeps-rows/", keeps_rows),
+    *example,
+]

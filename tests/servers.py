@@ -7,7 +7,9 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from glob import glob
 from pathlib import Path
@@ -42,6 +44,18 @@ def answers(port: int) -> bool:
     return False
 
 
+def exposed(port: int) -> bool:
+    """Return whether a socket listens on this port beyond 127.0.0.1 and ::1. Linux only."""
+    loopback = "0100007F", "0" * 24 + "01000000"
+    for table in filter(Path.exists, map(Path, ("/proc/net/tcp", "/proc/net/tcp6"))):
+        for line in table.read_text().splitlines()[1:]:
+            _, local, _, state, *_ = line.split()
+            address, _, number = local.partition(":")
+            if state == "0A" and int(number, 16) == port and address not in loopback:
+                return True
+    return False
+
+
 class Server:
     """A process that listens on a port and can be killed, frozen and started again."""
 
@@ -64,6 +78,7 @@ class Server:
         except TimeoutError as error:
             error.add_note((self.directory / "log").read_text()[-4000:])
             raise
+        assert not exposed(self.port), "A server that a test starts listens on loopback only."
 
     def _is_up(self) -> bool:
         if self.process is None or self.process.poll() is not None:
@@ -96,8 +111,9 @@ class Server:
 
 
 class RedisServer(Server):
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *options: str) -> None:
         super().__init__(directory)
+        self.options = options
         path = shutil.which("redis-server")
         require("redis-server", bool(path), "Debian's package redis-server has it.")
 
@@ -106,7 +122,138 @@ class RedisServer(Server):
         return f"redis://127.0.0.1:{self.port}/0"
 
     def command(self) -> list[str]:
-        return ["redis-server", "--port", str(self.port), "--save", "", "--appendonly", "no"]
+        command = ["redis-server", "--bind", "127.0.0.1", "--port", str(self.port)]
+        command += ["--dir", str(self.directory), "--save", "", "--appendonly", "no"]
+        return [*command, *self.options]
+
+
+class RedisSentinel(RedisServer):
+    """One Sentinel that decides alone which of some servers is the master."""
+
+    def __init__(self, directory: Path, master: RedisServer) -> None:
+        super().__init__(directory)
+        self.config = directory / "sentinel.conf"
+        self.config.write_text(
+            f"sentinel monitor apikeys 127.0.0.1 {master.port} 1\n"
+            "sentinel down-after-milliseconds apikeys 500\n"
+            "sentinel failover-timeout apikeys 5000\n"
+        )
+
+    def command(self) -> list[str]:
+        command = ["redis-server", str(self.config), "--sentinel", "--bind", "127.0.0.1"]
+        return [*command, "--port", str(self.port), "--dir", str(self.directory)]
+
+
+class Proxy:
+    """Forwards each connection to the port that ``target`` returns when it is opened.
+
+    Connections that are open stay where they are. What the servers answer can be held back.
+    """
+
+    def __init__(self, target: Callable[[], int]) -> None:
+        self.target = target
+        #: Bytes of answers that each connection may still pass on; ``None``: all.
+        self.allowance: int | None = None
+        #: Whether a connection ends where its allowance does. Otherwise the rest is held back.
+        self.cuts = False
+        #: Seconds by which each piece of an answer is late.
+        self.delay = 0.0
+        self._passed_on: Counter[socket.socket] = Counter()
+        self._changed = threading.Condition()
+        self._connections: set[socket.socket] = set()
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self.port: int = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def hold(self, after: int = 0) -> None:
+        """Hold answers back, after so many bytes more."""
+        with self._changed:
+            self.allowance = after
+            self._passed_on.clear()
+
+    def cut(self, after: int) -> None:
+        """End every connection, open or new, in the middle of its answers."""
+        self.cuts = True
+        self.hold(after)
+
+    def release(self) -> None:
+        with self._changed:
+            self.allowance = None
+            self.cuts = False
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        self.release()
+        # Without it, the thread in accept() would take one more connection.
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        for connection in [self._listener, *self._connections.copy()]:
+            connection.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                try:
+                    server = socket.create_connection(("127.0.0.1", self.target()), 5)
+                except OSError:
+                    client.close()
+                    continue
+                server.settimeout(None)
+                self._connections |= {client, server}
+                threading.Thread(target=self._connect, args=(client, server), daemon=True).start()
+
+    def _connect(self, client: socket.socket, server: socket.socket) -> None:
+        """Forward both ways until both have ended, then free the file descriptors."""
+        answers = threading.Thread(target=self._forward, args=(server, client, True), daemon=True)
+        answers.start()
+        self._forward(client, server, False)
+        answers.join()
+        self._connections -= {client, server}
+        for each in (client, server):
+            each.close()
+
+    def _forward(self, source: socket.socket, target: socket.socket, is_answer: bool) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                if is_answer:
+                    time.sleep(self.delay)
+                    rest = self._held_back(source, target, data)
+                    if rest is None:
+                        break
+                    data = rest
+                target.sendall(data)
+        for each in (source, target):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+    def _held_back(self, source: socket.socket, target: socket.socket, data: bytes) -> bytes | None:
+        """Send what is allowed, and return the rest when it is; ``None`` where it is cut off."""
+        with self._changed:
+            if self.allowance is None:
+                return data
+            allowed = data[: self.allowance - self._passed_on[source]]
+            self._passed_on[source] += len(allowed)
+        target.sendall(allowed)
+        if rest := data[len(allowed) :]:
+            if self.cuts:
+                return None
+            with self._changed:
+                self._changed.wait_for(lambda: self.allowance is None)
+        return rest
+
+
+@contextlib.contextmanager
+def proxying(target: Callable[[], int]) -> Iterator[Proxy]:
+    proxy = Proxy(target)
+    try:
+        yield proxy
+    finally:
+        proxy.close()
 
 
 class PostgreSQLServer(Server):
@@ -116,8 +263,10 @@ class PostgreSQLServer(Server):
     the server's user would not get there any more.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, max_connections: int = 500) -> None:
         super().__init__(directory)
+        # On a busy machine those that are let go take a while to end.
+        self.max_connections = max_connections
         found = sorted(glob("/usr/lib/postgresql/*/bin/postgres"))
         require("PostgreSQL", bool(found), "Debian's package postgresql has it.")
         self.binaries = Path(found[-1]).parent
@@ -135,10 +284,25 @@ class PostgreSQLServer(Server):
 
     def command(self) -> list[str]:
         options = ["-p", str(self.port), "-k", "", "-h", "127.0.0.1", "-c", "fsync=off"]
-        # On a busy machine those that are let go take a while to end.
-        options += ["-c", "max_connections=500"]
+        options += ["-c", f"max_connections={self.max_connections}"]
         command = [str(self.binaries / "postgres"), "-D", str(self.data), *options]
         return [*self._as_postgres(), *command]
+
+    def signal(self, number: int) -> None:
+        """Signal the backends too: each is a process group of its own."""
+        before = self._children()  # one that is killed has none any more
+        super().signal(number)
+        for pid in before | self._children():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def _children(self) -> set[int]:
+        if self.process is None:
+            return set()
+        path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        with contextlib.suppress(OSError):
+            return {int(pid) for pid in path.read_text().split()}
+        return set()
 
     def _launch(self) -> None:
         (self.data / "postmaster.pid").unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""A caller who signs as one does that knows nothing of this project: with `requests`."""
+"""Sign requests with `requests`, without the code of this project."""
 
 import secrets
 from dataclasses import dataclass, field
@@ -29,7 +29,7 @@ def p256_key() -> Any:
 
 
 class _AsGiven(ContentDigest):
-    """Whatever it is: some callers sign nonsense."""
+    """Keep the given digest, so that tests can sign an invalid one."""
 
     @classmethod
     def prepare(cls, *args: Any, **kwargs: Any) -> None:
@@ -79,14 +79,14 @@ class Caller:
 
 
 def caller(project: Any = None, private_key: Any = None, **kwargs: Any) -> Caller:
-    """One with a key of its own."""
+    """Create a key and return a caller that signs with it."""
     private_key = private_key or ed25519_key()
     minted = mint_key(project, public_key=pem(private_key), **kwargs)
     return Caller(minted.key.public_id, private_key)
 
 
 def send(client: Any, request: requests.PreparedRequest, **extra: Any) -> Any:
-    """By Django's test client."""
+    """Send a signed request with Django's test client."""
     headers = {n: v for n, v in request.headers.items() if n != "Content-Length"}
     kind = headers.pop("Content-Type", "application/octet-stream" if request.body else "")
     body: Any = request.body or b""

@@ -1,4 +1,4 @@
-"""No credential makes, widens or rotates anything beyond itself."""
+"""No credential creates, widens or rotates a key beyond itself."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -13,16 +13,6 @@ from apikeys.models import Membership, PersonalAccessToken
 from apikeys.verify import verify
 from tests.factories import MembershipFactory, ProjectFactory, UserFactory, mint_key, mint_pat
 from tests.threads import at_once
-
-
-@pytest.fixture
-def ada(db):
-    return MembershipFactory(user__username="ada", project__slug="engine", role="owner").user
-
-
-@pytest.fixture
-def engine(ada):
-    return ada.project_memberships.get().project
 
 
 @pytest.fixture
@@ -45,12 +35,12 @@ def code_of(act, *args, **kwargs):
 
 @pytest.fixture
 def narrow(ada, engine, loom):
-    """A token for reading payments in one project, for nine days; and what it may give."""
+    """Return the grant of a token that reads payments of one project for nine days."""
     minted = mint_pat(ada, scopes=["payments:read"], projects=[engine], expires_at=in_days(9))
     return grants.for_tokens(ada, verify(minted.token))
 
 
-def test_what_it_makes_is_within_it(ada, engine, loom, narrow):
+def test_a_created_key_does_not_exceed_the_credential(ada, engine, loom, narrow):
     common = {"user": ada, "within": narrow}
     good = {"scopes": ["payments:read"], "projects": [engine], "expires_at": in_days(9)}
     good["expires_at"] = narrow.latest_expiry
@@ -70,16 +60,16 @@ def test_what_it_makes_is_within_it(ada, engine, loom, narrow):
     assert made.minted_with == narrow.using.credential_id
 
 
-def test_what_it_edits_is_not_widened_beyond_it(ada, engine, loom, narrow):
+def test_an_edited_key_is_not_widened_beyond_the_credential(ada, engine, loom, narrow):
     strong = mint_pat(ada, scopes=["payments:write"], projects=[loom]).key
     for change, code in [
         ({"scopes": ["payments:write", "reports:read"]}, "scope_not_grantable"),
-        # The project is the grantor's to give, but not with the scopes that the key has.
+        # The caller may grant the project, but not the scopes that the key has.
         ({"projects": [loom, engine]}, "scope_not_grantable"),
         ({"projects": None}, "scope_not_grantable"),
     ]:
         assert code_of(lifecycle.edit, strong, within=narrow, **change) == code
-    # What it has may stay, or go.
+    # The key may keep or lose what it has.
     lifecycle.edit(strong, name="n", within=narrow)
     lifecycle.edit(strong, scopes=["payments:read"], within=narrow)
     assert code_of(lifecycle.edit, strong, scopes=["payments:write"], within=narrow) == (
@@ -96,8 +86,8 @@ def test_what_it_edits_is_not_widened_beyond_it(ada, engine, loom, narrow):
         )
 
 
-def test_it_rotates_nothing_that_is_more_than_itself(ada, engine, loom, narrow):
-    """The secret is handed out: to rotate is to get all that the key may do."""
+def test_a_wider_key_cannot_be_rotated(ada, engine, loom, narrow):
+    """Rotation returns the new secret, so the caller gets everything that the key allows."""
     ends = narrow.latest_expiry
     for key, code in [
         ({"scopes": ["payments:write"], "projects": [engine]}, "scope_not_grantable"),
@@ -113,7 +103,7 @@ def test_it_rotates_nothing_that_is_more_than_itself(ada, engine, loom, narrow):
     assert lifecycle.rotate(own, within=narrow).key.projects.get() == engine
 
 
-def test_write_includes_read_but_read_no_write(ada):
+def test_write_grants_read_but_not_vice_versa(ada):
     writer = grants.for_tokens(ada, verify(mint_pat(ada, scopes=["payments:write"]).token))
     mint_pat(ada, scopes=["payments:read"], within=writer)
     reader = grants.for_tokens(ada, verify(mint_pat(ada, scopes=["payments:read"]).token))
@@ -122,14 +112,14 @@ def test_write_includes_read_but_read_no_write(ada):
     )
 
 
-def test_it_gives_nothing_of_another_user(ada):
+def test_nothing_is_granted_for_another_user(ada):
     other = UserFactory()
     within = grants.for_tokens(other, verify(mint_pat(ada).token))
     assert within.scopes == frozenset()
     assert code_of(mint_pat, other, within=within) == "scope_not_grantable"
 
 
-def test_a_project_key_gives_no_personal_access_token(ada, engine):
+def test_a_project_key_cannot_create_a_personal_access_token(ada, engine):
     within = grants.for_tokens(ada, verify(mint_key(engine).token))
     assert code_of(mint_pat, ada, projects=[engine], within=within) == "scope_not_grantable"
 
@@ -137,7 +127,7 @@ def test_a_project_key_gives_no_personal_access_token(ada, engine):
 # Keys of a project
 
 
-def test_a_project_key_manages_its_own_project_alone(engine, loom):
+def test_a_project_key_manages_only_its_project(engine, loom):
     access = verify(mint_key(engine, scopes=["payments:read"], expires_at=in_days(3)).token)
     within = grants.for_project(engine, using=access)
     assert code_of(mint_key, engine, scopes=["payments:write"], within=within) == (
@@ -151,13 +141,13 @@ def test_a_project_key_manages_its_own_project_alone(engine, loom):
     assert elsewhere.scopes == frozenset()
 
 
-def test_a_restricted_token_gives_no_key_of_another_project(ada, engine, loom):
+def test_a_restricted_token_cannot_create_a_key_of_another_project(ada, engine, loom):
     access = verify(mint_pat(ada, projects=[engine]).token)
     assert grants.for_project(loom, using=access).scopes == frozenset()
     assert "payments:read" in grants.for_project(engine, using=access).scopes
 
 
-def test_a_viewer_gives_reading_only(engine):
+def test_a_viewer_grants_only_read_scopes(engine):
     viewer = MembershipFactory(project=engine, role="viewer").user
     for within in (grants.for_project(engine, user=viewer), grants.for_tokens(viewer)):
         assert "payments:read" in within.scopes
@@ -167,7 +157,7 @@ def test_a_viewer_gives_reading_only(engine):
     ) == "scope_not_grantable"  # fmt: skip
 
 
-def test_a_demotion_counts_for_what_is_given_next(ada, engine):
+def test_a_demotion_limits_the_next_grant(ada, engine):
     key = mint_key(engine, scopes=["payments:write"]).key
     Membership.objects.filter(user=ada).update(role="viewer")
     within = grants.for_project(engine, user=ada)
@@ -195,7 +185,7 @@ def test_a_demotion_counts_for_what_is_given_next(ada, engine):
         (("a:read", {1}, 2030), ("a:read", {1}, 2030), False),
     ],
 )
-def test_wider(has, than, wider):
+def test_wider_compares_extents(has, than, wider):
     def extent(scope, projects=None, year=None):
         ends = datetime(year, 1, 1, tzinfo=UTC) if year else None
         return Extent(scope, None if projects is None else frozenset(projects), ends)
@@ -204,7 +194,7 @@ def test_wider(has, than, wider):
     assert extent(*has).wider(NOTHING)
 
 
-def test_a_site_without_time_zones_grants_as_well(ada, settings):
+def test_grants_work_without_use_tz(ada, settings):
     settings.USE_TZ = False
     ends = datetime.now() + timedelta(days=9)  # noqa: DTZ005
     using = Access(PERSONAL_ACCESS_TOKEN, "0" * 16, "", "payments:read", ada, expires_at=ends)
@@ -213,11 +203,11 @@ def test_a_site_without_time_zones_grants_as_well(ada, settings):
     assert code_of(mint_pat, ada, expires_at=later, within=within) == "outlives_credential"
 
 
-# At the same moment
+# Parallel requests
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_at_the_same_moment_do_not_both_get_the_last_place(settings):
+def test_parallel_requests_cannot_exceed_the_maximum(settings):
     from apikeys.policy import Policy
 
     most = {"most_live_keys": lambda self, owner: 3}
@@ -229,7 +219,7 @@ def test_two_at_the_same_moment_do_not_both_get_the_last_place(settings):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_nothing_that_is_made_while_its_maker_is_revoked_goes_on():
+def test_a_key_created_while_its_parent_is_revoked_ends():
     for _ in range(3):
         user = UserFactory()
         parent = mint_pat(user)
@@ -242,7 +232,7 @@ def test_nothing_that_is_made_while_its_maker_is_revoked_goes_on():
 
 
 @pytest.mark.django_db(transaction=True)
-def test_edits_rotations_and_revocations_at_once_lose_nothing():
+def test_parallel_edits_rotations_and_revocations_lose_nothing():
     minted = mint_pat(scopes=["payments:write"])
     pk = minted.key.pk
 

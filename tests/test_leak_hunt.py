@@ -22,9 +22,10 @@ from django.db import connection
 from django.test import Client
 from django.urls import include, path
 
-from apikeys import lifecycle, notices, usage
+from apikeys import lifecycle, usage
+from apikeys import mail as notices
+from apikeys.error_reports import RedactKeys
 from apikeys.models import KEY_MODELS, AuditEvent, PersonalAccessToken, ProjectKey
-from apikeys.reports import RedactKeys
 from tests.admin.conftest import KEYS as ADMIN_KEYS
 from tests.admin.conftest import TOKENS as ADMIN_TOKENS
 from tests.admin.conftest import mint_form
@@ -33,7 +34,7 @@ from tests.web.conftest import KEYS, TOKENS, open_form
 
 _KEY = re.compile(r"acme_(?:pat|key)_[0-9a-z]{16}_[0-9A-Za-z]{49}")
 
-pytestmark = [pytest.mark.long, pytest.mark.django_db]
+pytestmark = [pytest.mark.slow, pytest.mark.django_db]
 
 
 def fail(request):
@@ -103,8 +104,8 @@ class Hunt:
 def hunt(settings):
     settings.ROOT_URLCONF = "tests.test_leak_hunt"
     settings.DEMO = True
-    settings.DEFAULT_EXCEPTION_REPORTER = "apikeys.reports.ExceptionReporter"
-    settings.DEFAULT_EXCEPTION_REPORTER_FILTER = "apikeys.reports.SafeExceptionReporterFilter"
+    settings.DEFAULT_EXCEPTION_REPORTER = "apikeys.error_reports.ExceptionReporter"
+    settings.DEFAULT_EXCEPTION_REPORTER_FILTER = "apikeys.error_reports.SafeExceptionReporterFilter"
     settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
     settings.ADMINS = [("Root", "root@example.com")]
     settings.CURL_URL = "/api/token/"
@@ -132,7 +133,7 @@ def hunt(settings):
 
 
 @pytest.fixture
-def ada(hunt):
+def admin(hunt):
     member = MembershipFactory(
         user__username="ada",
         user__email="ada@example.com",
@@ -145,7 +146,7 @@ def ada(hunt):
     return member.user
 
 
-def on_the_pages(hunt, ada):
+def on_the_pages(hunt, admin):
     form = {"name": "page", "expiry": "30", "scopes:payments": "payments:read"}
     for url, more in ((TOKENS, {"reach": "all"}), (KEYS, {})):
         for _ in range(4):
@@ -162,10 +163,16 @@ def on_the_pages(hunt, ada):
             hunt("post", f"{url}{public_id}/revoke/", {"reason": text})
             hunt("get", f"{url}activity/?format=csv")
             hunt("get", f"{url}activity/?key={text}")
-            wrong = {"name": text, "allowed_networks": text, "rate_limits": text, "reach": text}
+            wrong = {
+                "name": text,
+                "description": text,
+                "allowed_networks": text,
+                "rate_limits": text,
+                "reach": text,
+            }
             hunt("post", f"{url}new/", form | more | wrong)
             long_ago = Client(raise_request_exception=False)
-            long_ago.force_login(ada)
+            long_ago.force_login(admin)
             session = long_ago.session
             for name in filter(lambda name: name.startswith("apikeys"), list(session.keys())):
                 del session[name]
@@ -174,9 +181,9 @@ def on_the_pages(hunt, ada):
             assert "apikeys_draft" in long_ago.session
 
 
-def in_the_admin(hunt, ada):
+def in_the_admin(hunt, admin):
     project = ProjectKey._meta.get_field("project").related_model.objects.get()
-    for url, owner in ((ADMIN_TOKENS, {"user": ada.pk}), (ADMIN_KEYS, {"project": project.pk})):
+    for url, owner in ((ADMIN_TOKENS, {"user": admin.pk}), (ADMIN_KEYS, {"project": project.pk})):
         for _ in range(4):
             form = mint_form(name="admin", **owner)
             hunt("post", f"{url}add/", form, shows=True)
@@ -195,7 +202,7 @@ def in_the_admin(hunt, ada):
     hunt("get", "/admin/apikeys/auditevent/")
 
 
-def over_the_api(hunt, ada):
+def over_the_api(hunt, admin):
     scopes = ["payments:read", "keys:read", "keys:write"]
     for url in ("/api/tokens/", "/api/projects/analytical-engine/keys/"):
         for n in range(4):
@@ -214,6 +221,7 @@ def over_the_api(hunt, ada):
                 {"name": text, "scopes": scopes}, {text: text}, {"name": "x", "scopes": [text]},
                 body | {"allowed_networks": [text]}, body | {"rate_limits": [text[26:]]},
                 body | {"expires_at": text}, body | {"projects": [text]},
+                body | {"description": text},
             ):  # fmt: skip
                 hunt("post", url, json.dumps(wrong), **as_key, **json_)
             hunt("post", url, f'{{"name": {text}', **as_key, **json_)
@@ -276,15 +284,15 @@ def forms_of(text):
 
 
 def test_no_secret_is_left_anywhere(
-    hunt, ada, monkeypatch, settings, django_capture_on_commit_callbacks, record_property
+    hunt, admin, monkeypatch, settings, django_capture_on_commit_callbacks, record_property
 ):
     with django_capture_on_commit_callbacks(execute=True):
-        on_the_pages(hunt, ada)
-        in_the_admin(hunt, ada)
-        over_the_api(hunt, ada)
+        on_the_pages(hunt, admin)
+        in_the_admin(hunt, admin)
+        over_the_api(hunt, admin)
         by_the_command(hunt, monkeypatch)
         for _ in range(2):
-            for minted in (mint_pat(ada), mint_key(ProjectKey.objects.first().project)):
+            for minted in (mint_pat(admin), mint_key(ProjectKey.objects.first().project)):
                 hunt.tokens += [minted.token, lifecycle.rotate(minted.key).token]
         everywhere(hunt, settings)
         usage.flush()
@@ -313,7 +321,7 @@ def test_no_secret_is_left_anywhere(
     )
     assert "django_admin_log" in places["database"]
     assert "[redacted]" in places["log"]
-    assert "A new key of ada" in places["mails"]
+    assert "New key for ada" in places["mails"]
     with suppress(AttributeError):
         print(
             f"\n{len(hunt.tokens)} keys, {hunt.requests} requests, {hunt.commands} commands, "

@@ -12,6 +12,8 @@ from django.db import connection
 from apikeys.models import PersonalAccessToken
 from tests.factories import mint_pat
 
+pytestmark = pytest.mark.slow
+
 
 def test_no_migration_is_missing(db):
     call_command("makemigrations", "--check", "--dry-run", verbosity=0)

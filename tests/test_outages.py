@@ -6,11 +6,13 @@ No request may be answered wrongly: a good key never gets 401 or 500, a bad one 
 import http.client
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -19,7 +21,7 @@ import pytest
 from tests.servers import PostgreSQLServer, RedisServer, Server, running, wait_until
 
 # Processes of their own, a cluster and some seconds of load.
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.slow
 
 THREADS = 8
 
@@ -180,3 +182,31 @@ def test_nothing_is_answered_wrongly(site, path, capsys):
             f"{answers[401, 'revoked_key', None]} refused as revoked, {answers[AWAY]} told to "
             "come back, 0 wrong"
         )
+
+
+def keep(web, path, token):
+    """Have both workers keep this credential in memory. Which one answers is up to the kernel."""
+    wait_until(lambda: {ask(web, "/keeps-rows/", token) for _ in range(30)} == {GOOD})
+    assert {ask(web, path, token) for _ in range(30)} == {GOOD}
+
+
+@pytest.mark.parametrize(
+    ("site", "path"),
+    [("wsgi", "/plain/"), ("asgi", "/async/"), ("asgi", "/plain/")],
+    indirect=["site"],
+)
+def test_keys_in_memory_are_answered_while_the_database_hangs(site, path):
+    database, _, web, keys = site
+    (kept, _), (fresh, _) = keys["kept"], keys["fresh"]
+    keep(web, path, kept)
+
+    database.signal(signal.SIGSTOP)
+    # Fewer than the threads of a worker. They wait for the server, or for `connect_timeout`.
+    with ThreadPoolExecutor(3) as threads:
+        waiting = [threads.submit(ask, web, path, fresh) for _ in range(3)]
+        try:
+            assert {ask(web, path, kept) for _ in range(100)} == {GOOD}
+        finally:
+            database.signal(signal.SIGCONT)
+        assert {each.result() for each in waiting} <= {GOOD, AWAY}
+    wait_until(lambda: {ask(web, path, fresh) for _ in range(20)} == {GOOD})

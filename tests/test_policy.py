@@ -1,4 +1,4 @@
-"""Rights by role, as they are now: the half that every request asks about."""
+"""The methods of the policy that are called at every request."""
 
 import pytest
 
@@ -12,7 +12,7 @@ WRITE = ["payments:write"]
 
 
 class Auditors(Policy):
-    """A site where developers make no payments, and a project can be frozen."""
+    """A policy in which developers cannot write payments and a project can be frozen."""
 
     def role_allows(self, role, scope):
         if role == Role.DEVELOPER and scope == "payments:write":
@@ -35,39 +35,39 @@ def test_all_roles_read_and_all_but_viewers_write(db, role):
 
 
 @pytest.mark.parametrize("scope", ["payments:refund", "payments", "write", "read", "readonly"])
-def test_a_viewer_has_nothing_that_does_not_say_it_reads(scope):
+def test_a_viewer_has_only_read_scopes(scope):
     assert not Policy().role_allows(Role.VIEWER, scope)
 
 
-def test_one_scope_that_a_role_lacks_is_enough(db):
+def test_one_missing_scope_excludes_the_project(db):
     member = MembershipFactory(role=Role.VIEWER)
     assert not Policy().projects(member.user, ["payments:read", "payments:write"]).exists()
 
 
-def test_others_projects_are_out_of_reach(db):
+def test_projects_of_other_users_are_excluded(db):
     MembershipFactory()
     assert not Policy().projects(UserFactory()).exists()
 
 
-def test_a_role_that_is_no_role_has_no_rights(db):
+def test_an_unknown_role_has_no_rights(db):
     member = MembershipFactory(role="root")
     assert not Policy().projects(member.user).exists()
 
 
-def test_a_deactivated_project_is_out_of_reach(db):
+def test_a_deactivated_project_is_excluded(db):
     member = MembershipFactory(project__is_active=False)
     assert not Policy().projects(member.user).exists()
     assert not Policy().active_projects().exists()
 
 
-def test_it_is_one_subquery(db, django_assert_num_queries):
+def test_projects_is_one_subquery(db, django_assert_num_queries):
     members = [MembershipFactory(user=user) for user in [UserFactory()] for _ in range(3)]
     with django_assert_num_queries(1):
         found = list(Policy().projects(members[0].user, WRITE))
     assert found == sorted((member.project for member in members), key=lambda p: p.slug)
 
 
-def test_a_role_that_is_taken_away_is_gone_at_the_next_request(db):
+def test_losing_a_role_takes_effect_at_the_next_request(db):
     member = MembershipFactory(role=Role.OWNER)
     minted = mint_pat(member.user, scopes=WRITE)
     assert verify(minted.token).allows(*WRITE, project=member.project)
@@ -80,7 +80,7 @@ def test_a_role_that_is_taken_away_is_gone_at_the_next_request(db):
     assert not verify(minted.token).allows("payments:read", project=member.project)
 
 
-def test_a_site_has_its_own(db, settings):
+def test_a_site_can_set_its_policy(db, settings):
     settings.APIKEYS = {**settings.APIKEYS, "POLICY": Auditors}
     member = MembershipFactory(role=Role.DEVELOPER)
     access = verify(mint_pat(member.user, scopes=WRITE).token)
@@ -94,7 +94,7 @@ def test_a_site_has_its_own(db, settings):
     assert verify(mint_key(scopes=WRITE).token).allows(*WRITE)
 
 
-def test_somebody_is_in_a_project_once(db):
+def test_a_membership_is_unique(db):
     member = MembershipFactory()
     with pytest.raises(Exception, match=r"(?i)unique|duplicate"):
         MembershipFactory(user=member.user, project=member.project)

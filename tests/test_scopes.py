@@ -1,4 +1,4 @@
-"""Scopes compared: nothing amounts to more than its letters say."""
+"""Comparing scopes: no scope implies more than it should."""
 
 import pytest
 from hypothesis import given
@@ -9,12 +9,19 @@ from apikeys import scopes
 names = st.from_regex(r"\A[a-z]{1,3}:(read|write|refund)\Z")
 
 
+def test_a_long_text_is_not_cached():
+    scopes._kept.cache_clear()
+    for number in range(10):
+        assert scopes.expand(f"a:write {'b ' * (5_000 + number)}") == {"a:write", "a:read", "b"}
+    assert scopes._kept.cache_info().currsize == 0
+
+
 def test_they_are_declared_in_settings_in_order():
     without = ["payments:read", "payments:write", "reports:read"]
     assert list(scopes.declared()) == [*without, "keys:read", "keys:write"]
 
 
-def test_those_that_manage_keys_are_given_to_nobody_who_did_not_ask():
+def test_scopes_that_manage_keys_are_not_granted_by_default():
     assert scopes.default() == ["payments:read", "payments:write", "reports:read"]
 
 
@@ -37,7 +44,7 @@ def test_those_that_manage_keys_are_given_to_nobody_who_did_not_ask():
         ("payments:read", [], True),
     ],
 )
-def test_what_covers_what(granted, required, covered):
+def test_covers_compares_scopes(granted, required, covered):
     assert scopes.covers(scopes.split(granted), required) is covered
 
 
@@ -54,10 +61,10 @@ def test_only_write_implies_and_only_read(granted, required):
     assert scopes.covers(granted, required) == (set(required) <= {*granted, *implied})
 
 
-def test_unknown_ones_are_named_in_order():
+def test_unknown_scopes_are_listed_in_order():
     assert scopes.unknown(["x:read", "payments:read", "a"]) == ["x:read", "a"]
 
 
 @pytest.mark.parametrize("name", ["a b", 'a"b', "a\\b", "", "ä", "a\n", "\x00"])
-def test_what_rfc_6749_does_not_let_be_a_scope(name):
+def test_an_invalid_scope_name_is_refused(name):
     assert not scopes.TOKEN_PATTERN.fullmatch(name)

@@ -1,4 +1,4 @@
-"""The text of a key: whoever changes a letter, or tries another site's, has no key."""
+"""The text of a key: a changed key, or a key of another site, is refused."""
 
 import re
 import string
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apikeys import token
-from tests.documents import blocks, read
+from tests.documents import DOCUMENTS, blocks, read
 
 BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
 LOWER = string.digits + string.ascii_lowercase
@@ -20,12 +20,41 @@ secrets = st.text(BASE62, min_size=token.SECRET_LENGTH, max_size=token.SECRET_LE
 keys = st.builds(token.compose, prefixes, st.sampled_from(token.KINDS), ids, secrets)
 
 
+DOCUMENTED = re.compile(r"(?:acme|<prefix>)_[^\s`']*\{49\}")
+
+
+def as_detect_secrets(pattern, text):
+    """Return what detect-secrets stores: the first group, or the match without groups."""
+    for match in re.findall(pattern, text):
+        yield from filter(None, match) if isinstance(match, tuple) else [match]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(pytest.param(read(name), id=name) for name in DOCUMENTS if DOCUMENTED.search(read(name))),
+        pytest.param(token.__doc__, id="apikeys.token"),
+    ],
+)
+def test_scanners_store_the_whole_key(text):
+    key = token.compose("acme", token.PAT, token.generate_id(), token.generate_secret())
+    for pattern in DOCUMENTED.findall(text):
+        found = list(as_detect_secrets(pattern.replace("<prefix>", "acme"), f"TOKEN = {key!r}"))
+        assert found == [key]
+
+
+def test_the_documents_name_the_regular_expression_for_scanners():
+    for name in ("docs/reference/keys.md", "docs/reference/leaks.md"):
+        assert r"acme_(?:pat|key)_[0-9a-z]{16}_[0-9A-Za-z]{49}" in read(name), name
+    assert not any(re.search(r"\(pat\|key\)", read(name)) for name in DOCUMENTS)
+
+
 def prefix_of(text):
     return text.partition("_")[0]
 
 
 @given(prefixes, st.sampled_from(token.KINDS), ids, secrets)
-def test_what_was_composed_is_parsed_again(prefix, kind, public_id, secret):
+def test_a_composed_key_is_parsed(prefix, kind, public_id, secret):
     text = token.compose(prefix, kind, public_id, secret)
 
     assert token.parse(text, prefix) == (prefix, kind, public_id, secret)
@@ -54,18 +83,18 @@ def test_a_lost_or_a_doubled_or_a_swapped_character_is_malformed(text, data):
 
 
 @given(keys, st.text(max_size=3), st.text(max_size=3))
-def test_nothing_may_stand_around_it(text, before, after):
+def test_text_around_a_key_is_malformed(text, before, after):
     assert (token.parse(before + text + after, prefix_of(text)) is None) == bool(before or after)
 
 
 @given(st.text())
-def test_noise_is_malformed_and_no_error(text):
+def test_noise_is_malformed(text):
     assert token.parse(text, "acme") is None
     assert token.parse("acme_pat_" + text, "acme") is None
 
 
 @given(keys, prefixes)
-def test_another_sites_key_is_none_of_this_one(text, prefix):
+def test_a_key_of_another_site_is_refused(text, prefix):
     ours = prefix == prefix_of(text)
 
     assert (token.parse(text, prefix) is not None) == ours
@@ -73,8 +102,8 @@ def test_another_sites_key_is_none_of_this_one(text, prefix):
 
 
 @given(keys, st.text(string.punctuation.replace("_", "") + " \n\t", min_size=1))
-def test_the_documented_expression_finds_it_in_any_text(text, around):
-    (pattern,) = set(re.findall(r"`(acme_\(pat\|key\)_[^`]+)`", read("docs/reference/keys.md")))
+def test_the_documented_expression_finds_a_key_in_any_text(text, around):
+    (pattern,) = set(re.findall(r"`(acme_\(\?:pat\|key\)_[^`]+)`", read("docs/reference/keys.md")))
     pattern = pattern.replace("acme", prefix_of(text))
 
     found = re.search(rf"\b{pattern}\b", around + text + around)
@@ -97,7 +126,7 @@ def test_every_letter_of_the_alphabet_is_drawn(made):
 
 
 def test_an_id_has_one_letter_case():
-    """So a collation that ignores case confuses no two ids."""
+    """So a case-insensitive collation cannot confuse two IDs."""
     ids = [token.generate_id() for _ in range(500)]
     assert [public_id.lower() for public_id in ids] == ids
 
@@ -123,7 +152,7 @@ def test_the_checksum_is_crc_32_in_base62(text):
     assert number == zlib.crc32(text.encode())
 
 
-def test_its_repr_leaves_the_secret_out():
+def test_the_repr_omits_the_secret():
     text = token.compose("acme", "pat", "0" * 16, "s" * 43)
     parsed = token.parse(text, "acme")
 

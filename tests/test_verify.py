@@ -8,11 +8,11 @@ from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apikeys import hashing, lifecycle, refusals, token
+from apikeys import hashing, lifecycle, refusals, token, usage
 from apikeys.access import ProjectUser
 from apikeys.models import Membership, PersonalAccessToken
 from apikeys.refusals import Refused
-from apikeys.verify import verify
+from apikeys.verify import recheck, verify
 from tests.factories import (
     MembershipFactory,
     ProjectFactory,
@@ -318,14 +318,17 @@ def test_a_refusal_names_no_secret(minted, caplog):
 
 def test_statements_are_compiled_once(minted, monkeypatch):
     verify(minted.token)
-    monkeypatch.setattr("apikeys.lookup._Statement", None)
+    monkeypatch.setattr("apikeys.cache.lookup._Statement", None)
     verify(minted.token)
 
 
-def test_a_key_goes_to_the_database_that_the_router_names(minted, settings):
-    """As where replicas are read: an alias that is not there shows that it was asked for."""
+def test_a_key_is_read_from_the_database_that_it_is_written_to(minted, settings):
+    """An alias that does not exist shows which database was asked for."""
     settings.DATABASE_ROUTERS = [type("Router", (), {"db_for_read": lambda *a, **k: "replica"})()]
-    with pytest.raises(Exception, match="replica"):
+    assert verify(minted.token).credential_id == minted.key.public_id
+
+    settings.DATABASE_ROUTERS = [type("Router", (), {"db_for_write": lambda *a, **k: "other"})()]
+    with pytest.raises(Exception, match="other"):
         verify(minted.token)
 
 
@@ -339,3 +342,44 @@ def test_pepper_loss_is_no_part_of_a_fresh_keys_check(minted, monkeypatch):
 def test_a_project_without_memberships_still_has_its_key(db):
     minted = mint_key(ProjectFactory())
     assert list(verify(minted.token).projects()) == [minted.key.project]
+
+
+class TestRecheck:
+    """A task that runs after its request has the ID of the key, and no secret."""
+
+    def test_returns_what_the_key_may_do_now(self, db):
+        key = mint_pat().key
+        access = recheck(key.public_id)
+        assert (access.user, access.credential_id) == (key.user, key.public_id)
+        Membership.objects.filter(user=key.user).delete()
+        assert not recheck(key.public_id).projects().exists()
+
+    def test_records_no_use(self, minted):
+        usage.flush()
+        recheck(minted.key.public_id)
+        assert usage.flush() == 0
+
+    def test_finds_project_keys_and_keys_that_are_only_exchanged(self, db):
+        key = mint_key(direct_use=False).key
+        assert recheck(key.public_id).project == key.project
+
+    def test_refuses_a_key_that_has_ended(self, minted):
+        lifecycle.revoke(minted.key)
+        with pytest.raises(Refused, match="revoked_key"):
+            recheck(minted.key.public_id)
+
+    def test_refuses_the_token_of_a_deactivated_user(self, db):
+        key = mint_pat().key
+        key.user.is_active = False
+        key.user.save()
+        with pytest.raises(Refused, match="inactive_user"):
+            recheck(key.public_id)
+
+    @pytest.mark.parametrize("text", ["", "0" * 16, "not an id", "x" * 10_000])
+    def test_refuses_what_is_not_the_id_of_a_key(self, db, text):
+        with pytest.raises(Refused, match="invalid_key"):
+            recheck(text)
+
+    def test_takes_no_whole_key(self, minted):
+        with pytest.raises(Refused, match="invalid_key"):
+            recheck(minted.token)

@@ -1,4 +1,4 @@
-"""What happens at the same moment."""
+"""Run functions at the same moment."""
 
 import threading
 from collections.abc import Callable
@@ -11,7 +11,10 @@ from apikeys.lifecycle import LifecycleError
 
 
 def at_once(*calls: Callable[[], Any]) -> list[Any]:
-    """What each returns, or the code of its ``LifecycleError``, in threads that start together."""
+    """Run each function in a thread; return its results, or the codes of ``LifecycleError``.
+
+    The threads start at the same moment.
+    """
     start = threading.Barrier(len(calls))
 
     def run(call: Callable[[], Any]) -> Any:

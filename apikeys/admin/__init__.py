@@ -1,8 +1,12 @@
-"""The site admin's view of keys, projects and memberships."""
+"""The site admin: lists and forms of keys, projects, memberships and audit events.
+
+``lifecycle`` has the rules for keys. ``keys`` has their facts and filters.
+"""
 
 from .audit import AuditEventAdmin
 from .keys import KeyAdmin, PersonalAccessTokenAdmin, ProjectKeyAdmin
 from .projects import MembershipAdmin, ProjectAdmin
+from .sites import register
 
 __all__ = [
     "AuditEventAdmin",
@@ -11,4 +15,5 @@ __all__ = [
     "PersonalAccessTokenAdmin",
     "ProjectAdmin",
     "ProjectKeyAdmin",
+    "register",
 ]

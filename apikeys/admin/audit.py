@@ -1,28 +1,29 @@
-"""The audit log, to read: nobody adds, changes or deletes an event here."""
+"""The read-only list of audit events."""
 
 from typing import Any
 
-from django.contrib import admin
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy
 
+from ..audit import COLUMNS
 from ..models import AuditEvent
 from .lists import ListAdmin
+from .sites import manages
 
 
-@admin.register(AuditEvent)
+@manages(AuditEvent)
 class AuditEventAdmin(ListAdmin):
-    """The audit log: read, and never written here."""
+    """View audit events. They cannot be added, changed or deleted here."""
 
-    list_display = ("at", "event", "public_id", "name", "owner", "by", "using", "ip")
+    list_display = tuple({"key": "public_id"}.get(name, name) for name in COLUMNS)
     list_filter = ("event",)
     ordering = ("-pk",)
     sortable_by = ()
     fields = (
         "at", "event", "kind", "public_id", "name", "owner", "by", "using", "ip", "changes",
     )  # fmt: skip
-    search_fields = ("public_id",)  # shows the box
-    search_help_text = gettext_lazy("The beginning of a key's id.")
+    search_fields = ("public_id",)  # makes Django show the search box
+    search_help_text = gettext_lazy("Search by the start of a key's ID.")
     begins = ("public_id",)
     actions = None
 

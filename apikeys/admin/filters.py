@@ -1,4 +1,4 @@
-"""Filters of the lists of keys. Each is a constant number of choices, and none is counted."""
+"""Filters of the lists of keys. Each has a fixed number of choices and shows no counts."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -12,15 +12,15 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from ..keys.queries import expiring, idle, in_state, lasting, unused, used
 from ..lifecycle import MAX_OVERLAP
 from ..models import KEY_MODELS, State
-from ..states import expiring, idle, in_state, lasting, unused, used
 
 _SOON = (7, 30, 90)  # days
 
 
 class KindFilter(admin.ListFilter):
-    """The other kind is another table: its choice leads to that list, with the same filters."""
+    """Link to the list of the other kind, with the same filters. Each kind has its own table."""
 
     title = gettext_lazy("kind")
 
@@ -62,7 +62,7 @@ class StateFilter(admin.SimpleListFilter):
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [*State.choices, ("rotated", _("rotated, in its overlap"))]
+        return [*State.choices, ("rotated", _("rotated, old secret still works"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         value = self.value()

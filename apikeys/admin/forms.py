@@ -1,19 +1,22 @@
-"""Forms over ``lifecycle``: it alone knows what is allowed, so they ask it by trying."""
+"""The forms for keys. ``lifecycle`` validates and saves them, and raises the errors to show."""
 
-from datetime import timedelta
+from collections.abc import Callable, Container
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib.auth import get_user_model
-from django.core import signing
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from .. import lifecycle, scopes, token
-from ..fields import WordsField
-from ..lifecycle import LifecycleError
+from .. import lifecycle, moments, restrictions, scopes, token
+from ..errors import LifecycleError
+from ..keys import once
+from ..keys.forms import WordsField
 from ..models import PersonalAccessToken, ProjectKey
+from ..models.texts import TEXTS
+from ..restrictions import RESTRICTIONS
 from . import theme
 
 if TYPE_CHECKING:
@@ -22,68 +25,100 @@ else:
     _ModelForm = forms.ModelForm
 
 _SALT = "apikeys.admin.mint"
-_FORM_AGE = 24 * 60 * 60  # seconds for which a form can be sent
-_LIFETIME = timedelta(days=90)  # of a personal access token, unless somebody says otherwise
+_LIFETIME = timedelta(days=90)  # the initial value for a personal access token
 
 
-class KeyForm(_ModelForm):
-    """A ``LifecycleError`` is an error of the field it names. Nothing but lifecycle writes."""
+class MomentField(forms.SplitDateTimeField):
+    """A date and an optional time. ``of_day`` converts a bare date to its start or its end."""
 
-    #: The user who fills it in; the admin sets it.
+    def __init__(self, of_day: Callable[[date], datetime], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._of_day = of_day
+
+    def compress(self, data_list: Any) -> Any:
+        if data_list and data_list[0] and not data_list[1]:
+            try:
+                return self._of_day(data_list[0])
+            except OverflowError:
+                raise forms.ValidationError(
+                    self.error_messages["invalid_date"], "invalid_date"
+                ) from None
+        return super().compress(data_list)
+
+
+class AdminFields:
+    """Build the form fields of restrictions for the admin."""
+
+    def words(self, *, lines: int = 1, **kwargs: Any) -> forms.Field:
+        if lines == 1:
+            return WordsField(required=False, widget=theme.Text, **kwargs)
+        widget = theme.Textarea(attrs={"rows": lines})
+        return WordsField("\n", required=False, widget=widget, **kwargs)
+
+    def tick(self, **kwargs: Any) -> forms.Field:
+        return forms.BooleanField(required=False, widget=theme.Checkbox, **kwargs)
+
+    def moment(self, of_day: Callable[[date], datetime], **kwargs: Any) -> forms.Field:
+        return MomentField(of_day, required=False, widget=theme.SplitDateTime, **kwargs)
+
+
+class AdminKeyForm(_ModelForm):
+    """Save with ``lifecycle``, and show a ``LifecycleError`` at the field that it names."""
+
+    #: The user who submits the form, set by the admin.
     by: Any = None
 
     name = forms.CharField(
         label=gettext_lazy("Name"),
         widget=theme.Text,
-        help_text=gettext_lazy("What it is for, to tell it from others."),
+        help_text=gettext_lazy("A name you will recognise, such as “CI on the build server”."),
     )
     scopes = forms.MultipleChoiceField(label=gettext_lazy("Scopes"), widget=theme.Checkboxes)
-    expires_at = forms.SplitDateTimeField(
+    expires_at = MomentField(
+        moments.end_of,
         label=gettext_lazy("Expires at"),
         required=False,
         widget=theme.SplitDateTime,
-        help_text=gettext_lazy("Leave it empty for a key without expiry."),
-    )
-    allowed_networks = WordsField(
-        label=gettext_lazy("Allowed networks"),
-        required=False,
-        widget=theme.Text,
-        help_text=gettext_lazy("From where alone it works, such as 203.0.113.0/24."),
-    )
-    rate_limits = WordsField(
-        label=gettext_lazy("Rate limits"),
-        required=False,
-        widget=theme.Text,
-        help_text=gettext_lazy("How often it works, such as 1000/hour."),
+        help_text=gettext_lazy(
+            "Leave empty for no expiry. A date without a time means the end of that day."
+        ),
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if "scopes" in self.fields:
             has = self.instance.scopes if self.instance.pk else ()
-            told = dict(scopes.declared())
-            told |= {name: _("not declared any more") for name in has if name not in told}
+            texts = dict(scopes.declared())
+            texts |= {name: _("no longer declared") for name in has if name not in texts}
             self.fields["scopes"].choices = [  # type: ignore[attr-defined]
-                (name, f"{name}: {text}") for name, text in told.items()
+                (name, f"{name}: {text}") for name, text in texts.items()
             ]
             self.initial = {"scopes": list(has)} | dict(self.initial)
-        if "expires_at" in self.fields:
-            parts: Any = self.fields["expires_at"].widget
-            for part, label in zip(parts.widgets, (_("Date"), _("Time")), strict=True):
-                part.attrs["aria-label"] = label
+        for each, value in zip(RESTRICTIONS, restrictions.of(self.instance), strict=True):
+            # Remove a field that the page does not show. Otherwise Django would read the missing
+            # checkbox as unchecked.
+            if each.name not in (self._meta.fields or ()):
+                self.fields.pop(each.name, None)
+            if self.instance.pk or each.name not in self.initial:
+                self.initial[each.name] = each.to_form(value)
+        for field in self.fields.values():
+            if isinstance(field, MomentField):
+                parts: Any = field.widget
+                for part, label in zip(parts.widgets, (_("Date"), _("Time")), strict=True):
+                    part.attrs["aria-label"] = label
 
     def clean(self) -> dict[str, Any]:
         data: dict[str, Any] = super().clean() or {}
         for name in ("user", "project", "projects"):
             if any(self.has_error(name, code) for code in ("invalid_choice", "invalid_pk_value")):
-                _forget(self, name)  # the widget would look in the database for what is no id
+                _forget(self, name)  # the widget would query the database with the invalid ID
         if data.get("all_projects") and data.get("projects"):
-            message = _("Either all projects, or those that you select: not both.")
+            message = _("Choose all projects or select projects, not both.")
             self.add_error("projects", message)
         return data
 
     def _post_clean(self) -> None:
-        # Django would write the answers into the instance here, and save it later.
+        # Django's own method would copy the values to the instance, and save it later.
         if self.errors:
             return
         try:
@@ -97,49 +132,61 @@ class KeyForm(_ModelForm):
     def carry_out(self, data: dict[str, Any]) -> None:
         raise NotImplementedError
 
+    def _given(self, data: dict[str, Any], names: Container[str]) -> dict[str, Any]:
+        """Return the values of the fields ``names`` as arguments of ``lifecycle``."""
+        given = {name: data[name] for name in (*TEXTS, "scopes", "expires_at") if name in names}
+        return given | {
+            each.name: each.from_form(data[each.name])
+            for each in RESTRICTIONS
+            if each.name in names and each.name in data
+        }
+
     def _projects(self, data: dict[str, Any]) -> list[Any] | None:
         return None if data["all_projects"] else list(data["projects"])
 
 
-class MintForm(KeyForm):
-    """``minted`` is the new key with its text, once the form is valid."""
+AdminKeyForm.declared_fields.update({each.name: each.field(AdminFields()) for each in RESTRICTIONS})
+
+
+class MintForm(AdminKeyForm):
+    """Create a key. ``minted`` is the new key and its secret, once the form is valid."""
 
     minted: lifecycle.Minted[Any]
 
-    #: The id of the key that it makes, so that it makes one key however often it is sent.
+    #: The ID of the new key, so that submitting the form twice creates one key.
     once = forms.CharField(required=False, widget=forms.HiddenInput)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.initial = {"once": signing.dumps(token.generate_id(), salt=_SALT)} | dict(self.initial)
+        self.initial = {"once": once.sign(token.generate_id(), _SALT)} | dict(self.initial)
         if self._meta.model is PersonalAccessToken:
             self.initial = {"expires_at": timezone.now() + _LIFETIME} | dict(self.initial)
 
     def clean_once(self) -> str | None:
         if not (text := self.cleaned_data["once"]):
             return None
-        try:
-            return str(signing.loads(text, salt=_SALT, max_age=_FORM_AGE))
-        except signing.BadSignature:
+        public_id: str | None = once.read(text, _SALT)
+        if public_id is None:
             _forget(self, "once")
-            message = _("This form was open for too long. Look it over and send it.")
+            message = _("This form was open for too long. Check your entries and submit it again.")
             self.add_error(None, message)
-            return None
+        return public_id
 
     def clean_user(self) -> Any:
         user = self.cleaned_data["user"]
         if not may_mint_for(self.by, user):
             raise forms.ValidationError(
                 _(
-                    "Whoever makes a token acts as its user. For somebody else it takes the "
-                    "permission to change users, and for a superuser, a superuser."
+                    "A token acts as its user. To create a token for another user, you need "
+                    "permission to change users. Only a superuser can create a token for a "
+                    "superuser."
                 ),
                 code="not_allowed",
             )
         return user
 
     def carry_out(self, data: dict[str, Any]) -> None:
-        common = {key: data[key] for key in _EDITED} | {"public_id": data["once"]}
+        common = self._given(data, data) | {"public_id": data["once"]}
         if self._meta.model is ProjectKey:
             self.minted = lifecycle.mint(project=data["project"], by=self.by, **common)
         else:
@@ -148,20 +195,17 @@ class MintForm(KeyForm):
         self.instance = self.minted.key
 
 
-class EditForm(KeyForm):
-    """``changes`` is what ``lifecycle.edit`` answered, once the form is valid."""
+class EditForm(AdminKeyForm):
+    """Edit a key. ``changes`` is the result of ``lifecycle.edit``, once the form is valid."""
 
     changes: dict[str, tuple[Any, Any]]
 
     def carry_out(self, data: dict[str, Any]) -> None:
-        # What nobody touched here stays as somebody else may have made it meanwhile.
-        changed = {name: data[name] for name in self.changed_data if name in _EDITED}
+        # Pass changed fields only, so that concurrent changes of the others are kept.
+        changed = self._given(data, self.changed_data)
         if {"all_projects", "projects"} & set(self.changed_data):
             changed["projects"] = self._projects(data)
         self.changes = lifecycle.edit(self.instance, by=self.by, **changed)
-
-
-_EDITED = ("name", "scopes", "expires_at", "allowed_networks", "rate_limits")
 
 
 class ReasonForm(forms.Form):
@@ -169,7 +213,7 @@ class ReasonForm(forms.Form):
         label=gettext_lazy("Reason"),
         max_length=PersonalAccessToken._meta.get_field("revoked_reason").max_length,
         widget=theme.Text,
-        help_text=gettext_lazy("For whoever asks later. Never write a key here."),
+        help_text=gettext_lazy("Shown in the history. Do not enter a key here."),
     )
 
     def clean_reason(self) -> str:
@@ -177,7 +221,10 @@ class ReasonForm(forms.Form):
         if token.holds_key(reason):
             _forget(self, "reason")
             raise forms.ValidationError(
-                _("That holds a key. Write its id instead: the 16 characters before the secret."),
+                _(
+                    "This text contains a key. Enter the key's ID instead: the 16 characters "
+                    "before the secret."
+                ),
                 code="secret_in_text",
             )
         return reason
@@ -197,7 +244,7 @@ class WholeKeyForm(forms.Form):
     key = forms.CharField(
         label=gettext_lazy("Key"),
         widget=theme.Password(render_value=False, attrs={"autocomplete": "off", "size": 60}),
-        help_text=gettext_lazy("The whole text. It is compared and then forgotten."),
+        help_text=gettext_lazy("Paste the whole key. It is compared and not stored."),
     )
 
 
@@ -206,15 +253,15 @@ class ConfirmForm(forms.Form):
 
 
 def _forget(form: Any, field: str) -> None:
-    """Have the page not repeat what was entered there."""
+    """Empty ``field``, so that the page does not show its value again."""
     form.data = form.data.copy()
     form.data[form.add_prefix(field)] = ""
 
 
 def may_mint_for(by: Any, user: Any) -> bool:
-    """Whether ``by``, who may add tokens, may add one of ``user``'s, and so act as ``user``.
+    """Whether ``by`` may create a token of ``user``. Its holder acts as ``user``.
 
-    Who may change users could set that user's password as well.
+    The permission to change users is enough: ``by`` could also set the password of ``user``.
     """
     if by == user or by.is_superuser:
         return True

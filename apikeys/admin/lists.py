@@ -1,4 +1,4 @@
-"""Lists that stay quick at a million rows, and that no secret gets into."""
+"""Lists that stay fast at a million rows and refuse secrets in their URLs."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
@@ -9,12 +9,15 @@ from django.contrib.admin.widgets import AutocompleteSelect, AutocompleteSelectM
 from django.contrib.auth import get_user_model
 from django.core.paginator import Paginator
 from django.db import connections, router
-from django.db.models import Q, QuerySet
+from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern, reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
 
-from .. import states, token
+from .. import token
+from ..databases.primary import reading_primary
+from ..keys import queries
 from .theme import THEME, ChangeList, ModelAdmin
 
 if TYPE_CHECKING:
@@ -22,20 +25,19 @@ if TYPE_CHECKING:
 else:
     _Paginator = Paginator
 
-_MOST_RELATED = 1000  # people or projects whose names begin alike, in one search
+_MOST_RELATED = 1000  # matching users or projects that one search considers
 _LAST_LETTER = chr(0x10FFFF)
 
 
 class BoundedPaginator(_Paginator):
-    """Counts no further than ``limit``: to count all rows is to read all rows.
+    """Stop counting at ``limit`` rows, because a full count reads all rows.
 
-    And no rows that a filter or a search has just counted, or found to be many: to count on is
-    to read past all that are not.
+    Reuse the number that a filter or a search of ``keys.queries`` has already counted.
     """
 
     @cached_property
     def _known(self) -> int | None:
-        return states.known(self._rows)
+        return queries.known(self._rows)
 
     @property
     def _rows(self) -> QuerySet[Any]:
@@ -44,7 +46,7 @@ class BoundedPaginator(_Paginator):
 
     @property
     def limit(self) -> int:
-        return 10_000 if self._known is None else states.FEW
+        return 10_000 if self._known is None else queries.FEW
 
     @cached_property
     def _counted(self) -> int:
@@ -58,15 +60,15 @@ class BoundedPaginator(_Paginator):
 
     @property
     def is_cut(self) -> bool:
-        """Whether there are more than ``count``."""
+        """Whether there are more rows than ``count``."""
         return self._counted > self.limit
 
 
 class BoundedChangeList(ChangeList):
-    """Sorts by nothing but ``sortable_by``: Django leaves out the link, and still does as asked.
+    """Sort by the columns of ``sortable_by`` only, and fetch related rows in separate queries.
 
-    And looks up related rows by themselves. Where they are few, MariaDB would begin a join with
-    them, and sort all rows for a page.
+    For other columns, Django hides the link but still obeys the query string. If there are few
+    related rows, MariaDB would start a join with them, and then sort all rows for one page.
     """
 
     def apply_select_related(self, qs: QuerySet[Any]) -> QuerySet[Any]:
@@ -82,10 +84,11 @@ class BoundedChangeList(ChangeList):
 
 
 class ListAdmin(ModelAdmin):
-    """No full COUNT, no unbounded select box, no substring search; each search uses indexes.
+    """Base class of the lists: bounded counts and select boxes, and searches that use indexes.
 
-    ``begins`` are the fields that a search compares the beginning of, ``related`` those of
-    related models by relation. All of them need an index.
+    A search compares the start of each field in ``begins``. ``related`` maps a relation to the
+    searched field of its model. An empty name is the user model's ``USERNAME_FIELD``. Each
+    searched field needs an index.
     """
 
     begins: ClassVar[Sequence[str]] = ()
@@ -95,6 +98,12 @@ class ListAdmin(ModelAdmin):
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     list_per_page = 50
+
+    def get_urls(self) -> list[URLPattern]:
+        urls: list[URLPattern] = super().get_urls()
+        for pattern in urls:
+            pattern.callback = reading_primary()(pattern.callback)
+        return urls
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return BoundedChangeList
@@ -106,9 +115,9 @@ class ListAdmin(ModelAdmin):
             self.message_user(
                 request,
                 _(
-                    "That was a key, or its secret. It was not searched for. As part of an "
-                    "address it is now in your browser's history and in the server's log: "
-                    "rotate that key. To find a key by its whole text use “Find by whole key”."
+                    "You entered a key or its secret, so nothing was searched. The text is "
+                    "now in your browser's history and in the server's log. Rotate that key. "
+                    "To look up a key by its whole text, use “Find by whole key”."
                 ),
                 messages.ERROR,
             )
@@ -116,8 +125,8 @@ class ListAdmin(ModelAdmin):
         return super().changelist_view(request, extra_context)
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
-        # Django lets anybody who sees the list filter by any field and lookup, and so guess a
-        # hash a letter at a time.
+        # By default, anyone who can view the list may filter by any field and lookup. That would
+        # reveal a hash, one letter at a time.
         field, _sep, rest = lookup.partition("__")
         if field in self.related:
             return rest in ("", "exact", "id__exact", "pk__exact")
@@ -129,21 +138,25 @@ class ListAdmin(ModelAdmin):
     ) -> tuple[QuerySet[Any], bool]:
         term = " ".join(search_term.split())
         if term:
-            queryset = states.matching(queryset, list(self.matches(term)))
+            queryset = queries.matching(queryset, list(self.matches(term)))
         return queryset, False
 
     def matches(self, term: str) -> Iterator[Q]:
-        """What a row may meet to be found, an index to each."""
+        """Yield the conditions of a search for ``term``. A row matches if one of them is true.
+
+        Each condition needs an index.
+        """
         for field in self.begins:
             yield begins(self.model, field, term)
         for relation, field in self.related.items():
             model = self.model._meta.get_field(relation).related_model
             field = field or get_user_model().USERNAME_FIELD
-            if pks := pks_beginning(model, field, term):
+            with_row = self.model._default_manager.filter(**{relation: OuterRef("pk")})
+            if pks := pks_beginning(model, field, term, with_row):
                 yield Q(**{f"{relation}__in": pks})
 
     def get_autocomplete_fields(self, request: HttpRequest) -> list[str]:
-        """Those of ``raw_id_fields`` whose model's own admin has a search to answer with."""
+        """Return the fields of ``raw_id_fields`` whose model has a searchable admin."""
         registry = self.admin_site._registry
         return [
             name
@@ -152,37 +165,53 @@ class ListAdmin(ModelAdmin):
             and related.get_search_fields(request)
         ]
 
+    def url(self, view: str, *args: Any) -> str:
+        """Return the URL of one of this model's pages in this admin."""
+        name = f"admin:{self.opts.app_label}_{self.opts.model_name}_{view}"
+        return reverse(name, args=args, current_app=self.admin_site.name)
+
     def formfield_for_foreignkey(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
         if db_field.name in self.get_autocomplete_fields(request):
             kwargs.setdefault("widget", AutocompleteSelect(db_field, self.admin_site))
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     def formfield_for_manytomany(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
-        # django-unfold would look at `raw_id_fields` first.
+        # django-unfold would use `raw_id_fields` otherwise.
         if db_field.name in self.get_autocomplete_fields(request):
             kwargs.setdefault("widget", AutocompleteSelectMultiple(db_field, self.admin_site))
         return super().formfield_for_manytomany(db_field, request, **kwargs)
 
 
 def begins(model: Any, field: str, term: str) -> Q:
-    """Rows whose ``field`` begins with ``term``, as typed or in another case, by its index."""
+    """Return a condition for rows whose ``field`` begins with ``term``. It uses an index.
+
+    Match ``term`` as typed, in lower case, in upper case and capitalized.
+    """
     lookup = {"mysql": "istartswith"}.get(_vendor(model), "startswith")
     found = Q()
     for text in sorted({term, term.lower(), term.upper(), term.capitalize()}):
-        if _vendor(model) == "sqlite":  # its LIKE ignores case, and so the index
+        if _vendor(model) == "sqlite":  # its LIKE ignores case, so it cannot use the index
             found |= Q(**{f"{field}__gte": text, f"{field}__lt": text + _LAST_LETTER})
         else:
             found |= Q(**{f"{field}__{lookup}": text})
     return found
 
 
-def pks_beginning(model: Any, field: str, term: str) -> list[Any]:
+def pks_beginning(model: Any, field: str, term: str, with_row: QuerySet[Any]) -> list[Any]:
+    """Return the primary keys of the rows whose ``field`` begins with ``term``.
+
+    Include only rows to which a row of ``with_row`` refers, and no more than 1000.
+    """
+    # A subquery looks up one row at a time. MariaDB may turn EXISTS into a join that reads all
+    # keys first.
     rows = model._default_manager.filter(begins(model, field, term))
-    return list(rows.order_by(field).values_list("pk", flat=True)[:_MOST_RELATED])
+    rows = rows.alias(listed=Subquery(with_row.order_by().values("pk")[:1]))
+    found = rows.exclude(listed=None).order_by(field)
+    return list(found.values_list("pk", flat=True)[:_MOST_RELATED])
 
 
 def _vendor(model: Any) -> str:
-    return connections[router.db_for_read(model)].vendor
+    return connections[router.db_for_write(model)].vendor
 
 
 @sensitive_variables()

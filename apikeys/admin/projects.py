@@ -1,32 +1,32 @@
-"""Projects, unless the site has its own, and who belongs to them."""
+"""The admin of memberships, and of projects unless the site has its own project model."""
 
-from django.contrib import admin
 from django.utils.translation import gettext_lazy
 
 from ..models import Membership, Project
 from .lists import ListAdmin
+from .sites import manages
 
 
 class ProjectAdmin(ListAdmin):
-    """Projects, for sites that have none of their own."""
+    """Manage projects. Registered only if the site uses the project model of this app."""
 
     list_display = ("slug", "name", "is_active", "created_at")
     ordering = ("slug",)
     sortable_by = ("slug",)
     search_fields = ("slug",)
-    search_help_text = gettext_lazy("The beginning of a slug.")
+    search_help_text = gettext_lazy("Search by the start of a slug.")
     prepopulated_fields = {"slug": ["name"]}
     readonly_fields = ("created_at",)
     begins = ("slug",)
 
 
 if not Project._meta.swapped:
-    admin.site.register(Project, ProjectAdmin)
+    manages(Project)(ProjectAdmin)
 
 
-@admin.register(Membership)
+@manages(Membership)
 class MembershipAdmin(ListAdmin):
-    """Who belongs to which project, as what."""
+    """Manage the members of projects and their roles."""
 
     list_display = ("user", "project", "role")
     list_filter = ("role",)
@@ -35,5 +35,5 @@ class MembershipAdmin(ListAdmin):
     sortable_by = ()
     raw_id_fields = ("user", "project")
     search_fields = ("user",)
-    search_help_text = gettext_lazy("The beginning of a username or of a project's slug.")
+    search_help_text = gettext_lazy("Search by the start of a username or a project's slug.")
     related = {"user": "", "project": "slug"}

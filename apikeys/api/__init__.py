@@ -1,1 +1,4 @@
-"""The JSON API of keys themselves. Mount it: ``path("api/", include("apikeys.api.urls"))``."""
+"""The JSON API to manage keys. Mount it: ``path("api/", include("apikeys.api.urls"))``.
+
+``drf`` has the classes that protect your own API.
+"""

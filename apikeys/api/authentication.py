@@ -6,11 +6,11 @@ from rest_framework.request import Request
 
 class CSRFFailed(PermissionDenied):
     default_code = "csrf_failed"
-    default_detail = _("Send the token of the cookie `csrftoken` as the header X-CSRFToken.")
+    default_detail = _("Send the value of the `csrftoken` cookie in the X-CSRFToken header.")
 
 
 class SessionAuthentication(authentication.SessionAuthentication):
-    """Django's session, with a ``code`` where the CSRF token is missing."""
+    """Authenticate by Django's session. Raise ``CSRFFailed`` if the CSRF token is invalid."""
 
     def enforce_csrf(self, request: Request) -> None:
         try:

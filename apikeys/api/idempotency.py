@@ -1,23 +1,26 @@
-"""``Idempotency-Key`` (draft-ietf-httpapi-idempotency-key-header): a repetition makes no key.
+"""Repeat requests safely with ``Idempotency-Key`` (draft-ietf-httpapi-idempotency-key-header).
 
-A row is inserted in the transaction that makes the key. So of requests at the same moment
-one goes on and the others wait for it; and what failed, or was cut off, has left no row.
+The transaction that creates the key also inserts a row. So one of several concurrent requests
+creates the key, and the others wait for it. A failed or interrupted request leaves no row.
 """
 
 import hashlib
 import json
+import logging
 import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, Final
 
-from django.db import IntegrityError, OperationalError, connections, router, transaction
-from django.utils import timezone
+from django.db import Error, IntegrityError, router
 from rest_framework.request import Request
 
+from ..databases import clock, tenants, transactions
 from ..lifecycle import Minted
 from ..models import IdempotentRequest
 from .exceptions import IdempotencyKeyReused, InvalidIdempotencyKey
+
+logger = logging.getLogger("apikeys")
 
 RETENTION: Final = timedelta(hours=24)
 
@@ -26,16 +29,18 @@ _PRUNED_AT_ONCE = 100
 
 
 def once(request: Request, caller: str, make: Callable[[], Minted[Any]]) -> Minted[Any] | str:
-    """What ``make`` makes, or the public id of what it made when this was asked before.
+    """Call ``make`` and return its result. Return the ID of the key if ``request`` is a repetition.
 
-    Raises ``InvalidIdempotencyKey`` and ``IdempotencyKeyReused``.
+    ``caller`` names the caller, so that no one sees the result of another caller. Raise
+    ``InvalidIdempotencyKey`` if the header is malformed, and ``IdempotencyKeyReused`` if it
+    was sent with another method, path or body. Without the header, always call ``make``.
     """
     name = request.headers.get("Idempotency-Key")
     if name is None:
         return make()
     if not re.fullmatch(r"[!-~]{1,255}", name):
         raise InvalidIdempotencyKey
-    digest = _hash(caller, name)
+    digest = _hash(tenants.prefix_of(IdempotentRequest) + caller, name)
     fingerprint = _hash(request.method, request.path, request.data)
     for tries_left in reversed(range(_TRIES)):
         try:
@@ -45,23 +50,21 @@ def once(request: Request, caller: str, make: Callable[[], Minted[Any]]) -> Mint
                 if tries_left:
                     continue
                 raise
-            if earlier.created_at > timezone.now() - RETENTION:
+            if earlier.created_at > clock.now(IdempotentRequest) - RETENTION:
                 if earlier.fingerprint != fingerprint:
                     raise IdempotencyKeyReused from None
                 return earlier.made
             earlier.delete()
-        except OperationalError:
-            # MariaDB ends one of those who wait for the same row when the first gives it up.
-            if not tries_left or connections[_alias()].in_atomic_block:
-                raise
         else:
             _prune()
             return made
     raise AssertionError("unreachable")
 
 
+# If the first of several waiting transactions rolls back, MariaDB reports a deadlock to another.
+@transactions.retried
 def _make(digest: str, fingerprint: str, make: Callable[[], Minted[Any]]) -> Minted[Any]:
-    with transaction.atomic(using=_alias()):
+    with transactions.atomic(IdempotentRequest):
         row = IdempotentRequest.objects.create(digest=digest, fingerprint=fingerprint)
         minted = make()
         row.made = minted.key.public_id
@@ -70,9 +73,14 @@ def _make(digest: str, fingerprint: str, make: Callable[[], Minted[Any]]) -> Min
 
 
 def _prune() -> None:
-    old = IdempotentRequest.objects.filter(created_at__lte=timezone.now() - RETENTION)
-    if pks := list(old.order_by("created_at").values_list("pk", flat=True)[:_PRUNED_AT_ONCE]):
-        IdempotentRequest.objects.filter(pk__in=pks).delete()
+    rows = IdempotentRequest.objects.using(_alias())
+    try:
+        with transactions.atomic(IdempotentRequest):
+            old = rows.filter(created_at__lte=clock.now(IdempotentRequest) - RETENTION)
+            pks = old.order_by("created_at").values_list("pk", flat=True)[:_PRUNED_AT_ONCE]
+            rows.filter(pk__in=list(pks)).delete()
+    except Error:  # the key exists already, so the response must succeed
+        logger.warning("Could not delete old idempotent requests.", exc_info=True)
 
 
 def _alias() -> str:

@@ -1,7 +1,8 @@
-"""Where found keys are reported: ``leaked/`` by anybody, ``leaked/github/`` by GitHub."""
+"""Receive reports of leaked keys: ``leaked/`` from anyone, ``leaked/github/`` from GitHub."""
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Any, Final
 
 from django.utils.decorators import method_decorator
@@ -13,16 +14,17 @@ from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from .. import github, leaks
+from .. import leaks
 from ..conf import app_settings
 from ..drf import refuse
+from ..leaks import github
 from ..refusals import Refused
 from .base import JSONView
 from .exceptions import BodyTooLarge
 
-#: Keys in one report.
+#: The maximum number of keys in one report.
 MOST: Final = 100
-#: Bytes, of a message of GitHub's.
+#: The maximum size of a message from GitHub, in bytes.
 MAX_PAYLOAD: Final = 2 * 1024 * 1024
 
 
@@ -35,7 +37,7 @@ class InvalidSignature(APIException):
 class KeysUnavailable(APIException):
     status_code = status.HTTP_503_SERVICE_UNAVAILABLE
     default_code = "keys_unavailable"
-    default_detail = _("The keys that the message was signed with cannot be had just now.")
+    default_detail = _("GitHub's public keys cannot be fetched right now. Try again in a moment.")
     wait = 60
 
 
@@ -46,32 +48,33 @@ class ReportError(ValidationError):
 
 
 class ReportView(JSONView):
-    """What both have in common: no credential, no echo, nothing kept."""
+    """Base class of both views. It requires no credential, and never repeats a reported key."""
 
     authentication_classes = ()
     permission_classes = (AllowAny,)
     throttle_classes = ()
 
-    @sensitive_variables("text")
-    def report(self, text: str, **facts: Any) -> leaks.Report:
+    @sensitive_variables("found")
+    def report(self, found: Sequence[tuple[str, str]], **facts: Any) -> list[leaks.Report]:
+        """Report the keys in ``found``, with the URL of each."""
         try:
-            return leaks.report(text, **facts)
+            return leaks.report_all(found, **facts)
         except Refused as refused:
             refusal = refused.refusal
         raise refuse(refusal)
 
 
 class Leaked(ReportView):
-    """Revokes the keys that are presented, at once; their owners are told.
+    """Revoke the keys in the body at once, and notify their owners.
 
-    Whoever holds a key may: no other credential is asked for. The answer names the keys by
-    their ids, and says how many texts are none of this site's keys.
+    Anyone who has a key can report it, without another credential. The response lists the IDs
+    of the revoked keys and the number of texts that are not keys of this site.
     """
 
     @method_decorator(sensitive_variables())
     def post(self, request: Request) -> Response:
         texts = self.texts(request.data)
-        reports = [self.report(text, source="anybody") for text in texts]
+        reports = self.report([(text, "") for text in texts], source="anybody")
         found = {each.key.public_id: each for each in reports if each.key is not None}
         answer = {
             "revoked": sorted(found),
@@ -96,12 +99,12 @@ class Leaked(ReportView):
 
 
 class GitHub(ReportView):
-    """GitHub's secret scanning: revokes or warns, as ``GITHUB_LEAK_ACTION`` says.
+    """Receive the alerts of GitHub's secret scanning. ``GITHUB_LEAK_ACTION`` revokes or warns.
 
-    The answer says of each token whether it was a true one, by its SHA-256.
+    The response says for each token, by its SHA-256, whether it is a key of this site.
     """
 
-    schema = None  # GitHub's protocol, for GitHub alone
+    schema = None  # GitHub defines this protocol, so the OpenAPI document omits it
     parser_classes = []
 
     @method_decorator(sensitive_variables())
@@ -123,19 +126,21 @@ class GitHub(ReportView):
         if not signed:
             raise InvalidSignature
         revoke = app_settings.GITHUB_LEAK_ACTION == "revoke"
-        answer = []
-        for found in self.matches(payload):
-            text = found["token"]
-            report = self.report(
-                text, source="GitHub", url=str(found.get("url") or ""), revoke=revoke
-            )
-            answer.append(
-                {
-                    "token_hash": hashlib.sha256(text.encode()).hexdigest(),
-                    "token_type": found["type"],
-                    "label": "false_positive" if report.key is None else "true_positive",
-                }
-            )
+        found = self.matches(payload)
+        urls = [(each["token"], str(each.get("url") or "")) for each in found]
+        reports = [
+            report
+            for start in range(0, len(urls), MOST)
+            for report in self.report(urls[start : start + MOST], source="GitHub", revoke=revoke)
+        ]
+        answer = [
+            {
+                "token_hash": hashlib.sha256(text.encode()).hexdigest(),
+                "token_type": each["type"],
+                "label": "false_positive" if report.key is None else "true_positive",
+            }
+            for each, (text, _url), report in zip(found, urls, reports, strict=True)
+        ]
         return Response(answer)
 
     @sensitive_variables("payload", "found")
@@ -150,5 +155,5 @@ class GitHub(ReportView):
             and isinstance(each.get("type"), str)
             for each in found
         ):
-            raise ParseError(_("The message is not a list of tokens with their types."))
+            raise ParseError(_("Send a JSON list of objects with `token` and `type`."))
         return found

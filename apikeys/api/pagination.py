@@ -9,7 +9,7 @@ from .serializers import PageParameters
 
 
 class KeyPagination(CursorPagination):
-    """Newest first. Primary keys grow, so no page misses or repeats a key."""
+    """List rows newest first. Primary keys only grow, so no page skips or repeats a row."""
 
     ordering = "-pk"
     page_size = 50
@@ -26,7 +26,7 @@ class KeyPagination(CursorPagination):
             cursor = super().decode_cursor(request)
         except NotFound:
             raise InvalidCursor from None
-        # A position goes into a query as it is; ours are primary keys.
+        # DRF passes the position into the query unchecked. Only primary keys are valid.
         if cursor is not None and cursor.position is not None and not _is_key(cursor.position):
             raise InvalidCursor
         return cursor
@@ -39,7 +39,7 @@ class KeyPagination(CursorPagination):
         return described
 
     def get_schema_operation_parameters(self, view: Any) -> list[Any]:
-        return []  # PageParameters tells them
+        return []  # PageParameters describes them
 
 
 def _is_key(position: Any) -> bool:

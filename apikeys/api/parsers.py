@@ -1,4 +1,4 @@
-"""A JSON body (RFC 8259), whatever is sent as one."""
+"""Parse JSON request bodies (RFC 8259), including malformed and hostile ones."""
 
 import json
 from collections.abc import Mapping
@@ -10,12 +10,15 @@ from rest_framework.parsers import BaseParser
 
 from .exceptions import BodyTooLarge
 
-#: Bytes.
+#: The maximum size of a request body, in bytes.
 MAX_BODY: Final = 64 * 1024
 
 
 class JSONParser(BaseParser):
-    """Unlike DRF's, it bounds the size and the depth, and takes UTF-8 only."""
+    """Parse JSON in UTF-8, and limit its size and depth. DRF's parser does not.
+
+    Raise ``BodyTooLarge`` above ``MAX_BODY`` bytes and ``ParseError`` for invalid JSON.
+    """
 
     media_type = "application/json"
 
@@ -31,7 +34,9 @@ class JSONParser(BaseParser):
         try:
             return json.loads(body.decode(), parse_constant=_refuse)
         except (ValueError, RecursionError) as error:
-            raise ParseError(_("The body is not JSON: %(why)s.") % {"why": error}) from error
+            raise ParseError(
+                _("The request body is not valid JSON: %(why)s.") % {"why": error}
+            ) from error
 
 
 def _refuse(constant: str) -> NoReturn:

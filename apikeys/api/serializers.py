@@ -1,24 +1,30 @@
-"""The shapes of the JSON API, as its schema tells them."""
+"""The bodies of requests and responses of the JSON API."""
 
 import json
-from datetime import UTC
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, date, datetime
+from typing import Any, ClassVar, Final
 
+from django.db.models import Choices
 from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.fields import empty
 
+from .. import audit, moments, token
 from ..access import OAUTH, PERSONAL_ACCESS_TOKEN, PROJECT_KEY
+from ..keys.facts import FACTS, Fact
 from ..models import AuditEvent, State
-from ..records import KINDS
+from ..models.texts import TEXTS, about
+from ..restrictions import RESTRICTIONS
+from ..restrictions.base import Restriction
 
 
 class AccessSerializer(serializers.Serializer[dict[str, object]]):
-    """``Access.facts()``."""
+    """The credential of a request."""
 
     kind = serializers.ChoiceField([PERSONAL_ACCESS_TOKEN, PROJECT_KEY, OAUTH])
-    id = serializers.CharField(help_text="Public; not the secret.")
+    id = serializers.CharField(help_text="The public ID.")
     name = serializers.CharField()
     user = serializers.CharField(allow_null=True)
     project = serializers.CharField(allow_null=True)
@@ -26,85 +32,89 @@ class AccessSerializer(serializers.Serializer[dict[str, object]]):
     scopes = serializers.ListField(child=serializers.CharField())
     projects = serializers.ListField(child=serializers.CharField())
     expires_at = serializers.DateTimeField(allow_null=True)
-    key = serializers.CharField(required=False, help_text="The key that a token was got with.")
+    key = serializers.CharField(
+        required=False, help_text="The ID of the key that was exchanged for an OAuth token."
+    )
     signed = serializers.BooleanField(
-        required=False, help_text="The request was signed, by the instance called `name`."
+        required=False,
+        help_text="Whether the request is signed. If so, `name` is the name of the instance.",
     )
     authorized_by = serializers.CharField(
-        required=False, allow_null=True, help_text="Who had approved its key, or made it."
-    )
-
-
-class KeySerializer(serializers.Serializer[dict[str, object]]):
-    """``records.record()``."""
-
-    kind = serializers.CharField(help_text=" or ".join(f"`{kind}`" for kind in KINDS) + ".")
-    id = serializers.CharField(help_text="Public; not the secret.")
-    name = serializers.CharField()
-    user = serializers.CharField(allow_null=True, help_text="On whose behalf a token acts.")
-    project = serializers.CharField(allow_null=True, help_text="To which a project key belongs.")
-    scopes = serializers.ListField(child=serializers.CharField())
-    projects = serializers.ListField(
-        child=serializers.CharField(),
+        required=False,
         allow_null=True,
-        help_text="Slugs; null for all that the user is in, now and later.",
+        help_text="The user who approved the key of a signed request, or else created it.",
     )
-    allowed_networks = serializers.ListField(
-        child=serializers.CharField(), help_text="CIDRs; none for anywhere."
-    )
-    rate_limits = serializers.ListField(
-        child=serializers.CharField(), help_text="Such as 1000/hour; none for no bound."
-    )
-    expires_at = serializers.DateTimeField(allow_null=True)
-    direct_use = serializers.BooleanField(
-        help_text="Whether requests take it, or only the token endpoint."
-    )
-    public_key = serializers.CharField(
-        allow_null=True, help_text="In PEM, of a key that signs; null for one with a secret."
-    )
-    state = serializers.ChoiceField(State.choices)
-    created_at = serializers.DateTimeField()
-    created_by = serializers.CharField(allow_null=True)
-    last_used_at = serializers.DateTimeField(allow_null=True)
-    last_used_ip = serializers.CharField(allow_null=True)
-    minted_with = serializers.CharField(
-        allow_null=True, help_text="The credential that made it over the API, and that ends it."
-    )
-    legacy = serializers.CharField(
-        allow_null=True, help_text="The scheme of a key that was imported, such as `knox`."
-    )
-    approved_at = serializers.DateTimeField(allow_null=True)
-    approved_by = serializers.CharField(allow_null=True)
-    rotated_at = serializers.DateTimeField(allow_null=True)
-    replaces = serializers.CharField(allow_null=True, help_text="The key it was rotated from.")
-    replaced_by = serializers.CharField(allow_null=True, help_text="The key it was rotated into.")
-    revoked_at = serializers.DateTimeField(allow_null=True)
-    revoked_by = serializers.CharField(allow_null=True)
-    revoked_reason = serializers.CharField(allow_null=True)
+
+
+def _field(kind: Any, **kwargs: Any) -> Any:
+    """Return a serializer field for the Python type ``kind``."""
+    if kind == list[str]:
+        return serializers.ListField(child=serializers.CharField(), **kwargs)
+    if issubclass(kind, Choices):
+        return serializers.ChoiceField(kind.choices, **kwargs)
+    return _FIELDS[kind](**kwargs)
+
+
+_FIELDS: Final[dict[type, Any]] = {
+    str: serializers.CharField,
+    bool: serializers.BooleanField,
+    datetime: serializers.DateTimeField,
+    int: serializers.IntegerField,
+    dict: serializers.JSONField,
+}
+
+
+class FactsSerializer(serializers.Serializer[dict[str, object]]):
+    facts: ClassVar[Sequence[Fact]]
+
+    def get_fields(self) -> dict[str, Any]:
+        facts = {
+            # Pass only the arguments that the fact sets.
+            fact.name: _field(
+                fact.type,
+                **({"allow_null": True} if fact.optional else {}),
+                **({"help_text": fact.about} if fact.about else {}),
+            )
+            for fact in self.facts
+        }
+        return facts | super().get_fields()
+
+
+class KeySerializer(FactsSerializer):
+    """The facts of a key, without its secret."""
+
+    facts = FACTS
 
 
 class MintedSerializer(KeySerializer):
+    """The facts of a new key and its secret."""
+
     token = serializers.CharField(
         allow_null=True,
-        help_text="The secret, this once. Null where a request is repeated with its "
-        "Idempotency-Key: it is stored nowhere; and of a key that signs: it has none.",
+        help_text="The secret. It is not shown again. Null if the request is a repetition, "
+        "because the secret is not stored. Null for a key that signs requests, because it has "
+        "no secret.",
     )
 
 
 class ProblemSerializer(serializers.Serializer[dict[str, object]]):
-    detail = serializers.CharField(help_text="A sentence for people, in their language.")
-    code = serializers.CharField(help_text="For programs.")
-    field = serializers.CharField(required=False, help_text="The field at fault, if it is one.")
+    detail = serializers.CharField(
+        help_text="A message for people, in the language of the request."
+    )
+    code = serializers.CharField(help_text="A stable code for programs.")
+    field = serializers.CharField(
+        required=False, help_text="The invalid field. Absent if no field is at fault."
+    )
 
 
 class InvalidSerializer(ProblemSerializer):
     errors = ProblemSerializer(  # type: ignore[assignment]
-        many=True, required=False, help_text="All that is wrong."
+        many=True, required=False, help_text="All errors of the request."
     )
 
 
 class Text(serializers.CharField):
-    """A JSON string, and nothing that looks like one."""
+    """Accept a JSON string. Refuse numbers and booleans instead of converting them."""
 
     def to_internal_value(self, data: Any) -> str:
         if not isinstance(data, str):
@@ -112,38 +122,47 @@ class Text(serializers.CharField):
         return super().to_internal_value(data)
 
 
-class Name(Text):
-    """``lifecycle`` says what is wrong with a name."""
+class Written(Text):
+    """Text that ``lifecycle`` validates. Blank text passes here, and is refused there."""
 
     def run_validation(self, data: Any = empty) -> Any:
         return "" if isinstance(data, str) and not data.strip() else super().run_validation(data)
 
 
-class Reason(Name):
-    """``lifecycle`` says what is wrong with a reason."""
+class Reason(Written):
+    """Form field for the reason of a revocation."""
+
+
+class Note(Written):
+    """A text about a key, stored in the model field ``column``."""
+
+    def __init__(self, column: Any) -> None:
+        self.column = column
+        help_text: dict[str, Any] = {"help_text": about(column)} if column.help_text else {}
+        super().__init__(required=not column.blank, **help_text)
 
 
 class Scope(Text):
-    """One of the site's."""
+    """The name of a scope. ``lifecycle`` refuses names that the site does not declare."""
 
 
-class Network(Text):
-    """``lifecycle`` says what is none."""
+class Item(Text):
+    """An item in the list of a restriction. ``schema`` is its OpenAPI description."""
 
-
-class Rate(Text):
-    """``lifecycle`` says what is none."""
+    def __init__(self, *, schema: Mapping[str, Any], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.schema = schema
 
 
 class Some(serializers.ListField):
-    """``lifecycle`` says what is missing where there is none."""
+    """A list with at least one item. ``lifecycle`` refuses an empty one."""
 
 
 class Seconds(serializers.IntegerField):
-    """A JSON number, and nothing that looks like one."""
+    """Accept a whole JSON number. Refuse strings and booleans instead of converting them."""
 
     def to_internal_value(self, data: Any) -> int:
-        if isinstance(data, float) and data.is_integer():  # JSON has one kind of number
+        if isinstance(data, float) and data.is_integer():  # JSON does not distinguish 60 and 60.0
             data = int(data)
         if not isinstance(data, int) or isinstance(data, bool):
             self.fail("invalid")
@@ -151,22 +170,34 @@ class Seconds(serializers.IntegerField):
 
 
 class Moment(serializers.DateTimeField):
-    """ISO 8601; without an offset, UTC."""
+    """Accept ISO 8601. A time without an offset is in UTC. ``of_day`` converts a bare date."""
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(
+        self, *, of_day: Callable[[date], datetime] = moments.end_of, **kwargs: Any
+    ) -> None:
         super().__init__(default_timezone=UTC, **kwargs)
+        self._of_day = of_day
+
+    def to_internal_value(self, data: Any) -> datetime:
+        day = moments.parse_day(data) if isinstance(data, str) else None
+        try:
+            if day is not None:
+                return self._of_day(day)
+            return moments.stored(super().to_internal_value(data))
+        except OverflowError:
+            self.fail("overflow")
 
 
 class Body(serializers.Serializer[Any]):
-    """What it does not know is an error: a typo must not make something else."""
+    """Refuse unknown fields, so that a typo does not create a different key."""
 
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, dict) and (unknown := sorted(set(data) - set(self.fields))):
             known = ", ".join(self.fields)
-            message = _("There is no such field here. There are: %(known)s.") % {"known": known}
+            message = _("Unknown field. Valid fields: %(known)s.") % {"known": known}
             raise ValidationError(
                 {
-                    # Half a surrogate pair is in no answer.
+                    # A lone surrogate cannot be encoded as UTF-8.
                     name.encode(errors="backslashreplace").decode(): [
                         ErrorDetail(message, code="unknown_field")
                     ]
@@ -177,46 +208,58 @@ class Body(serializers.Serializer[Any]):
 
 
 class KeyBody(Body):
-    """A key to make, or what to change of one."""
+    """The fields of a key to create or change."""
 
-    name = Name()
     scopes = Some(child=Scope())
     expires_at = Moment(
-        required=False, allow_null=True, help_text="ISO 8601; null for none, if the site allows."
-    )
-    allowed_networks = serializers.ListField(
-        child=Network(),
         required=False,
-        help_text="CIDRs or addresses from which alone it may be used; none for anywhere.",
+        allow_null=True,
+        help_text="The expiry, in ISO 8601. A time without an offset is in UTC. A date means the "
+        "end of that day in the site's time zone. Null means no expiry: a credential that "
+        "expires cannot request it. Omit the field on a new key to get the longest lifetime "
+        "that the credential and the policy allow.",
     )
-    rate_limits = serializers.ListField(
-        child=Rate(),
-        required=False,
-        max_length=5,
-        help_text="How often it may be used, such as 1000/hour.",
-    )
-    direct_use = serializers.BooleanField(
-        required=False,
-        help_text="False keeps it for the token endpoint: requests with it are refused.",
-    )
+
+    def get_fields(self) -> dict[str, Any]:
+        others = super().get_fields()
+        texts = {name: Note(column) for name, column in TEXTS.items()}
+        common = {name: others.pop(name) for name in KeyBody._declared_fields}
+        restrictions = {each.name: _asked(each) for each in RESTRICTIONS}
+        return texts | common | restrictions | others
+
+
+def _asked(restriction: Restriction) -> Any:
+    """Return the request field of ``restriction``. ``lifecycle`` validates its value."""
+    json = restriction.json
+    kwargs: dict[str, Any] = {"required": False, "help_text": json.asked_about}
+    if json.optional:
+        kwargs["allow_null"] = True
+    if json.type == list[str]:
+        if json.most is not None:
+            kwargs["max_length"] = json.most
+        return serializers.ListField(child=Item(schema=json.item), **kwargs)
+    if json.type is datetime:
+        return Moment(of_day=json.of_day, **kwargs)
+    return {bool: serializers.BooleanField, str: Text}[json.type](**kwargs)
 
 
 class TokenBody(KeyBody):
-    """A token to make, or what to change of one."""
+    """The fields of a token to create or change."""
 
     projects = Some(
         child=Text(),
         required=False,
         allow_null=True,
-        help_text="Slugs; null for all that the user is in, now and later.",
+        help_text="The slugs of the projects. Null for all current and future projects of the "
+        "user.",
     )
 
 
 class PublicKey(serializers.Field[Any, Any, Any, Any]):
-    """``lifecycle`` says what is none."""
+    """A public key, as PEM or as a JWK. ``lifecycle`` refuses anything else."""
 
     def to_internal_value(self, data: Any) -> Any:
-        # As text, which nobody takes for less than it is.
+        # As text, so that ``lifecycle`` refuses it. It would take ``false`` for "no public key".
         return data if isinstance(data, str | dict) else json.dumps(data)
 
     def to_representation(self, value: Any) -> Any:
@@ -224,49 +267,53 @@ class PublicKey(serializers.Field[Any, Any, Any, Any]):
 
 
 class ProjectKeyBody(KeyBody):
-    """A project key to make."""
+    """The fields of a project key to create."""
 
     public_key = PublicKey(
         required=False,
         allow_null=True,
-        help_text="In place of a secret, for a key that signs requests: Ed25519 or P-256, in PEM "
-        "(SubjectPublicKeyInfo) or as a JWK.",
+        help_text="Create a key that signs requests and has no secret: an Ed25519 or P-256 public "
+        "key, as PEM (SubjectPublicKeyInfo) or as a JWK.",
     )
 
 
 class RotateBody(Body):
-    """How to rotate."""
+    """Options for a rotation."""
 
     overlap_seconds = Seconds(
         required=False,
-        help_text="How long the old key stays valid: 0 to 604800. "
-        "By default the site's ROTATION_OVERLAP.",
+        help_text="How long the old key keeps working, in seconds. The default is the setting "
+        "`ROTATION_OVERLAP`.",
     )
 
 
 class RotateProjectKeyBody(RotateBody):
-    """How to rotate a project key."""
+    """Options for the rotation of a project key."""
 
     public_key = PublicKey(
         required=False,
         allow_null=True,
-        help_text="That is to replace the public key, or the secret: in PEM or as a JWK.",
+        help_text="A new public key, as PEM or as a JWK. It replaces the old public key or secret.",
     )
 
 
 class ReasonBody(Body):
-    """Why."""
+    """The reason for revoking a key."""
 
     reason = Reason(required=False)
 
 
 class NoBody(Body):
-    """Nothing to say."""
+    """An empty body."""
 
 
 class PageParameters(serializers.Serializer[Any]):
-    cursor = serializers.CharField(required=False, help_text="From `next` and `previous`.")
-    page_size = serializers.IntegerField(required=False, min_value=1, max_value=100)
+    cursor = serializers.CharField(
+        required=False, help_text="The cursor from `next` or `previous`."
+    )
+    page_size = serializers.IntegerField(
+        required=False, min_value=1, max_value=100, help_text="The default is 50."
+    )
 
 
 class ListParameters(PageParameters):
@@ -275,42 +322,28 @@ class ListParameters(PageParameters):
 
 class AuditParameters(PageParameters):
     key = serializers.RegexField(
-        r"\A[0-9a-z]{16}\Z", required=False, help_text="The id of one key."
+        rf"\A{token.ID_PATTERN}\Z", required=False, help_text="The ID of a key."
     )
     event = serializers.ChoiceField(AuditEvent.Event.choices, required=False)
 
 
-class AuditEventSerializer(serializers.Serializer[dict[str, object]]):
-    """``audit.record()``."""
+class AuditEventSerializer(FactsSerializer):
+    """An event of the audit log."""
 
-    id = serializers.IntegerField()
-    at = serializers.DateTimeField()
-    event = serializers.ChoiceField(AuditEvent.Event.choices)
-    kind = serializers.CharField()
-    key = serializers.CharField(help_text="The id of the key.")
-    name = serializers.CharField()
-    owner = serializers.CharField(help_text="A username, or the slug of a project.")
-    by = serializers.CharField(allow_null=True)
-    using = serializers.CharField(allow_null=True, help_text="The id of the credential it took.")
-    instance = serializers.CharField(  # type: ignore[assignment]
-        allow_null=True, help_text="The name of the key that the request was signed with."
-    )
-    authorized_by = serializers.CharField(
-        allow_null=True, help_text="Who had approved that key, or made it."
-    )
-    ip = serializers.CharField(allow_null=True)
-    changes = serializers.JSONField()
+    facts = audit.FACTS
 
 
 class LeakedBody(Body):
-    token = serializers.CharField(required=False, help_text="A whole key, or")
+    token = serializers.CharField(required=False, help_text="A whole key, including its secret.")
     tokens = serializers.ListField(
-        child=serializers.CharField(), required=False, help_text="a list of them; not both."
+        child=serializers.CharField(), required=False, help_text="A list of whole keys."
     )
 
 
 class LeakedAnswer(serializers.Serializer[dict[str, object]]):
     revoked = serializers.ListField(
-        child=serializers.CharField(), help_text="The ids of the keys, which are over."
+        child=serializers.CharField(), help_text="The IDs of the revoked keys."
     )
-    unknown = serializers.IntegerField(help_text="How many are no keys of this site.")
+    unknown = serializers.IntegerField(
+        help_text="The number of texts that are not keys of this site."
+    )

@@ -2,6 +2,7 @@ from typing import Any
 
 from django.urls import URLPattern, path
 
+from ..conf import app_settings
 from .leaks import GitHub, Leaked
 from .views import (
     ProjectKeyApprovals,
@@ -31,15 +32,19 @@ urlpatterns = [
     path("leaked/github/", GitHub.as_view(), name="apikeys-leaked-github"),
     path("token/", TokenView.as_view(), name="apikeys-token"),
     *_keys("tokens/", "apikeys-tokens", TokenViewSet),
-    *_keys("projects/<str:slug>/keys/", "apikeys-project-keys", ProjectKeyViewSet),
     path(
         "approvals/tokens/",
         TokenApprovals.as_view({"get": "list"}),
         name="apikeys-token-approvals",
     ),
-    path(
-        "approvals/keys/",
-        ProjectKeyApprovals.as_view({"get": "list"}),
-        name="apikeys-project-key-approvals",
-    ),
 ]
+
+if app_settings.PROJECT_KEYS:  # the OpenAPI document lists only URLs of the site
+    urlpatterns += [
+        *_keys("projects/<str:slug>/keys/", "apikeys-project-keys", ProjectKeyViewSet),
+        path(
+            "approvals/keys/",
+            ProjectKeyApprovals.as_view({"get": "list"}),
+            name="apikeys-project-key-approvals",
+        ),
+    ]

@@ -1,7 +1,8 @@
-"""Log in to a site from a program: ``pip install "apikeys[cli]"``. Needs no Django project.
+"""A command line for users of your API: ``pip install "apikeys[cli]"``. Runs without Django.
 
-``App`` is the site's command under its own name; ``Session`` and ``BearerAuth`` are for
-programs of one's own, and so is ``apikeys.cli.signing.SignatureAuth``.
+``App`` builds the command under your own name. Other programs can use ``Session``,
+``BearerAuth`` and ``apikeys.cli.signing.SignatureAuth``. The commands of ``manage.py`` are in
+``apikeys.management``.
 """
 
 from .auth import BearerAuth

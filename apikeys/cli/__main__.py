@@ -1,4 +1,4 @@
-"""``python -m apikeys.cli --server https://api.example.com --client-id …``"""
+"""Run ``python -m apikeys.cli --server https://api.example.com --client-id …``."""
 
 from apikeys.cli import App
 

@@ -7,13 +7,13 @@ from .session import Session
 
 
 class BearerAuth(httpx.Auth):
-    """``auth=`` of httpx: requests to the session's site carry its access token.
+    """Authenticate httpx requests with the session's access token: ``httpx.get(…, auth=…)``.
 
-    It is refreshed when it expires, and once more when the site refuses it. A request to
-    anywhere else goes out without it.
+    Refreshes the token when it expires, and once if the site refuses it. Requests to other
+    sites are sent without the token. Raises ``LoginError``.
     """
 
-    requires_request_body = True  # so that a refused request can be sent again
+    requires_request_body = True  # a refused request is sent again with its body
 
     def __init__(self, session: Session) -> None:
         self._session = session

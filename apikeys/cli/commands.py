@@ -1,6 +1,7 @@
-"""The command: log in, see who you are, call the API, log out."""
+"""The commands: log in, show the user, call the API, manage a key pair, log out."""
 
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -12,8 +13,11 @@ import click
 import httpx
 
 from .auth import BearerAuth
+from .browser import graphical_browser, open_in_terminal
+from .browser import text_browser as find_text_browser
+from .client import json_object, printable
 from .errors import LoginError
-from .session import Session, Site
+from .session import Given, Session, Site, make_http
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -21,9 +25,9 @@ _METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
 
 
 class App:
-    """A site's own command. What is left out is asked for by option or environment.
+    """Build a site's command. Users must give omitted values as an option or variable.
 
-    ``App("acme", server="https://api.acme.example", client_id="acme-cli").group()`` is a
+    ``App("acme", server="https://api.acme.example", client_id="acme-cli").group()`` returns a
     ``click.Group``: call it, or add commands to it.
     """
 
@@ -41,7 +45,7 @@ class App:
         self._scopes = scopes
 
     def group(self) -> click.Group:
-        """A new group of the commands ``login``, ``whoami``, ``token``, ``api`` and ``logout``."""
+        """Return a new ``click.Group`` with all commands."""
         prefix = self.name.upper().replace("-", "_")
 
         @click.group(name=self.name, context_settings={"help_option_names": ["-h", "--help"]})
@@ -51,23 +55,34 @@ class App:
             required=self._server is None,
             show_default=True,
             envvar=f"{prefix}_SERVER",
-            help="The site, such as https://api.example.com.",
+            help="The URL of the site, such as https://api.example.com.",
         )
         @click.option(
             "--client-id",
             default=self._client_id,
-            required=self._client_id is None,
             show_default=True,
             envvar=f"{prefix}_CLIENT_ID",
-            help="The OAuth client that this command is there.",
+            help="The OAuth client ID of this command.",
+        )
+        @click.option(
+            "--profile",
+            default="",
+            envvar=f"{prefix}_PROFILE",
+            help="Use another account. Each profile has its own login.",
         )
         @click.pass_context
-        @_told
-        def group(context: click.Context, server: str, client_id: str) -> None:
-            context.obj = Session(Site(server, client_id, self._scopes, self.name))
+        @_exits_with_a_line
+        def group(context: click.Context, server: str, client_id: str | None, profile: str) -> None:
+            given = _given(f"{prefix}_TOKEN")
+            if client_id is None and given is None:
+                raise click.MissingParameter(param_hint="'--client-id'", param_type="option")
+            site = Site(server, client_id or "", self._scopes, self.name)
+            context.obj = Session(site, profile=profile, given=given)
             context.call_on_close(context.obj.close)
 
-        group.help = f"Log in at {self._server or 'a site'} and call its API."
+        group.epilog = f"The environment variable {prefix}_TOKEN replaces a login."
+
+        group.help = f"Log in to {self._server or 'a site'} and call its API."
         for command in (login, whoami, token, api, key, logout):
             group.add_command(command)
         return group
@@ -76,82 +91,120 @@ class App:
         self.group()()
 
 
-def _told(function: F) -> F:
-    """A ``LoginError`` is a line on standard error and exit status 1, not a traceback."""
+def _given(source: str) -> Given | None:
+    # No option: other users of the machine can see the arguments of a command.
+    text = os.environ.get(source, "").strip()
+    return Given(text, source) if text else None
+
+
+def _exits_with_a_line(function: F) -> F:
+    """Print a ``LoginError`` as one line on standard error and exit with status 1."""
 
     @wraps(function)
     def told(*args: Any, **kwargs: Any) -> Any:
         try:
             return function(*args, **kwargs)
-        except LoginError as error:
-            raise click.ClickException(str(error)) from None
+        except (LoginError, OSError, httpx.HTTPError, httpx.InvalidURL) as error:
+            if isinstance(error, BrokenPipeError):  # handled by click
+                raise
+            raise click.ClickException(str(error) or type(error).__name__) from None
 
     return told  # type: ignore[return-value]
 
 
 @click.command()
-@click.option("--device", is_flag=True, help="Log in by a browser on another machine.")
-@click.option("--no-browser", is_flag=True, help="Only show the URL; open it yourself.")
-@click.option("--scope", "scopes", multiple=True, help="Ask for this scope (several times).")
+@click.option("--device", is_flag=True, help="Log in with a browser on another device.")
+@click.option("--no-browser", is_flag=True, help="Print the URL instead of opening it.")
+@click.option("--text-browser", is_flag=True, help="Log in with a text browser in this terminal.")
+@click.option("--scope", "scopes", multiple=True, help="Request this scope. Repeat for several.")
 @click.pass_obj
-@_told
-def login(session: Session, device: bool, no_browser: bool, scopes: Sequence[str]) -> None:
+@_exits_with_a_line
+def login(
+    session: Session, device: bool, no_browser: bool, text_browser: bool, scopes: Sequence[str]
+) -> None:
     """Log in with a browser."""
+    if device + no_browser + text_browser > 1:
+        raise click.UsageError("Give only one of --device, --no-browser and --text-browser.")
     names = [name for words in scopes for name in words.split()]
     if device:
         session.log_in_by_device(_show_code, scopes=names)
+    elif text_browser:
+        session.log_in(_show_quit, scopes=names, browse=open_in_terminal)
     elif no_browser:
         session.log_in(_show_url, scopes=names, browse=None)
     else:
         session.log_in(_show_url, scopes=names)
-    facts = _request(session, "GET", "/api/token/").json()
+    try:
+        facts = _facts(session)
+    except LoginError as error:
+        raise LoginError(
+            f"You are logged in, but your user name cannot be shown: {error}"
+        ) from None
     click.echo(f"You are logged in as {_name(facts)}.", err=True)
     click.echo(session.store.where, err=True)
 
 
 def _show_url(url: str) -> None:
-    click.echo(f"Log in with your browser. If it does not open, open this:\n\n  {url}\n", err=True)
+    click.echo(
+        f"Log in with your browser. If it does not open, open this URL:\n\n  {url}\n", err=True
+    )
+    if graphical_browser() is None:
+        words = "No graphical browser found. To use another device: login --device"
+        if find_text_browser() is not None:
+            words += ". To use this terminal: login --text-browser"
+        click.echo(f"{words}\n", err=True)
+
+
+def _show_quit(url: str) -> None:
+    click.echo("Log in with the text browser, then quit it.", err=True)
 
 
 def _show_code(url: str, code: str) -> None:
     shown = f"{code[: len(code) // 2]}-{code[len(code) // 2 :]}" if len(code) == 8 else code
-    click.echo(f"Open {url} in any browser, and type this code:\n\n  {shown}\n", err=True)
+    click.echo(f"Open {url} in any browser and enter this code:\n\n  {shown}\n", err=True)
 
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
-@_told
+@_exits_with_a_line
 def whoami(session: Session, as_json: bool) -> None:
-    """Tell who you are, and what you may do."""
-    facts = _request(session, "GET", "/api/token/").json()
+    """Show who you are logged in as, and your scopes."""
+    facts = _facts(session)
     if as_json:
         click.echo(json.dumps(facts, indent=2))
         return
     for name in ("user", "project", "client", "scopes", "projects", "expires_at"):
         value = facts.get(name)
         if isinstance(value, list):
-            value = " ".join(value) or "none"
+            value = " ".join(map(str, value)) or "none"
         if value:
-            click.echo(f"{name.replace('_', ' '):<12}{_printable(str(value))}")
+            click.echo(f"{name.replace('_', ' '):<12}{printable(str(value))}")
 
 
 @click.command()
 @click.pass_obj
-@_told
+@_exits_with_a_line
 def token(session: Session) -> None:
-    """Print a valid access token, for a script."""
+    """Print a valid access token for use in a script."""
     click.echo(session.token())
 
 
 @click.command()
 @click.argument("method", type=click.Choice(_METHODS, case_sensitive=False))
 @click.argument("path")
-@click.option("-f", "--field", "fields", multiple=True, metavar="NAME=VALUE", help="JSON body.")
-@click.option("-d", "--data", help="The JSON body; - reads it from standard input.")
+@click.option(
+    "-f",
+    "--field",
+    "fields",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Add a field to the JSON body.",
+)
+@click.option("-d", "--data", help="The JSON body, or - for standard input.")
 @click.option("--sign", is_flag=True, help="Sign the request instead of sending an access token.")
 @click.pass_obj
-@_told
+@_exits_with_a_line
 def api(
     session: Session,
     method: str,
@@ -160,16 +213,18 @@ def api(
     data: str | None,
     sign: bool,
 ) -> None:
-    """Call the API, such as: api GET /api/payments/
+    """Call the API, for example: api GET /api/payments/
 
-    Prints the body of the answer. Exits with 1 if the answer is an error.
+    Prints the body of the response. Exits with status 1 if the response is an error.
     """
     auth = session.identity.auth() if sign else None
     response = _request(session, method.upper(), path, _body(fields, data), check=False, auth=auth)
     kind = response.headers.get("Content-Type", "")
-    if kind.startswith("application/json") and response.content:
+    try:
+        if not kind.startswith("application/json"):
+            raise ValueError
         click.echo(json.dumps(response.json(), indent=2, ensure_ascii=False))
-    else:
+    except ValueError:
         click.echo(response.content, nl=False)
     if response.status_code >= 300:
         click.echo(f"{response.status_code} {response.reason_phrase}", err=True)
@@ -178,7 +233,7 @@ def api(
 
 @click.group()
 def key() -> None:
-    """A key pair of this machine, to sign requests with."""
+    """Manage the key pair with which this machine signs requests."""
 
 
 @key.command()
@@ -186,53 +241,54 @@ def key() -> None:
     "--algorithm", type=click.Choice(["ed25519", "p256"]), default="ed25519", show_default=True
 )
 @click.pass_obj
-@_told
+@_exits_with_a_line
 def new(session: Session, algorithm: str) -> None:
-    """Make a key pair. Keeps the private key, and prints the public key to be registered."""
+    """Create a key pair. Stores the private key here and prints the public key to register."""
     identity = session.identity
     click.echo(identity.make(algorithm), nl=False)
     click.echo(identity.where, err=True)
     click.echo(
-        "Have a project know the public key, on its page of keys, and tell its id here: key use ID",
+        "Create a project key with this public key on the project's settings page, then enter its "
+        "ID here: key use ID",
         err=True,
     )
 
 
 @key.command()
 @click.pass_obj
-@_told
+@_exits_with_a_line
 def show(session: Session) -> None:
-    """Print the public key, which is no secret."""
+    """Print the public key, which is not secret."""
     identity = session.identity
     click.echo(identity.public_key, nl=False)
-    click.echo(f"Its id is {identity.id or 'not known here yet'}.", err=True)
+    click.echo(f"Its ID is {identity.id or 'not set. Set it with: key use ID'}.", err=True)
 
 
 @key.command()
 @click.argument("key_id", metavar="ID")
 @click.pass_obj
-@_told
+@_exits_with_a_line
 def use(session: Session, key_id: str) -> None:
-    """Say under which id the site knows the public key."""
+    """Set the ID of the project key that has the public key."""
     if not re.fullmatch(r"[0-9a-z]{16}", key_id):
-        raise click.UsageError("An id has 16 characters of a-z and 0-9.")
+        raise click.UsageError("An ID has 16 characters of a-z and 0-9.")
     session.identity.use(key_id)
 
 
 @key.command()
 @click.pass_obj
-@_told
+@_exits_with_a_line
 def forget(session: Session) -> None:
-    """Delete the private key from here. Revoke its key at the site, too."""
-    session.identity.forget()
-    click.echo("The private key is deleted.", err=True)
+    """Delete the private key from this machine. Also revoke its project key on the site."""
+    session.identity.delete()
+    click.echo("The private key was deleted.", err=True)
 
 
 @click.command()
 @click.pass_obj
-@_told
+@_exits_with_a_line
 def logout(session: Session) -> None:
-    """Revoke the tokens and forget them."""
+    """Revoke the tokens and delete them from this machine."""
     session.log_out()
     click.echo("You are logged out.", err=True)
 
@@ -245,7 +301,7 @@ def _body(fields: Sequence[str], data: str | None) -> bytes | None:
         try:
             json.loads(text)
         except ValueError as error:
-            raise click.UsageError(f"The data is not JSON: {error}") from None
+            raise click.UsageError(f"The data is not valid JSON: {error}") from None
         return text.encode()
     pairs = [field.partition("=") for field in fields]
     if unclear := [name for name, equals, _ in pairs if not equals]:
@@ -261,23 +317,31 @@ def _request(
     check: bool = True,
     auth: httpx.Auth | None = None,
 ) -> httpx.Response:
-    url = httpx.URL(urljoin(session.site.server + "/", path))
+    try:
+        url = httpx.URL(urljoin(session.site.server + "/", path))
+    except (ValueError, httpx.InvalidURL):
+        raise LoginError(f"{printable(path)} is not a valid path.") from None
     if not session.site.owns(url):
-        raise LoginError(f"{path} is not at {session.site.server}, so the token is not sent there.")
+        raise LoginError(f"{path} is not on {session.site.server}, so the token is not sent there.")
     headers = {"Content-Type": "application/json"} if body is not None else {}
     try:
-        with httpx.Client(auth=auth or BearerAuth(session), timeout=60) as http:
+        with make_http(auth=auth or BearerAuth(session), timeout=60) as http:
             response = http.request(method, url, content=body, headers=headers)
     except httpx.HTTPError as error:
         raise LoginError(f"{session.site.server} cannot be reached: {error}") from None
     if check and response.is_error:
-        raise LoginError(f"{session.site.server} answers {response.status_code}.")
+        raise LoginError(f"{session.site.server} returned the status {response.status_code}.")
     return response
 
 
+def _facts(session: Session) -> dict[str, Any]:
+    facts = json_object(_request(session, "GET", "/api/token/"))
+    if facts is None:
+        raise LoginError(
+            f"{session.site.server} did not return JSON. Does this network need a login?"
+        )
+    return facts
+
+
 def _name(facts: dict[str, Any]) -> str:
-    return _printable(str(facts.get("user") or facts.get("project") or facts.get("client")))
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return printable(str(facts.get("user") or facts.get("project") or facts.get("client")))

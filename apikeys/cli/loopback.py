@@ -1,9 +1,11 @@
-"""The browser's way back to this program (RFC 8252 section 7.3)."""
+"""Receive the browser's redirect after a login (RFC 8252 section 7.3)."""
 
 import hmac
 import socket
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from socketserver import TCPServer
+from subprocess import Popen
 from time import monotonic
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
@@ -14,38 +16,54 @@ PATH: Final = "/callback"
 _PAGE = (
     "<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title>"
     "<body style='font:1.1rem system-ui;margin:4rem auto;max-width:30rem'><h1>{title}</h1>"
-    "<p>You may close this window and go back to the terminal.</p></body></html>"
+    "<p>You can close this window and return to the terminal.</p></body></html>"
 )
 
 
 class Loopback(HTTPServer):
-    """Listens on a port of the system's choosing, on this machine only."""
+    """Listen on a free port of the loopback. Raises ``LoginError`` without one."""
 
     allow_reuse_address = False
     timeout = 1
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+        try:
+            super().__init__(("127.0.0.1", 0), _Handler)
+        except OSError as error:
+            raise LoginError(
+                f"Cannot listen for the browser's answer: {error.strerror}. Try --device."
+            ) from None
         self.redirect_uri = f"http://127.0.0.1:{self.server_port}{PATH}"
         self.state = ""
         self.answer: Mapping[str, str] | None = None
 
-    def wait(self, state: str, seconds: float) -> Mapping[str, str]:
-        """The parameters that come back with ``state``; whatever lacks it is ignored.
+    def wait(
+        self, state: str, seconds: float, browser: Popen[bytes] | None = None
+    ) -> Mapping[str, str]:
+        """Wait for a redirect with ``state``; return its parameters. Ignore all other requests.
 
-        Raises ``LoginError`` after so many ``seconds``.
+        Raise ``LoginError`` after ``seconds``, or when the process ``browser`` ended.
         """
         self.state = state
         end = monotonic() + seconds
-        while self.answer is None:
-            if monotonic() > end:
-                raise LoginError("Nobody finished the log-in in the browser. Try again.")
-            self.handle_request()
-        return self.answer
+        while (answer := self.answer) is None:
+            is_over = monotonic() > end or (browser is not None and browser.poll() is not None)
+            self.handle_request()  # also after the end: the last request may still wait
+            if is_over and not self.has_answer:
+                raise LoginError("The login in the browser was not completed. Try again.")
+        return answer
+
+    @property
+    def has_answer(self) -> bool:
+        return self.answer is not None
+
+    def server_bind(self) -> None:
+        TCPServer.server_bind(self)  # HTTPServer's method would make a DNS lookup
+        self.server_name, self.server_port = self.server_address[:2]  # type: ignore[assignment]
 
     def get_request(self) -> tuple[socket.socket, Any]:
         connection, address = super().get_request()
-        connection.settimeout(5)  # one that says nothing keeps nobody waiting
+        connection.settimeout(5)  # a silent connection must not block the login
         return connection, address
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -60,9 +78,9 @@ class _Handler(BaseHTTPRequestHandler):
         params = {name: values[0] for name, values in parse_qs(url.query).items()}
         state = params.get("state", "")
         if url.path != PATH or not hmac.compare_digest(state.encode(), self.server.state.encode()):
-            return self._page(404, "This is not the log-in that was begun here.")
+            return self._page(404, "This login was not started here.")
         self.server.answer = params
-        self._page(200, "The log-in failed." if "error" in params else "You are logged in.")
+        self._page(200, "The login failed." if "error" in params else "You are logged in.")
         return None
 
     def _page(self, status: int, title: str) -> None:
@@ -76,4 +94,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(page)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        pass  # the code is in the URL
+        pass  # do not log the URL, which contains the code

@@ -1,18 +1,21 @@
-"""Logged in at a site: get tokens, keep them fresh, give them back."""
+"""Log in to a site: get, refresh and revoke its tokens."""
 
+import re
+import subprocess
 import time
-import webbrowser
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
 from authlib.common.security import generate_token
 
-from .client import Client, OAuth2Error
+from .browser import open_page
+from .client import Client, OAuth2Error, ask, printable
 from .discovery import Endpoints, discover, secure
-from .errors import LoginError, NotLoggedIn
+from .errors import LoginError, NotLoggedIn, NotStored, Unavailable
 from .loopback import Loopback
 from .store import Record, Store
 
@@ -20,19 +23,23 @@ if TYPE_CHECKING:
     from .signing import Identity
 
 _DEVICE = "urn:ietf:params:oauth:grant-type:device_code"
-_LEEWAY = 30  # seconds before its end at which a token counts as over
-_PATIENCE = 300  # seconds for somebody to log in with a browser
+_LEEWAY = 30  # a token counts as expired this many seconds before its expiry
+_PATIENCE = 300  # seconds to complete a login in the browser
+_LONGEST_PAUSE = 60  # maximum seconds between two polls of a site that does not answer
 
 
 @dataclass(frozen=True)
 class Site:
-    """A site with this API and the public client that is registered there for programs."""
+    """A site, and the public OAuth client of your program there.
 
-    #: ``https://api.example.com``, without a path.
+    Raises ``LoginError`` if ``server`` is not an https URL.
+    """
+
+    #: The origin, such as ``https://api.example.com``.
     server: str
     client_id: str
     scopes: Sequence[str] = ()
-    #: The program's name: what its folder and its entry in the keyring are called.
+    #: The program's name, used for its folder and its keyring entry.
     name: str = "apikeys"
 
     def __post_init__(self) -> None:
@@ -40,27 +47,49 @@ class Site:
         object.__setattr__(self, "server", str(url.copy_with(path="/", query=None)).rstrip("/"))
 
     def owns(self, url: httpx.URL) -> bool:
-        """Whether a token of this site may be sent to ``url``: to its own origin only."""
+        """Return whether ``url`` has the site's origin, so that the token may be sent there."""
         own = httpx.URL(self.server)
         return (url.scheme, url.host, url.port) == (own.scheme, own.host, own.port)
 
 
-class Session:
-    """Somebody who is logged in to a site.
+@dataclass(frozen=True)
+class Given:
+    """A token that the user provides. Raises ``LoginError`` if it cannot be sent."""
 
-    Several processes may share one: a refresh token is used once, by one of them.
+    text: str = field(repr=False)
+    #: The place that it was read from, such as ``ACME_TOKEN``. Shown in messages.
+    source: str
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9\-._~+/]+=*", self.text):
+            raise LoginError(f"The value of {self.source} is not a token.")
+
+
+class Session:
+    """A login at a site.
+
+    Several processes can share it. Only one of them uses each refresh token. Each ``profile``
+    is another login. ``given`` is a token from elsewhere, which is used as it is.
     """
 
     def __init__(
-        self, site: Site, *, folder: Path | None = None, http: httpx.Client | None = None
+        self,
+        site: Site,
+        *,
+        folder: Path | None = None,
+        http: httpx.Client | None = None,
+        profile: str = "",
+        given: "Given | None" = None,
     ) -> None:
         self.site = site
-        self.store = Store(site.name, f"{site.client_id} at {site.server}", folder)
+        self._profile = f" ({profile})" if profile else ""
+        self.store = Store(site.name, f"{site.client_id} at {site.server}{self._profile}", folder)
+        self._given = given
         self._folder = folder
-        self._http = http or httpx.Client(timeout=30, follow_redirects=False)
+        self._http = http or make_http(timeout=30)
 
     def close(self) -> None:
-        """Close the connections to the server. ``contextlib.closing`` does it as well."""
+        """Close the connections to the server. ``contextlib.closing`` calls it."""
         self._http.close()
 
     # Logging in
@@ -70,12 +99,18 @@ class Session:
         show: Callable[[str], None],
         *,
         scopes: Sequence[str] = (),
-        browse: Callable[[str], Any] | None = webbrowser.open,
+        browse: Callable[[str], Any] | None = open_page,
     ) -> None:
-        """By the browser of this machine (RFC 8252). ``show`` is told the URL to open."""
+        """Log in with the browser of this machine (RFC 8252).
+
+        ``show`` gets the URL; ``browse`` opens it. If that returns a process, the login ends
+        with it. Raise ``LoginError``.
+        """
+        self._refuse_given()
+        self._check_store()
         endpoints = discover(self._http, self.site.server)
         if endpoints.authorization is None:
-            raise LoginError(f"{self.site.server} has no log-in by browser. Try --device.")
+            raise LoginError(f"{self.site.server} does not support browser logins. Try --device.")
         with Loopback() as loopback:
             client = self._client(scopes, redirect_uri=loopback.redirect_uri)
             verifier, state = generate_token(64), generate_token(32)
@@ -83,26 +118,27 @@ class Session:
                 endpoints.authorization, state=state, code_verifier=verifier
             )
             show(url)
-            if browse is not None:
-                browse(url)
-            answer = loopback.wait(state, _PATIENCE)
+            opened = browse(url) if browse is not None else None
+            process = opened if isinstance(opened, subprocess.Popen) else None
+            answer = loopback.wait(state, _PATIENCE, process)
+        if process is not None:
+            process.wait()  # it still has the terminal
         if endpoints.names_issuer and answer.get("iss") != endpoints.issuer:
             # RFC 9207 section 2.4
-            raise LoginError("The answer came from another server. Nothing was kept.")
+            raise LoginError("The response came from another server, so you are not logged in.")
         if "code" not in answer:
             why = answer.get("error_description") or answer.get("error") or "no reason was given"
-            raise LoginError(f"The log-in was refused: {why}.")
-        self._keep(
-            self._asked(
-                lambda: client.fetch(
-                    endpoints.token,
-                    grant_type="authorization_code",
-                    code=answer["code"],
-                    code_verifier=verifier,
-                )
-            ),
-            endpoints,
-        )
+            raise LoginError(f"The login was refused: {printable(why)}.")
+        try:
+            tokens = client.fetch(
+                endpoints.token,
+                grant_type="authorization_code",
+                code=answer["code"],
+                code_verifier=verifier,
+            )
+        except OAuth2Error as error:
+            raise _refused(error) from None
+        self._keep(tokens, endpoints)
 
     def log_in_by_device(
         self,
@@ -111,53 +147,68 @@ class Session:
         scopes: Sequence[str] = (),
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """By a browser anywhere (RFC 8628). ``show`` is told the URL and the code."""
+        """Log in with a browser on any device (RFC 8628).
+
+        ``show`` gets the URL and the code to enter there. Raise ``LoginError``.
+        """
+        self._refuse_given()
+        self._check_store()
         endpoints = discover(self._http, self.site.server)
         if endpoints.device_authorization is None:
-            raise LoginError(f"{self.site.server} has no log-in by device.")
+            raise LoginError(f"{self.site.server} does not support device logins.")
         form = {"client_id": self.site.client_id, "scope": self._scope(scopes) or ""}
-        response = self._post(endpoints.device_authorization, form)
-        show(response["verification_uri"], response["user_code"])
-        client = self._client(scopes)
-        interval = int(response.get("interval", 5))
-        end = time.monotonic() + int(response["expires_in"])
-        while time.monotonic() < end:
-            sleep(interval)
+        try:
+            device = _Device(ask(self._http, endpoints.device_authorization, form))
+        except OAuth2Error as error:
+            raise _refused(error) from None
+        show(device.url, device.user_code)
+        self._keep(self._poll(device, endpoints.token, sleep), endpoints)
+
+    def _poll(self, device: "_Device", url: str, sleep: Callable[[float], None]) -> dict[str, Any]:
+        """Poll until the tokens are granted, and return them (section 3.5)."""
+        client = self._client(())
+        end = time.monotonic() + device.lifetime
+        interval, pause = device.interval, device.interval
+        unanswered: Unavailable | None = None
+        while (left := end - time.monotonic()) > 0:
+            sleep(min(pause, left))
             try:
-                token = client.fetch(
-                    endpoints.token, grant_type=_DEVICE, device_code=response["device_code"]
-                )
+                return client.fetch(url, grant_type=_DEVICE, device_code=device.code)
             except OAuth2Error as error:
                 if error.error == "slow_down":
                     interval += 5
                 elif error.error != "authorization_pending":
-                    raise LoginError(f"The log-in was refused: {_why(error)}.") from None
-            except httpx.TransportError:
-                interval *= 2  # section 3.5
-            else:
-                return self._keep(token, endpoints)
-        raise LoginError("The code has expired. Try again.")
+                    raise _refused(error) from None
+                pause, unanswered = interval, None
+            except Unavailable as error:
+                # The user may have approved already, so continue until the code expires.
+                unanswered = error
+                pause = max(min(2 * pause, max(_LONGEST_PAUSE, interval)), error.retry_after)
+        raise unanswered or LoginError("The code has expired. Try again.")
 
     def log_out(self) -> None:
-        """Revoke the tokens (RFC 7009) and forget them.
+        """Revoke the tokens (RFC 7009) and delete them from this machine.
 
-        Raises ``NotLoggedIn``, and ``LoginError`` if the site was not reached: they are
-        forgotten here, and live on there until they expire.
+        Raise ``NotLoggedIn`` without a login. Raise ``LoginError`` if the site did not revoke
+        them: they are deleted here, but stay active until they expire.
         """
+        self._refuse_given()
         with self.store.lock:
             record = self._record()
-            self.store.delete()
-        if not record.get("revocation_endpoint"):
-            return
-        hint = "refresh_token" if record.get("refresh_token") else "access_token"
-        try:
-            response = self._client(()).revoke(record["revocation_endpoint"], record[hint], hint)
-            response.raise_for_status()
-        except httpx.HTTPError as error:
-            raise LoginError(
-                f"The tokens are forgotten here, but {self.site.server} did not revoke them: "
-                f"{error}. Revoke them in your settings there."
-            ) from None
+            try:
+                self._revoke(record)
+            except LoginError as error:
+                raise LoginError(
+                    f"The tokens were deleted here but were not revoked: {error} Revoke them in "
+                    f"your settings on {self.site.server}."
+                ) from None
+            finally:
+                self.store.delete()
+
+    def _revoke(self, record: Record) -> None:
+        if url := record.get("revocation_endpoint"):
+            hint = "refresh_token" if record.get("refresh_token") else "access_token"
+            self._client(()).revoke(secure(url), record[hint], hint)
 
     # Signing
 
@@ -166,57 +217,89 @@ class Session:
         """The private key for this site. Raises ``LoginError`` without ``apikeys[signatures]``."""
         from .signing import Identity
 
-        name = f"signing key at {self.site.server}"
+        name = f"signing key at {self.site.server}{self._profile}"
         return Identity(
-            Store(self.site.name, name, self._folder, holds="private_key", what="keys for signing")
+            Store(self.site.name, name, self._folder, holds="private_key", what="signing keys")
         )
 
     # Tokens
 
     def token(self) -> str:
-        """A valid access token, refreshed if need be. Raises ``NotLoggedIn``."""
+        """Return a valid access token. Refresh it if necessary. Raise ``NotLoggedIn``."""
+        if self._given is not None:
+            return self._given.text
         record = self._record()
         if _lives(record):
             return str(record["access_token"])
         return self.refreshed(record["access_token"])
 
     def refreshed(self, used: str) -> str:
-        """Another access token than ``used``. Raises ``NotLoggedIn`` if there is none to be had."""
+        """Return a newer access token than ``used``. Raise ``NotLoggedIn`` if it is not granted."""
+        if self._given is not None:
+            raise NotLoggedIn(f"{self.site.server} refused the token in {self._given.source}.")
         with self.store.lock:
             record = self._record()
             if record["access_token"] != used and _lives(record):
                 return str(record["access_token"])  # another process was faster
-            if not record.get("refresh_token"):
+            if not record.get("refresh_token") or not record.get("token_endpoint"):
                 raise NotLoggedIn("The log-in has expired. Log in again.")
-            secure(record["token_endpoint"])
+            url = secure(record["token_endpoint"])
+            self.store.check()  # or the only refresh token would be used up
             try:
-                token = self._client(()).refresh(record["token_endpoint"], record["refresh_token"])
+                tokens = self._client(()).refresh(url, record["refresh_token"])
             except OAuth2Error as error:
                 if error.error == "invalid_grant":
                     self.store.delete()
-                raise NotLoggedIn(f"The log-in is over ({_why(error)}). Log in again.") from None
-            except httpx.HTTPError as error:
-                raise LoginError(f"{self.site.server} cannot be reached: {error}") from None
-            record |= {"refresh_token": record["refresh_token"]} | _timed(token)
-            self.store.save(record)
+                raise NotLoggedIn(
+                    f"Your login has expired ({_why(error)}). Log in again."
+                ) from None
+            record |= {"refresh_token": record["refresh_token"]} | _timed(tokens)
+            self._save(record)
             return str(record["access_token"])
+
+    def _refuse_given(self) -> None:
+        if self._given is not None:
+            source = self._given.source
+            raise LoginError(f"{source} is set, so its token is used. Unset it to log in or out.")
 
     def _record(self) -> Record:
         record = self.store.load()
         if record is None:
-            raise NotLoggedIn(f"You are not logged in at {self.site.server}. Log in first.")
+            raise NotLoggedIn(f"You are not logged in to {self.site.server}. Log in first.")
         return record
 
     def _keep(self, token: dict[str, Any], endpoints: Endpoints) -> None:
+        record = _timed(token) | {
+            "issuer": endpoints.issuer,
+            "token_endpoint": endpoints.token,
+            "revocation_endpoint": endpoints.revocation,
+        }
+        with self._revoking(record), self.store.lock:
+            self.store.save(record)
+
+    def _save(self, record: Record) -> None:
+        with self._revoking(record):
+            self.store.save(record)
+
+    @contextmanager
+    def _revoking(self, record: Record) -> Iterator[None]:
+        """Revoke tokens that cannot be stored, because they could not be revoked later."""
+        try:
+            yield
+        except NotStored as error:
+            try:
+                self._revoke(record)
+            except LoginError:
+                raise LoginError(
+                    f"{error} The new tokens could not be revoked. Revoke them in your settings "
+                    f"on {self.site.server}."
+                ) from None
+            raise LoginError(f"{error} The new tokens were revoked. Log in again.") from None
+
+    def _check_store(self) -> None:
+        """Raise ``NotStored`` if tokens could not be stored, before the site issues any."""
         with self.store.lock:
-            self.store.save(
-                _timed(token)
-                | {
-                    "issuer": endpoints.issuer,
-                    "token_endpoint": endpoints.token,
-                    "revocation_endpoint": endpoints.revocation,
-                }
-            )
+            self.store.check()
 
     def _scope(self, scopes: Sequence[str]) -> str | None:
         return " ".join(scopes or self.site.scopes) or None
@@ -224,33 +307,52 @@ class Session:
     def _client(self, scopes: Sequence[str], **kwargs: Any) -> Client:
         return Client(self._http, self.site.client_id, scope=self._scope(scopes), **kwargs)
 
-    def _asked(self, ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+
+class _Device:
+    """A response of the device authorization endpoint (RFC 8628 section 3.2)."""
+
+    def __init__(self, answer: dict[str, Any]) -> None:
         try:
-            return ask()
-        except OAuth2Error as error:
-            raise LoginError(f"The log-in was refused: {_why(error)}.") from None
-        except (httpx.HTTPError, ValueError) as error:
-            raise LoginError(f"{self.site.server} cannot be reached: {error}") from None
+            self.code, self.user_code, self.url = (
+                printable(answer[name]) for name in ("device_code", "user_code", "verification_uri")
+            )
+            self.lifetime = float(answer["expires_in"])
+            self.interval = max(float(answer.get("interval") or 5), 1.0)
+        except (KeyError, TypeError, ValueError):
+            raise LoginError("The site did not return a device code.") from None
 
-    def _post(self, url: str, form: dict[str, str]) -> dict[str, Any]:
-        def ask() -> dict[str, Any]:
-            response = self._http.post(url, data=form)
-            data: dict[str, Any] = response.json()
-            if "error" in data:
-                raise OAuth2Error(error=data["error"], description=data.get("error_description"))
-            return data
 
-        return self._asked(ask)
+def make_http(**kwargs: Any) -> httpx.Client:
+    """Return an httpx client with the proxies and certificates of the environment.
+
+    Raise ``LoginError`` if they cannot be used.
+    """
+    try:
+        return httpx.Client(follow_redirects=False, **kwargs)
+    except (OSError, ValueError, httpx.InvalidURL) as error:
+        raise LoginError(
+            f"The proxy or certificate settings of this environment cannot be used: {error}."
+        ) from None
 
 
 def _timed(token: dict[str, Any]) -> Record:
-    token.setdefault("expires_at", int(time.time()) + int(token.get("expires_in", 300)))
-    return token
+    try:
+        lifetime = int(token.get("expires_in", 300))
+    except (TypeError, ValueError, OverflowError):
+        lifetime = 300
+    return token | {"expires_at": int(time.time()) + lifetime}
 
 
 def _lives(record: Record) -> bool:
-    return float(record.get("expires_at", 0)) - _LEEWAY > time.time()
+    try:
+        return float(record.get("expires_at", 0)) - _LEEWAY > time.time()
+    except (TypeError, ValueError):
+        return False
+
+
+def _refused(error: OAuth2Error) -> LoginError:
+    return LoginError(f"The login was refused: {_why(error)}.")
 
 
 def _why(error: OAuth2Error) -> str:
-    return str(error.description or error.error)
+    return str(error.description or error.error).rstrip(".")

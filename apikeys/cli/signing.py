@@ -1,4 +1,4 @@
-"""Sign requests with a private key that stays here (RFC 9421). Needs ``apikeys[signatures]``."""
+"""Sign requests with a private key of this machine (RFC 9421). Needs ``apikeys[signatures]``."""
 
 import secrets
 from collections.abc import Callable, Generator
@@ -26,13 +26,15 @@ try:
     )
     from http_message_signatures import HTTPMessageSigner, MappingKeyResolver, algorithms
 except ImportError:
-    raise LoginError('Signing takes more: pip install "apikeys[cli,signatures]".') from None
+    raise LoginError(
+        'To sign requests, install more packages: pip install "apikeys[cli,signatures]".'
+    ) from None
 
 __all__ = ["SignatureAuth"]
 
 PrivateKey = Ed25519PrivateKey | EllipticCurvePrivateKey
 
-#: How a key of each kind is made.
+#: Functions that generate a private key, by algorithm.
 KINDS: Final[dict[str, Callable[[], PrivateKey]]] = {
     "ed25519": Ed25519PrivateKey.generate,
     "p256": lambda: generate_private_key(SECP256R1()),
@@ -40,10 +42,10 @@ KINDS: Final[dict[str, Callable[[], PrivateKey]]] = {
 
 
 class SignatureAuth(httpx.Auth):
-    """``auth=`` of httpx: every request is signed with the private key of ``key_id``.
+    """Sign httpx requests with the private key of the project key ``key_id``: ``auth=…``.
 
-    ``private_key`` is in PEM (PKCS #8, RFC 5208) without a password. Raises ``ValueError`` if
-    it is neither Ed25519 nor P-256.
+    ``private_key`` is PEM (PKCS #8, RFC 5208) without a password. Raises ``ValueError`` if it is
+    neither Ed25519 nor P-256.
     """
 
     requires_request_body = True
@@ -58,8 +60,8 @@ class SignatureAuth(httpx.Auth):
         )
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        request.headers.pop("Content-Digest", None)  # of an earlier try
-        if request.headers.pop("Transfer-Encoding", None):  # it is all here, and WSGI wants that
+        request.headers.pop("Content-Digest", None)  # left by an earlier attempt
+        if request.headers.pop("Transfer-Encoding", None):  # WSGI servers need the length
             request.headers["Content-Length"] = str(len(request.content))
         covered = ["@method", "@target-uri"]
         if "Content-Type" in request.headers:
@@ -76,12 +78,12 @@ class SignatureAuth(httpx.Auth):
 
 
 def load(pem: str | bytes) -> PrivateKey:
-    """Raises ``ValueError`` for what is no private key of a kind that is taken."""
+    """Parse a private key in PEM. Raise ``ValueError`` unless it is Ed25519 or P-256."""
     given = pem.encode() if isinstance(pem, str) else pem
     try:
         key: Any = load_pem_private_key(given, password=None)
-    except (TypeError, ValueError):  # TypeError: it has a password
-        raise ValueError("This is no private key in PEM without a password.") from None
+    except (TypeError, ValueError):  # TypeError: the key has a password
+        raise ValueError("The private key must be in PEM format without a password.") from None
     _algorithm(key)
     loaded: PrivateKey = key
     return loaded
@@ -92,19 +94,22 @@ def _algorithm(key: Any) -> Any:
         return algorithms.ED25519
     if isinstance(key, EllipticCurvePrivateKey) and isinstance(key.curve, SECP256R1):
         return algorithms.ECDSA_P256_SHA256
-    raise ValueError("Keys are Ed25519 or ECDSA P-256; this is another kind.")
+    raise ValueError("The private key must be Ed25519 or ECDSA P-256.")
 
 
 class Identity:
-    """The private key that a program has for a site, and the id that the site gave it."""
+    """The private key of this machine for a site, and the ID of its project key."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def make(self, kind: str) -> str:
-        """Make a private key and keep it; returns the public key in PEM."""
+        """Create and store a private key; return the public key in PEM.
+
+        Raise ``LoginError`` if a private key exists.
+        """
         if self._store.load() is not None:
-            raise LoginError("There is a private key already. Forget it first, or use it.")
+            raise LoginError("A private key already exists. To replace it, run: key forget")
         private_key = KINDS[kind]()
         text = private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         self._store.save({"private_key": text.decode("ascii")})
@@ -112,7 +117,7 @@ class Identity:
 
     @property
     def public_key(self) -> str:
-        key = load(self._record()["private_key"]).public_key()
+        key = self._load(self._record()).public_key()
         return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode("ascii")
 
     @property
@@ -120,19 +125,28 @@ class Identity:
         return self._record().get("id")
 
     def use(self, key_id: str) -> None:
-        """Remember the id that the site knows the public key by."""
+        """Store the ID of the project key that has the public key."""
         self._store.save(self._record() | {"id": key_id})
 
-    def forget(self) -> None:
+    def delete(self) -> None:
         self._store.delete()
 
     def auth(self) -> SignatureAuth:
         record = self._record()
         if "id" not in record:
             raise LoginError(
-                "The site has to know your public key: register it, and tell its id: key use ID."
+                "The ID of your project key is not set. Create a project key with your public key, "
+                "then run: key use ID"
             )
-        return SignatureAuth(record["id"], record["private_key"])
+        return SignatureAuth(record["id"], self._load(record))
+
+    def _load(self, record: dict[str, Any]) -> PrivateKey:
+        try:
+            return load(record["private_key"])
+        except (TypeError, ValueError, AttributeError):
+            raise LoginError(
+                "The stored private key is damaged. Run: key forget, then: key new"
+            ) from None
 
     @property
     def where(self) -> str:
@@ -141,5 +155,5 @@ class Identity:
     def _record(self) -> dict[str, Any]:
         record = self._store.load()
         if record is None:
-            raise LoginError("There is no private key here. Make one first.")
+            raise LoginError("No private key is stored here. Create one with: key new")
         return record

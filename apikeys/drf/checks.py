@@ -1,88 +1,96 @@
-"""System check: the views that would refuse every key, listed before a caller finds them."""
+"""System checks of REST framework views: missing scopes, and throttles that keys would share."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, Final
 
 from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Tags, Warning, register
-from django.urls import URLPattern, URLResolver, get_resolver
-from rest_framework.request import Request
-from rest_framework.test import APIRequestFactory
-from rest_framework.views import APIView
 
-from .. import scopes
-from .authentication import BearerAuthentication
-from .scoping import checks_scope, declared_scopes, view_name
+from ..conf import app_settings
+from . import inventory
+from .inventory import Operation
+
+_SHOWN: Final = 10  # classes that a message names
 
 
 @register("apikeys", Tags.urls)
 def check_views(
     app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
-    messages: dict[tuple[str, str], CheckMessage] = {}
     if not getattr(settings, "ROOT_URLCONF", None):
         return []
-    for callback in _callbacks(get_resolver().url_patterns):
-        cls = getattr(callback, "cls", None) or getattr(callback, "view_class", None)
-        for method, action in _operations(callback, cls):
-            for message in _check(callback, cls, method, action):
-                messages.setdefault((message.id or "", message.msg), message)
-    return list(messages.values())
+    found = list(inventory.operations())
+    return [*_refusing(found), *_unknown(found), *_throttled(found)]
 
 
-def _callbacks(patterns: Iterable[URLPattern | URLResolver]) -> Iterator[Any]:
-    for pattern in patterns:
-        if isinstance(pattern, URLResolver):
-            yield from _callbacks(pattern.url_patterns)
-        else:
-            yield pattern.callback
-
-
-def _operations(callback: Any, cls: Any) -> Iterator[tuple[str, str | None]]:
-    if not (isinstance(cls, type) and issubclass(cls, APIView)):
+def _refusing(found: Iterable[Operation]) -> Iterator[CheckMessage]:
+    problems = (inventory.NOT_DECLARED, inventory.OVERRIDDEN)
+    refusing = [each for each in found if each.problem in problems and not each.describes]
+    if not refusing:
         return
-    given = getattr(callback, "initkwargs", {}).get("authentication_classes")
-    authentications = cls.authentication_classes if given is None else given
-    if not any(
-        isinstance(each, type) and issubclass(each, BearerAuthentication)
-        for each in authentications
-    ):
-        return
-    if actions := getattr(callback, "actions", None):
-        yield from ((method.upper(), action) for method, action in actions.items())
-    else:
-        methods = [m for m in cls.http_method_names if m != "options" and hasattr(cls, m)]
-        yield from ((method.upper(), None) for method in methods)
+    count, names = _named(refusing)
+    yield Warning(
+        f"{count} would refuse every key, because no scope is declared: {names}.",
+        hint="`manage.py apikeys audit-views` lists all views. Give a view of yours "
+        "permission_classes = [HasScope] and required_scopes, or set APIKEYS['DEFAULT_SCOPES'], "
+        "which also holds for views of other packages. A permission that overrides "
+        "has_permission() and checks scopes needs apikeys.drf.scoping.register().",
+        id="apikeys.W001",
+    )
 
 
-def _check(callback: Any, cls: Any, method: str, action: str | None) -> Iterator[CheckMessage]:
-    view = cls(**getattr(callback, "initkwargs", {}))
-    view.args, view.kwargs, view.format_kwarg, view.action = (), {}, None, action
-    view.request = Request(APIRequestFactory().generic(method, "/"), authenticators=[])
-    view.request.method = method
-    name = view_name(view)
-    try:
-        checked = checks_scope(view.request, view)
-        unknown = scopes.unknown(declared_scopes(view.request, view))
-    except Exception as error:  # noqa: BLE001 - a site's get_permissions() needs a real request
-        yield Warning(
-            f"Whether {name} checks scopes for {method} cannot be told: {error!r}.",
-            hint="Its get_permissions() does not work without a user or URL keywords.",
-            id="apikeys.W003",
-        )
+def _named(found: Iterable[Operation]) -> tuple[str, str]:
+    """Return the number of views, and their names with the methods or actions of each."""
+    methods: dict[str, dict[str, None]] = {}
+    for each in found:
+        about = f"; {each.about}" if each.about else ""
+        name = each.view.removeprefix(f"{each.cls}.") if each.view != each.cls else each.method
+        methods.setdefault(each.cls, {})[name + about] = None
+    shown = [f"{name} ({', '.join(its)})" for name, its in list(methods.items())[:_SHOWN]]
+    if more := len(methods) - len(shown):
+        shown.append(f"and {more:,} more")
+    return f"{len(methods):,} view{'s' * (len(methods) != 1)}", "; ".join(shown)
+
+
+def _unknown(found: Iterable[Operation]) -> Iterator[CheckMessage]:
+    messages: dict[tuple[str, str, str], CheckMessage] = {}
+    for each in found:
+        key = each.problem, each.view, each.method
+        if each.problem == inventory.UNREADABLE:
+            messages[key] = Warning(
+                f"Cannot check whether {each.view} requires scopes for {each.method}: "
+                f"{each.about}.",
+                hint="Make its get_permissions() work without a user and without URL keywords.",
+                id="apikeys.W003",
+            )
+        elif each.problem == inventory.UNKNOWN_SCOPE:
+            messages[key] = Warning(
+                f"{each.view} requires the scope {each.about} for {each.method}, "
+                "which APIKEYS['SCOPES'] does not declare, so no key can have it.",
+                hint="Declare it, or correct the name.",
+                id="apikeys.W002",
+            )
+        elif each.problem == inventory.UNKNOWN_KIND:
+            messages[each.problem, each.cls, ""] = Warning(
+                f"{each.cls} accepts {each.about}, which is not a kind of credential.",
+                hint="Use personal_access_token, project_key and oauth.",
+                id="apikeys.W005",
+            )
+    yield from messages.values()
+
+
+def _throttled(found: Iterable[Operation]) -> Iterator[CheckMessage]:
+    if app_settings.PROJECT_USER is not None:
         return
-    if not checked:
-        yield Warning(
-            f"{name} takes keys but declares no scope for {method}, so it refuses every key.",
-            hint="Give it permission_classes = [HasScope] and required_scopes, or AnyScope.",
-            id="apikeys.W001",
-        )
-    # A site that does not declare these keeps the API of keys to people.
-    if unknown := sorted(set(unknown) - scopes.BY_NAME):
-        yield Warning(
-            f"{name} requires the scope {', '.join(unknown)} for {method}, "
-            "which APIKEYS['SCOPES'] does not declare, so no key can have it.",
-            hint="Declare it, or mend the name.",
-            id="apikeys.W002",
-        )
+    shared = [each for each in found if each.shared_throttles and not each.problem]
+    if not shared:
+        return
+    throttles = ", ".join(dict.fromkeys(name for each in shared for name in each.shared_throttles))
+    count, names = _named(shared)
+    yield Warning(
+        f"{count} would count the requests of all project keys together, by {throttles}: {names}.",
+        hint="Use apikeys.drf.CredentialRateThrottle or CredentialScopedRateThrottle, which count "
+        "each credential by itself.",
+        id="apikeys.W006",
+    )

@@ -1,7 +1,8 @@
-"""Refusals as DRF exceptions: status, JSON body and ``WWW-Authenticate`` (RFC 6750 section 3)."""
+"""DRF exceptions for refusals: status, JSON body and ``WWW-Authenticate`` (RFC 6750 section 3)."""
 
-import logging
-from functools import lru_cache
+from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
+from types import MappingProxyType
 from typing import Any
 
 from rest_framework.exceptions import (
@@ -13,12 +14,11 @@ from rest_framework.exceptions import (
 )
 from rest_framework.request import Request
 
-from .. import refusals
-from ..header import answer
+from .. import acceptance, http, refusals
+from ..access import Access
+from ..http.header import answer
 from ..refusals import Refusal
 from .scoping import view_name
-
-logger = logging.getLogger("apikeys")
 
 
 @lru_cache(maxsize=1024)
@@ -32,8 +32,11 @@ class RefusedException(APIException):
 
     DRF rewrites the status and the header of a 401 after the view's first authentication
     class. A bearer credential that was refused says so itself, wherever its class stands;
-    hence the setters that take nothing.
+    so the setters do nothing.
     """
+
+    #: Additional header fields of the response.
+    fields: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, refusal: Refusal, scope: str = "", **params: str) -> None:
         self.refusal = refusal
@@ -59,20 +62,20 @@ class RefusedException(APIException):
 
     @property
     def wait(self) -> int | None:
-        """Seconds, for ``Retry-After``."""
+        """Seconds for ``Retry-After``."""
         return self.refusal.retry_after
 
 
 class Unauthorized(RefusedException, AuthenticationFailed):
-    """401: the credential is missing or no good."""
+    """401: the credential is missing or invalid."""
 
 
 class Forbidden(RefusedException, PermissionDenied):
-    """403: the credential is good, but not for this."""
+    """403: the credential is valid, but not allowed to do this."""
 
 
 class InsufficientScope(Forbidden):
-    """403 ``insufficient_scope``: raise it where a view finds that more is needed."""
+    """403 ``insufficient_scope``. Raise it in a view that needs another scope."""
 
     def __init__(self, *required: str) -> None:
         super().__init__(refusals.INSUFFICIENT_SCOPE, scope=" ".join(required))
@@ -82,20 +85,53 @@ _KINDS: dict[int, type[RefusedException]] = {401: Unauthorized, 403: Forbidden}
 
 
 def refuse(refusal: Refusal, **params: Any) -> RefusedException:
-    """The exception to raise for ``refusal``."""
+    """Return the exception to raise for ``refusal``."""
     return _KINDS.get(refusal.status, RefusedException)(refusal, **params)
 
 
-def unavailable(error: Exception) -> RefusedException:
-    """The exception to raise for a database that is away."""
-    logger.error("A request could not be answered, as the database is away: %s", error)
-    return refuse(refusals.TEMPORARILY_UNAVAILABLE)
+def finish_answers(view: Any) -> None:
+    """Pass the response of ``view`` to ``http.finish``.
+
+    ``view.headers`` would replace the view's own ``Cache-Control``.
+    """
+    finalize = getattr(view, "finalize_response", None)
+    if finalize is None or (isinstance(finalize, partial) and finalize.func is _finish):
+        return
+    view.finalize_response = partial(_finish, finalize)
+
+
+def _finish(finalize: Any, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
+    return http.finish(request._request, finalize(request, response, *args, **kwargs))
+
+
+def answer_errors(view: Any, access: Access) -> None:
+    """Let ``view`` answer 503 during a database outage, and 403 if ``access`` lacks a user.
+
+    The view's exception handler runs first and decides the format.
+    """
+    view.get_exception_handler = partial(_handler, view, view.get_exception_handler, access)
+
+
+def _handler(
+    view: Any, get_exception_handler: Callable[[], Any], access: Access
+) -> Callable[[Exception, Any], Any]:
+    handle = get_exception_handler()
+
+    def handle_errors_too(error: Exception, context: Any) -> Any:
+        response = handle(error, context)
+        if response is None:
+            refusal = acceptance.in_view(error, view_name(view), access)
+            if refusal is not None:
+                return handle(refuse(refusal), context)
+        return response
+
+    return handle_errors_too
 
 
 def scope_not_declared(request: Request, view: Any) -> APIException:
-    """403 that names the view and the mend, for its developer to read.
+    """Return a 403 that names the view and the fix for its developer.
 
-    405 instead where the view does not have the method at all.
+    Return 405 if the view does not have the method at all.
     """
     if view is not None and not hasattr(view, (request.method or "").lower()):
         return MethodNotAllowed(request.method or "")

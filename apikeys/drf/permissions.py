@@ -1,10 +1,12 @@
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from typing import Any
 
 from rest_framework.permissions import (
     AND,
     NOT,
     OR,
+    SAFE_METHODS,
     BasePermission,
     BasePermissionMetaclass,
     OperandHolder,
@@ -15,13 +17,27 @@ from rest_framework.request import Request
 
 from .. import refusals
 from ..access import Access
+from ..http.header import not_authenticated
 from ..models import get_project_model
-from .exceptions import InsufficientScope, RefusedException, refuse, scope_not_declared
-from .scoping import register, required_scopes
+from .exceptions import (
+    InsufficientScope,
+    RefusedException,
+    finish_answers,
+    refuse,
+    scope_not_declared,
+)
+from .scoping import (
+    AUTHENTICATED,
+    is_open,
+    register,
+    register_operator,
+    required_scopes,
+    says_scopes,
+)
 
 
 class _Composable(OperationHolderMixin):
-    """Composes so that a refusal does not end the others' say, and is told if they agree."""
+    """Let other operands decide after a refusal, and report the refusal if they refuse too."""
 
     def __and__(self, other: Any) -> Any:
         return _pair(AND, self, other)
@@ -51,6 +67,8 @@ class _Inverse(_Composable, SingleOperandHolder):
     pass
 
 
+# REST framework composes the classes themselves (``HasScope | IsAdminUser``), and only a
+# metaclass sees an operator between classes. Its own is one for the same reason.
 class _ComposableMeta(_Composable, BasePermissionMetaclass):
     pass
 
@@ -99,74 +117,118 @@ class _Not(NOT):
 
 
 class AnyScope(BasePermission, metaclass=_ComposableMeta):
-    """Any valid credential will do, whatever its scopes; so will a logged-in user.
+    """Allow any valid credential, whatever its scopes, and any logged-in user.
 
-    For the views that tell a caller who it is, and few others: say it where it is meant.
+    Use it only for views such as "who am I".
     """
 
     def has_permission(self, request: Request, view: Any) -> bool:
+        if AUTHENTICATED not in request.__dict__:
+            # Another authentication class found the user, or there is no user.
+            finish_answers(view)
         if not getattr(request.user, "is_authenticated", False):
-            raise refuse(refusals.NOT_AUTHENTICATED)
+            raise refuse(not_authenticated(request))
         return True
 
 
-class HasScope(AnyScope):
-    """The credential must have the view's ``required_scopes``.
+def check_object(access: Access, required: Iterable[str], obj: Any) -> None:
+    """Raise ``insufficient_scope`` if ``access`` lacks the scopes in the project of ``obj``."""
+    model = get_project_model()
+    project = obj if isinstance(obj, model) else getattr(obj, "project", None)
+    if isinstance(project, model) and not access.allows(*required, project=project):
+        raise InsufficientScope(*required)
 
-    A list means all of these, for every request; a mapping goes by ViewSet action, HTTP
-    method, or ``read`` and ``write``. Users who are logged in by session pass: scopes
-    bound credentials, not people.
+
+class HasScope(AnyScope):
+    """Require the view's ``required_scopes``.
+
+    A list requires all its scopes for every request. A mapping goes by ViewSet action, HTTP
+    method, or ``read`` and ``write``. Users with a session pass: scopes limit credentials, not
+    people.
     """
 
     def has_permission(self, request: Request, view: Any) -> bool:
-        super().has_permission(request, view)
-        if request.auth is None:
+        if not super().has_permission(request, view):
+            return False
+        auth = request.auth
+        if auth is None:
+            if AUTHENTICATED in request.__dict__:
+                raise scope_not_declared(request, view)  # there is nothing to check
             return True
-        required = self.get_required_scopes(request, view)
+        # An iterator is always true, and is empty the second time.
+        required = tuple(self.get_required_scopes(request, view) or ())
         if not required:
+            # An empty list in the view itself contradicts this permission. A subclass refuses
+            # by an empty result.
+            is_own = type(self).get_required_scopes is HasScope.get_required_scopes
+            if is_own and not says_scopes(view) and is_open(view, request._request.method or ""):
+                return True
             raise scope_not_declared(request, view)
-        # Another package's token passes if it can answer for scopes, like DOT's own.
-        allows = getattr(request.auth, "allow_scopes", None)
+        # Another package's token passes if it can check scopes, like DOT's.
+        allows = getattr(auth, "allow_scopes", None)
         if allows is not None and allows(required):
             return True
         raise InsufficientScope(*required)
 
     def has_object_permission(self, request: Request, view: Any, obj: Any) -> bool:
-        """The scopes must hold in the object's project, if it has one."""
-        if not isinstance(request.auth, Access):
-            return True
-        model = get_project_model()
-        project = obj if isinstance(obj, model) else getattr(obj, "project", None)
-        required = self.get_required_scopes(request, view)
-        if not isinstance(project, model) or request.auth.allows(*required, project=project):
-            return True
-        raise InsufficientScope(*required)
+        """Require the scopes in the object's project, if it has one."""
+        if isinstance(request.auth, Access):
+            check_object(request.auth, self.get_required_scopes(request, view), obj)
+        return True
 
     def get_required_scopes(self, request: Request, view: Any) -> tuple[str, ...]:
-        """Override to compute them; an empty answer refuses every credential."""
-        # Not ``request.method``, which DRF's request looks for in itself first, in vain.
+        """Return the required scopes. An empty result refuses every credential. Overridable."""
+        declared = getattr(view, "required_scopes", None)
+        if type(declared) is list:  # most views: saves a call at every request
+            return tuple(declared)
+        # Faster than ``request.method``, which DRF's request looks up in itself first.
         method = request._request.method or ""
         return required_scopes(view, method, getattr(view, "action", None))
 
 
-class HasBinding(HasScope):
-    """``HasScope``, and what the URL names has to be bound to the caller.
+@cache
+def ReadWriteScope(resource: str) -> type[HasScope]:  # noqa: N802 - it stands for a class
+    """Return a permission class that requires a scope by method: one line for a whole API.
 
-    ``bindings`` of the view says which URL keywords, and as what: ``["subscriber_id"]``, or
-    ``{"pk": "subscriber_id"}``; one that says nothing lets nobody in. People who are logged
-    in by session are held to what is bound to them and to their projects.
+    ``ReadWriteScope("api")`` requires ``api:read`` for ``GET``, ``HEAD`` and ``OPTIONS``, and
+    ``api:write`` for all other methods. A view with ``required_scopes`` requires these instead.
+    Raises ``TypeError`` for an empty name.
+    """
+    if not resource:
+        raise TypeError('ReadWriteScope() needs the name of a resource, such as "api".')
+    scopes = (f"{resource}:read",), (f"{resource}:write",)
+
+    class ByMethod(HasScope):
+        def get_required_scopes(self, request: Request, view: Any) -> tuple[str, ...]:
+            if says_scopes(view):
+                return super().get_required_scopes(request, view)
+            return scopes[request._request.method not in SAFE_METHODS]
+
+    ByMethod.__name__ = ByMethod.__qualname__ = f"ReadWriteScope[{resource}]"
+    return ByMethod
+
+
+class HasBinding(HasScope):
+    """Require ``HasScope``, and a binding of the URL's resource to the caller.
+
+    The view's ``bindings`` names the URL keywords and their kind: ``["subscriber_id"]`` or
+    ``{"pk": "subscriber_id"}``. An empty value refuses every request. Users with a session need
+    a binding to themselves or to one of their projects.
     """
 
     def has_permission(self, request: Request, view: Any) -> bool:
         from ..gateway.bindings import holds, user_holds
 
-        super().has_permission(request, view)
+        if not super().has_permission(request, view):
+            return False
         declared = getattr(view, "bindings", None)
-        if not declared or isinstance(declared, str):
+        required = self.get_required_scopes(request, view)
+        # A binding holds for scopes, so it means nothing for a view that needs none.
+        is_unscoped = request.auth is not None and not required
+        if not declared or isinstance(declared, str) or is_unscoped:
             raise scope_not_declared(request, view)
         if not isinstance(declared, Mapping):
             declared = {keyword: keyword for keyword in declared}
-        required = self.get_required_scopes(request, view)
         for keyword, kind in declared.items():
             identifier = str(view.kwargs[keyword])
             if isinstance(request.auth, Access):
@@ -180,3 +242,5 @@ class HasBinding(HasScope):
 
 register(AnyScope, lambda permission, request, view: True)
 register(HasScope, lambda permission, request, view: permission.get_required_scopes(request, view))
+register(HasBinding)
+register_operator(_Or, all)

@@ -1,25 +1,38 @@
-"""What drf-spectacular says of ``BearerAuthentication``; imported where it is installed."""
+"""Describe ``BearerAuthentication`` to drf-spectacular. Imported only if that is installed."""
 
 from typing import Any
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
 
-from .scoping import declared_scopes
+from ..legacy import schemes
+from .defaults import effective_scopes
 
 
 class BearerAuthenticationScheme(OpenApiAuthenticationExtension):
     target_class = "apikeys.drf.authentication.BearerAuthentication"
     match_subclasses = True
-    name = "bearerAuth"
 
-    def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, Any]:
-        return {
+    @property
+    def name(self) -> list[str]:  # type: ignore[override]
+        """The bearer scheme, and each further header that may carry a key."""
+        return ["bearerAuth", *schemes.headers()]
+
+    def get_security_definition(self, auto_schema: AutoSchema) -> list[dict[str, Any]]:
+        bearer = {
             "type": "http",
             "scheme": "bearer",
             "description": "A personal access token, a project key or an OAuth access token.",
         }
+        others = [
+            {"type": "apiKey", "in": "header", "name": name, "description": "A key."}
+            for name in schemes.headers()
+        ]
+        return [bearer, *others]
 
-    def get_security_requirement(self, auto_schema: AutoSchema) -> dict[str, list[str]]:
+    def get_security_requirement(self, auto_schema: AutoSchema) -> list[dict[str, list[str]]]:
         view = auto_schema.view
-        return {self.name: list(declared_scopes(view.request, view))}
+        scopes = list(effective_scopes(view.request, view))
+        # OpenAPI 3.0 allows no scopes for a scheme of the type `apiKey`.
+        others: list[dict[str, list[str]]] = [{name: []} for name in schemes.headers()]
+        return [{"bearerAuth": scopes}, *others]

@@ -1,11 +1,11 @@
-"""The JSON API of bindings: for people whom Django's permissions let, and their credentials."""
+"""The JSON API of bindings, for users with Django's permissions and for their credentials."""
 
 from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import NON_FIELD_ERRORS
 from django.core.exceptions import ValidationError as ModelError
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 from django.db.models import QuerySet
 from django.utils.translation import gettext_lazy as _
 from rest_framework import mixins, serializers
@@ -14,11 +14,15 @@ from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 from rest_framework.viewsets import GenericViewSet
 
+from ..access import Access
 from ..api.authentication import SessionAuthentication
 from ..api.base import JSONView
 from ..api.pagination import KeyPagination
 from ..api.serializers import Body, PageParameters, Text
+from ..conf import slug_field
+from ..databases import transactions
 from ..drf import BearerAuthentication, HasScope
+from ..drf.scoping import register
 from ..models import get_project_model
 from ..scopes import BINDINGS_READ, BINDINGS_WRITE
 from .models import ExactCharField, ResourceBinding
@@ -26,17 +30,21 @@ from .models import ExactCharField, ResourceBinding
 
 class MayNotManageBindings(PermissionDenied):
     default_code = "may_not_manage_bindings"
-    default_detail = _("Only whom the site's permissions let may see or change bindings.")
+    default_detail = _("You do not have permission to view or change bindings.")
 
 
 class MayManageBindings(HasScope):
-    """Django's permissions on ``ResourceBinding``; a project's key has none, whoever made it."""
+    """Require Django's permissions on ``ResourceBinding``. A project key has none of them."""
 
     def has_object_permission(self, request: Request, view: Any, obj: Any) -> bool:
-        return True  # its keepers need not be members of the project that it is bound to
+        return True  # users who manage bindings need not be members of the project
 
     def has_permission(self, request: Request, view: Any) -> bool:
-        super().has_permission(request, view)
+        if not super().has_permission(request, view):
+            return False
+        if isinstance(request.auth, Access) and request.auth.user is None:
+            # With PROJECT_USER, `request.user` is a user, who may have permissions.
+            raise MayNotManageBindings
         verbs = {"POST": "add", "DELETE": "delete"}
         verb = "view" if request.method in SAFE_METHODS else verbs.get(request.method or "", "")
         if not verb or request.user.has_perm(f"apikeys_gateway.{verb}_resourcebinding"):
@@ -44,8 +52,11 @@ class MayManageBindings(HasScope):
         raise MayNotManageBindings
 
 
+register(MayManageBindings)
+
+
 class Unrestricted(BasePermission):
-    """A token that is restricted to some projects does not decide about all of them."""
+    """Refuse tokens that are restricted to selected projects: bindings concern all projects."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
         if getattr(request.auth, "selected", None) is None:
@@ -66,7 +77,7 @@ class BindingSerializer(serializers.ModelSerializer[ResourceBinding], Body):
         help_text="A username.",
     )
     project = serializers.SlugRelatedField(
-        slug_field="slug",
+        slug_field=slug_field(),
         queryset=get_project_model()._default_manager.all(),
         required=False,
         allow_null=True,
@@ -77,12 +88,12 @@ class BindingSerializer(serializers.ModelSerializer[ResourceBinding], Body):
         model = ResourceBinding
         fields = ["id", "user", "project", "kind", "identifier", "created_at"]
         read_only_fields = ["id", "created_at"]
-        validators: list[Any] = []  # the model's own, in ``validate``
+        validators: list[Any] = []  # ``validate`` runs the model's validators
 
     def to_internal_value(self, data: Any) -> Any:
         for name in ("user", "project") if isinstance(data, dict) else ():
             if isinstance(data.get(name), str) and "\x00" in data[name]:
-                message = _("There is no such one.")
+                message = _("Not found.")
                 raise serializers.ValidationError({name: [message]}, code="does_not_exist")
         return super().to_internal_value(data)
 
@@ -98,7 +109,7 @@ class BindingSerializer(serializers.ModelSerializer[ResourceBinding], Body):
 
 
 class BindingParameters(PageParameters):
-    """Which bindings to list: those of which all that is given is so."""
+    """Query parameters that filter the list. A binding must match all of them."""
 
     user = serializers.CharField(required=False, help_text="A username.")
     project = serializers.CharField(required=False, help_text="A slug.")
@@ -123,12 +134,12 @@ class BindingViewSet(
     queryset = ResourceBinding.objects.select_related("user", "project")
 
     def filter_queryset(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """As ``BindingParameters`` say."""
+        """Filter by the parameters of ``BindingParameters``."""
         parameters = BindingParameters(data=self.request.query_params.dict())
         parameters.is_valid(raise_exception=True)
         fields = {
             "user": f"user__{get_user_model().USERNAME_FIELD}",
-            "project": "project__slug",
+            "project": f"project__{slug_field()}",
             "kind": "kind",
             "identifier": "identifier",
         }
@@ -137,7 +148,7 @@ class BindingViewSet(
 
     def perform_create(self, serializer: Any) -> None:
         try:
-            with transaction.atomic():
+            with transactions.atomic(ResourceBinding):
                 serializer.save()
-        except IntegrityError as error:  # somebody else was faster
-            raise serializers.ValidationError(_("It is there already.")) from error
+        except IntegrityError as error:  # another request created it meanwhile
+            raise serializers.ValidationError(_("This binding already exists.")) from error

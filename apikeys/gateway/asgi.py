@@ -1,4 +1,4 @@
-"""For ASGI servers: the endpoint without Django's stack, and the reverse proxy in Python."""
+"""ASGI applications: the forward-auth endpoint without middleware, and the reverse proxy."""
 
 from collections.abc import Awaitable, Callable
 from io import BytesIO
@@ -11,6 +11,7 @@ from django.core.handlers.exception import convert_exception_to_response
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.urls import reverse, set_script_prefix
 from django.utils import translation
+from django.utils.cache import patch_vary_headers
 
 ASGIApplication = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -18,9 +19,9 @@ __all__ = ["get_application"]
 
 
 def get_application() -> ASGIApplication:
-    """The reverse proxy of ``apikeys.gateway.proxy``, with Django set up.
+    """Set up Django and return the reverse proxy of ``apikeys.gateway.proxy``.
 
-    ``uvicorn --factory apikeys.gateway.asgi:get_application --no-proxy-headers``
+    Serve it with ``uvicorn --factory apikeys.gateway.asgi:get_application --no-proxy-headers``.
     """
     django.setup(set_prefix=False)
     from .proxy import ReverseProxy
@@ -29,12 +30,11 @@ def get_application() -> ASGIApplication:
 
 
 class ForwardAuth:
-    """Answers the forward-auth endpoint itself, and has ``application`` answer all else.
+    """Answer the forward-auth endpoint in the event loop; pass other requests to ``application``.
 
-    Django gives every request under ASGI a thread of its own, and with it a connection to the
-    database. Past it, a decision for which all is in memory is made in the event loop. No
-    middleware sees these requests; where ``LocaleMiddleware`` is among the site's, refusals
-    come in the language that is asked for.
+    Django's ASGI handler uses a new thread, and so a new database connection, for each request.
+    This class needs a thread only if the decision is not in memory. No middleware runs for
+    these requests; refusals are translated if the site uses ``LocaleMiddleware``.
     """
 
     def __init__(self, application: ASGIApplication) -> None:
@@ -73,4 +73,6 @@ async def _respond(request: HttpRequest) -> HttpResponse:
     if "django.middleware.locale.LocaleMiddleware" not in settings.MIDDLEWARE:
         return await aauthorize(request)
     with translation.override(translation.get_language_from_request(request)):
-        return await aauthorize(request)
+        response = await aauthorize(request)
+    patch_vary_headers(response, ["Accept-Language"])
+    return response

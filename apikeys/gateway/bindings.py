@@ -1,23 +1,23 @@
-"""To whom the resources of somebody else's API belong."""
+"""Look up whether a resource of the protected API is bound to the caller."""
 
 from typing import Any, Final
 
 from .. import cache
 from ..access import Access
-from ..conf import app_settings
-from ..lookup import Lookup, Row
+from ..cache.lookup import Lookup, Row
+from ..policy import get_policy
 from .models import ResourceBinding
 
 
 def holds(access: Access, kind: str, identifier: str, scopes: tuple[str, ...] = ()) -> bool:
-    """Whether ``identifier`` is bound to the caller.
+    """Return whether the resource ``identifier`` of ``kind`` is bound to the caller.
 
-    A project key has what is bound to its project, and so have the tokens got with it. A
-    person's credential has what is bound to the person, unless it is restricted to some
-    projects, and to the projects in which it may do all of ``scopes``.
+    A project key, or a token issued for one, reaches the resources of its project. A user's
+    credential reaches the resources of the user, unless it is restricted to selected projects,
+    and the resources of each project in which it has all of ``scopes``.
 
-    One query, or none where the site has a cache and knows of the binding; one more for what
-    a person has through a project, which is asked anew every time.
+    Takes one query, or none if the binding is cached. The user's projects take one more query,
+    which is never cached.
     """
     if access.project is not None:
         return _is_bound("project_id", access.project.pk, kind, identifier)
@@ -29,14 +29,17 @@ def holds(access: Access, kind: str, identifier: str, scopes: tuple[str, ...] = 
 
 
 def user_holds(user: Any, kind: str, identifier: str) -> bool:
-    """Whether it is bound to ``user``, or to a project of theirs. Two queries at most."""
+    """Return whether the resource is bound to ``user`` or to one of the user's projects.
+
+    Takes at most two queries.
+    """
     return _is_bound("user_id", user.pk, kind, identifier) or _is_bound_to_one(
-        app_settings.POLICY.projects(user), kind, identifier
+        get_policy().projects(user), kind, identifier
     )
 
 
 class _Bindings(Lookup):
-    """Finds a binding by the column of its owner, the owner, the kind and the identifier."""
+    """Find a binding by owner column, owner, kind and identifier."""
 
     def find(self, value: Any, alias: str | None = None) -> Row | None:
         column, owner, kind, identifier = value
@@ -50,7 +53,7 @@ _BINDINGS: Final = _Bindings(ResourceBinding, "identifier", ("pk", "identifier")
 
 
 def _is_bound(column: str, owner: Any, kind: str, identifier: str) -> bool:
-    # Only what is bound is kept: a new binding takes effect at once, and guessing fills nothing.
+    # Cache only existing bindings: a new one takes effect at once, and guesses use no memory.
     row = cache.find(_BINDINGS, (column, owner, kind, identifier))
     return row is not None and row[1] == identifier
 

@@ -1,35 +1,40 @@
-"""May this request pass? The one decision behind the endpoint and the reverse proxy."""
+"""Decide whether the gateway allows a request. The endpoint and the reverse proxy share this."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from types import SimpleNamespace
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, NamedTuple, TypeVar, cast
 
 from asgiref.sync import sync_to_async
 from django.core.exceptions import SynchronousOnlyOperation
-from django.db import InterfaceError, OperationalError, close_old_connections
 from django.http import HttpRequest
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
-from .. import refusals, signatures
+from .. import acceptance, refusals, restrictions, signatures
 from ..access import Access
-from ..conf import app_settings
-from ..drf import InsufficientScope, KeyThrottle, refuse
-from ..drf.exceptions import RefusedException, unavailable
-from ..drf.throttling import is_limited, waits
-from ..header import read_credential
+from ..conf import app_settings, slug_of
+from ..databases import unavailable
+from ..databases.threads import connected
+from ..drf import InsufficientScope, refuse
+from ..drf.exceptions import RefusedException
+from ..drf.throttling import RateLimited
+from ..http import shared_caches
+from ..http.header import not_authenticated, read_credential
 from ..legacy import verify as legacy
+from ..limits import counting
+from ..policy import get_policy
 from ..refusals import Refused
+from ..restrictions import EMPTY
 from ..verify import recall, verify
 from . import paths, routes
 from .bindings import holds
+from .conf import PROXIES, gateway_settings
 from .original import Original, OriginalRequest
 
 Found = TypeVar("Found", Access, Access | None)
 
-#: What the upstream is told of the caller. All are set at every request, empty where there is
-#: nothing to tell, so that no value that a client sent stays.
+#: The headers that describe the caller to the upstream. All are set for each request, even if
+#: empty, so that they replace any value that the client sent.
 IDENTITY_HEADERS: Final = (
     "X-Auth-Kind",
     "X-Auth-Subject",
@@ -41,53 +46,54 @@ IDENTITY_HEADERS: Final = (
 )
 
 
+class Decision(NamedTuple):
+    """An allowed request: the caller's access, and the ``RateLimit`` header fields."""
+
+    access: Access
+    fields: Mapping[str, str]
+
+
 @sensitive_variables("original")
-def decide(original: Original) -> Access:
-    """Who makes the request, which may pass. Raises ``RefusedException``."""
+def decide(original: Original) -> Decision:
+    """Return the decision to allow the request. Raise ``RefusedException`` otherwise."""
     access = authenticate(original, verify)
-    admit(access, original)
-    return access
+    return Decision(access, admit(access, original))
 
 
 @sensitive_variables("original")
-async def adecide(original: Original) -> Access:
-    """As ``decide``, without a thread where all is in memory; else in one, for all the rest."""
+async def adecide(original: Original) -> Decision:
+    """Decide in the event loop if everything is in memory; otherwise in a thread.
+
+    Returns and raises the same as ``decide``.
+    """
     access = None if _takes_a_thread(original) else authenticate(original, recall)
     if access is None:
-        return cast("Access", await in_thread(decide, original))
-    if not waits(access):
-        # Django lets no query be made in an event loop, so what is missing says so.
-        with suppress(SynchronousOnlyOperation):
-            admit(access, original)
-            return access
-    await in_thread(admit, access, original)
-    return access
+        return cast("Decision", await in_thread(decide, original))
+    # Django refuses queries in an event loop, so a cache miss raises SynchronousOnlyOperation.
+    with suppress(SynchronousOnlyOperation):
+        if not counting.waits(access):
+            return Decision(access, admit(access, original))
+    return Decision(access, await in_thread(admit, access, original))
 
 
 def _takes_a_thread(original: Original) -> bool:
-    """Whether it is checked by more than a digest: a signature, or the hash of a predecessor."""
+    """Return whether the check is slow: a signature, or the hash of an imported key."""
     if original.signed is not None:
         return True
     return bool(app_settings.LEGACY) and not original.authorization.lower().startswith("bearer")
 
 
 async def in_thread(function: Any, *arguments: Any) -> Any:
-    # One of a pool whose connections stay, as CONN_MAX_AGE says: Django's own way under ASGI is
-    # a new thread, and so a new connection, for every request.
-    return await sync_to_async(_connected, thread_sensitive=False)(function, *arguments)
+    """Run ``function`` in a thread of a pool that keeps its database connections.
 
-
-@sensitive_variables()
-def _connected(function: Any, *arguments: Any) -> Any:
-    close_old_connections()
-    try:
-        return function(*arguments)
-    finally:
-        close_old_connections()
+    Django's ASGI handler would use a new thread, and so a new connection, for each request.
+    """
+    return await sync_to_async(connected, thread_sensitive=False)(function, *arguments)
 
 
 @sensitive_variables("original", "credential")
 def authenticate(original: Original, verify: Callable[[str, HttpRequest], Found]) -> Found:
+    """Return the caller's access, from ``verify`` or ``recall``. Raise ``RefusedException``."""
     request = OriginalRequest(original)
     try:
         credential = read_credential(request)
@@ -97,26 +103,35 @@ def authenticate(original: Original, verify: Callable[[str, HttpRequest], Found]
             return access
         if original.signed is not None:
             return signatures.verify(original.signed, request)
-        refusal = refusals.NOT_AUTHENTICATED
+        refusal = not_authenticated(request)
     except Refused as refused:
         refusal = refused.refusal
     raise refuse(refusal)
 
 
 @sensitive_variables("original")
-def admit(access: Access, original: Original) -> None:
+def admit(access: Access, original: Original) -> Mapping[str, str]:
+    """Authorize and count the request; return the ``RateLimit`` header fields.
+
+    Raise ``RefusedException``.
+    """
     try:
         authorize(access, original)
-    except (OperationalError, InterfaceError) as error:
-        raise unavailable(error) from None
-    # Raises 429; of a view it takes no more than this.
-    KeyThrottle().allow_request(
-        cast("Any", SimpleNamespace(auth=access)), SimpleNamespace(headers={})
-    )
+    except Exception as error:
+        if (refusal := unavailable.refusal(error)) is None:
+            raise
+        raise refuse(refusal) from None
+    try:
+        return counting.spend(access)
+    except Refused as refused:
+        limited = RateLimited.of(refused)
+    raise limited
 
 
 @sensitive_variables("original")
 def authorize(access: Access, original: Original) -> None:
+    """Check the kind of credential, routes, scopes and bindings. Raise ``RefusedException``."""
+    _check_kind(access)
     if not paths.is_method(original.method):
         raise refuse(refusals.NO_ROUTE)
     try:
@@ -135,20 +150,30 @@ def authorize(access: Access, original: Original) -> None:
                 raise refuse(refusals.NOT_BOUND, kind=kind)
 
 
+def _check_kind(access: Access) -> None:
+    try:
+        acceptance.check(access)
+    except Refused as refused:
+        refusal = refused.refusal
+    else:
+        return
+    raise refuse(refusal)
+
+
 def identity(access: Access) -> dict[str, str]:
-    """The ``IDENTITY_HEADERS``: visible ASCII, everything else percent-encoded as UTF-8."""
+    """Return the ``IDENTITY_HEADERS``: visible ASCII, the rest percent-encoded as UTF-8."""
     user, project, client = access.user, access.project, access.client
     if user is not None:
         subject = str(user.pk)
     elif project is not None:
-        subject = f"project:{project.slug}"
+        subject = f"project:{slug_of(project)}"
     else:
         subject = f"client:{client.client_id}" if client is not None else ""
     told = (
         access.kind,
         subject,
         user.get_username() if user is not None else "",
-        project.slug if project is not None else "",
+        slug_of(project) if project is not None else "",
         client.client_id if client is not None else "",
         None,
         access.credential_id,
@@ -172,16 +197,17 @@ def _bytes(character: str) -> bytes:
 
 
 def max_age(access: Access, original: Original) -> int:
-    """For how many seconds the proxy may repeat this decision; never beyond the expiry.
+    """Return for how many seconds the proxy may cache this decision; 0 if it must not.
 
-    None where the next request may be decided otherwise: a signature is good once, and neither
-    the address, nor the number of requests, nor a header other than ``Authorization`` is in what
-    the proxy tells decisions apart by.
+    Never beyond the expiry of the credential. The proxy's cache key has the method, the target
+    and ``Authorization``. So a decision that depends on anything else is not cached: an address,
+    a rate limit, another header, or a signature, which is valid only once.
     """
-    longest = app_settings.GATEWAY_MAX_AGE
-    if not longest or access.signed or not original.authorization:
+    longest = gateway_settings.GATEWAY_MAX_AGE
+    # ``Authorization`` may contain something else, such as a password for another proxy.
+    if not longest or access.signed or not original.authorization or any(original.keys.values()):
         return 0
-    if is_limited(access) or _is_bound_to_networks(access):
+    if _is_decided_anew(access):
         return 0
     if access.expires_at is None:
         return longest
@@ -189,19 +215,28 @@ def max_age(access: Access, original: Original) -> int:
     return max(0, min(longest, left))
 
 
-def _is_bound_to_networks(access: Access) -> bool:
-    if access.allowed_networks:
+def _is_decided_anew(access: Access) -> bool:
+    """Return whether the next request may be decided otherwise, by the key or the policy."""
+    if restrictions.bounds(access) != EMPTY:
         return True
     owner = access.project or access.user
     try:
-        return owner is not None and bool(app_settings.POLICY.allowed_networks(owner))
-    except SynchronousOnlyOperation:  # a policy that makes a query, asked in an event loop
+        return counting.is_limited(access) or (
+            owner is not None and bool(get_policy().allowed_networks(owner))
+        )
+    except SynchronousOnlyOperation:  # the policy makes a query, and this is an event loop
         return True
 
 
+def vary() -> str:
+    """Return the ``Vary`` of a decision: the headers with the credential and the request."""
+    target = PROXIES.get(gateway_settings.GATEWAY_PROXY) or ()
+    return ", ".join((*shared_caches.credential_headers(), *target))
+
+
 def refusal_headers(refused: RefusedException) -> dict[str, Any]:
-    """``WWW-Authenticate`` and ``Retry-After``, as DRF sends them."""
-    headers = {"Cache-Control": "no-store"}
+    """Return the header fields of a refusal, the same as from DRF."""
+    headers = {"Cache-Control": "no-store", **refused.fields}
     if refused.auth_header:
         headers["WWW-Authenticate"] = refused.auth_header
     if refused.wait:

@@ -1,4 +1,4 @@
-"""What the gateway stores: who a resource is bound to, and what may pass."""
+"""Models of the gateway: the bindings of resources to their owners, and the routes."""
 
 from typing import Any
 
@@ -11,15 +11,16 @@ from django.utils.translation import gettext_lazy as _
 
 from .. import scopes
 from ..conf import project_model
+from ..databases.primary import PrimaryManager
+from ..models import naming
 from . import paths
+from .rules import KIND_PATTERN, Rule
 
 __all__ = ["ResourceBinding", "Route"]
 
-KIND_PATTERN = r"[A-Za-z_][A-Za-z0-9_-]{0,63}"
-
 
 class ExactCharField(models.CharField):  # type: ignore[type-arg]
-    """Compared byte by byte: MariaDB's own collations take ``ACME`` for ``acme``."""
+    """Compare byte by byte. MariaDB's default collations treat ``ACME`` and ``acme`` as equal."""
 
     def db_parameters(self, connection: Any) -> Any:
         parameters = super().db_parameters(connection)
@@ -29,26 +30,32 @@ class ExactCharField(models.CharField):  # type: ignore[type-arg]
 
 
 def validate_identifier(value: str) -> None:
+    """Raise ``ValidationError`` unless ``value`` has exactly one spelling in a path."""
     try:
         paths.encode(value)
+        if not naming.is_readable(value):
+            raise paths.Ambiguous("it has no visible character")
     except (paths.Ambiguous, UnicodeEncodeError):
         raise ValidationError(
             _(
-                "An identifier takes letters, digits and - . _ ~ @ : $, and does not end with a "
-                "dot: it has to stand in a path in one way only."
+                "An identifier can contain only letters, digits and - . _ ~ @ : $, and cannot end "
+                "with a dot. Other characters have several spellings in a path."
             ),
             code="invalid",
         ) from None
 
 
 def cascade(collector: Any, field: Any, sub_objs: Any, using: str) -> None:
-    """As ``CASCADE``, which on MariaDB has a binding belong to nobody for a moment first."""
+    """Delete the bindings of an owner, without setting the owner to ``NULL`` first.
+
+    Django's ``CASCADE`` does that on MariaDB, which would break the check constraint.
+    """
     source = field.remote_field.model
     collector.collect(sub_objs, source=source, source_attr=field.name, fail_on_restricted=False)
 
 
 class ResourceBinding(models.Model):
-    """Says that a resource of an API that is not ours belongs to a user or a project."""
+    """States that a resource of the protected API belongs to a user or a project."""
 
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL,
@@ -71,41 +78,47 @@ class ResourceBinding(models.Model):
         max_length=64,
         validators=[
             RegexValidator(
-                rf"^{KIND_PATTERN}\Z", _("A kind takes letters, digits, _ and -, a letter first.")
+                rf"^{KIND_PATTERN}\Z",
+                _(
+                    "A kind can contain only letters, digits, _ and -, and must start with a "
+                    "letter or _."
+                ),
             )
         ],
-        help_text=_("What it is, as the routes name it: subscriber_id."),
+        help_text=_("The kind of resource, as named in the routes, such as subscriber_id."),
     )
     identifier = ExactCharField(
         _("identifier"),
         max_length=200,
         validators=[validate_identifier],
-        help_text=_("Which one it is, as it stands in the path. Upper and lower case differ."),
+        help_text=_("The identifier of the resource in the path. Case-sensitive."),
     )
     created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
+
+    objects = PrimaryManager()
 
     class Meta:
         verbose_name = _("resource binding")
         verbose_name_plural = _("resource bindings")
         ordering = ["-pk"]
-        # The identifier first: it is what people search by. Null differs from null, so that
-        # each of these is about its own kind of owner.
+        # The identifier comes first because people search for it. NULL never equals NULL, so
+        # each unique constraint applies to one kind of owner.
         constraints = [
             models.UniqueConstraint(
                 fields=["identifier", "kind", "user"],
                 name="apikeys_gateway_user_once",
-                violation_error_message=_("This user has it already."),
+                violation_error_message=_("This resource is already bound to this user."),
             ),
             models.UniqueConstraint(
                 fields=["identifier", "kind", "project"],
                 name="apikeys_gateway_project_once",
-                violation_error_message=_("This project has it already."),
+                violation_error_message=_("This resource is already bound to this project."),
             ),
             models.CheckConstraint(
                 condition=models.Q(user=None, project__isnull=False)
                 | models.Q(user__isnull=False, project=None),
                 name="apikeys_gateway_one_owner",
-                violation_error_message=_("It belongs to a user or to a project: name one."),
+                violation_error_message=_("Select either a user or a project."),
             ),
         ]
 
@@ -114,32 +127,37 @@ class ResourceBinding(models.Model):
 
 
 class Route(models.Model):
-    """Requests that may pass, and on which terms; those of the settings come besides."""
+    """A route in the database: requests that the gateway allows, and what they need."""
 
     method = models.CharField(
         _("method"),
         max_length=100,
-        help_text=_("One or more of GET, POST, … with spaces between. GET stands for HEAD too."),
+        help_text=_("One or more methods, separated by spaces. GET includes HEAD."),
     )
     path = models.CharField(
         _("path"),
         max_length=500,
-        help_text=_("A template such as /subscribers/{subscriber_id}/offers; ** ends it openly."),
+        help_text=_(
+            "A template such as /subscribers/{subscriber_id}/offers. End it with ** to match all "
+            "paths below."
+        ),
     )
     scope = models.CharField(
-        _("scopes"), max_length=1000, help_text=_("All that are needed, with spaces between.")
+        _("scopes"), max_length=1000, help_text=_("The required scopes, separated by spaces.")
     )
     bindings = models.CharField(
         _("bindings"),
         max_length=500,
         blank=True,
         help_text=_(
-            "The parameters that have to be bound to the caller, with spaces between; "
-            "id=subscriber_id where the kind has another name. Empty: all of them; "
-            "- alone: none of them."
+            "The path parameters that must be bound to the caller, separated by spaces. Write "
+            "id=subscriber_id if the kind has another name. Leave empty for all parameters; "
+            "enter - for none."
         ),
     )
     is_active = models.BooleanField(_("active"), default=True)
+
+    objects = PrimaryManager()
 
     class Meta:
         verbose_name = _("route")
@@ -150,16 +168,19 @@ class Route(models.Model):
         return f"{self.method} {self.path}"
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Raises ``ValidationError``: one wrong route would stop the gateway."""
+        """Validate and save. Raise ``ValidationError``: an invalid route would stop the gateway."""
         self.clean()
         super().save(*args, **kwargs)
 
     def clean(self) -> None:
-        from .routes import Route as Compiled
-
+        """Raise ``ValidationError`` for an invalid rule or an undeclared scope."""
         try:
-            compiled = Compiled.of(self)
+            rule = self.rule()
         except ValueError as error:
             raise ValidationError(str(error)) from None
-        if unknown := scopes.unknown(compiled.scopes):
-            raise ValidationError({"scope": _("No such scope: %s.") % ", ".join(unknown)})
+        if unknown := scopes.unknown(rule.scopes):
+            raise ValidationError({"scope": _("Unknown scope: %s.") % ", ".join(unknown)})
+
+    def rule(self) -> Rule:
+        """Return this row as a ``Rule``. Raise ``ValueError`` with a message for the user."""
+        return Rule.build(self.method, self.path, self.scope, self.bindings.strip() or None)

@@ -1,4 +1,4 @@
-"""Which request the proxy asks about: its own words, and nothing that a client can add to them."""
+"""Read the original request from the proxy's headers, which a client must not forge."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -9,40 +9,33 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from .. import refusals
-from ..conf import app_settings
 from ..drf import refuse
 from ..legacy import schemes
-from ..networks import client_ip
+from ..limits.networks import client_ip
 from ..refusals import Refused
-from ..signatures import Message
+from ..signatures.messages import Message
+from .conf import PROXIES, gateway_settings
 
-#: The headers of each proxy: the method's and the target's. Envoy asks with the request itself.
-PROXIES: Final[Mapping[str, tuple[str, str] | None]] = {
-    "nginx": ("X-Original-Method", "X-Original-URI"),
-    "traefik": ("X-Forwarded-Method", "X-Forwarded-Uri"),
-    "caddy": ("X-Forwarded-Method", "X-Forwarded-Uri"),
-    "envoy": None,
-}
-
-
-#: Whether there is a body, ``none`` or anything else, where the proxy says so.
+#: The header in which a proxy says whether there is a body: ``none`` or anything else.
 _BODIES: Final[Mapping[str, str]] = {"nginx": "X-Original-Body"}
 
 
 @dataclass(frozen=True, slots=True)
 class Original:
+    """The request that the gateway decides about."""
+
     method: str
     target: str
     authorization: str
     remote_addr: str | None
-    #: A request that is signed, in place of an authorization.
+    #: The signed message, if the request has a signature and no ``Authorization``.
     signed: Message | None = None
-    #: The other header fields that a key may come in, as the client sent them.
+    #: Values of the other headers that may contain a key (``LEGACY``).
     keys: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 class OriginalRequest(HttpRequest):
-    """What a verification may ask of the request: whence it comes, and for which URL."""
+    """A Django request with what verification reads: method, address, credential and URL."""
 
     def __init__(self, original: Original) -> None:
         super().__init__()
@@ -55,14 +48,14 @@ class OriginalRequest(HttpRequest):
             self.META["REMOTE_ADDR"] = original.remote_addr
 
     def build_absolute_uri(self, location: str | None = None) -> str | None:  # type: ignore[override]
-        """For the audience of a token (RFC 8707); ``None`` fails closed."""
-        url = app_settings.GATEWAY_URL
+        """Return the URL to compare with a token's audience (RFC 8707). ``None`` matches none."""
+        url = gateway_settings.GATEWAY_URL
         return url.rstrip("/") + (self._target if location is None else location) if url else None
 
 
 def read(request: HttpRequest) -> Original:
-    """Raises the refusal if the proxy does not say it once, and once only."""
-    headers = PROXIES.get(app_settings.GATEWAY_PROXY)
+    """Return the original request. Raise ``RefusedException`` unless each header occurs once."""
+    headers = PROXIES.get(gateway_settings.GATEWAY_PROXY)
     if headers is None:
         method, target = request.method or "", _own_target(request)
     else:
@@ -77,17 +70,17 @@ def read(request: HttpRequest) -> Original:
 
 
 def absolute(target: str) -> str:
-    """Where the sender of a signed request sent it. Raises the refusal if nobody knows."""
-    if (url := app_settings.GATEWAY_URL) is None:
+    """Return the URL of a signed request. Raise ``RefusedException`` without ``GATEWAY_URL``."""
+    if (url := gateway_settings.GATEWAY_URL) is None:
         raise refuse(refusals.SIGNATURE_NOT_ACCEPTED)
     return url.rstrip("/") + target
 
 
 def _unseen_body(request: HttpRequest) -> bytes | None:
-    name = _BODIES.get(app_settings.GATEWAY_PROXY)
+    name = _BODIES.get(gateway_settings.GATEWAY_PROXY)
     if name is not None and _only(request, name, required=False) == "none":
         return b""
-    if app_settings.GATEWAY_SIGNED_BODIES == "upstream":
+    if gateway_settings.GATEWAY_SIGNED_BODIES == "upstream":
         return None
     raise Refused(refusals.BODY_NOT_COMPARED)
 
@@ -101,7 +94,7 @@ def _only(request: HttpRequest, name: str, *, required: bool = True) -> str:
 
 def _values(request: HttpRequest, name: str) -> Iterator[str]:
     scope: dict[str, Any] | None = getattr(request, "scope", None)
-    if scope is None:  # WSGI joins them; a comma is refused where it matters
+    if scope is None:  # WSGI joins repeated headers with a comma, which is refused later
         value = request.META.get("HTTP_" + name.upper().replace("-", "_"))
         if value is not None:
             yield value
@@ -113,13 +106,13 @@ def _values(request: HttpRequest, name: str) -> Iterator[str]:
 
 
 def _own_target(request: HttpRequest) -> str:
-    """What follows the path of the endpoint, as it came: Envoy's ``path_prefix``."""
+    """Return the raw path after the path of the endpoint (Envoy's ``path_prefix``)."""
     scope: dict[str, Any] | None = getattr(request, "scope", None)
     if scope is not None:
         raw = scope.get("raw_path") or b""
         query = scope.get("query_string") or b""
         whole = (raw + (b"?" + query if query else b"")).decode("latin-1")
-    else:  # gunicorn's name, and that of uWSGI and mod_wsgi
+    else:  # the first is set by gunicorn, the second by uWSGI and mod_wsgi
         whole = request.META.get("RAW_URI") or request.META.get("REQUEST_URI") or ""
     prefix = reverse("apikeys-gateway-authorize").rstrip("/")
     target = whole.removeprefix(prefix)

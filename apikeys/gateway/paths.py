@@ -1,8 +1,8 @@
-"""The target of a request, and templates of paths. Pure Python.
+"""Parse request targets and match them with path templates. Pure Python.
 
-What is authorised has to be what the upstream sees. Servers disagree about what an unusual
-path means, so one is never normalised here: whatever has a second reading is refused, and
-what is left is compared byte by byte.
+The gateway must authorize the same path that the upstream sees. Servers disagree about unusual
+paths. So nothing is normalised here: a path that some server could read differently is
+refused, and all others are compared byte by byte.
 """
 
 import re
@@ -13,11 +13,11 @@ from functools import cached_property
 from typing import Final
 from urllib.parse import quote, unquote_to_bytes
 
-LONGEST_TARGET: Final = 8000  # characters (RFC 9110 section 4.1 asks for no less)
+LONGEST_TARGET: Final = 8000  # characters; the minimum that RFC 9110 section 4.1 recommends
 
-# RFC 3986 section 3.3 without what some servers cut off, split at or decode: ; , & = + ! ' ( ) *
+# RFC 3986 section 3.3, without characters that some servers cut at or decode: ; , & = + ! ' ( ) *
 _SEGMENT = re.compile(r"(?:[A-Za-z0-9\-._~@:$]|%[C-F][0-9A-F](?:%[89AB][0-9A-F])+)*", re.ASCII)
-# RFC 3986 section 3.4, escapes whole; without the quotes that no browser sends raw.
+# RFC 3986 section 3.4, with complete escapes only, and without quotes, which browsers escape.
 _QUERY = re.compile(r"(?:[A-Za-z0-9\-._~!$&()*+,;=:@/?\[\]]|%[0-9A-Fa-f]{2})*", re.ASCII)
 _ENCODED_CONTROL = re.compile(r"%(?:[01][0-9A-Fa-f]|7[Ff])", re.ASCII)
 _METHOD = re.compile(r"[A-Z]{1,20}", re.ASCII)
@@ -25,20 +25,20 @@ _PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_-]{0,63})\}", re.ASCII)
 _REST: Final = "**"
 
 
-class Ambiguous(ValueError):  # noqa: N818 - of the target, not of the program
-    """Servers may differ in what they make of this. ``str()`` says what of it."""
+class Ambiguous(ValueError):  # noqa: N818 - it describes the target, not a fault of the program
+    """Servers could read this path in different ways. ``str()`` gives the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A request target in origin form (RFC 9112 section 3.2.1) that has one reading."""
+    """A request target in origin form (RFC 9112 section 3.2.1) that is not ambiguous."""
 
-    #: Decoded; the first is after the leading slash, and a trailing slash makes an empty last one.
+    #: The decoded segments after the leading slash. After a trailing slash, the last is empty.
     segments: tuple[str, ...]
 
 
 def parse(target: str) -> Target:
-    """Raises ``Ambiguous``."""
+    """Split a request target into decoded segments. Raise ``Ambiguous``."""
     if len(target) > LONGEST_TARGET:
         raise Ambiguous("it is too long")
     path, question, query = target.partition("?")
@@ -47,9 +47,9 @@ def parse(target: str) -> Target:
     segments = tuple(_decode_all(path))
     if question and (not _QUERY.fullmatch(query) or _ENCODED_CONTROL.search(query)):
         raise Ambiguous("its query has characters that have to be percent-encoded")
-    # A header that was sent twice arrives joined by a comma.
+    # WSGI joins a header that was sent twice with a comma.
     if ",/" in query:
-        raise Ambiguous("it may be two")
+        raise Ambiguous("it may be two targets")
     return Target(segments)
 
 
@@ -63,7 +63,9 @@ def _decode_all(path: str) -> Iterator[str]:
 
 
 def decode(segment: str) -> str:
-    """The text of one segment. Raises ``Ambiguous`` if another spelling means the same."""
+    """Decode one segment. Raise ``Ambiguous`` if the text has other spellings."""
+    if len(segment) > LONGEST_TARGET:  # the time to normalise grows with the square of the length
+        raise Ambiguous("it is too long")
     if not _SEGMENT.fullmatch(segment):
         raise Ambiguous("it has characters or escapes that servers read in different ways")
     if segment.endswith("."):
@@ -80,38 +82,40 @@ def decode(segment: str) -> str:
 
 
 def encode(text: str) -> str:
-    """The one segment that ``decode`` reads as ``text``. Raises ``Ambiguous`` if none does."""
-    segment = quote(text, safe="@:$")
+    """Return the only segment that decodes to ``text``. Raise ``Ambiguous`` without one."""
+    segment = quote(text[:LONGEST_TARGET], safe="@:$")
     if not text or decode(segment) != text:
-        raise Ambiguous("no segment of a path is read as this")
+        raise Ambiguous("it cannot be written in a path")
     return segment
 
 
 def is_plain(text: str) -> bool:
-    # Compatibility forms too: a fullwidth solidus becomes a slash under NFKC.
+    """Return whether ``text`` is printable and has only one spelling."""
+    # NFKC also covers compatibility forms: it turns a fullwidth solidus into a slash.
     return text.isprintable() and unicodedata.is_normalized("NFKC", text)
 
 
 def is_method(text: str) -> bool:
+    """Return whether ``text`` looks like a request method."""
     return bool(_METHOD.fullmatch(text))
 
 
 @dataclass(frozen=True)
 class Template:
-    """A path with ``{parameters}``, each of which is one whole segment.
+    """A path template. Each ``{parameter}`` is one whole segment.
 
-    ``**`` as the last segment stands for one segment or more. Raises ``ValueError`` with a
-    sentence if it is none.
+    ``**`` as the last segment matches one or more segments. Raises ``ValueError`` with a message
+    for the user if the template is invalid.
     """
 
     text: str
 
     def __post_init__(self) -> None:
         if not self.text.startswith("/"):
-            raise ValueError("It has to begin with a slash.")
+            raise ValueError("The path must begin with a slash.")
         names = self.parameters
         if len(set(names)) != len(names):
-            raise ValueError("It has a parameter twice.")
+            raise ValueError("The path has the same parameter twice.")
         for number, part in enumerate(self._parts):
             if part == _REST and number == len(self._parts) - 1:
                 continue
@@ -123,8 +127,8 @@ class Template:
                 decoded = ""
             if not decoded:
                 raise ValueError(
-                    f"{part!r} is no segment of a path: it takes letters, digits and "
-                    "- . _ ~ @ : $, or a {parameter} alone, or ** at the end."
+                    f"{part!r} is not a valid path segment. Use letters, digits and "
+                    "- . _ ~ @ : $, or a single {parameter}, or ** at the end."
                 )
 
     @cached_property
@@ -133,18 +137,19 @@ class Template:
 
     @cached_property
     def parameters(self) -> list[str]:
+        """The names of the parameters."""
         return [match[1] for part in self._parts if (match := _PARAMETER.fullmatch(part))]
 
     @cached_property
     def rank(self) -> tuple[int, ...]:
-        """The smaller, the more specific: literals before parameters before the rest."""
+        """The sort key: smaller is more specific. Literals, then parameters, then ``**``."""
         return tuple(
             2 if part == _REST else 1 if _PARAMETER.fullmatch(part) else 0 for part in self._parts
         )
 
     @cached_property
     def _matchers(self) -> list[tuple[str | None, str]]:
-        """A parameter's name and nothing, or no name and a literal."""
+        """For each segment, a pair: ``(name, "")`` for a parameter, ``(None, literal)`` else."""
         parts = (p for p in self._parts if p != _REST)
         return [
             (match[1], "") if (match := _PARAMETER.fullmatch(p)) else (None, decode(p))
@@ -152,7 +157,7 @@ class Template:
         ]
 
     def match(self, target: Target) -> Mapping[str, str] | None:
-        """The parameters of ``target``, or ``None``."""
+        """Return the values of the parameters in ``target``; ``None`` if it does not match."""
         segments, matchers = target.segments, self._matchers
         has_rest = self._parts[-1] == _REST
         if len(segments) != len(matchers) and not (has_rest and len(segments) > len(matchers)):

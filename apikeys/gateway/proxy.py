@@ -1,7 +1,7 @@
-"""A reverse proxy in Python, for small sites that have no other: an ASGI application.
+"""A reverse proxy as an ASGI application, for small sites without another proxy.
 
-It decides like the forward-auth endpoint, then passes the request on byte by byte, streaming
-both ways. ``apikeys.gateway.asgi`` has it for a server. Needs the extra ``gateway``.
+It decides like the forward-auth endpoint, then streams the request to the upstream and the
+response back, byte by byte. Serve it with ``apikeys.gateway.asgi``. Needs the extra ``gateway``.
 """
 
 import asyncio
@@ -18,15 +18,16 @@ from django.views.decorators.debug import sensitive_variables
 
 from .. import refusals
 from ..access import Access
-from ..conf import app_settings
 from ..drf import refuse
-from ..drf.authentication import forget
 from ..drf.exceptions import RefusedException
+from ..http import shared_caches
+from ..http.hidden import empty_frames
 from ..legacy import schemes
 from ..refusals import Refused
-from ..signatures import Message as SignedMessage
 from ..signatures import prove
-from .decide import adecide, identity, in_thread, refusal_headers
+from ..signatures.messages import Message as SignedMessage
+from .conf import gateway_settings
+from .decide import Decision, adecide, identity, in_thread, refusal_headers
 from .original import Original, absolute
 
 __all__ = ["ReverseProxy"]
@@ -37,14 +38,14 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
-# RFC 9110 section 7.6.1, and what older agents take for such.
+# Hop-by-hop headers (RFC 9110 section 7.6.1), including old ones.
 _HOP_BY_HOP: Final = frozenset(
     {
         *(b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"upgrade"),
         *(b"transfer-encoding", b"proxy-authenticate", b"proxy-authorization", b"expect"),
     }
 )
-# What this proxy says itself, and what some servers obey in place of the method or the path.
+# Headers that this proxy sets itself, or that make some servers override method or path.
 _OWN: Final = frozenset(
     {
         *(b"host", b"authorization", b"content-length", b"forwarded", b"x-real-ip"),
@@ -58,17 +59,20 @@ _NAME: Final = re.compile(rb"[A-Za-z0-9!#$%&'*+.^`|~-]+")  # a token without the
 _VALUE: Final = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 
 
-class _ClientGone(Exception):  # noqa: N818 - no error of ours
+class _ClientGone(Exception):  # noqa: N818 - not an error of this program
     pass
 
 
 class ReverseProxy:
-    """Passes on what may pass, to ``APIKEYS["GATEWAY_UPSTREAM"]``."""
+    """Forward allowed requests to ``APIKEYS["GATEWAY_UPSTREAM"]``.
+
+    Raises ``ImproperlyConfigured`` without that setting.
+    """
 
     def __init__(self) -> None:
-        if not app_settings.GATEWAY_UPSTREAM:
-            raise ImproperlyConfigured("APIKEYS['GATEWAY_UPSTREAM'] has to name the upstream.")
-        self._upstream = httpx.URL(app_settings.GATEWAY_UPSTREAM)
+        if not gateway_settings.GATEWAY_UPSTREAM:
+            raise ImproperlyConfigured("Set APIKEYS['GATEWAY_UPSTREAM'] to the upstream's URL.")
+        self._upstream = httpx.URL(gateway_settings.GATEWAY_UPSTREAM)
         self._transport: httpx.AsyncHTTPTransport | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -76,7 +80,7 @@ class ReverseProxy:
             await self._lifespan(receive, send)
         elif scope["type"] == "http":
             await self._http(scope, receive, send)
-        else:  # RFC 6455 has no place for a decision at every message
+        else:  # a WebSocket (RFC 6455) is not checked again at each message, so refuse it
             await send({"type": "websocket.close", "code": 1008})
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
@@ -88,16 +92,17 @@ class ReverseProxy:
         await send({"type": "lifespan.shutdown.complete"})
 
     def _connections(self) -> httpx.AsyncHTTPTransport:
-        # Not a client: that one keeps cookies, and would give them to the next caller.
+        # Use a transport: an httpx client would send the cookies of one caller to the next.
         if self._transport is None:
-            most = app_settings.GATEWAY_MAX_CONNECTIONS
+            most = gateway_settings.GATEWAY_MAX_CONNECTIONS
             limits = httpx.Limits(max_connections=most, max_keepalive_connections=most)
             self._transport = httpx.AsyncHTTPTransport(limits=limits, trust_env=False)
         return self._transport
 
     @sensitive_variables()
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        scope = {**scope, "headers": tuple(scope["headers"])}  # no trailer comes in after the check
+        # Copy the headers, so that the server cannot add trailers after the check.
+        scope = {**scope, "headers": tuple(scope["headers"])}
         body = _Body(receive)
         started = False
 
@@ -109,8 +114,8 @@ class ReverseProxy:
         try:
             length = _check(scope)
             body.length = length
-            access = await _decide(scope, body)
-            await self._forward(scope, body, access, answer)
+            decision = await _decide(scope, body)
+            await self._forward(scope, body, decision, answer)
         except _ClientGone:
             return
         except RefusedException as refused:
@@ -122,29 +127,29 @@ class ReverseProxy:
         except httpx.TransportError:
             exception = refuse(refusals.UPSTREAM_UNAVAILABLE)
         except BaseException as error:
-            forget(error)
+            empty_frames(error)
             raise
         else:
             return
-        if started:  # too late to say so: cut it off, so that nobody takes it for whole
-            raise ConnectionAbortedError("The upstream broke off its answer.")
+        if started:  # too late for a refusal: abort, so that the caller sees the response is cut
+            raise ConnectionAbortedError("The upstream closed the connection during its response.")
         await _refuse(exception, send)
 
-    async def _forward(self, scope: Scope, body: "_Body", access: Access, send: Send) -> None:
-        seconds = app_settings.GATEWAY_TIMEOUT
+    async def _forward(self, scope: Scope, body: "_Body", decision: Decision, send: Send) -> None:
+        seconds = gateway_settings.GATEWAY_TIMEOUT
         first = await body.first()
         streams = body.length is not None or bool(first) or body.more
         request = httpx.Request(
             scope["method"],
             self._upstream,
-            headers=_request_headers(scope, access, self._upstream, body.length),
+            headers=_request_headers(scope, decision.access, self._upstream, body.length),
             content=body.stream(first) if streams else None,
             extensions={
                 "target": _target(scope).encode("latin-1"),
                 "timeout": dict.fromkeys(("connect", "read", "write", "pool"), seconds),
             },
         )
-        exchange = asyncio.ensure_future(self._exchange(request, send))
+        exchange = asyncio.ensure_future(self._exchange(request, decision, send))
         gone = asyncio.ensure_future(body.until_gone())
         try:
             await asyncio.wait({exchange, gone}, return_when=asyncio.FIRST_COMPLETED)
@@ -156,15 +161,15 @@ class ReverseProxy:
                 with suppress(asyncio.CancelledError, Exception):
                     await task
 
-    async def _exchange(self, request: httpx.Request, send: Send) -> None:
+    async def _exchange(self, request: httpx.Request, decision: Decision, send: Send) -> None:
         response = await self._connections().handle_async_request(request)
         try:
-            headers = _without_hops(response.headers.raw)
+            headers = _answer_headers(response.headers.raw, decision)
             await send(
                 {
                     "type": "http.response.start",
                     "status": response.status_code,
-                    "headers": [(name.lower(), value) for name, value in headers],
+                    "headers": headers,
                 }
             )
             stream: Any = response.stream
@@ -176,7 +181,7 @@ class ReverseProxy:
 
 
 class _Body:
-    """The request's body, as it comes, within the limits."""
+    """Read the request's body in parts, and enforce the limits on size and time."""
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
@@ -188,7 +193,7 @@ class _Body:
 
     async def _next(self) -> bytes:
         try:
-            message = await asyncio.wait_for(self._receive(), app_settings.GATEWAY_TIMEOUT)
+            message = await asyncio.wait_for(self._receive(), gateway_settings.GATEWAY_TIMEOUT)
         except TimeoutError:
             raise refuse(refusals.REQUEST_TIMEOUT) from None
         if message["type"] != "http.request":
@@ -196,22 +201,22 @@ class _Body:
         part: bytes = message.get("body", b"")
         self.more = message.get("more_body", False)
         self._read += len(part)
-        if self._read > app_settings.GATEWAY_MAX_BODY:
+        if self._read > gateway_settings.GATEWAY_MAX_BODY:
             raise refuse(refusals.REQUEST_TOO_LARGE)
         if not self.more:
             self._finished.set()
         return part
 
     async def first(self) -> bytes:
-        """What comes at once: without a body, that is nothing and the end."""
+        """Return the first part; empty without a body."""
         if self._kept is not None:
             return self._kept
-        if self.length is not None and self.length > app_settings.GATEWAY_MAX_BODY:
+        if self.length is not None and self.length > gateway_settings.GATEWAY_MAX_BODY:
             raise refuse(refusals.REQUEST_TOO_LARGE)
         return await self._next()
 
     async def whole(self) -> bytes:
-        """All of it, to be passed on later."""
+        """Read and keep the whole body; ``first`` then returns it."""
         parts = [await self.first()]
         while self.more:
             parts.append(await self._next())
@@ -219,6 +224,7 @@ class _Body:
         return self._kept
 
     async def stream(self, first: bytes) -> AsyncIterator[bytes]:
+        """Yield ``first`` and all further parts."""
         if first:
             yield first
         while self.more:
@@ -226,13 +232,17 @@ class _Body:
                 yield part
 
     async def until_gone(self) -> None:
+        """Wait until the client disconnects."""
         await self._finished.wait()
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
 
 def _check(scope: Scope) -> int | None:
-    """The length of the body, if it says one. Refuses what two servers read as two requests."""
+    """Return the declared length of the body, or ``None``.
+
+    Refuse requests that servers could split in different ways (request smuggling).
+    """
     named: dict[bytes, list[bytes]] = {}
     for name, value in scope["headers"]:
         if not _VALUE.fullmatch(value):
@@ -241,7 +251,7 @@ def _check(scope: Scope) -> int | None:
     if any(len(named.get(name, ())) > 1 for name in {*_ONCE, *_key_headers()}):
         raise refuse(refusals.MALFORMED_REQUEST)
     if b"signature-input" in named and _nominated(scope["headers"]) - _HOP_BY_HOP - {b"close"}:
-        raise refuse(refusals.MALFORMED_REQUEST)  # what was signed would not get there
+        raise refuse(refusals.MALFORMED_REQUEST)  # the proxy would drop a header that was signed
     lengths, encodings = named.get(b"content-length"), named.get(b"transfer-encoding")
     if encodings and (lengths or encodings[0].lower() != b"chunked"):
         raise refuse(refusals.MALFORMED_REQUEST)
@@ -253,18 +263,18 @@ def _check(scope: Scope) -> int | None:
 def _target(scope: Scope) -> str:
     raw: bytes = scope.get("raw_path") or b""
     query: bytes = scope.get("query_string") or b""
-    # Some servers leave the query in.
+    # Some servers include the query in raw_path.
     path = raw.partition(b"?")[0]
     return (path + (b"?" + query if query else b"")).decode("latin-1")
 
 
 def _key_headers() -> set[bytes]:
-    """What may hold a key beside ``Authorization``: for this proxy, and not for the upstream."""
+    """Return the other headers that may contain a key. The upstream does not get them."""
     return {name.lower().encode() for name in schemes.headers()}
 
 
 @sensitive_variables()
-async def _decide(scope: Scope, body: _Body) -> Access:
+async def _decide(scope: Scope, body: _Body) -> Decision:
     headers = _headers(scope)
     authorization = headers.get("Authorization", "")
     client = scope.get("client")
@@ -283,7 +293,7 @@ async def _decide(scope: Scope, body: _Body) -> Access:
 
 
 async def _signed(scope: Scope, headers: Mapping[str, str], body: _Body) -> SignedMessage:
-    """With its body, which is read and kept only of who has signed the rest."""
+    """Return the signed message with its body. Read the body only if the signature is valid."""
     whole = b""
     signed = SignedMessage(scope["method"], absolute(_target(scope)), headers, lambda: whole)
     try:
@@ -295,16 +305,15 @@ async def _signed(scope: Scope, headers: Mapping[str, str], body: _Body) -> Sign
 
 
 def _headers(scope: Scope) -> Mapping[str, str]:
-    """By name, in any letter case; what comes more than once is joined (RFC 9110 section 5.2)."""
-    joined: dict[str, str] = {}
+    """Return a case-insensitive mapping. Join repeated headers (RFC 9110 section 5.2)."""
+    named: dict[str, list[str]] = {}
     for name, value in scope["headers"]:
-        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
-        joined[key] = f"{joined[key]}, {text}" if key in joined else text
-    return CaseInsensitiveMapping(joined)
+        named.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
+    return CaseInsensitiveMapping({name: ", ".join(values) for name, values in named.items()})
 
 
 def _nominated(headers: Iterable[tuple[bytes, bytes]]) -> set[bytes]:
-    """What ``Connection`` says ends at this hop."""
+    """Return the headers that ``Connection`` lists as hop-by-hop."""
     values = [value for name, value in headers if name.lower() == b"connection"]
     return {each.strip().lower() for value in values for each in value.split(b",")} - {b""}
 
@@ -318,11 +327,11 @@ def _without_hops(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
 def _request_headers(
     scope: Scope, access: Access, upstream: httpx.URL, length: int | None
 ) -> Headers:
+    dropped = _OWN | _key_headers()
     passed = [
         (name, value)
         for name, value in _without_hops(scope["headers"])
-        if name.lower() not in _OWN
-        and name.lower() not in _key_headers()
+        if name.lower() not in dropped
         and not name.lower().startswith(_OWN_PREFIXES)
         and _NAME.fullmatch(name)
     ]
@@ -336,12 +345,36 @@ def _request_headers(
     return [*passed, *((name.encode(), value.encode("ascii")) for name, value in own.items())]
 
 
+def _answer_headers(raw: Iterable[tuple[bytes, bytes]], decision: Decision) -> Headers:
+    """Return the upstream's headers, marked as private.
+
+    The upstream sees no credential, so it may have allowed shared caches to store the response.
+    """
+    headers = [(name.lower(), value) for name, value in _without_hops(raw)]
+    given = b", ".join(value for name, value in headers if name == b"cache-control")
+    return [
+        *(pair for pair in headers if not _is_cache_control(pair[0])),
+        (b"cache-control", shared_caches.private(given.decode("latin-1")).encode("latin-1")),
+        (b"vary", _vary()),
+        *((name.lower().encode(), value.encode()) for name, value in decision.fields.items()),
+    ]
+
+
+def _is_cache_control(name: bytes) -> bool:
+    return name == b"cache-control" or shared_caches.is_for_shared_caches(name.decode("latin-1"))
+
+
+def _vary() -> bytes:
+    return ", ".join(shared_caches.credential_headers()).encode()
+
+
 async def _refuse(refused: RefusedException, send: Send) -> None:
     facts: Any = refused.detail
     body = json.dumps(facts, separators=(",", ":"), ensure_ascii=False).encode()
     headers = refusal_headers(refused) | {
         "Content-Type": "application/json",
         "Content-Length": str(len(body)),
+        "Vary": _vary().decode(),
     }
     pairs = [(n.lower().encode(), v.encode("latin-1", "replace")) for n, v in headers.items()]
     await send({"type": "http.response.start", "status": refused.status_code, "headers": pairs})

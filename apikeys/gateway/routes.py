@@ -1,100 +1,26 @@
-"""Which requests may pass, and on which terms: routes of the settings and of the database."""
+"""Load the routes of the settings and the database, and find the routes for a request."""
 
-import re
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.db.models.signals import post_delete, post_save
 
-from ..conf import app_settings
+from ..databases import tenants
 from . import models
-from .models import KIND_PATTERN
-from .paths import Target, Template, is_method
+from .conf import gateway_settings
+from .paths import Target
+from .rules import Rule
 
-_RELOAD = 5.0  # seconds until a process notices what another changed in the database
-_KIND = re.compile(KIND_PATTERN, re.ASCII)
-
-
-@dataclass(frozen=True)
-class Route:
-    methods: frozenset[str]
-    path: Template
-    scopes: tuple[str, ...]
-    #: Parameters of the path, and the kind of what they identify.
-    bindings: Mapping[str, str]
-
-    @classmethod
-    def of(cls, declared: "Mapping[str, Any] | models.Route") -> "Route":
-        """Raises ``ValueError`` with a sentence."""
-        if isinstance(declared, models.Route):
-            bindings = None if not declared.bindings.strip() else declared.bindings
-            return cls.build(declared.method, declared.path, declared.scope, bindings)
-        if not isinstance(declared, Mapping):
-            raise ValueError("A route is a dictionary.")
-        known = {"method", "path", "scopes", "bindings"}
-        if unknown := sorted(map(str, set(declared) - known)):
-            raise ValueError(f"A route has no {', '.join(unknown)}.")
-        if missing := sorted({"method", "path", "scopes"} - set(declared)):
-            raise ValueError(f"A route needs {', '.join(missing)}.")
-        return cls.build(
-            declared["method"], declared["path"], declared["scopes"], declared.get("bindings")
-        )
-
-    @classmethod
-    def build(cls, method: Any, path: Any, scopes: Any, bindings: Any) -> "Route":
-        methods = _words(method)
-        if not methods or not all(map(is_method, methods)):
-            raise ValueError("`method` is one or more of GET, POST, … in capitals.")
-        if "GET" in methods:  # RFC 9110 section 9.3.2
-            methods = [*methods, "HEAD"]
-        if not isinstance(path, str):
-            raise ValueError("`path` is a template such as /subscribers/{subscriber_id}/offers.")
-        template = Template(path)
-        required = _words(scopes)
-        if not required:
-            raise ValueError("`scopes` has none: a route that asks for no scope is refused.")
-        bound = _bindings(bindings, template.parameters)
-        return cls(frozenset(methods), template, tuple(required), bound)
+_RELOAD = 5.0  # seconds until a process sees changes that another process saved
 
 
-def _words(value: Any) -> list[str]:
-    if isinstance(value, str):
-        return value.split()
-    if isinstance(value, Iterable) and not isinstance(value, Mapping):
-        words = list(value)
-        if all(isinstance(word, str) for word in words):
-            return words
-    raise ValueError(f"{value!r} is not a list of names.")
+def find(method: str, target: Target) -> list[tuple[Rule, Mapping[str, str]]]:
+    """Return the most specific matching routes, each with its path parameters.
 
-
-def _bindings(declared: Any, parameters: list[str]) -> Mapping[str, str]:
-    if declared is None:
-        return {name: name for name in parameters}
-    if isinstance(declared, Mapping):
-        pairs = [(name, kind) for name, kind in declared.items() if kind is not None]
-        mentioned = list(declared)
-    else:
-        words = [word for word in _words(declared) if word != "-"]
-        split = [word.partition("=") for word in words]
-        pairs = [(name, kind if equals else name) for name, equals, kind in split]
-        mentioned = [name for name, _ in pairs]
-    for name in mentioned:
-        if name not in parameters:
-            raise ValueError(f"`bindings` names {name!r}, which is no parameter of the path.")
-    for _name, kind in pairs:
-        if not isinstance(kind, str) or not _KIND.fullmatch(kind):
-            raise ValueError(f"{kind!r} is no kind: it takes letters, digits, _ and -.")
-    return dict(pairs)
-
-
-def find(method: str, target: Target) -> list[tuple[Route, Mapping[str, str]]]:
-    """The routes to obey, each with the parameters of its path: the most specific ones.
-
-    Several where templates are equally specific: what they ask for adds up.
+    Several routes can be equally specific. A request must then satisfy all of them.
     """
     matching = [
         (route, found)
@@ -105,47 +31,46 @@ def find(method: str, target: Target) -> list[tuple[Route, Mapping[str, str]]]:
     return [(route, found) for route, found in matching if route.path.rank == first]
 
 
-_cache: tuple[float, list[Route]] | None = None
+_cache: dict[tenants.Place, tuple[float, list[Rule]]] = {}
 
 
-def current() -> list[Route]:
-    """All routes. Those of the database are read again after some seconds."""
-    global _cache
-    now = time.monotonic()
-    if _cache is None or now - _cache[0] >= _RELOAD:
+def current() -> list[Rule]:
+    """Return all rules. Reads those in the database again after ``_RELOAD`` seconds."""
+    place = tenants.place_of(models.Route)
+    if (routes := _kept(place)) is None:
         rows = models.Route.objects.filter(is_active=True)
-        _cache = (now, [*declared(), *_compile(rows)])
-    return _cache[1]
+        routes = [*declared(), *_compile(models.Route.rule, rows)]
+        if place is not None:
+            _cache[place] = time.monotonic(), routes
+    return routes
 
 
-def cached() -> list[Route] | None:
-    """What ``current`` would answer without a query, or ``None``."""
-    fresh = _cache is not None and time.monotonic() - _cache[0] < _RELOAD
-    return _cache[1] if fresh and _cache is not None else None
+def _kept(place: tenants.Place | None) -> list[Rule] | None:
+    read, routes = _cache.get(place, (0.0, None)) if place is not None else (0.0, None)
+    return routes if time.monotonic() - read < _RELOAD else None
 
 
-def declared() -> list[Route]:
-    """Those of the settings. Raises ``ImproperlyConfigured``; a check tells of it earlier."""
-    given = app_settings.GATEWAY_ROUTES
+def declared() -> list[Rule]:
+    """Return the rules in the settings. Raise ``ImproperlyConfigured`` for an invalid one."""
+    given = gateway_settings.GATEWAY_ROUTES
     if not isinstance(given, list | tuple):
         raise ImproperlyConfigured("APIKEYS['GATEWAY_ROUTES'] is not a list.")
-    return _compile(given)
+    return _compile(Rule.declared, given)
 
 
-def _compile(rows: Iterable[Any]) -> list[Route]:
-    # A wrong route is not left out: a laxer one might match in its place.
+def _compile(make: Callable[[Any], Rule], routes: Iterable[Any]) -> list[Rule]:
+    # Do not skip an invalid route: a less strict route might match instead.
     try:
-        return [Route.of(row) for row in rows]
+        return [make(route) for route in routes]
     except ValueError as error:
-        raise ImproperlyConfigured(f"A route of the gateway is wrong: {error}") from error
+        raise ImproperlyConfigured(f"A route of the gateway is invalid: {error}") from error
 
 
-def forget(**kwargs: object) -> None:
-    """Read the routes again at the next request."""
-    global _cache
-    _cache = None
+def read_again(**kwargs: object) -> None:
+    """Clear the cache, so that the next request reads the routes again."""
+    _cache.clear()
 
 
-post_save.connect(forget, sender=models.Route, dispatch_uid="apikeys.gateway")
-post_delete.connect(forget, sender=models.Route, dispatch_uid="apikeys.gateway")
-setting_changed.connect(forget, dispatch_uid="apikeys.gateway")
+post_save.connect(read_again, sender=models.Route, dispatch_uid="apikeys.gateway")
+post_delete.connect(read_again, sender=models.Route, dispatch_uid="apikeys.gateway")
+setting_changed.connect(read_again, dispatch_uid="apikeys.gateway")

@@ -1,4 +1,4 @@
-"""What drf-spectacular tells of the JSON API of bindings; imported where it is installed."""
+"""Describe the JSON API of bindings to drf-spectacular. Imported only if it is installed."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from drf_spectacular.utils import (
     extend_schema_view,
 )
 
-from ..api.schema import problems
+from ..api.schema.answers import problems
 from .api import BindingParameters, BindingSerializer
 from .models import ResourceBinding
 
@@ -32,11 +32,12 @@ class BindingViewSetExtension(OpenApiViewExtension):
         @extend_schema_view(
             list=extend_schema(
                 summary="List bindings",
+                description="Filter by owner, kind and identifier.",
                 parameters=[BindingParameters],
                 responses={
                     200: OpenApiResponse(
                         BindingSerializer(many=True),
-                        "A page, newest first.",
+                        "A page of bindings, newest first.",
                         [OpenApiExample("A binding", _BINDING)],
                     ),
                     **problems(400),
@@ -44,19 +45,20 @@ class BindingViewSetExtension(OpenApiViewExtension):
             ),
             create=extend_schema(
                 summary="Bind a resource",
-                description="To a user or to a project, one of both. It takes effect at once.",
+                description="Bind it to either a user or a project. Takes effect at once.",
                 request=BindingSerializer,
-                examples=[OpenApiExample("To a project", _ASKED, request_only=True)],
-                responses={201: _one("Bound."), **problems(400, 413, 415)},
+                examples=[OpenApiExample("Bind to a project", _ASKED, request_only=True)],
+                responses={201: _one("The new binding."), **problems(400, 413, 415)},
             ),
             retrieve=extend_schema(
                 summary="Read a binding",
+                description="Return one binding.",
                 parameters=[_ID],
                 responses={200: _one("The binding."), **problems(404)},
             ),
             destroy=extend_schema(
                 summary="Unbind a resource",
-                description="At once: the next request for it is refused.",
+                description="Takes effect at once: the next request for the resource is refused.",
                 parameters=[_ID],
                 responses={204: OpenApiResponse(description="Unbound."), **problems(404)},
             ),

@@ -4,5 +4,5 @@ from .views import authorize
 
 urlpatterns = [
     path("authorize/", authorize, name="apikeys-gateway-authorize"),
-    re_path(r"^authorize(?P<rest>/.+)\Z", authorize),  # Envoy adds the path that it asks about
+    re_path(r"^authorize(?P<rest>/.+)\Z", authorize),  # Envoy appends the original path
 ]

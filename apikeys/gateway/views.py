@@ -1,61 +1,73 @@
-"""The forward-auth endpoint: 200 with who it is, or the refusal that a DRF view would give."""
+"""The forward-auth endpoint: answers 200 with the caller's identity, or a refusal like DRF's."""
 
 import json
 from typing import Any
 
+from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 from rest_framework.renderers import JSONRenderer
 
-from ..access import Access
-from ..drf.authentication import forget
 from ..drf.exceptions import RefusedException
-from .decide import adecide, decide, identity, max_age, refusal_headers
+from ..http.hidden import empty_frames
+from .decide import Decision, adecide, decide, identity, max_age, refusal_headers, vary
 from .original import Original, read
 
-#: nginx's ``auth_request`` drops the body of an answer; its configuration takes it from here.
+#: nginx's ``auth_request`` drops the body of a refusal. Its configuration reads this header.
 BODY_HEADER = "X-Auth-Refusal"
 
 
 @csrf_exempt
+@login_not_required
 def authorize(request: HttpRequest, rest: str = "") -> HttpResponse:
-    """May the request that the proxy asks about pass? Any method: proxies differ in theirs."""
+    """Decide about the original request. Accepts any method, because proxies differ."""
+    # Keep the response out of Django's cache middleware: all decisions have the same URL.
+    request._cache_update_cache = False  # type: ignore[attr-defined]
+    original = None
     try:
         original = read(request)
         return allowed(decide(original), original)
     except RefusedException as exception:
         refused = exception
     except BaseException as error:
-        forget(error)
+        original = None  # its headers contain the credential
+        empty_frames(error)
         raise
     return refusal(refused)
 
 
 async def aauthorize(request: HttpRequest) -> HttpResponse:
-    """As ``authorize``, for ``apikeys.gateway.asgi.ForwardAuth``."""
+    """Decide like ``authorize``, for ``apikeys.gateway.asgi.ForwardAuth``."""
+    original = None
     try:
         original = read(request)
         return allowed(await adecide(original), original)
     except RefusedException as exception:
         refused = exception
     except BaseException as error:
-        forget(error)
+        original = None  # its headers contain the credential
+        empty_frames(error)
         raise
     return refusal(refused)
 
 
-def allowed(access: Access, original: Original) -> HttpResponse:
-    seconds = max_age(access, original)
-    caching = f"max-age={seconds}" if seconds else "no-store"
-    return HttpResponse(
-        headers={**identity(access), "Cache-Control": caching}, content_type="text/plain"
-    )
+def allowed(decision: Decision, original: Original) -> HttpResponse:
+    """Return the response that allows a request."""
+    headers = {**identity(decision.access), **decision.fields, "Vary": vary()}
+    if seconds := max_age(decision.access, original):
+        # Only nginx may cache it: the documented cache key has the original request.
+        headers["X-Accel-Expires"] = str(seconds)  # nginx must read this header first
+        headers["Cache-Control"] = f"private, max-age={seconds}"
+    else:
+        headers["Cache-Control"] = "no-store"
+    return HttpResponse(headers=headers, content_type="text/plain")
 
 
 def refusal(refused: RefusedException) -> HttpResponse:
+    """Return the response that refuses a request, with the same body as DRF's."""
     facts: Any = refused.detail
     body = json.dumps(facts, separators=(",", ":"))  # ASCII, in one line
-    headers = refusal_headers(refused) | {BODY_HEADER: body}
+    headers = refusal_headers(refused) | {BODY_HEADER: body, "Vary": vary()}
     return HttpResponse(
         JSONRenderer().render(facts),
         status=refused.status_code,

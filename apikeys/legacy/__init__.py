@@ -1,5 +1,4 @@
-"""Keys that came from a predecessor, and go on working unchanged until a date.
+"""Verify imported keys of another package in their old header, until a date (``LEGACY``).
 
-``schemes`` says which header is whose and until when, ``texts`` how a text is found and
-checked, ``verify`` who presents one; ``importer`` takes keys over from ``sources``.
+The import itself is in ``apikeys.importing``.
 """

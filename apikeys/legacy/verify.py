@@ -1,33 +1,36 @@
-"""The text in a predecessor's header -> who it is, or a named refusal.
+"""Verify an imported key in its old header: return an ``Access`` or raise a refusal.
 
-One query more than for a key of this site's own, or none where the site has a cache. What
-is strong cannot be guessed; tries of what is weak, or slow to check, are bounded.
+Takes one query more than a key of this app, or none if the key is cached. A strong text cannot
+be guessed. Attempts at weak texts, and at texts that are slow to check, are limited.
 """
 
 import hashlib
 import hmac
 import logging
+import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, Final
 
 from django.core.signals import setting_changed
-from django.db import Error, InterfaceError, OperationalError, router, transaction
+from django.db import Error, connections, router
 from django.http import HttpRequest
 from django.views.decorators.debug import sensitive_variables
 
-from .. import cache, hashing, networks, refusals, token, tries
+from .. import cache, hashing, refusals, token
 from ..access import Access
+from ..cache.lookup import Lookup
 from ..conf import app_settings
-from ..lookup import Lookup
+from ..databases import tenants, transactions, unavailable
+from ..hashing.lost_peppers import count_try, slot
+from ..limits import attempts, networks
 from ..models import KEY_MODELS, LegacyKey
-from ..pepper_loss import count_try, slot
 from ..refusals import Refused
 from ..token import Parsed
-from ..verify import register, unregister, verify_parsed
-from . import schemes, texts
+from ..verify import Resolver, ask_others, register, unregister, verify_parsed
+from . import live, options, schemes, texts
 from .schemes import Presented
 
 logger = logging.getLogger("apikeys")
@@ -38,13 +41,18 @@ _FIELDS: Final = (
 )  # fmt: skip
 _LOOKUP: Final = Lookup(LegacyKey, "selector", _FIELDS)
 
-_EVERYBODY: Final = 10  # times as many tries as one address has
+# All addresses together have this many times the attempts of one address.
+_EVERYBODY: Final = 10
 
-# Selectors of weak texts that were found right, so that none is paid for at every request. By
-# a digest under a key that this process alone has, and loses with it.
+# Selectors of weak texts that were right, so that Argon2 runs only once for each. Keyed by a
+# digest under a key that only this process has.
 _found: dict[bytes, str] = {}
 _MOST_FOUND: Final = 1000
 _process_key = secrets.token_bytes(32)
+
+
+# The live table of a package has no JWT (RFC 7519 section 3).
+_JWT: Final = re.compile(r"[^.]*\.[^.]*\.[^.]*")
 
 
 class _Row:
@@ -56,9 +64,9 @@ class _Row:
 
 @sensitive_variables("presented")
 def authenticate(request: HttpRequest) -> Access | None:
-    """Who sends ``request`` by a predecessor's header; ``None`` without one.
+    """Return the ``Access`` of a request with a legacy header; ``None`` without such a header.
 
-    Raises ``Refused`` with the reason.
+    Raise ``Refused``.
     """
     presented = schemes.read(request)
     if presented is None:
@@ -69,35 +77,54 @@ def authenticate(request: HttpRequest) -> Access | None:
 
 
 def start(**kwargs: object) -> None:
-    """Share the header of this site's own keys, where a predecessor said ``Bearer``."""
+    """Register the resolver if a scheme uses ``Authorization: Bearer``, like this app's keys."""
     unregister(resolve)
-    with suppress(TypeError, ValueError):  # of a wrong setting a check tells
+    with suppress(TypeError, ValueError):  # the system check reports an invalid setting
         if schemes.of_bearer():
             register(resolve, first=True)
 
 
 @sensitive_variables("text", "presented")
 def resolve(text: str, request: HttpRequest | None) -> Access | None:
-    """For predecessors that said ``Bearer``; ``None`` for whatever is not theirs."""
+    """Return the ``Access`` of an imported key sent as ``Bearer``; ``None`` for other texts.
+
+    The other resolvers run before a live table is read, whose query may contain ``text``: it
+    may be an OAuth token. Raise ``Refused``.
+    """
     presented = Presented(text, schemes.of_bearer())
     if not presented.schemes or all(each.is_over() for each in presented.schemes.values()):
         return None
-    return _verify(presented, request)
+    return _verify(presented, request, partial(ask_others, resolve))
 
 
 @sensitive_variables("presented")
-def _verify(presented: Presented, request: HttpRequest | None) -> Access | None:
+def _verify(
+    presented: Presented, request: HttpRequest | None, others: Resolver | None = None
+) -> Access | None:
     try:
-        return _check(presented, request)
-    except (OperationalError, InterfaceError) as error:
-        logger.error("A credential could not be checked, as the database is away: %s", error)
-    raise Refused(refusals.TEMPORARILY_UNAVAILABLE)
+        return _check(presented, request, others)
+    except Exception as error:
+        if (refusal := unavailable.refusal(error)) is None:
+            raise
+    raise Refused(refusal)
 
 
-@sensitive_variables("presented", "text", "parsed")
-def _check(presented: Presented, request: HttpRequest | None) -> Access | None:
+@sensitive_variables("presented", "text", "parsed", "candidate")
+def _check(
+    presented: Presented, request: HttpRequest | None, others: Resolver | None
+) -> Access | None:
     text, is_weak = presented.text, texts.is_weak(presented.text)
-    row = _find_weak(text, request) if is_weak else _find_strong(text)
+    row = _find(presented, request)
+    if row is None and (names := _live(presented)):
+        if others is not None:
+            if _JWT.fullmatch(text):
+                return None
+            if (of_other := others(text, request)) is not None:
+                return of_other
+        if any(_take_in(name, text, request) for name in names):
+            row = _find(presented, request)
+        elif others is not None:
+            raise Refused(refusals.INVALID_TOKEN)  # no resolver is asked twice
     if row is None or row.public_id is None:
         return None
     scheme = presented.schemes.get(row.scheme)
@@ -105,38 +132,65 @@ def _check(presented: Presented, request: HttpRequest | None) -> Access | None:
         return None
     schemes.check_not_over({scheme.name: scheme})
     parsed = Parsed("", row.kind, row.public_id, texts.bind(row.scheme, text))
+    if row.hash and not _matches(text, row, request):
+        return None
+    candidate = live.check(row.scheme, text, row.kind, row.key_pk)
     if row.hash:
-        if not _matches(text, row, request):
-            return None
         (_upgrade_weak if is_weak else _upgrade)(row, text, parsed)
     access = verify_parsed(parsed, request, is_right=is_weak or bool(row.hash))
+    if candidate is not None:
+        live.limit(row.scheme, candidate, access, row.kind, row.key_pk)
     if access.expires_at is None or access.expires_at > scheme.ends:
         access.expires_at = scheme.ends
     return access
 
 
-@sensitive_variables("text")
-def _find_strong(text: str) -> _Row | None:
+def _live(presented: Presented) -> list[str]:
+    schemes = presented.schemes.values()
+    return [each.name for each in schemes if live.is_live(each.name) and not each.is_over()]
+
+
+@sensitive_variables("text", "candidate", "slow_hash")
+def _take_in(name: str, text: str, request: HttpRequest | None) -> bool:
+    """Import ``text`` if the table of a live scheme has it. Return whether it was imported."""
+    candidate = live.find(name, text)
+    if candidate is None:
+        return False
+    # The prefix of a key is public: reveal and import nothing before the secret is checked.
+    slow_hash = live.slow_hash(name, candidate)
+    if slow_hash and not _matches_slowly(text, slow_hash, f"{name}:{candidate.prefix}", request):
+        return False
+    return live.take_in(name, candidate)
+
+
+@sensitive_variables("presented", "text")
+def _find(presented: Presented, request: HttpRequest | None) -> _Row | None:
+    text = presented.text
+    hooks = [hook for name in presented.schemes if (hook := options.hook_of(name)) is not None]
+    if texts.is_weak(text):
+        return _find_weak(text, request, hooks)
     found = cache.find(_LOOKUP, texts.selector(text))
-    return _Row(found) if found is not None else _find_unused(text)
+    return _Row(found) if found is not None else _find_unused(text, hooks)
 
 
 @sensitive_variables("text")
-def _find_unused(text: str) -> _Row | None:
-    """What was never used since its import, whose hash was another one."""
-    rows = LegacyKey.objects.filter(selector__in=texts.other_selectors(text)).exclude(hash="")
+def _find_unused(text: str, hooks: Sequence[texts.Hook]) -> _Row | None:
+    """Return the row of a key that has not been used since its import, or ``None``."""
+    selectors = texts.other_selectors(text, hooks)
+    rows = LegacyKey.objects.filter(selector__in=selectors).exclude(hash="")
     found = rows.values_list(*_FIELDS).first()
     return _Row(found) if found is not None else None
 
 
 @sensitive_variables("text", "name")
-def _find_weak(text: str, request: HttpRequest | None) -> _Row | None:
-    name = hmac.digest(_process_key, text.encode(), hashlib.sha256)
+def _find_weak(text: str, request: HttpRequest | None, hooks: Sequence[texts.Hook]) -> _Row | None:
+    tenant = tenants.prefix_of(LegacyKey)
+    name = hmac.digest(_process_key, f"{tenant}{text}".encode(), hashlib.sha256)
     if (selector := _found.get(name)) is not None:
         found = cache.find(_LOOKUP, selector)
         return _Row(found) if found is not None else None
     with _bounded("weak", request) as give_back:
-        row = _find_unused(text) or _find_slowly(text, name)
+        row = _find_unused(text, hooks) or _find_slowly(text, name)
         if row is not None:
             give_back()
     return row
@@ -156,34 +210,49 @@ def _find_slowly(text: str, name: bytes) -> _Row | None:
 
 
 def salts() -> list[str]:
-    """Of the weak keys that there are: none, or one; more if two began under other peppers."""
+    """Return the salts of all weak keys.
+
+    Usually none or one. There are more if two imports started with different peppers.
+    """
     rows = LegacyKey.objects.filter(salt__gt="").order_by("salt")
     return list(rows.values_list("salt", flat=True).distinct())
 
 
 def salt() -> str:
-    """For a weak key. The first is made of the pepper: who begin together have the same one."""
+    """Return the salt for a new weak key: the existing one, or one derived from the pepper.
+
+    Parallel first imports derive the same salt.
+    """
     return next(iter(salts()), None) or hashing.make_digest("legacy:salt").value[:32]
 
 
 @contextmanager
 def _bounded(what: str, request: HttpRequest | None) -> Iterator[Any]:
-    """Counts a try, from this address and from all; what is right is given back."""
-    ip = networks.client_ip(request) or "?"
+    """Count an attempt for this address and for all addresses.
+
+    Yield a function that takes the count back. Raise ``Refused`` (``verification_busy``) over
+    the limit.
+    """
+    ip = networks.counted(networks.client_ip(request))
     counters = [
         count_try(f"legacy:{what}:{ip}", app_settings.ARGON2_TRIES),
         count_try(f"legacy:{what}", app_settings.ARGON2_TRIES * _EVERYBODY),
     ]
-    yield partial(tries.give_back, *counters)
+    yield partial(attempts.give_back, *counters)
 
 
 @sensitive_variables("text")
 def _matches(text: str, row: _Row, request: HttpRequest | None) -> bool:
     if not texts.is_slow(row.hash):
-        return texts.matches(text, row.hash)
-    with _bounded(row.public_id, request) as give_back:
+        return texts.matches(text, row.hash, options.hook_of(row.scheme))
+    return _matches_slowly(text, row.hash, row.public_id, request)
+
+
+@sensitive_variables("text", "stored")
+def _matches_slowly(text: str, stored: str, name: str, request: HttpRequest | None) -> bool:
+    with _bounded(name, request) as give_back:
         with slot():
-            right = texts.matches(text, row.hash)
+            right = texts.matches(text, stored)
         if right:
             give_back()
     return right
@@ -194,7 +263,7 @@ def _upgrade(row: _Row, text: str, parsed: Parsed) -> None:
     try:
         with slot():
             root = hashing.make_root(parsed.secret)
-    except Refused:  # busy: at another use
+    except Refused:  # busy: upgrade at a later use
         return
     digest = hashing.make_digest(parsed.secret)
     changes = {"root": root, "digest": digest.value, "pepper_id": digest.pepper_id}
@@ -218,16 +287,18 @@ def _upgrade_weak(row: _Row, text: str, parsed: Parsed) -> None:
 
 
 def _store(row: _Row, of_legacy: dict[str, str], of_key: dict[str, str]) -> None:
-    """What was stored is replaced, once. A database that takes no writes keeps nobody out."""
+    """Replace the stored hash, once. A read-only database does not refuse the request."""
     model = KEY_MODELS[row.kind]
     alias = router.db_for_write(model)
     try:
-        with transaction.atomic(using=alias):
+        with transactions.atomic(model):
             unused = LegacyKey.objects.using(alias).filter(pk=row.pk, hash=row.hash)
             if unused.update(hash="", **of_legacy):
                 model._default_manager.using(alias).filter(pk=row.key_pk).update(**of_key)
         cache.forget(LegacyKey(pk=row.pk), model(pk=row.key_pk))
     except Error:
+        if connections[alias].needs_rollback:
+            raise  # the outer transaction cannot continue
         logger.warning("Could not renew the hash of %s.", row.public_id, exc_info=True)
 
 

@@ -1,10 +1,9 @@
-"""What people type -> what it means. Each function raises ``LifecycleError`` with a sentence."""
+"""Read the arguments of commands. Functions raise ``LifecycleError`` if a value is wrong."""
 
-import re
-from collections.abc import Iterable
-from datetime import date, datetime, time, timedelta
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Final, Literal
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ObjectDoesNotExist
@@ -12,33 +11,45 @@ from django.core.management.base import CommandParser
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
-from .. import token
-from ..lifecycle import LifecycleError
-from ..models import get_project_model
-from ..records import KINDS, AnyKey, with_facts
-from ..tables import in_time_zone
+from .. import moments, token
+from ..conf import slug_field
+from ..errors import LifecycleError
+from ..keys.facts import KINDS, with_facts
+from ..models import AnyKey, PersonalAccessToken, get_project_model
+from ..models.texts import OPTIONAL, TEXTS, about
+from ..restrictions import RESTRICTIONS
 
-_DURATION = re.compile(r"(\d{1,6})([mhdwy])", re.ASCII)
-_UNITS = {
-    "m": timedelta(minutes=1),
-    "h": timedelta(hours=1),
-    "d": timedelta(days=1),
-    "w": timedelta(weeks=1),
-    "y": timedelta(days=365),
-}
-_ID = re.compile(rf"[0-9a-z]{{{token.ID_LENGTH}}}", re.ASCII)
-_KEY = re.compile(rf"_({'|'.join(token.KINDS)})_[0-9a-z]{{{token.ID_LENGTH}}}_.")  # or its start
-_SECRET = re.compile(rf"[0-9A-Za-z]{{{token.SECRET_LENGTH},}}")
+#: Characters.
+MAX_NAME: Final = TEXTS["name"].max_length
+MAX_REASON: Final = PersonalAccessToken._meta.get_field("revoked_reason").max_length
+
 _MAX_FILE = 65536  # characters
-_MOST = 2**31 - 1  # rows, of which every database can count one more
-_CANDIDATES = 1000  # names to look for a similar one among
+_MOST = 2**31 - 1  # rows; every database can count one more
+_CANDIDATES = 1000  # names to compare with a mistyped one
 
 
 def add_id(parser: CommandParser) -> None:
-    parser.add_argument("public_id", metavar="ID", help="The 16 characters that `list` shows.")
+    parser.add_argument(
+        "public_id", metavar="ID", help="The key's ID: 16 characters, which `list` shows."
+    )
 
 
-def add_limit(parser: CommandParser, text: str) -> None:
+def add_by(parser: CommandParser) -> None:
+    parser.add_argument(
+        "--by", metavar="USERNAME", help="The user that the audit log names as the actor."
+    )
+
+
+def add_reason(parser: CommandParser) -> None:
+    parser.add_argument(
+        "--reason",
+        help=f"Why, for the audit log: up to {MAX_REASON} characters. Required. On a terminal, "
+        "the command asks for it.",
+    )
+
+
+def add_limit(parser: CommandParser, noun: str) -> None:
+    text = f"The maximum number of {noun} to show, 1 or more (default: %(default)s)."
     parser.add_argument("--limit", type=int, default=100, help=text)
 
 
@@ -49,59 +60,68 @@ def check_limit(limit: int) -> None:
 
 
 def words(given: Iterable[str] | None) -> list[str]:
-    """Of an option that may be given several times, and each time several words."""
+    """Return the words of an option that may be repeated, and may have several words."""
     return [word for text in given or () for word in text.split()]
 
 
 def refuse_secrets(values: Iterable[object]) -> None:
-    """Arguments are for every user of the machine to see, and names are stored as they are."""
-    if any(_KEY.search(str(value)) for value in values):
+    """Raise ``LifecycleError`` (``secret_in_arguments``) if a value contains a key.
+
+    Every user of the machine can see arguments, and names are stored unchanged.
+    """
+    if any(token.holds_start(str(value)) for value in values):
         raise secret_in_arguments()
 
 
 def secret_in_arguments() -> LifecycleError:
     return LifecycleError(
         "secret_in_arguments",
-        "A whole key, or its secret, was given as an argument, and now it is in your shell's "
-        "history: rotate that key. `verify` takes a credential on standard input; the other "
-        "commands take an id, the 16 characters after the second underscore.",
+        "An argument contains a key or its secret, which is now in your shell's history. Rotate "
+        "that key. `verify` reads a credential from standard input; the other commands take an ID, "
+        "the 16 characters after the second underscore.",
     )
 
 
 def expiry(text: str) -> datetime | None:
-    """A moment from a duration, a date (its end) or a date and time; ``None``: never."""
+    """Return the time of an expiry, or ``None`` for ``never``.
+
+    ``text`` is a duration from now, a date (its last second) or a date and time. Raises
+    ``LifecycleError`` (``invalid_expiry``) for anything else.
+    """
     if text == "never":
         return None
     try:
-        if (span := _duration(text)) is not None:
+        if (span := moments.parse_span(text)) is not None:
             return timezone.now() + span
-        return in_time_zone(_moment(text))
+        return moments.parse(text)
     except (ValueError, OverflowError):
         raise LifecycleError(
             "invalid_expiry",
-            f"--expires does not understand {text!r}. It takes a duration such as 30m, 12h, 90d, "
-            "4w or 1y, an ISO 8601 date such as 2030-01-31 (until its end) or date and time such "
-            "as 2030-01-31T12:00Z, or never.",
+            f"--expires does not understand {text!r}. {moments.FORMS}, or never.",
             "expires_at",
         ) from None
 
 
 def moment(text: str, name: str) -> datetime:
-    """A moment from a date (its start) or a date and time."""
+    """Return a past time, for the option ``--name``.
+
+    ``text`` is a duration before now, a date or a date and time. A date means its start for
+    ``since``, and all of that day for ``until``. Raises ``LifecycleError`` (``invalid_moment``)
+    for anything else.
+    """
     try:
-        return in_time_zone(datetime.fromisoformat(text))
+        if (span := moments.parse_span(text)) is not None:
+            return timezone.now() - span
+        return moments.parse_bound(text) if name == "until" else moments.parse_start(text)
     except (ValueError, OverflowError):
         raise LifecycleError(
-            "invalid_moment",
-            f"--{name} does not understand {text!r}. It takes an ISO 8601 date such as "
-            "2030-01-31, or a date and time such as 2030-01-31T12:00Z.",
-            name,
+            "invalid_moment", f"--{name} does not understand {text!r}. {moments.FORMS}.", name
         ) from None
 
 
 def overlap(text: str) -> timedelta:
-    """How long a rotated key stays valid."""
-    span = timedelta(0) if text == "0" else _duration(text)
+    """Return how long a rotated key stays valid."""
+    span = timedelta(0) if text == "0" else moments.parse_span(text)
     if span is None:
         raise LifecycleError(
             "invalid_overlap",
@@ -113,8 +133,8 @@ def overlap(text: str) -> timedelta:
 
 
 def duration(text: str, option: str) -> timedelta:
-    """A span of time."""
-    span = _duration(text)
+    """Return a duration, for the option ``--option``."""
+    span = moments.parse_span(text)
     if span is None:
         raise LifecycleError(
             "invalid_duration",
@@ -124,51 +144,46 @@ def duration(text: str, option: str) -> timedelta:
     return span
 
 
-def _duration(text: str) -> timedelta | None:
-    match = _DURATION.fullmatch(text)
-    return int(match[1]) * _UNITS[match[2]] if match else None
-
-
-def _moment(text: str) -> datetime:
-    try:
-        return datetime.combine(date.fromisoformat(text), time(23, 59, 59))
-    except ValueError:
-        return datetime.fromisoformat(text)
-
-
 def find_user(username: str) -> Any:
     model = get_user_model()
     try:
-        return model._default_manager.get_by_natural_key(username)
-    except (ObjectDoesNotExist, UnicodeEncodeError):  # of bytes that are no text
+        users = model._default_manager
+        if hasattr(users, "get_by_natural_key"):
+            return users.get_by_natural_key(username)
+        return users.get(**{model.USERNAME_FIELD: username})
+    except (ObjectDoesNotExist, UnicodeEncodeError):  # bytes that are not text
         hint = _similar(model, model.USERNAME_FIELD, username)
-        message = f"There is no user {username!r}.{hint}"
+        message = f"Unknown user {username!r}.{hint}"
         raise LifecycleError("unknown_user", message, "user") from None
 
 
 def find_project(slug: str) -> Any:
     model = get_project_model()
     try:
-        return model._default_manager.get(slug=slug)
-    except (ObjectDoesNotExist, UnicodeEncodeError):  # of bytes that are no text
-        message = f"There is no project {slug!r}.{_similar(model, 'slug', slug)}"
+        return model._default_manager.get(**{slug_field(): slug})
+    except (ObjectDoesNotExist, UnicodeEncodeError):  # bytes that are not text
+        message = f"Unknown project {slug!r}.{_similar(model, slug_field(), slug)}"
         raise LifecycleError("unknown_project", message, "project") from None
 
 
 def find_key(public_id: str) -> AnyKey:
-    """Never repeats what is not an id: it may be a secret."""
+    """Return the key with this ID.
+
+    Raises ``LifecycleError`` (``unknown_key``, ``invalid_id``, ``secret_in_arguments``). Its
+    message never repeats text that is not an ID, because that may be a secret.
+    """
     public_id = clean_id(public_id)
     for model in KINDS.values():
         if (key := with_facts(model).filter(public_id=public_id).first()) is not None:
             return key  # type: ignore[no-any-return]
-    raise LifecycleError("unknown_key", f"There is no key with the id {public_id}.", "id")
+    raise LifecycleError("unknown_key", f"No key has the ID {public_id}.", "id")
 
 
 def clean_id(public_id: str) -> str:
-    if _SECRET.search(public_id):
+    if token.holds_secret(public_id):
         raise secret_in_arguments()
-    if not _ID.fullmatch(public_id):
-        message = f"An id is {token.ID_LENGTH} characters of a to z and 0 to 9; `list` shows them."
+    if not token.is_id(public_id):
+        message = f"An ID is {token.ID_LENGTH} characters of a to z and 0 to 9. `list` shows it."
         raise LifecycleError("invalid_id", message, "id")
     return public_id
 
@@ -181,19 +196,67 @@ def _similar(model: Any, field: str, name: str) -> str:
     return f" Did you mean {close[0]!r}?" if close else ""
 
 
+def add_texts(parser: CommandParser, verb: Literal["mint", "edit"]) -> None:
+    """Add the option of each text that is optional for a key."""
+    for name, column in OPTIONAL.items():
+        limit = f"up to {column.max_length} characters."
+        text = f"{about(column).removesuffix('.')}, {limit}"
+        if verb == "edit":
+            text = f"The new {name}, {limit} An empty one removes it."
+        parser.add_argument(_flag(name), help=text)
+
+
+def texts(options: Mapping[str, Any]) -> dict[str, str]:
+    """Return the texts that were given, as arguments of ``lifecycle``."""
+    return {name: options[name] for name in OPTIONAL if options[name] is not None}
+
+
+def flags_of_texts() -> list[str]:
+    return [_flag(name) for name in OPTIONAL]
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def add_restrictions(parser: CommandParser, verb: Literal["mint", "edit"]) -> None:
+    """Add the option of each restriction that ``verb`` takes."""
+    for each in RESTRICTIONS:
+        option = each.option
+        text = option.mint_help if verb == "mint" else option.edit_help
+        if text and option.metavar is None:
+            parser.add_argument(option.flag, action="store_true", help=text)
+        elif text:
+            how = "append" if option.repeats else "store"
+            parser.add_argument(option.flag, metavar=option.metavar, action=how, help=text)
+
+
+def restrictions(options: Mapping[str, Any], verb: Literal["mint", "edit"]) -> dict[str, Any]:
+    """Return the restrictions that were given, as arguments of ``lifecycle``."""
+    given: dict[str, Any] = {}
+    for each in RESTRICTIONS:
+        value = options.get(each.option.dest)
+        if value is None or value is False:
+            continue
+        cleared = [each.option.clear] if each.option.repeats else each.option.clear
+        lifts = verb == "edit" and value == cleared
+        given[each.name] = each.as_json(each.empty) if lifts else each.from_option(value)
+    return given
+
+
 def add_public_key(parser: CommandParser, text: str) -> None:
     parser.add_argument("--public-key", metavar="FILE", help=text)
 
 
 @sensitive_variables()
 def public_key(path: str | None) -> str | None:
-    """What is in a file, or comes on standard input where the path is ``-``."""
+    """Return the contents of a file, or of standard input if the path is ``-``."""
     if path is None:
         return None
     try:
         with open(0 if path == "-" else path, encoding="utf-8", closefd=path != "-") as file:
             return file.read(_MAX_FILE)
     except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        why = error.strerror if isinstance(error, OSError) else "it is not text"
         message = f"{path} cannot be read: {why}."
         raise LifecycleError("unreadable_file", message, "public_key") from None

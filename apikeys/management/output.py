@@ -1,30 +1,37 @@
-"""Tables for people.
+"""Print tables for people, and handle a standard output that cannot be written.
 
-On a terminal with rich they have colours and fit its width. Everywhere else they are plain
-columns, a row to a line and nothing left out, for ``grep`` and ``awk``.
+On a terminal with rich, tables have colours and fit its width. Everywhere else they are plain
+columns with one row to a line and nothing left out, for ``grep`` and ``awk``.
 """
 
 import os
 import shutil
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from datetime import datetime
 from io import StringIO
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, OutputWrapper
-from django.utils import timezone
+from django.db import DatabaseError, InterfaceError
+from django.utils import translation
+
+from .. import mail, moments
+from ..databases import unavailable
+from ..databases.primary import reading_primary
+from ..keys.facts import BY_NAME, FACTS
+from ..models import State
 
 Rows = Sequence[Sequence[str]]
 
 _GAP = 2
-_STATES = {"live": "green", "expired": "yellow", "revoked": "red"}
-_ABSENT = {"projects": "all", "expires_at": "never", "last_used_at": "never"}
+_STATES = {"active": "green", "expired": "yellow", "revoked": "red"}
+_MOMENTS = {fact.name for fact in FACTS if fact.type is datetime}
 
 
 class UnwritableError(CommandError):
-    """Standard output takes nothing, or no more."""
+    """Standard output cannot be written, or not any more."""
 
     def __init__(self, error: OSError | None = None) -> None:
         self.reader_left = isinstance(error, BrokenPipeError)
@@ -33,9 +40,9 @@ class UnwritableError(CommandError):
 
 
 class Output(OutputWrapper):
-    """Standard output that raises ``UnwritableError``."""
+    """Standard output that raises ``UnwritableError`` where Python raises ``OSError``."""
 
-    #: Whether a reader has all that it came for, such as ``head -1``.
+    #: Whether a reader that closes the pipe now, such as ``head -1``, has what it needs.
     rest_is_optional = False
 
     def write(  # type: ignore[override]  # as in Django
@@ -55,7 +62,7 @@ class Output(OutputWrapper):
             self._give_up(error)
 
     def _give_up(self, error: OSError) -> None:
-        # What is left would be tried once more, and complained of, as Python ends.
+        # Python would write the rest once more as it exits, and print another error.
         out: Any = self._out
         with suppress(OSError, AttributeError), open(os.devnull, "wb") as nowhere:
             os.dup2(nowhere.fileno(), out.fileno())
@@ -64,9 +71,12 @@ class Output(OutputWrapper):
 
 
 class WritingCommand(BaseCommand):
-    """A command that ends in one line where its output cannot be written.
+    """A command that prints one line and fails if its output cannot be written.
 
-    Quietly, as other programs do, where nobody reads on: ``| head``.
+    If the reader closed the pipe, as ``| head`` does, it prints nothing, like other programs.
+
+    Only the result goes to standard output. Everything else, such as the output of a mail backend
+    for development, goes to standard error. Mails are sent after the result was printed.
     """
 
     stdout: Output
@@ -76,17 +86,26 @@ class WritingCommand(BaseCommand):
         self.stdout = Output(out)
         try:
             try:
-                return super().execute(*args, **options)
+                with reading_primary(), redirect_stdout(sys.stderr), mail.held():
+                    result = super().execute(*args, **options)
+                    self.stdout.flush()
+                    return result
             finally:
                 self.stdout.flush()
         except UnwritableError as error:
             if error.reader_left:
-                sys.exit(141)  # 128 and SIGPIPE, as of a program that is ended by it
+                sys.exit(141)  # 128 + SIGPIPE, as for a program that this signal ends
             raise CommandError(str(error)) from error
+        except (DatabaseError, InterfaceError) as error:
+            # An outage is one line, like a refusal. A bug keeps its traceback.
+            if (why := unavailable.reason(error)) is None:
+                raise
+            text = " ".join(str(error).split())
+            raise CommandError(f"The command failed because {why.value}: {text}") from error
 
 
 class Screen:
-    """Writes to ``out``, with colours if it is told to."""
+    """Print text and tables to ``out``, in colour if ``color`` is true."""
 
     def __init__(self, out: OutputWrapper, *, color: bool) -> None:
         self._out = out
@@ -96,19 +115,29 @@ class Screen:
         self._write("\n".join(map(_printable, text.split("\n"))))
 
     def _write(self, text: str) -> None:
-        # A letter that this encoding lacks is a question mark, not an error.
+        # Print a question mark for a letter that the encoding lacks, instead of failing.
         encoding = getattr(self._out, "encoding", None) or "utf-8"
         shown = text.encode(encoding, "replace").decode(encoding)
         self._out.write(shown + "\n", style_func=str, ending="")
 
     def facts(self, facts: Mapping[str, Any]) -> None:
-        """Of a record or of ``Access.facts()``, those that there are; a line each."""
-        told = {name: show(name, value) for name, value in facts.items()}
-        rows = [[name.replace("_", " "), text] for name, text in told.items() if text]
+        """Print a record, or ``Access.facts()``, one line for each fact that has a value.
+
+        Leave out a fact that says only what is true of almost every key (``Fact.usual``).
+        """
+        shown = {
+            name: show(name, value)
+            for name, value in facts.items()
+            if value is None or name not in BY_NAME or value != BY_NAME[name].usual
+        }
+        rows = [[name.replace("_", " "), text] for name, text in shown.items() if text]
         self.table((), rows)
 
     def table(self, headers: Sequence[str], rows: Rows, expendable: Sequence[str] = ()) -> None:
-        """``expendable``: the headers of what a narrow terminal may leave out, first first."""
+        """Print a table.
+
+        ``expendable`` has the headers of columns to leave out on a narrow terminal, in order.
+        """
         rows = [[_printable(cell) for cell in row] for row in rows]
         if self._color or self._out.isatty():
             try:
@@ -157,7 +186,7 @@ class Screen:
             table.add_row(*map(Text, cells, styles))
         console = Console(
             file=(text := StringIO()),
-            # Wider than the terminal if need be: it breaks lines, where rich would cut them off.
+            # Wider than the terminal if necessary: a terminal wraps lines, rich cuts them off.
             width=max(room, sum(widths) + _GAP * len(widths)),
             force_terminal=self._color,
             color_system="standard" if self._color else None,
@@ -173,7 +202,10 @@ class Screen:
 def _fit(
     columns: Sequence[Sequence[str]], room: int, expendable: Iterable[str]
 ) -> tuple[list[int], Collection[str]]:
-    """Widths at which the table fits into ``room`` with every word whole, and what has to go."""
+    """Return widths at which the table fits into ``room`` with whole words.
+
+    Also return the headers of the columns that have to be left out.
+    """
     from rich.cells import cell_len
 
     omitted: list[str] = []
@@ -192,24 +224,33 @@ def _fit(
     return widths, omitted
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, such as ``2 keys``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def show(name: str, value: Any) -> str:
-    """A fact as people read it; empty if there is nothing to tell."""
+    """Return a fact as people read it, or empty text if there is nothing to show."""
     if value is None:
-        return _ABSENT.get(name, "")
+        with translation.override(None):  # the commands speak English
+            return str(BY_NAME[name].absent) if name in BY_NAME else ""
     if isinstance(value, list):
         return " ".join(value) or "none"
-    if name == "public_key":  # in one line, without what all of them begin and end with
+    if name == "public_key":  # in one line, without the header and footer of PEM
         return "".join(value.splitlines()[1:-1])
-    return _moment(value) if name.endswith("_at") else str(value)
+    if name == "state":
+        with translation.override(None):
+            return str(State(value).label)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return _moment(value) if name.endswith("_at") or name in _MOMENTS else str(value)
 
 
 def _moment(iso: str) -> str:
-    moment = datetime.fromisoformat(iso)
-    if timezone.is_aware(moment):
-        moment = timezone.localtime(moment)
+    moment = moments.local(datetime.fromisoformat(iso))
     return moment.strftime("%Y-%m-%d %H:%M %Z").rstrip()
 
 
 def _printable(text: str) -> str:
-    """Names are people's own: none of them gets to steer a terminal."""
+    """Replace characters that control a terminal: people choose the names that are shown."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

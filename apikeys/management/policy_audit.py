@@ -1,4 +1,4 @@
-"""Which keys that have not ended would the policy of today not let be made, and why."""
+"""Find active keys that today's policy would refuse to create."""
 
 from collections.abc import Iterator
 from functools import lru_cache
@@ -7,9 +7,9 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from .. import scopes
-from ..conf import app_settings
-from ..models import KEY_MODELS, PersonalAccessToken, live
-from ..records import AnyKey, record, with_facts
+from ..keys.facts import record, with_facts
+from ..models import KEY_MODELS, AnyKey, live
+from ..policy import get_policy
 
 _CHUNK = 500  # keys in memory at a time
 _FIELDS = (
@@ -19,11 +19,11 @@ _FIELDS = (
 
 
 def violations() -> Iterator[dict[str, Any]]:
-    """Records of such keys, each with ``violations``: ``[{"code": …, "detail": …}]``.
+    """Yield the record of each such key, with ``violations``: ``[{"code": …, "detail": …}]``.
 
     The codes are those with which ``lifecycle.mint`` would refuse the key, and
-    ``approval_required``. Of an owner's keys beyond the number the newest are named. Memory
-    is bounded, whatever the number of keys; one query for every 500.
+    ``approval_required``. If an owner has too many keys, the newest are reported. Memory does not
+    grow with the number of keys. It takes one query for 500 keys.
     """
     for model in KEY_MODELS.values():
         yield from _of(model)
@@ -45,8 +45,11 @@ def _of(model: type[AnyKey]) -> Iterator[dict[str, Any]]:
 
 
 def _chunks(model: type[AnyKey]) -> Iterator[list[Any]]:
-    """By owner, oldest first. A query each: not every driver reads a result by and by."""
-    owner = "user" if model is PersonalAccessToken else "project"
+    """Yield lists of keys, by owner and from old to new.
+
+    Each list takes one query, because some drivers load all rows of a result at once.
+    """
+    owner = model.OWNER
     keys = (
         model._default_manager.filter(live())
         .select_related(owner)
@@ -63,10 +66,10 @@ def _chunks(model: type[AnyKey]) -> Iterator[list[Any]]:
 
 
 class _Rules:
-    """What the policy says of one owner, asked once, and how many keys were counted."""
+    """The rules of the policy for one owner, fetched once, and the number of keys so far."""
 
     def __init__(self, owner: Any) -> None:
-        policy = app_settings.POLICY
+        policy = get_policy()
         self.owner = owner
         self._longest = policy.longest_lifetime(owner)
         self._allows_no_expiry = policy.allows_no_expiry(owner)
@@ -75,26 +78,26 @@ class _Rules:
         self._to_approve = lru_cache(maxsize=128)(self._ask_which_to_approve)
 
     def _ask_which_to_approve(self, scope: str) -> list[str]:
-        needs = app_settings.POLICY.needs_approval
+        needs = get_policy().needs_approval
         return sorted(name for name in scopes.expand(scope) if needs(self.owner, name))
 
     def against(self, key: Any) -> Iterator[dict[str, str]]:
         longest, ends = self._longest, key.expires_at
         if ends is None:
             if longest is not None or not self._allows_no_expiry:
-                yield _violation("expiry_required", _("It has no expiry."))
-        # A rotated one ends within days, whenever it was made.
+                yield _violation("expiry_required", _("The key has no expiry."))
+        # A rotated key expires within days, whenever it was created.
         elif key.rotated_at is None and longest is not None and ends > key.created_at + longest:
-            text = _("It lives longer than %(days)d days.") % {"days": longest.days}
+            text = _("The key is valid for longer than %(days)d days.") % {"days": longest.days}
             yield _violation("expiry_too_late", text)
         if key.rotated_at is None:
             self._count += 1
             if self._most is not None and self._count > self._most:
-                text = _("Its owner has %(most)d older live keys, the most there may be.")
+                text = _("The owner has %(most)d older active keys, which is the maximum.")
                 yield _violation("too_many_keys", text % {"most": self._most})
         unapproved = not key.is_pending and key.approved_at is None
         if unapproved and (names := self._to_approve(key.scope)):
-            text = _("Nobody approved %(scopes)s.") % {"scopes": ", ".join(names)}
+            text = _("These scopes were never approved: %(scopes)s.") % {"scopes": ", ".join(names)}
             yield _violation("approval_required", text)
 
 

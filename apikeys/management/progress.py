@@ -1,4 +1,4 @@
-"""How far a long command has got: a bar on a terminal, nothing elsewhere."""
+"""Show the progress of a long command: a bar on a terminal, nothing elsewhere."""
 
 import os
 import sys
@@ -7,12 +7,13 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from io import TextIOWrapper
 from typing import TextIO
 
-#: Takes how many were done and, where that is not the part of the total, that part.
+#: Takes the number of items that are done. If the total counts other units, such as bytes, it
+#: also takes how many of those are done.
 Advance = Callable[[int, int | None], None]
 
 
 def open_text(file: str) -> AbstractContextManager[TextIO]:
-    """A file of UTF-8 text for ``tables``; ``-`` is standard input."""
+    """Open a file of UTF-8 text for ``csv_rows``, or standard input for ``-``."""
     if file != "-":
         return open(file, encoding="utf-8", errors="surrogateescape", newline="")
     if isinstance(sys.stdin, TextIOWrapper):
@@ -21,12 +22,12 @@ def open_text(file: str) -> AbstractContextManager[TextIO]:
 
 
 def size_of(file: str) -> int | None:
-    """In bytes; ``None`` for what cannot tell."""
+    """Return the size of a file in bytes, or ``None`` if it is not known."""
     return os.path.getsize(file) if file != "-" and os.path.isfile(file) else None
 
 
 def position(text: TextIO) -> int | None:
-    """Of the raw file, as a text that is being iterated does not tell; in bytes."""
+    """Return the position in a text that is being iterated, in bytes of its raw file."""
     return text.buffer.tell() if hasattr(text, "buffer") and text.buffer.seekable() else None
 
 

@@ -1,4 +1,4 @@
-"""What a subcommand says, to people or as JSON."""
+"""Print the result of a subcommand, for people or as JSON."""
 
 import json
 import os
@@ -7,24 +7,30 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from ..lifecycle import LifecycleError, Minted
-from ..records import AnyKey, record
+from .. import token
+from ..errors import LifecycleError
+from ..keys.facts import record
+from ..lifecycle import Minted
+from ..models import AnyKey
 from .output import Screen, UnwritableError, WritingCommand
 from .prompts import ask, is_interactive, not_empty
 
 _SHOWN_ONCE = """
-The token is shown this once: put it where it is needed now. It goes into the header
-`Authorization: Bearer <token>`.
+Copy this {word} now. You will not be able to see it again. Send it in the header
+`Authorization: Bearer <{word}>`.
 """
 
 _SIGNS = """\
-This key has no secret: requests are signed with the other half of its public key, and name
-its id as `keyid`.
+This key has no secret. Sign requests with the private key that belongs to its public key, and
+send its ID as `keyid`.
 """
 
 
 class Terminal:
-    """Where a subcommand writes: the answer on ``screen``, or as JSON, remarks on ``notes``."""
+    """Print the result to ``screen`` (standard output) and remarks to ``notes`` (standard error).
+
+    With ``as_json``, the result is JSON, and the user is never asked.
+    """
 
     def __init__(self, command: WritingCommand, *, as_json: bool, force_color: bool) -> None:
         self._stdout = command.stdout
@@ -38,7 +44,7 @@ class Terminal:
         self._stdout.write(json.dumps(value, indent=2))
 
     def json_list(self, records: Iterable[dict[str, Any]], ending: str = "\n") -> None:
-        """A record to a line, written as they come."""
+        """Print a list with one record to a line, each as soon as it is there."""
         self._stdout.write("[", ending="")
         separator = "\n"
         for each in records:
@@ -49,29 +55,29 @@ class Terminal:
     def json_object(
         self, name: str, records: Iterable[dict[str, Any]], facts: Callable[[], dict[str, Any]]
     ) -> None:
-        """An object that has ``records`` under ``name``, and the ``facts`` once they are told."""
+        """Print an object with ``records`` under ``name``, and then the ``facts`` about them."""
         self._stdout.write(f'{{"{name}": ', ending="")
         self.json_list(records, ending="")
         self._stdout.write("," + json.dumps(facts(), indent=2)[1:])
 
     def text(self, text: str) -> None:
-        """As it is, for other programs."""
+        """Print text unchanged, for other programs."""
         self._stdout.write(text, ending="")
 
-    def tell(self, facts: Any, sentence: str) -> None:
-        """``facts`` as JSON, or ``sentence`` for people."""
+    def show(self, facts: Any, sentence: str) -> None:
+        """Print ``facts`` as JSON, or ``sentence`` for people."""
         if self.as_json:
             self.json(facts)
         else:
             self.screen.line(sentence)
 
-    def tell_facts(self, facts: dict[str, Any]) -> None:
+    def show_facts(self, facts: dict[str, Any]) -> None:
         if self.as_json:
             self.json(facts)
         else:
             self.screen.facts(facts)
 
-    def tell_all(
+    def show_list(
         self,
         records: Iterable[dict[str, Any]],
         columns: Sequence[str],
@@ -80,7 +86,7 @@ class Terminal:
         none: str,
         expendable: Sequence[str] = (),
     ) -> None:
-        """``records`` as JSON, or as a table of their ``row``s; or ``none`` for people."""
+        """Print ``records`` as JSON, or for people as a table, or ``none`` for an empty list."""
         if self.as_json:
             self.json_list(records)
         elif rows := [row(each) for each in records]:
@@ -89,9 +95,9 @@ class Terminal:
             self.screen.line(none)
 
     def reveal(self, minted: Minted[Any], *, if_lost: Callable[[], str], **more: Any) -> None:
-        """Show a new key's token: the only place that does.
+        """Print the text of a new key, with its secret. Nothing else prints one.
 
-        ``if_lost`` sees to a key that could not be shown, and says in a sentence what it is.
+        If it cannot be printed, call ``if_lost``, which returns a sentence for the error.
         """
         facts = record(minted.key)
         try:
@@ -105,21 +111,24 @@ class Terminal:
         self._stdout.rest_is_optional = True
         if not self.as_json:
             if minted.token:
-                self.screen.line(_SHOWN_ONCE)
+                word = "token" if minted.key.KIND == token.PAT else "key"
+                self.screen.line(_SHOWN_ONCE.format(word=word))
             self.screen.facts(facts)
 
     def preview(self, title: str, key: AnyKey) -> None:
-        """Let a person see what is about to be changed."""
+        """Show the key that the user is about to change."""
         if self.is_interactive:
             self.notes.line(f"{title}:")
             self.notes.facts(record(key))
             self.notes.line()
 
     def require(self, given: Mapping[str, object]) -> None:
-        """Where nobody is there to be asked, all of it has to be given."""
+        """Raise ``LifecycleError`` if an argument is missing and the user cannot be asked."""
         missing = [] if self.is_interactive else [name for name, it in given.items() if not it]
         if missing:
-            message = f"Missing: {', '.join(missing)}. On a terminal you would be asked."
+            message = (
+                f"Missing: {', '.join(missing)}. Only on a terminal does the command ask for them."
+            )
             raise LifecycleError("missing_argument", message, missing[0].split()[0].lstrip("-"))
 
     def ask_reason(self) -> str:

@@ -5,17 +5,23 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from ..databases.primary import from_primary
+
 
 class AppendOnlyError(TypeError):
-    """An audit event was to be changed or deleted."""
+    """Raised on an attempt to change or delete an audit event."""
 
     def __init__(self) -> None:
         super().__init__("Audit events are only added: none is changed or deleted.")
 
 
 class AuditQuerySet(models.QuerySet["AuditEvent"]):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        from_primary(self)
+
     def of(self, owner: models.Model) -> "AuditQuerySet":
-        """What happened to the keys of ``owner``, a user or a project."""
+        """Filter the events of the keys of ``owner``, a user or a project."""
         from .keys import PersonalAccessToken, ProjectKey
 
         user_model = PersonalAccessToken._meta.get_field("user").related_model
@@ -36,14 +42,14 @@ class AuditQuerySet(models.QuerySet["AuditEvent"]):
 
 
 class AuditEvent(models.Model):
-    """What happened to a key: who did it, with what, from where. Never a secret.
+    """One event in the life of a key: who did what, with which credential, from where.
 
-    It names people, projects and keys as they were called then and refers to none of them,
-    so it outlives them all.
+    An event stores the names of people, projects and keys instead of references, so it
+    outlives them. It never stores a secret.
     """
 
     class Event(models.TextChoices):
-        MINTED = "minted", _("minted")
+        MINTED = "minted", _("created")
         IMPORTED = "imported", _("imported")
         EDITED = "edited", _("edited")
         APPROVED = "approved", _("approved")
@@ -53,37 +59,40 @@ class AuditEvent(models.Model):
         DELETED = "deleted", _("deleted")
         FIRST_USED = "first_used", _("first used")
         NEW_NETWORK = "new_network", _("used from a new network")
-        REFUSED_NETWORK = "refused_network", _("refused by network")
-        NOTIFIED = "notified", _("owner told that it expires")
+        REFUSED_NETWORK = "refused_network", _("refused: address not allowed")
+        NOTIFIED = "notified", _("expiry notice sent")
         LEAKED = "leaked", _("reported as leaked")
 
     event = models.CharField(_("event"), max_length=24, choices=Event.choices)
     at = models.DateTimeField(_("at"), default=timezone.now)
     kind = models.CharField(_("kind"), max_length=24)
-    public_id = models.CharField(_("id"), max_length=16)
+    public_id = models.CharField(_("ID"), max_length=16)
     name = models.CharField(_("name"), max_length=100)
     owner = models.CharField(_("owner"), max_length=255)
     owner_pk = models.CharField(max_length=64)
     by = models.CharField(_("by"), max_length=255, blank=True)
     by_pk = models.CharField(max_length=64, blank=True)
     using = models.CharField(
-        _("with"), max_length=255, blank=True, help_text=_("The id of the credential it took.")
+        _("with"),
+        max_length=255,
+        blank=True,
+        help_text=_("The ID of the credential that was used."),
     )
     instance = models.CharField(
         _("instance"),
         max_length=100,
         blank=True,
-        help_text=_("The name of the key that the request was signed with."),
+        help_text=_("The name of the key that signed the request."),
     )
     authorized_by = models.CharField(
         _("authorized by"),
         max_length=255,
         blank=True,
-        help_text=_("Who had approved that key, or made it."),
+        help_text=_("The user who approved or created that key."),
     )
     ip = models.GenericIPAddressField(_("from"), null=True, blank=True)
     changes = models.JSONField(_("changes"), default=dict, blank=True)
-    #: What is told once, whoever finds it first; ``None`` for what may happen again.
+    #: Unique value of an event that is recorded once. ``None`` for an event that can repeat.
     once = models.CharField(max_length=120, unique=True, null=True, editable=False)  # noqa: DJ001
 
     objects = AuditQuerySet.as_manager()

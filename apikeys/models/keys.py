@@ -1,32 +1,36 @@
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar, cast
 
 from django.conf import settings
+from django.core.exceptions import ObjectDoesNotExist
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from .. import scopes, token
+from .. import restrictions, scopes, token
 from ..conf import project_model
+from ..databases.primary import PrimaryManager, reading_primary
+from .chains import chains
+from .texts import TEXTS, Texts
 
 
 class State(models.TextChoices):
-    """Where a key is in its life; all but ``LIVE`` are refused."""
+    """State of a key. Requests with a key in any state but ``LIVE`` are refused."""
 
-    LIVE = "live", _("live")
-    PENDING = "pending", _("awaits approval")
+    LIVE = "live", _("active")
+    PENDING = "pending", _("pending approval")
     EXPIRED = "expired", _("expired")
     REVOKED = "revoked", _("revoked")
 
 
 def live(now: datetime | None = None) -> models.Q:
-    """Matches keys that are neither revoked nor expired."""
+    """Match keys that are neither revoked nor expired."""
     unexpired = models.Q(expires_at=None) | models.Q(expires_at__gt=now or timezone.now())
     return models.Q(revoked_at=None) & unexpired
 
 
 def reaching_only(projects: models.QuerySet[Any, Any]) -> models.Q:
-    """Matches tokens with selected projects, each of which is among ``projects``."""
+    """Match tokens whose selected projects are all among ``projects``."""
     field = PersonalAccessToken._meta.get_field("projects")
     beyond = PersonalAccessToken.projects.through._default_manager.exclude(
         **{f"{field.m2m_reverse_field_name()}__in": projects}
@@ -35,15 +39,18 @@ def reaching_only(projects: models.QuerySet[Any, Any]) -> models.Q:
     return models.Q(all_projects=False) & ~models.Q(pk__in=tokens)
 
 
-class AbstractKey(models.Model):
-    """What both kinds of key share. A secret is stored as a root and a digest only."""
+class AbstractKey(Texts, restrictions.Columns):
+    """Base class of both kinds of key. Stores a secret only as a root and a digest."""
 
     KIND: ClassVar[str]
+    #: Whether a key can be limited to some projects of its owner.
+    SELECTS_PROJECTS: ClassVar[bool]
+    #: Whether a key can have a public key in place of a secret.
+    TAKES_PUBLIC_KEY: ClassVar[bool]
 
     public_id = models.CharField(
-        _("id"), max_length=token.ID_LENGTH, unique=True, default=token.generate_id, editable=False
+        _("ID"), max_length=token.ID_LENGTH, unique=True, default=token.generate_id, editable=False
     )
-    name = models.CharField(_("name"), max_length=100)
     scope = models.TextField(
         _("scopes"), help_text=_("Names of scopes, separated by spaces (RFC 6749 section 3.3).")
     )
@@ -51,20 +58,6 @@ class AbstractKey(models.Model):
     root = models.CharField(max_length=255, editable=False)
     digest = models.CharField(max_length=64, editable=False)
     pepper_id = models.CharField(max_length=16, editable=False)
-
-    allowed_networks = models.TextField(
-        _("allowed networks"),
-        blank=True,
-        default="",
-        help_text=_("From where it may be used: CIDRs, separated by spaces; empty for anywhere."),
-    )
-    rate_limits = models.CharField(
-        _("rate limits"),
-        max_length=200,
-        blank=True,
-        default="",
-        help_text=_("How often it may be used, such as 1000/hour; several separated by spaces."),
-    )
 
     created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
     expires_at = models.DateTimeField(_("expires at"), null=True, blank=True)
@@ -74,23 +67,17 @@ class AbstractKey(models.Model):
         null=True,
         blank=True,
         editable=False,
-        help_text=_("Of UTC, with which the lists find keys by their last use."),
+        help_text=_("In UTC. Lists use it to filter keys by last use."),
     )
     last_used_ip = models.GenericIPAddressField(
         _("last used from"), null=True, blank=True, editable=False
     )
 
-    direct_use = models.BooleanField(
-        _("direct use"),
-        default=True,
-        help_text=_("Whether requests take it, or only the token endpoint, for an access token."),
-    )
-
     is_pending = models.BooleanField(
-        _("awaits approval"),
+        _("pending approval"),
         default=False,
         editable=False,
-        help_text=_("Refused until somebody approves it whom the policy lets."),
+        help_text=_("Requests are refused until the key is approved."),
     )
     approved_at = models.DateTimeField(_("approved at"), null=True, blank=True, editable=False)
     approved_by = models.ForeignKey(
@@ -104,12 +91,44 @@ class AbstractKey(models.Model):
     )
 
     minted_with = models.CharField(
-        _("made with"),
+        _("created with"),
         max_length=40,
         blank=True,
         editable=False,
         db_index=True,
-        help_text=_("The id of the credential that made it over the API, and that it ends with."),
+        help_text=_(
+            "The ID of the credential that created this key over the API. Revoking that "
+            "credential revokes this key."
+        ),
+    )
+    made_with_token = models.CharField(
+        _("created with access token"),
+        max_length=40,
+        blank=True,
+        default="",
+        db_default="",
+        editable=False,
+        help_text=_(
+            "The primary key of the OAuth access token that created this key. Revoking that "
+            "token revokes this key."
+        ),
+    )
+    upstream = models.TextField(
+        _("upstream"),
+        blank=True,
+        default="",
+        db_default="",
+        editable=False,
+        help_text=_("The users and OAuth clients of the access tokens that created this key."),
+    )
+    lineage = models.CharField(
+        _("lineage"),
+        max_length=token.ID_LENGTH,
+        blank=True,
+        default="",
+        db_default="",
+        editable=False,
+        help_text=_("The ID of the first key in the chain of keys that created this key."),
     )
     replaces = models.OneToOneField(
         "self",
@@ -136,6 +155,8 @@ class AbstractKey(models.Model):
         _("reason of revocation"), max_length=200, blank=True, editable=False
     )
 
+    objects = PrimaryManager()
+
     class Meta:
         abstract = True
         ordering = ["-created_at", "-pk"]
@@ -145,11 +166,11 @@ class AbstractKey(models.Model):
 
     @property
     def scopes(self) -> tuple[str, ...]:
-        """The scopes that the key was given, sorted, without implied ones."""
+        """The granted scopes, sorted, without implied scopes."""
         return scopes.split(self.scope)
 
     def state(self, now: datetime | None = None) -> State:
-        """Where the key is in its life, now or at another moment."""
+        """Return the state of the key, now or at another time."""
         if self.revoked_at is not None:
             return State.REVOKED
         if self.expires_at is not None and self.expires_at <= (now or timezone.now()):
@@ -157,59 +178,86 @@ class AbstractKey(models.Model):
         return State.PENDING if self.is_pending else State.LIVE
 
     @property
+    @reading_primary()
     def successor(self) -> "AbstractKey | None":
-        """The key that this one was rotated into."""
+        """The key that replaced this one."""
         return getattr(self, "replaced_by", None)
 
     @property
+    @reading_primary()
     def former(self) -> Any:
-        """The ``LegacyKey`` of a key that was imported; ``None`` for all others."""
+        """The ``LegacyKey`` of an imported key, or ``None``."""
         return getattr(self, "legacy", None)
 
+    @reading_primary()
     def chain(self) -> "list[AbstractKey]":
-        """All keys that came of one another by rotation, oldest first."""
-        newest: AbstractKey = self
-        while newest.successor is not None:
-            newest = newest.successor
-        return [*newest.predecessors()[::-1], newest]
+        """Return all keys of the rotation chain, oldest first."""
+        return [*self.predecessors()[::-1], self, *self.successors()]
 
-    def predecessors(self) -> "list[AbstractKey]":
-        """The keys that this one came of by rotation, newest first. A query each."""
-        keys: list[AbstractKey] = []
-        older = self.replaces
-        while older is not None:
-            keys.append(older)
-            older = older.replaces
-        return keys
+    @reading_primary()
+    def predecessors(self, most: int | None = None) -> "list[AbstractKey]":
+        """Return the predecessors of this key, newest first. Two queries per 500 keys."""
+        is_first = self.__dict__.get("replaces_id", self) is None  # may be deferred
+        return [] if is_first else chains([self], most=most)[self.pk]
+
+    @reading_primary()
+    def successors(self, most: int | None = None) -> "list[AbstractKey]":
+        """Return the successors of this key, oldest first. Two queries per 500 keys."""
+        return chains([self], newer=True, most=most)[self.pk]
 
 
 _STATE = ("revoked_at", "is_pending", "expires_at")
 
 
 def _indexes(prefix: str, owner: str) -> list[models.Index]:
-    """What lists of an owner's keys, and of all, sort and search by; see ``apikeys.states``.
+    """Return the indexes that lists of keys sort and search by. See ``apikeys.keys.queries``.
 
-    Nothing that each use of a key changes: an index on ``last_used_at`` would make PostgreSQL
-    renew every index entry of the row at each write of it. ``last_used_on`` does so once a day.
+    No index covers a column that each use writes. An index on ``last_used_at`` would make
+    PostgreSQL update every index entry of the row at each use. ``last_used_on`` changes once a
+    day.
     """
     return [
-        # Newest first, page by page, however many an owner has; and past those in another state
-        # without a look at their rows.
+        # Newest first, page by page, for any number of keys. The index skips keys in another
+        # state without reading their rows.
         models.Index(fields=[owner, "id", *_STATE], name=f"{prefix}_of_{owner}"),
         models.Index(fields=[owner, *_STATE], name=f"{prefix}_of_{owner}_state"),
         models.Index(fields=_STATE, name=f"{prefix}_state"),
         models.Index(fields=["created_at", "id", *_STATE], name=f"{prefix}_created"),
         models.Index(fields=["last_used_on", "created_at"], name=f"{prefix}_used"),
         models.Index(fields=["expires_at"], name=f"{prefix}_expires"),
-        # So that PostgreSQL uses it for LIKE 'prefix%', whatever the collation.
-        models.Index(fields=["name"], name=f"{prefix}_name", opclasses=["varchar_pattern_ops"]),
+        # Find the keys that end with a credential.
+        models.Index(fields=["made_with_token"], name=f"{prefix}_made_with"),
+        models.Index(fields=["lineage"], name=f"{prefix}_lineage"),
+        # Lets PostgreSQL use the index for LIKE 'prefix%' with any collation.
+        *(
+            models.Index(fields=[name], name=f"{prefix}_{name}", opclasses=["varchar_pattern_ops"])
+            for name in TEXTS
+        ),
     ]
 
 
+def _owner(key: models.Model, name: str) -> models.Model:
+    """Return the owner of ``key``, even if the base manager of its model hides the row."""
+    try:
+        return cast("models.Model", getattr(key, name))
+    except ObjectDoesNotExist:
+        field: Any = key._meta.get_field(name)
+        rows: Any = models.QuerySet(field.related_model, using=key._state.db)
+        owner: models.Model = rows.get(pk=getattr(key, field.attname))
+        field.set_cached_value(key, owner)
+        return owner
+
+
 class PersonalAccessToken(AbstractKey):
-    """Acts on behalf of a user: its scopes, within what the user may do now."""
+    """A token that acts for a user, within its scopes and what the user may do today."""
 
     KIND = token.PAT
+    SELECTS_PROJECTS = True
+    TAKES_PUBLIC_KEY = False
+    #: Name of the relation to the owner.
+    OWNER = "user"
+    #: Always empty: a token has a secret.
+    public_key = ""
 
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL,
@@ -220,7 +268,9 @@ class PersonalAccessToken(AbstractKey):
     all_projects = models.BooleanField(
         _("all projects"),
         default=True,
-        help_text=_("Whether it reaches every project of its user, or only those selected."),
+        help_text=_(
+            "Whether the token reaches every project of its user, or only the selected projects."
+        ),
     )
     projects: "models.ManyToManyField[Any, Any]" = models.ManyToManyField(
         project_model(),
@@ -235,16 +285,28 @@ class PersonalAccessToken(AbstractKey):
         verbose_name_plural = _("personal access tokens")
         indexes = _indexes("apikeys_tokens", "user")
 
+    @reading_primary()
+    def reach(self) -> list[Any] | None:
+        """The selected projects, or ``None`` for all projects of the user."""
+        return None if self.all_projects else list(self.projects.all())
+
     @property
+    @reading_primary()
     def owner(self) -> models.Model:
-        """The user on whose behalf it acts."""
-        return self.user
+        """The user of the token."""
+        return _owner(self, "user")
 
 
 class ProjectKey(AbstractKey):
-    """Belongs to a project, not to a person: it outlives whoever made it."""
+    """A key that belongs to a project and keeps working when its creator leaves."""
 
     KIND = token.KEY
+    SELECTS_PROJECTS = False
+    TAKES_PUBLIC_KEY = True
+    #: Name of the relation to the owner.
+    OWNER = "project"
+    #: Always true: a key reaches its one project.
+    all_projects = True
 
     project = models.ForeignKey(
         project_model(),
@@ -267,7 +329,9 @@ class ProjectKey(AbstractKey):
         blank=True,
         default="",
         editable=False,
-        help_text=_("In PEM: requests are signed with its other half, and there is no secret."),
+        help_text=_(
+            "In PEM format. Requests are signed with the private key, and the key has no secret."
+        ),
     )
 
     class Meta(AbstractKey.Meta):
@@ -276,54 +340,24 @@ class ProjectKey(AbstractKey):
         verbose_name_plural = _("project keys")
         indexes = _indexes("apikeys_keys", "project")
 
+    def reach(self) -> list[Any] | None:
+        """The project of the key, as a list of one."""
+        return [self.project]
+
     @property
+    @reading_primary()
     def owner(self) -> models.Model:
-        """The project that it belongs to."""
-        return self.project
+        """The project that owns the key."""
+        return _owner(self, "project")
 
 
-#: The model of each kind of key, by ``apikeys.token``'s word for it.
-KEY_MODELS: dict[str, type[PersonalAccessToken] | type[ProjectKey]] = {
+#: A key of either kind.
+AnyKey = PersonalAccessToken | ProjectKey
+#: Type variable for a key of either kind.
+K = TypeVar("K", bound=AnyKey)
+
+#: Model by kind: the constants are in ``apikeys.token``.
+KEY_MODELS: dict[str, type[AnyKey]] = {
     PersonalAccessToken.KIND: PersonalAccessToken,
     ProjectKey.KIND: ProjectKey,
 }
-
-
-class AbstractUsage(models.Model):
-    """How many requests a key made on a day (of UTC)."""
-
-    day = models.DateField()
-    count = models.PositiveBigIntegerField(default=0)
-
-    class Meta:
-        abstract = True
-
-    def __str__(self) -> str:
-        return f"{self.count} on {self.day}"
-
-
-class PersonalAccessTokenUsage(AbstractUsage):
-    """How many requests a personal access token made on a day."""
-
-    # No constraint: a count that is written just after its key was deleted harms nobody.
-    key = models.ForeignKey(
-        PersonalAccessToken, models.CASCADE, related_name="usage", db_constraint=False
-    )
-
-    class Meta(AbstractUsage.Meta):
-        abstract = False
-        constraints = [
-            models.UniqueConstraint(fields=["key", "day"], name="apikeys_token_usage_once")
-        ]
-
-
-class ProjectKeyUsage(AbstractUsage):
-    """How many requests a project key made on a day."""
-
-    key = models.ForeignKey(ProjectKey, models.CASCADE, related_name="usage", db_constraint=False)
-
-    class Meta(AbstractUsage.Meta):
-        abstract = False
-        constraints = [
-            models.UniqueConstraint(fields=["key", "day"], name="apikeys_key_usage_once")
-        ]

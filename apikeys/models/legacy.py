@@ -1,16 +1,15 @@
-from typing import Any
-
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from ..databases.primary import PrimaryManager
 from .keys import PersonalAccessToken, ProjectKey
 
 
 class LegacyKey(models.Model):
-    """How a key that was imported is found by the text that its holder has: it names no id.
+    """Find an imported key by its old text, which contains no ID.
 
-    The row outlives its key, so that importing again does not bring back what was deleted.
+    The row outlives its key, so that a repeated import does not restore a deleted key.
     """
 
     token = models.OneToOneField(
@@ -20,15 +19,17 @@ class LegacyKey(models.Model):
         ProjectKey, models.SET_NULL, null=True, editable=False, related_name="legacy"
     )
     scheme = models.CharField(_("scheme"), max_length=16, editable=False)
-    #: Of a strong text the start of its SHA-512; of a weak one its Argon2id under ``salt``.
+    #: The start of the SHA-512 of a strong text, or the Argon2id of a weak text with ``salt``.
     selector = models.CharField(max_length=64, unique=True, editable=False)
-    #: The selector at the import, by which a repeated one knows it.
+    #: The selector at import. A repeated import finds the row by it.
     source = models.CharField(max_length=64, unique=True, editable=False)
-    #: What the predecessor stored, until the first use: then the key has a root and a digest.
+    #: The hash of the previous package. Cleared at first use, when the key gets a root and digest.
     hash = models.CharField(max_length=255, blank=True, editable=False)
-    #: Hexadecimal, one for all weak texts, so that one Argon2id finds any; empty for strong ones.
+    #: Hexadecimal. All weak texts share a salt, so one Argon2id finds any. Empty for strong texts.
     salt = models.CharField(max_length=32, blank=True, editable=False, db_index=True)
     imported_at = models.DateTimeField(_("imported at"), default=timezone.now, editable=False)
+
+    objects = PrimaryManager()
 
     class Meta:
         verbose_name = _("imported key")
@@ -37,8 +38,3 @@ class LegacyKey(models.Model):
 
     def __str__(self) -> str:
         return self.scheme
-
-    @property
-    def owner_key(self) -> Any:
-        """The key as which it goes on; ``None`` once that was deleted."""
-        return self.token or self.key

@@ -1,25 +1,30 @@
+from collections.abc import Iterable
 from typing import Any, cast
 
 from django.apps import apps
 from django.conf import settings
-from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from ..conf import project_model
+from ..conf import project_model, slug_field, slug_of
+from ..databases.primary import PrimaryManager
+from . import naming
 
 
 class AbstractProject(models.Model):
-    """What ``apikeys`` needs of a project; subclass it for your own, or have these fields."""
+    """Fields that ``apikeys`` needs on a project. Subclass it, or add the same fields."""
 
     slug = models.SlugField(_("slug"), max_length=64, unique=True)
     name = models.CharField(_("name"), max_length=100)
     is_active = models.BooleanField(
         _("active"),
         default=True,
-        help_text=_("Keys of an inactive project are refused; nobody reaches it with a token."),
+        help_text=_("Keys of an inactive project are refused, and tokens cannot reach it."),
     )
     created_at = models.DateTimeField(_("created at"), auto_now_add=True)
+
+    objects = PrimaryManager()
 
     class Meta:
         abstract = True
@@ -30,9 +35,19 @@ class AbstractProject(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    def clean(self) -> None:
+        """Raise ``ValidationError`` for a name that is not readable."""
+        super().clean()
+        if self.name and not naming.is_readable(self.name):
+            message = _(
+                "Enter a name with visible characters, and without characters that change "
+                "the text direction."
+            )
+            raise ValidationError({"name": ValidationError(message, code="invalid_name")})
+
 
 class Project(AbstractProject):
-    """The project model of sites that have none of their own."""
+    """Project model for sites without a project model."""
 
     class Meta(AbstractProject.Meta):
         abstract = False
@@ -40,7 +55,7 @@ class Project(AbstractProject):
 
 
 class Membership(models.Model):
-    """Who belongs to which project, as what. The policy says what a role may do."""
+    """Role of a user in a project. The policy decides what a role may do."""
 
     class Role(models.TextChoices):
         OWNER = "owner", _("owner")
@@ -62,6 +77,8 @@ class Membership(models.Model):
     )
     role = models.CharField(_("role"), max_length=16, choices=Role.choices, default=Role.VIEWER)
 
+    objects = PrimaryManager()
+
     class Meta:
         verbose_name = _("membership")
         verbose_name_plural = _("memberships")
@@ -74,9 +91,9 @@ class Membership(models.Model):
 
 
 def get_project_model() -> Any:
-    """The model that ``APIKEYS_PROJECT_MODEL`` names.
+    """Return the model that ``APIKEYS_PROJECT_MODEL`` names.
 
-    Raises ``ImproperlyConfigured`` if there is none of that name.
+    Raises ``ImproperlyConfigured`` if the model does not exist.
     """
     label = project_model()
     try:
@@ -86,3 +103,9 @@ def get_project_model() -> Any:
             f"APIKEYS_PROJECT_MODEL is {label!r}; it must be `app_label.ModelName` of an "
             "installed model."
         ) from error
+
+
+def by_slug(slugs: Iterable[str]) -> dict[str, Any]:
+    """Return the projects with these slugs, by slug."""
+    rows = get_project_model()._default_manager.filter(**{f"{slug_field()}__in": list(slugs)})
+    return {slug_of(project): project for project in rows}

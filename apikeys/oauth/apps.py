@@ -1,5 +1,4 @@
 from django.apps import AppConfig
-from django.db.models.signals import post_delete
 from django.utils.translation import gettext_lazy as _
 
 
@@ -12,15 +11,17 @@ class ApiKeysOAuthConfig(AppConfig):
     def ready(self) -> None:
         from oauth2_provider.models import get_access_token_model, get_application_model
 
-        from .. import cache, lifecycle, verify
+        from .. import cache, carried, verify
         from ..access import OAUTH
-        from . import authorizations, checks, permissions, resolver  # noqa: F401
+        from ..lifecycle import locking
+        from . import chains, checks, resolver, upstream  # noqa: F401
         from .models import Consent, TokenOrigin
 
         verify.register(resolver.resolve, resolver.recall)
-        lifecycle.register(OAUTH, resolver.renew)
-        permissions.register()
-        post_delete.connect(
-            authorizations.end_what_it_made, get_access_token_model(), dispatch_uid="apikeys.oauth"
-        )
-        cache.watch(get_access_token_model(), get_application_model(), TokenOrigin, Consent)
+        verify.register_upstream(upstream.are_active_clients)
+        locking.register(OAUTH, resolver.renew)
+        carried.register(OAUTH, resolver.recheck)
+        chains.connect()
+        cache.watch(get_access_token_model(), get_application_model(), Consent)
+        # The row of an origin is deleted together with its token, which is watched.
+        cache.watch(TokenOrigin, deletions=False)

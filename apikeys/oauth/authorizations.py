@@ -1,108 +1,187 @@
-"""Who lets which application act for them: to be seen, and ended."""
+"""List and revoke the authorizations that users gave to applications."""
 
-from contextlib import suppress
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from django.db import router, transaction
+from django.db import router
+from django.db.models import CASCADE
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from oauth2_provider.models import (
     get_access_token_model,
-    get_application_model,
     get_device_grant_model,
     get_grant_model,
     get_refresh_token_model,
 )
 from oauth2_provider.settings import oauth2_settings
 
-from .. import lifecycle, scopes
-from ..lifecycle import LifecycleError
-from ..models import KEY_MODELS
+from .. import scopes
+from ..databases import deletions, transactions
+from ..databases.primary import reading_primary
+from ..lifecycle import descendants
+from . import chains
 from .models import Consent
+
+_BATCH: Final = 500  # rows of each table in one transaction
 
 
 class Authorization(NamedTuple):
-    """A user and an application that has live tokens of theirs."""
+    """A user, and an application that holds active tokens of this user."""
 
     user: Any
     application: Any
     scopes: tuple[str, ...]
-    #: ``None``: all that the user is in.
+    #: The selected projects; ``None`` for all projects of the user.
     projects: list[Any] | None
     since: datetime
 
 
+@reading_primary()
 def live(*, user: Any = None, application: Any = None) -> list[Authorization]:
-    """The live authorizations of a user, or of an application, newest first."""
+    """Return the active authorizations of ``user`` or of ``application``, newest first."""
     who = {"user": user} if user is not None else {"application": application}
     access = (
         get_access_token_model()
         ._default_manager.filter(**who, user__isnull=False, application__isnull=False)
         .exclude(scope=_registration())
-    )  # by which a client manages itself, not its user's rights
+    )  # a client manages its own registration with these; they carry no rights of a user
     refresh = get_refresh_token_model()._default_manager.filter(
         **who, revoked=None, access_token__isnull=False
     )
-    pairs: dict[tuple[Any, Any], tuple[set[str], datetime]] = {}
+    consent = "apikeys_origin__consent"
     rows = [
         *access.filter(expires__gt=timezone.now()).values_list(
-            "user", "application", "scope", "created"
+            "user", "application", "scope", "created", consent
         ),
-        *refresh.values_list("user", "application", "access_token__scope", "created"),
+        *refresh.values_list(
+            "user", "application", "access_token__scope", "created", f"access_token__{consent}"
+        ),
     ]
-    for user_id, app_id, scope, created in rows:
-        names, since = pairs.get((user_id, app_id), (set(), created))
-        pairs[user_id, app_id] = names | set(scope.split()), min(since, created)
-    users = _by_pk(Consent._meta.get_field("user").related_model, {u for u, _ in pairs})
-    apps = _by_pk(get_application_model(), {a for _, a in pairs})
-    consents = {
-        (c.user_id, c.application_id): c
-        for c in Consent.objects.filter(**who).order_by("pk").prefetch_related("projects")
-    }
+    consents = _in_bulk(Consent.objects.prefetch_related("projects"), {row[4] for row in rows})
+    pairs: dict[tuple[Any, Any], _Held] = {}
+    for user_id, app_id, scope, created, consent_id in rows:
+        if consent_id is not None and consent_id not in consents:
+            continue  # the consent was withdrawn
+        held = pairs.setdefault((user_id, app_id), _Held(created))
+        held.scopes |= set(scope.split())
+        held.since = min(held.since, created)
+        held.consents.append(consents.get(consent_id))
+    users = _in_bulk(_manager_of("user"), {u for u, _ in pairs})
+    apps = _in_bulk(_manager_of("application"), {a for _, a in pairs})
     found = []
-    for (user_id, app_id), (names, since) in pairs.items():
-        consent = consents.get((user_id, app_id))
-        projects = None
-        if consent is not None and not consent.all_projects:
-            projects = list(consent.projects.all())
-        listed = scopes.split(" ".join(names))
-        found.append(Authorization(users[user_id], apps[app_id], listed, projects, since))
+    for (user_id, app_id), held in pairs.items():
+        if user_id not in users or app_id not in apps:
+            continue  # hidden by the default manager
+        listed = scopes.split(" ".join(held.scopes))
+        one = Authorization(users[user_id], apps[app_id], listed, held.projects(), held.since)
+        found.append(one)
     return sorted(found, key=lambda each: each.since, reverse=True)
 
 
-def _by_pk(model: Any, pks: set[Any]) -> dict[Any, Any]:
-    by_pk: dict[Any, Any] = model._default_manager.in_bulk(pks)
+@dataclass
+class _Held:
+    """The combined scopes and projects of a user's active tokens for one application."""
+
+    since: datetime
+    scopes: set[str] = field(default_factory=set)
+    #: The consent of each token; ``None`` for a token that depends on no consent.
+    consents: list[Any] = field(default_factory=list)
+
+    def projects(self) -> list[Any] | None:
+        if any(consent is None or consent.all_projects for consent in self.consents):
+            return None
+        reached = {each.pk: each for consent in self.consents for each in consent.projects.all()}
+        return [reached[pk] for pk in sorted(reached)]
+
+
+def _manager_of(name: str) -> Any:
+    return Consent._meta.get_field(name).related_model._default_manager  # type: ignore[union-attr]
+
+
+def _in_bulk(rows: Any, pks: set[Any]) -> dict[Any, Any]:
+    by_pk: dict[Any, Any] = rows.in_bulk(pks - {None})
     return by_pk
 
 
+@reading_primary()
 def end(application: Any, user: Any = None) -> None:
-    """Take ``application`` all that ``user``, or everybody, let it do: from the next request on."""
-    who = {"application": application} | ({} if user is None else {"user": user})
-    model = get_access_token_model()
-    with transaction.atomic(using=router.db_for_write(model)):
-        get_grant_model()._default_manager.filter(**who).delete()
-        devices = get_device_grant_model()._default_manager.filter(client_id=application.client_id)
-        (devices if user is None else devices.filter(user=user)).delete()
-        get_refresh_token_model()._default_manager.filter(**who, revoked=None).update(
-            revoked=timezone.now()
-        )
-        # A registered client goes on managing itself.
-        model._default_manager.filter(**who).exclude(scope=_registration()).delete()
-        Consent.objects.filter(**who).delete()
+    """Revoke the authorization that ``user`` gave to ``application``; ``None`` for all users.
 
-
-def end_what_it_made(sender: Any, instance: Any, **kwargs: Any) -> None:
-    """Revoke the keys that were minted with an access token, once that is deleted.
-
-    Those of one that has expired have expired as well.
+    Takes effect at the next request. More than 500 rows end in several transactions, so that
+    none holds its locks for long: each row has ended when its transaction commits. If the call
+    is interrupted, repeat it. Inside another transaction, there is only that one.
     """
-    if instance.is_expired():
-        return
-    for model in KEY_MODELS.values():
-        for key in model._default_manager.filter(minted_with=str(instance.pk), revoked_at=None):
-            with suppress(LifecycleError):  # it is deleted along with its user
-                lifecycle.revoke(key, reason=_("Made with an access token that was revoked."))
+    who = {"application": application} | ({} if user is None else {"user": user})
+    while not _end_some(application, who):
+        pass
+
+
+@reading_primary()
+def delete(application: Any) -> None:
+    """Delete ``application`` with all its tokens, like ``end`` in several transactions.
+
+    ``application.delete()`` takes one transaction, and locks all the rows until its end.
+    """
+    end(application)
+    for relation in application._meta.related_objects:
+        if relation.on_delete is CASCADE and relation.related_model is not None:
+            _delete_rows(relation.related_model, {relation.field.name: application})
+    with transactions.atomic(type(application)):
+        end(application)  # what was issued meanwhile
+        application.delete()
+
+
+def _delete_rows(model: Any, who: Mapping[str, Any]) -> None:
+    """Delete the rows that go with an application, such as its revoked refresh tokens."""
+    rows = model._base_manager.using(router.db_for_write(model))
+    while pks := _first(rows.filter(**who)):
+        with transactions.atomic(model):
+            rows.filter(pk__in=pks).delete()
+
+
+@transactions.retried
+def _end_some(application: Any, who: Mapping[str, Any]) -> bool:
+    """End up to ``_BATCH`` rows of each table. Return whether these were all."""
+    user = who.get("user")
+    with transactions.atomic(get_access_token_model()):
+        # A request that issues a code without the consent page holds a lock on the consent.
+        # Wait for it, so that its code is deleted as well.
+        consents = Consent.objects.filter(**who)
+        given = _first(consents.select_for_update())
+        grants = get_grant_model()._default_manager.filter(**who)
+        devices = get_device_grant_model()._default_manager.filter(client_id=application.client_id)
+        if user is not None:
+            devices = devices.filter(user=user)
+        # A client keeps the token that manages its own registration.
+        tokens = get_access_token_model()._default_manager.filter(**who)
+        tokens = tokens.exclude(scope=_registration())
+        refresh = get_refresh_token_model()._default_manager.filter(**who, revoked=None)
+        found = [given, *(_first(rows) for rows in (grants, devices, refresh, tokens))]
+        grants.filter(pk__in=found[1]).delete()
+        devices.filter(pk__in=found[2]).delete()
+        refresh.filter(pk__in=found[3]).update(revoked=timezone.now())
+        # Include expired tokens: a key created with one may still be active.
+        chains.end_below(found[4])
+        is_last = all(len(pks) < _BATCH for pks in found)
+        if is_last:
+            # End keys whose token has no row any more, because it was refreshed or pruned.
+            descendants.end_from(
+                [f"client:{application.pk}"],
+                user=user,
+                reason=_("Created by an application whose authorization was revoked."),
+            )
+        # The tokens of these consents end here or with the next rows, and at once with them.
+        deletions.skip(tokens.filter(pk__in=found[4]), chains.NAME).delete()
+        # The last batch includes consents that were created while this waited for the locks.
+        ended = Consent.objects.filter(**who) if is_last else Consent.objects.filter(pk__in=given)
+        deletions.skip(ended, chains.NAME).delete()
+    return is_last
+
+
+def _first(rows: Any) -> list[Any]:
+    return list(rows.order_by("pk").values_list("pk", flat=True)[:_BATCH])
 
 
 def _registration() -> str:

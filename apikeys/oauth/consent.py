@@ -1,51 +1,61 @@
-"""What a user allows an application: scopes that are theirs to give, and in which projects."""
+"""Store and read consents: the scopes and projects that a user allows an application to use."""
 
 from collections.abc import Iterable
 from typing import Any
 
 from django import forms
-from django.utils.translation import gettext
+from django.db import router
 from django.utils.translation import gettext_lazy as _
 from oauth2_provider.scopes import get_scopes_backend
+from oauthlib.oauth2.rfc6749 import errors
 
-from .. import lifecycle
-from ..conf import app_settings
+from .. import scopes
+from ..databases import transactions
+from ..keys.forms import ALL, SELECTED, ConsistentForm
+from ..lifecycle.permitted import to_approve
+from ..policy import get_policy
+from .conf import oauth_settings
+from .http import noted
 from .models import Consent, TokenOrigin
 from .scopes import registration_scope
 
-ALL, SELECTED = "all", "selected"
-
 
 def allowed(names: Iterable[str], user: Any, client_id: str) -> list[str]:
-    """Those of ``names`` that ``user`` may give this client; nobody asks for more."""
+    """Return the scopes in ``names`` that ``user`` may grant to this client.
+
+    Excludes scopes that the user does not have, and scopes that need an approval.
+    """
     own = _own(names, user)
-    held_back = withheld(own, user, client_id)
+    held_back = set(withheld(own, user, client_id))
     return [name for name in own if name not in held_back]
 
 
 def withheld(names: Iterable[str], user: Any, client_id: str) -> list[str]:
-    """Those that are the user's own, but take an approval: keys await one, and clients cannot.
+    """Return the scopes in ``names`` that ``user`` has, but that need an approval.
 
-    The site's own pages need none, as they act for the user with all that is theirs.
+    A key can be pending approval, a client cannot, so a client never gets such a scope. The
+    ``FIRST_PARTY_CLIENTS`` need no approval.
     """
-    if client_id in app_settings.FIRST_PARTY_CLIENTS:
+    if client_id in oauth_settings.FIRST_PARTY_CLIENTS:
         return []
-    return [name for name in _own(names, user) if lifecycle.to_approve(user, name)]
+    return [name for name in _own(names, user) if to_approve(user, name)]
 
 
 def _own(names: Iterable[str], user: Any) -> list[str]:
-    grantable = app_settings.POLICY.grantable(user)
-    return [name for name in names if name in grantable or name == registration_scope()]
+    grantable = get_policy().grantable(user)
+    # A request may repeat a scope.
+    return [n for n in dict.fromkeys(names) if n in grantable or n == registration_scope()]
 
 
 def described(names: Iterable[str]) -> list[str]:
+    """Return the description of each scope, or its name if no description is declared."""
     words = get_scopes_backend().get_all_scopes()
     known = {*words, registration_scope()}
     return [str(words[name]) if name in known else name for name in names]
 
 
 def told(names: Iterable[str], user: Any, client_id: str) -> dict[str, list[str]]:
-    """What a consent page says of the scopes that a client asks for."""
+    """Return the template context that describes the scopes which a client requests."""
     names = list(names)
     return {
         "scopes_descriptions": described(allowed(names, user, client_id)),
@@ -53,53 +63,116 @@ def told(names: Iterable[str], user: Any, client_id: str) -> dict[str, list[str]
     }
 
 
-def record(
+def save(
     user: Any,
     application: Any,
     scope: str,
     projects: Iterable[Any] | None,
+    *,
+    is_given: bool,
     **found_by: Any,
 ) -> Consent:
-    """Write down a consent; ``projects`` is ``None`` for all that the user is in."""
-    consent = Consent.objects.create(
-        user=user,
-        application=application,
-        scope=scope,
-        all_projects=projects is None,
-        **found_by,
-    )
-    consent.projects.set(projects or ())
+    """Store a consent. ``projects`` is ``None`` for all projects of the user.
+
+    Set ``is_given`` if the user answered a consent page. ``found_by`` is the ``code`` or the
+    ``device`` that the consent belongs to.
+    """
+    with transactions.atomic(Consent):
+        consent = Consent.objects.create(
+            user=user,
+            application=application,
+            scope=scope,
+            all_projects=projects is None,
+            is_given=is_given,
+            **found_by,
+        )
+        consent.projects.set(projects or ())
     return consent
 
 
-def latest_projects(user: Any, application: Any) -> list[Any] | None:
-    """What the user chose last time: it holds where they are not asked again."""
-    consents = Consent.objects.filter(user=user, application=application)
-    last = consents.order_by("-pk").first()
-    return None if last is None or last.all_projects else list(last.projects.all())
+def covering(user: Any, application: Any, names: Iterable[str]) -> Consent | None:
+    """Return the latest consent that ``user`` gave ``application`` to all of ``names``.
+
+    Locks the row, so call it in a transaction. One consent must cover all scopes: consents are
+    not combined, and an existing token does not count as a consent.
+    """
+    given = _consents().filter(user=user, application=application, is_given=True)
+    wanted = set(names)
+    return next(
+        (
+            each
+            for each in given.order_by("-pk").select_for_update()
+            if scopes.expand(each.scope) >= wanted
+        ),
+        None,
+    )
+
+
+def was_given(user: Any, application: Any) -> bool:
+    """Return whether ``application`` has a consent that ``user`` gave on a consent page."""
+    given = _consents().filter(user=user, application=application, is_given=True)
+    return bool(given.exists())
+
+
+def is_restricted(user: Any, application: Any) -> bool:
+    """Return whether ``user`` ever limited ``application`` to selected projects."""
+    consents = _consents().filter(user=user, application=application)
+    return bool(consents.filter(all_projects=False).exists())
+
+
+def projects_of(consent: Consent) -> list[Any] | None:
+    """Return the selected projects; ``None`` for all."""
+    return None if consent.all_projects else list(consent.projects.all())
 
 
 def of_request(request: Any) -> Any:
-    """The primary key of the consent that the token of this request hangs on, or ``None``."""
-    consents = Consent.objects.order_by("-pk").values_list("pk", flat=True)
+    """Return the primary key of the consent that the token of this request depends on.
+
+    Return ``None`` for a grant without a consent page. Raise ``InvalidGrantError`` if the
+    consent was withdrawn, or if another user gave it: two users may confirm the same device
+    code at the same moment.
+    """
+    consents = _consents().filter(user=request.user).order_by("-pk").values_list("pk", flat=True)
     if request.grant_type == "authorization_code":
-        return consents.filter(code__code=request.code, application=request.client).first()
-    if (device := getattr(request, "device_grant", None)) is not None:
-        return consents.filter(device=device, application=request.client).first()
-    return getattr(request, "apikeys_consent_id", None)
+        consents = consents.filter(code__code=request.code, application=request.client)
+    elif (device := noted(request, "device_grant")) is not None:
+        consents = consents.filter(device=device, application=request.client)
+    else:
+        return noted(request, "apikeys_consent_id")
+    if (found := consents.first()) is None:
+        raise _withdrawn(request)
+    return found
 
 
-def of_refresh_token(refresh_token: Any) -> Any:
-    """The primary key of the consent that a refresh token goes on with, or ``None``."""
-    origins = TokenOrigin.objects.filter(access_token=refresh_token.access_token_id)
-    return origins.values_list("consent", flat=True).first()
+def of_refresh_token(refresh_token: Any, request: Any) -> Any:
+    """Return the primary key of the consent that a refresh token depends on, or ``None``.
+
+    Raise ``InvalidGrantError`` if the consent was withdrawn.
+    """
+    origins = TokenOrigin.objects.using(router.db_for_write(TokenOrigin))
+    if refresh_token.access_token_id is None:  # already used, but within its grace period
+        found = origins.filter(access_token__source_refresh_token=refresh_token)
+    else:
+        found = origins.filter(access_token=refresh_token.access_token_id)
+    pk = found.values_list("consent", flat=True).first()
+    if pk is not None and not _consents().filter(pk=pk).exists():
+        raise _withdrawn(request)
+    return pk
+
+
+def _withdrawn(request: Any) -> errors.OAuth2Error:
+    return errors.InvalidGrantError("The consent was withdrawn.", request=request)
+
+
+def _consents() -> Any:
+    return Consent.objects.using(router.db_for_write(Consent))
 
 
 class ProjectsField(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]
     def clean(self, value: Any) -> Any:
         try:
             return super().clean(value)
-        except OverflowError:  # what SQLite says of a number that no project has
+        except OverflowError:  # SQLite raises it for a number too big to be an ID
             raise forms.ValidationError(
                 self.error_messages["invalid_choice"],
                 code="invalid_choice",
@@ -107,12 +180,14 @@ class ProjectsField(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]
             ) from None
 
 
-class ReachFields(forms.Form):
-    """In which projects: all of the user's, now and later, or some."""
+class ReachFields(ConsistentForm):
+    """Form fields that select the projects of an application: all, or only some."""
+
+    NO_PROJECT = _("Select at least one project, or allow all projects.")
 
     reach = forms.ChoiceField(
         label=_("Projects"),
-        choices=[(ALL, _("All projects that you are in, now and later")),
+        choices=[(ALL, _("All your projects, including future ones")),
                  (SELECTED, _("Only these:"))],
         widget=forms.RadioSelect,
         initial=ALL,
@@ -128,20 +203,21 @@ class ReachFields(forms.Form):
     def __init__(self, *args: Any, user: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         field: Any = self.fields["projects"]
-        field.queryset = app_settings.POLICY.projects(user)
+        field.queryset = get_policy().projects(user)
 
     def clean(self) -> dict[str, Any]:
         data = super().clean() or self.cleaned_data
-        chosen = data.get("projects")
-        if data.get("reach") == SELECTED and not chosen and self.is_allowed():
-            self.add_error("projects", gettext("Select at least one project, or allow all."))
+        if self.is_allowed():
+            self.clean_reach_and_projects()
         return data
 
     def is_allowed(self) -> bool:
+        """Return whether the user chose to authorize the application."""
         raise NotImplementedError
 
     @property
     def selected(self) -> list[Any] | None:
+        """The selected projects; ``None`` for all."""
         chosen = list(self.cleaned_data.get("projects") or ())
         if self.cleaned_data.get("reach") == SELECTED or (chosen and not self.data.get("reach")):
             return chosen

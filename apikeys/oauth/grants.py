@@ -1,4 +1,4 @@
-"""Grant types of the token endpoint that django-oauth-toolkit does not have."""
+"""Add grant types that django-oauth-toolkit lacks to the token endpoint."""
 
 import json
 from typing import Any, Final
@@ -7,17 +7,18 @@ from django.views.decorators.debug import sensitive_variables
 from oauthlib.oauth2.rfc6749 import errors
 from oauthlib.oauth2.rfc6749.grant_types.base import GrantTypeBase
 
-from .. import refusals, scopes, token
+from .. import scopes, token
 from ..conf import app_settings
+from ..models.owners import is_active
 from ..refusals import Refused
-from . import clients, issue
+from . import issue, key_clients
 
 ACCESS_TOKEN: Final = "urn:ietf:params:oauth:token-type:access_token"
 JWT: Final = "urn:ietf:params:oauth:token-type:jwt"
 
 
 class JSONGrant(GrantTypeBase):
-    """A grant that answers with a token or raises an ``OAuth2Error``."""
+    """Base class of the grants in this module. Turns an ``OAuth2Error`` into its response."""
 
     def create_token_response(
         self, request: Any, token_handler: Any
@@ -29,22 +30,23 @@ class JSONGrant(GrantTypeBase):
             return headers | error.headers, error.json, error.status_code
 
     def respond(self, request: Any, token_handler: Any) -> dict[str, Any]:
+        """Return the token response, or raise ``OAuth2Error``."""
         raise NotImplementedError
 
 
 class ClientCredentialsGrant(JSONGrant):
-    """RFC 6749 section 4.4, for a key as a client; ``otherwise`` for every other client."""
+    """RFC 6749 section 4.4 for a key as a client. ``otherwise`` handles all other clients."""
 
     def __init__(self, request_validator: Any, otherwise: Any) -> None:
         super().__init__(request_validator)
         self.otherwise = otherwise
 
-    @sensitive_variables("credentials")
+    @sensitive_variables()
     def create_token_response(
         self, request: Any, token_handler: Any
     ) -> tuple[dict[str, str], str, int]:
         try:
-            credentials = clients.presented(request.headers, request._params)
+            credentials = key_clients.presented(request.headers, request._params)
         except errors.OAuth2Error as error:
             return self._get_default_headers(), error.json, error.status_code
         if credentials is not None and credentials.are_a_key:
@@ -53,21 +55,21 @@ class ClientCredentialsGrant(JSONGrant):
         answer = self.otherwise.create_token_response(request, token_handler)
         return answer
 
-    @sensitive_variables("credentials")
+    @sensitive_variables()
     def respond(self, request: Any, token_handler: Any) -> dict[str, Any]:
-        credentials = clients.presented(request.headers, request._params)
+        credentials = key_clients.presented(request.headers, request._params)
         if credentials is None:
             raise errors.InvalidClientError
         as_jwt = wants_jwt(request)
-        subject = issue.Subject.of_key(clients.authenticate(credentials, request.headers))
+        subject = issue.Subject.of_key(key_clients.authenticate(credentials, request.headers))
         return issue.answer(request, token_handler.token_generator, subject, as_jwt=as_jwt)
 
 
 class TokenExchangeGrant(JSONGrant):
-    """RFC 8693, for keys and access tokens; it never widens.
+    """RFC 8693: exchange a key or an access token for a token with the same or fewer scopes.
 
-    A key is proof enough of itself. An access token that a client holds is exchanged by
-    that client, or by a confidential one (a service that was called with it).
+    A key needs no client authentication. An access token that belongs to a client can be
+    exchanged by that client, or by any confidential client (a service that received it).
     """
 
     NAME: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
@@ -85,7 +87,7 @@ class TokenExchangeGrant(JSONGrant):
         as_jwt = wants_jwt(request)
         client = self._client(request)
         subject = self._subject(request, params["subject_token"], client)
-        application = None if isinstance(client, clients.VerifiedKey) else client
+        application = None if isinstance(client, key_clients.VerifiedKey) else client
         issued = issue.answer(
             request,
             token_handler.token_generator,
@@ -97,11 +99,11 @@ class TokenExchangeGrant(JSONGrant):
 
     @sensitive_variables()
     def _client(self, request: Any) -> Any:
-        """The application or key that asks, or ``None``."""
-        credentials = clients.presented(request.headers, request._params)
+        """Return the application or key that authenticated as the client, or ``None``."""
+        credentials = key_clients.presented(request.headers, request._params)
         validator, params = self.request_validator, request._params
         if credentials is not None and credentials.are_a_key:
-            return clients.authenticate(credentials, request.headers)
+            return key_clients.authenticate(credentials, request.headers)
         if credentials is not None or request.headers.get("HTTP_AUTHORIZATION"):
             known = validator.authenticate_client(request)
         elif request.client_id and request.client_id != _key_id(params.get("subject_token")):
@@ -114,31 +116,32 @@ class TokenExchangeGrant(JSONGrant):
 
     @sensitive_variables()
     def _subject(self, request: Any, text: str, client: Any) -> issue.Subject:
-        """Raises ``InvalidRequestError`` for a subject token that is no good (section 2.2.2)."""
+        """Return the subject. Raise ``InvalidRequestError`` for an invalid one (section 2.2.2)."""
         if token.looks_like_key(text, app_settings.PREFIX):
             try:
-                verified = clients.verify_key(text, request.headers)
+                verified = key_clients.verify_key(text, request.headers)
             except Refused as refused:
                 refusal = refused.refusal
-                if refusal in (refusals.VERIFICATION_BUSY, refusals.TEMPORARILY_UNAVAILABLE):
-                    raise errors.TemporarilyUnavailableError(status_code=503) from None
+                key_clients.check_decided(refused)
                 raise errors.InvalidRequestError(
-                    f"The subject token is refused: {refusal.code}."
+                    f"The subject token was refused: {refusal.code}."
                 ) from None
-            if isinstance(client, clients.VerifiedKey) and client.key != verified.key:
-                raise errors.InvalidRequestError("A key is not exchanged by another key.")
+            if isinstance(client, key_clients.VerifiedKey) and client.key != verified.key:
+                raise errors.InvalidRequestError("A key cannot exchange another key.")
             return issue.Subject.of_key(verified)
         row = self.request_validator._load_access_token(text)
-        if row is None or row.is_expired() or (row.user and not row.user.is_active):
+        if row is None or row.is_expired() or (row.user and not is_active(row.user)):
             raise errors.InvalidRequestError("The subject token is not valid.")
         if row.application is not None:
             if client is None:
-                raise errors.InvalidClientError("A client has to exchange this token.")
+                raise errors.InvalidClientError(
+                    "This token can only be exchanged by an authenticated client."
+                )
             own = client == row.application
             if not own and getattr(client, "client_type", "") != "confidential":
-                raise errors.InvalidRequestError("The subject token is of another client.")
+                raise errors.InvalidRequestError("The subject token belongs to another client.")
         if scopes.unknown(row.scope.split()):  # such as a registration access token
-            raise errors.InvalidRequestError("The subject token is not for exchange.")
+            raise errors.InvalidRequestError("The subject token cannot be exchanged.")
         return issue.Subject.of_token(row)
 
 
@@ -149,8 +152,8 @@ def _key_id(text: str) -> str | None:
 
 
 def wants_jwt(request: Any) -> bool:
-    """What ``requested_token_type`` says (RFC 8693 section 3)."""
+    """Return whether ``requested_token_type`` asks for a JWT (RFC 8693 section 3)."""
     wanted = request._params.get("requested_token_type") or ACCESS_TOKEN
     if wanted not in (ACCESS_TOKEN, JWT):
-        raise errors.InvalidRequestError("This type of token is not issued.")
+        raise errors.InvalidRequestError("This requested_token_type is not supported.")
     return bool(wanted == JWT)

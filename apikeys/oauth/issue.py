@@ -1,4 +1,4 @@
-"""Make an access token that points back to what it came of, and never reaches beyond."""
+"""Issue access tokens for a key or another token, limited to its scopes and lifetime."""
 
 import uuid
 from collections.abc import Iterable, Sequence
@@ -6,84 +6,95 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import router, transaction
+from django.db import router
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 from oauth2_provider.models import get_access_token_model, set_token_value
 from oauthlib.oauth2.rfc6749 import errors
 
 from .. import scopes
-from ..conf import app_settings
-from ..models import PersonalAccessToken, ProjectKey
-from . import jwts, targets
-from .clients import VerifiedKey
+from ..conf import slug_of
+from ..databases import transactions
+from ..lifecycle import locking
+from ..models import AnyKey, PersonalAccessToken, ProjectKey
+from ..policy import get_policy
+from . import jwts, targets, upstream
 from .http import issuer, own_resource
+from .key_clients import VerifiedKey
 from .models import TokenOrigin
-
-AnyKey = PersonalAccessToken | ProjectKey
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What a token is made of: the most that it may reach."""
+    """The credential that a token is issued for. It limits what the token can reach."""
 
     scope: str
-    #: When it ends; ``None`` for a key without expiry.
+    #: When the credential expires; ``None`` for a key without expiry.
     expires_at: datetime | None
-    #: How long a token of it may live.
+    #: Longest lifetime of a token.
     lifetime: timedelta
     user: Any = None
     key: AnyKey | None = None
-    #: The access token that it hangs on; ``None`` for a key itself.
+    #: The access token to exchange; ``None`` for a key.
     parent: Any = None
-    #: What its user consented to, if that was to an application.
+    #: The first access token of a chain of exchanges.
+    first: Any = None
+    #: The users and clients of the parent tokens; see ``upstream``.
+    upstream: str = ""
+    #: The user's consent to the application; ``None`` without one.
     consent: Any = None
-    #: The resources that it is restricted to (RFC 8707); empty for none.
+    #: The resources that the token is restricted to (RFC 8707); empty for no restriction.
     resource: Sequence[str] = ()
 
     @property
     def name(self) -> str | None:
-        """``sub`` of RFC 9068 section 2.2; ``None`` where no person and no project is."""
+        """The ``sub`` claim (RFC 9068 section 2.2); ``None`` without a user and a project."""
         if self.user is not None:
             return str(self.user.pk)
-        return f"project:{self.key.project.slug}" if isinstance(self.key, ProjectKey) else None
+        return f"project:{slug_of(self.key.project)}" if isinstance(self.key, ProjectKey) else None
 
     @classmethod
     def of_key(cls, verified: VerifiedKey) -> "Subject":
+        """Build the subject of a verified key."""
         key, access = verified
-        lifetime = app_settings.POLICY.token_lifetime(key.owner)
-        return cls(access.scope, access.expires_at, lifetime, access.user, key)
+        lifetime = get_policy().token_lifetime(key.owner)
+        return cls(
+            access.scope, access.expires_at, lifetime, access.user, key, upstream=access.upstream
+        )
 
     @classmethod
     def of_token(cls, row: Any) -> "Subject":
-        """Of an access token that ``origin.hold`` has seen."""
-        earlier = getattr(row, "apikeys_origin", None)
+        """Build the subject of an access token that ``origin.hold`` has checked."""
+        above = getattr(row, "apikeys_origin", None)
+        first = row.pk if above is None else above.first_id or above.parent_id or row.pk
         return cls(
             scope=row.scope,
             expires_at=row.expires,
             lifetime=row.expires - timezone.now(),
             user=row.user,
             key=row.apikeys_key,
-            parent=row if earlier is None or earlier.parent_id is None else earlier.parent,
+            parent=row,
+            first=first,
+            upstream=upstream.of(row),
             consent=row.apikeys_consent,
             resource=row.resource,
         )
 
 
 def narrowed_scope(requested: Iterable[str] | None, subject: Subject) -> str:
-    """The scope to issue; the subject's own if none was requested.
+    """Return the scope to issue: the requested one, or the subject's if none was requested.
 
-    Raises ``InvalidScopeError`` for a scope that the subject does not amount to.
+    Raise ``InvalidScopeError`` for a scope that the subject does not have.
     """
     if not requested:
         return subject.scope
     names = scopes.join(requested)
     if not scopes.expand(subject.scope).issuperset(names.split()):
-        raise errors.InvalidScopeError("The scope is unknown, or exceeds what the subject has.")
+        raise errors.InvalidScopeError("The scope is unknown, or the subject does not have it.")
     return names
 
 
-@sensitive_variables("text")
+@sensitive_variables()
 def answer(
     request: Any,
     generator: Any,
@@ -92,9 +103,9 @@ def answer(
     application: Any = None,
     as_jwt: bool = False,
 ) -> dict[str, Any]:
-    """Issue a token for ``request`` (oauthlib's) and tell of it (RFC 6749 section 5.1).
+    """Issue a token for ``request`` (oauthlib's); return the response (RFC 6749 section 5.1).
 
-    Raises an ``OAuth2Error`` for a scope or a target that ``subject`` does not cover.
+    Raise an ``OAuth2Error`` for a scope or a target that ``subject`` does not cover.
     """
     scope = narrowed_scope(request.scopes, subject)
     resource = targets.requested(request, subject.resource)
@@ -129,7 +140,7 @@ def answer(
     }
 
 
-@sensitive_variables("text")
+@sensitive_variables()
 def save(
     text: str,
     subject: Subject,
@@ -139,7 +150,10 @@ def save(
     application: Any = None,
     resource: Sequence[str] = (),
 ) -> Any:
-    """Store ``text`` as an access token (hashed at rest, where DOT is set up so)."""
+    """Store ``text`` as an access token, hashed if DOT's token storage is set up so.
+
+    Raise ``InvalidRequestError`` if the parent token ended meanwhile.
+    """
     model = get_access_token_model()
     row = model(
         user=subject.user,
@@ -149,13 +163,28 @@ def save(
         resource=list(resource),
     )
     set_token_value(row, text)
-    origin = TokenOrigin(parent=subject.parent, consent=subject.consent)
+    its_origin = TokenOrigin(
+        parent=subject.parent,
+        first_id=subject.first,
+        upstream=subject.upstream,
+        consent=subject.consent,
+    )
     if isinstance(subject.key, PersonalAccessToken):
-        origin.personal_access_token = subject.key
+        its_origin.personal_access_token = subject.key
     else:
-        origin.project_key = subject.key
-    with transaction.atomic(using=router.db_for_write(model)):
+        its_origin.project_key = subject.key
+    with transactions.atomic(model):
+        if subject.parent is not None:
+            _hold_parent(subject.parent)
         row.save()
-        origin.access_token = row
-        origin.save(force_insert=True)
+        its_origin.access_token = row
+        its_origin.save(force_insert=True)
     return row
+
+
+def _hold_parent(parent: Any) -> None:
+    """Lock ``parent`` until the transaction ends, so that whatever ends it finds its child."""
+    locking.hold(parent)
+    rows = type(parent)._default_manager.using(router.db_for_write(type(parent)))
+    if not rows.filter(pk=parent.pk, expires__gt=timezone.now()).exists():
+        raise errors.InvalidRequestError("The subject token is not valid.")

@@ -1,14 +1,14 @@
-"""Access tokens as JWTs (RFC 9068), for services that verify offline.
+"""Sign and check access tokens that are JWTs (RFC 9068), for services that verify offline.
 
-They are rows like all access tokens, found by their checksum; what is checked here comes
-first, and costs no query.
+Each one also has a row, like all access tokens. The checks in this module run before the row
+is looked up and cost no query. The callers hide all variables of these functions from error
+reports.
 """
 
 import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from django.views.decorators.debug import sensitive_variables
 from jwcrypto import jws, jwt
 from jwcrypto.common import JWException
 from oauth2_provider.settings import oauth2_settings
@@ -20,9 +20,9 @@ ALGORITHM: Final = "RS256"
 
 
 def sign(claims: Mapping[str, Any]) -> str:
-    """Raises ``InvalidRequestError`` on a server that has no ``OIDC_RSA_PRIVATE_KEY``."""
+    """Return a signed JWT. Raise ``InvalidRequestError`` without ``OIDC_RSA_PRIVATE_KEY``."""
     if not oauth2_settings.OIDC_RSA_PRIVATE_KEY:
-        raise errors.InvalidRequestError("This server issues no JWT access tokens.")
+        raise errors.InvalidRequestError("This server does not issue JWT access tokens.")
     key = jwk_from_pem(oauth2_settings.OIDC_RSA_PRIVATE_KEY)
     header = {"typ": TYPE, "alg": ALGORITHM, "kid": key.thumbprint()}
     token = jwt.JWT(header=json.dumps(header), claims=json.dumps(claims))
@@ -30,9 +30,8 @@ def sign(claims: Mapping[str, Any]) -> str:
     return str(token.serialize())
 
 
-@sensitive_variables("text")
 def is_one(text: str) -> bool:
-    """Whether ``text`` claims to be one of these, and not a JWT of the site's own making."""
+    """Return whether ``text`` has the type ``at+jwt``. A site may issue JWTs of other types."""
     if text.count(".") != 2:
         return False
     try:
@@ -43,9 +42,8 @@ def is_one(text: str) -> bool:
         return False
 
 
-@sensitive_variables("text")
 def is_good(text: str) -> bool:
-    """Whether it is signed by a key that the JWKS publishes, and has not expired."""
+    """Return whether a key in the JWKS signed ``text``, and it has not expired."""
     pems = [
         oauth2_settings.OIDC_RSA_PRIVATE_KEY,
         *oauth2_settings.OIDC_RSA_PRIVATE_KEYS_INACTIVE,

@@ -1,4 +1,7 @@
-"""How long tokens live: the most specific of client and grant, client, grant, site wins."""
+"""Look up how long a token lives.
+
+The most specific value wins: client and grant type, then client, then grant type, then site.
+"""
 
 from datetime import timedelta
 from typing import Any
@@ -9,7 +12,7 @@ from oauth2_provider.settings import oauth2_settings
 
 from .models import TokenLifetime
 
-#: The names of RFC 7591 for what django-oauth-toolkit stores with an application.
+#: Maps the grant types that django-oauth-toolkit stores to their names in RFC 7591.
 GRANT_TYPES = {
     "authorization-code": "authorization_code",
     "client-credentials": "client_credentials",
@@ -17,16 +20,16 @@ GRANT_TYPES = {
 
 
 def access_token_seconds(request: Any) -> int:
-    """For ``token_expires_in`` of oauthlib's server."""
+    """Return the lifetime in seconds, for ``token_expires_in`` of oauthlib's server."""
     found = _most_specific(request.client, request.grant_type, "access_token_seconds")
     seconds: int = oauth2_settings.ACCESS_TOKEN_EXPIRE_SECONDS if found is None else found
     return seconds
 
 
 def refresh_token_is_over(refresh_token: Any, now: Any) -> bool:
-    """Whether a lifetime shorter than the site's has ended; the site's, DOT sees to.
+    """Return whether a client's shorter lifetime of refresh tokens has ended.
 
-    Like DOT's it counts from the end of the access token that it was given with.
+    DOT checks the site's lifetime. Both count from the expiry of the access token.
     """
     seconds = _most_specific(refresh_token.application, "refresh_token", "refresh_token_seconds")
     if seconds is None or refresh_token.access_token is None:

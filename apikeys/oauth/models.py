@@ -1,4 +1,4 @@
-"""What is stored beside django-oauth-toolkit's own rows."""
+"""Models that store what django-oauth-toolkit's models have no field for."""
 
 from typing import Any
 
@@ -9,15 +9,17 @@ from django.utils.translation import gettext_lazy as _
 from oauth2_provider.settings import oauth2_settings
 
 from ..conf import project_model
+from ..databases.primary import PrimaryManager
 from ..models import PersonalAccessToken, ProjectKey
 
 __all__ = ["ClientSettings", "TokenLifetime"]
 
 
 class Consent(models.Model):
-    """What a user let an application do, once; a later consent is a row of its own.
+    """The scopes and projects that a user granted to an application.
 
-    It is found by the authorization code or the device's code until a token points to it.
+    Each authorization code or device code has a separate row, which the token then refers to.
+    Withdrawing a consent deletes the row.
     """
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+")
@@ -29,6 +31,11 @@ class Consent(models.Model):
     projects: "models.ManyToManyField[Any, Any]" = models.ManyToManyField(
         project_model(), blank=True, related_name="+", verbose_name=_("projects")
     )
+    #: Whether the user answered a consent page. A row of a code that was issued without the
+    #: page cannot justify another code without the page.
+    is_given = models.BooleanField(
+        _("given by the user"), default=False, db_default=False, editable=False
+    )
     created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
     code = models.OneToOneField(
         oauth2_settings.GRANT_MODEL, models.SET_NULL, null=True, related_name="+"
@@ -36,6 +43,8 @@ class Consent(models.Model):
     device = models.OneToOneField(
         oauth2_settings.DEVICE_GRANT_MODEL, models.SET_NULL, null=True, related_name="+"
     )
+
+    objects = PrimaryManager()
 
     class Meta:
         verbose_name = _("consent")
@@ -46,10 +55,10 @@ class Consent(models.Model):
 
 
 class TokenOrigin(models.Model):
-    """What an access token came of, and may never reach beyond.
+    """The parents of an access token, which limit what it can reach.
 
-    The references have no constraint, and nothing happens to them on deletion: a token
-    whose origin is gone must be found without one and refused, not set free.
+    The references have no constraint and stay when their target is deleted. A token whose key,
+    parent or consent was deleted is refused; a reference set to ``NULL`` would lift its limits.
     """
 
     access_token = models.OneToOneField(
@@ -64,7 +73,7 @@ class TokenOrigin(models.Model):
     project_key = models.ForeignKey(
         ProjectKey, models.DO_NOTHING, null=True, db_constraint=False, related_name="+"
     )
-    #: The access token that was exchanged for this one; of a chain, the first.
+    #: The immediate parent: the access token that was exchanged for this one.
     parent = models.ForeignKey(
         oauth2_settings.ACCESS_TOKEN_MODEL,
         models.DO_NOTHING,
@@ -72,6 +81,17 @@ class TokenOrigin(models.Model):
         db_constraint=False,
         related_name="+",
     )
+    #: The first access token of a chain of exchanges. One query finds all tokens of a chain by
+    #: it. Version 1.0 stored it in ``parent`` and leaves this field empty.
+    first = models.ForeignKey(
+        oauth2_settings.ACCESS_TOKEN_MODEL,
+        models.DO_NOTHING,
+        null=True,
+        db_constraint=False,
+        related_name="+",
+    )
+    #: The users and applications of the parent tokens; see ``upstream``.
+    upstream = models.TextField(default="", db_default="", editable=False)
     consent = models.ForeignKey(
         Consent, models.DO_NOTHING, null=True, db_constraint=False, related_name="+"
     )
@@ -81,7 +101,7 @@ class TokenOrigin(models.Model):
 
 
 class ClientSettings(models.Model):
-    """What django-oauth-toolkit's application has no field for."""
+    """Fields that django-oauth-toolkit's application lacks."""
 
     application = models.OneToOneField(
         oauth2_settings.APPLICATION_MODEL,
@@ -100,10 +120,10 @@ class ClientSettings(models.Model):
 
 
 class TokenLifetime(models.Model):
-    """How long tokens live: of a client and a grant type, of one of them, or of all.
+    """The lifetime of tokens for a client and a grant type, for one of the two, or for all.
 
-    The most specific row that has a value wins; the settings of django-oauth-toolkit hold
-    where none has. For refresh tokens, they are the most that there is.
+    The most specific row with a value wins. Without one, the settings of django-oauth-toolkit
+    apply; for refresh tokens they are also the maximum.
     """
 
     application = models.ForeignKey(
@@ -117,6 +137,8 @@ class TokenLifetime(models.Model):
     grant_type = models.CharField(_("grant type"), max_length=64, blank=True)
     access_token_seconds = models.PositiveIntegerField(null=True, blank=True)
     refresh_token_seconds = models.PositiveIntegerField(null=True, blank=True)
+
+    objects = PrimaryManager()
 
     class Meta:
         verbose_name = _("token lifetime")

@@ -1,7 +1,7 @@
-"""Access tokens that came of a key or a consent: held to what that is and allows now.
+"""Limit an access token to what its key, parent token and consent allow right now.
 
-``hold`` is the one place where that is decided; whatever loads an access token to act on it
-goes through ``Validator._load_access_token``, which calls it.
+Only ``hold_to`` decides this. Code that loads an access token to act on it calls
+``Validator._load_access_token``, which leads there.
 """
 
 from collections.abc import Sequence
@@ -10,55 +10,65 @@ from functools import partial
 from typing import Any, Final
 
 from django.db.models import QuerySet
+from django.utils import timezone
 
-from .. import scopes
-from ..lookup import Wanted, but, only
-from ..models import PersonalAccessToken, ProjectKey, State
+from .. import restrictions, scopes
+from ..cache.lookup import Wanted, all_except, fields
+from ..models import AnyKey, PersonalAccessToken, ProjectKey, State
+from ..models.owners import is_active
+from ..restrictions import EMPTY, NAMES
+from ..restrictions.base import Circumstances
+from ..verify import are_active
+from . import upstream
 from .models import Consent
-
-AnyKey = PersonalAccessToken | ProjectKey
 
 _ORIGIN: Final = "apikeys_origin"
 
-_KEY: Final = only(
+_KEY: Final = fields(
     "public_id", "name", "scope", "expires_at", "revoked_at", "is_pending",
-    "allowed_networks", "rate_limits", "user", "all_projects", "project",
+    "user", "all_projects", "project", *NAMES,
 )  # fmt: skip
 
-#: What a ``Lookup`` of access tokens fetches for ``hold``.
-WANTED: Final[dict[str, Wanted]] = {_ORIGIN: but(), f"{_ORIGIN}__consent": only("all_projects")}
-#: What a second one fetches of those that came of a key or were exchanged. Were all of it
-#: joined to every token, PostgreSQL would plan that for longer than both queries take.
+#: Fields that a ``Lookup`` of access tokens fetches for ``hold``.
+WANTED: Final[dict[str, Wanted]] = {
+    _ORIGIN: all_except(),
+    f"{_ORIGIN}__consent": fields("all_projects"),
+}
+#: Fields that a second ``Lookup`` fetches for tokens issued for a key or by an exchange. If one
+#: query joined all of them, PostgreSQL would spend more time planning it than on both queries.
 WANTED_OF_KEYS: Final[dict[str, Wanted]] = {
     f"{_ORIGIN}__personal_access_token": _KEY,
     f"{_ORIGIN}__project_key": _KEY,
-    f"{_ORIGIN}__project_key__project": but(),
-    f"{_ORIGIN}__parent": only("expires"),
+    f"{_ORIGIN}__project_key__project": all_except(),
+    f"{_ORIGIN}__parent": fields("expires"),
 }
+#: Related rows that must be visible to their default managers.
+OWNERS: Final = ("user",)
+OWNERS_OF_KEYS: Final = (f"{_ORIGIN}__project_key__project",)
 
 
 @dataclass(frozen=True, slots=True)
 class KeyClient:
-    """A key as the client of its tokens: it has no row among the applications."""
+    """A key as the client of its tokens. It has no row in the application table."""
 
     client_id: str
     name: str
 
 
 def attach(instance: Any, **related: Any) -> None:
-    """Give ``instance`` what was fetched along with it; a reference to nothing stays one."""
-    for name, value in related.items():
-        instance._meta.get_field(name).set_cached_value(instance, value)
+    """Set related objects that were fetched together with ``instance``; ``None`` for no row."""
+    # As `set_cached_value` of each field does, without a search for the fields.
+    instance._state.fields_cache.update(related)
 
 
 def is_of_key(origin: Any) -> bool:
-    """Whether it takes ``WANTED_OF_KEYS`` to judge a token of this origin."""
+    """Return whether a token of this origin needs ``WANTED_OF_KEYS`` to be checked."""
     ids = (origin.personal_access_token_id, origin.project_key_id, origin.parent_id)
     return ids != (None, None, None)
 
 
 def attach_of_keys(origin: Any, instances: Sequence[Any]) -> None:
-    """As ``attach``, of ``WANTED_OF_KEYS``."""
+    """Set the related objects that were fetched with ``WANTED_OF_KEYS``."""
     personal_access_token, project_key, project, parent = instances
     attach(
         origin,
@@ -71,18 +81,23 @@ def attach_of_keys(origin: Any, instances: Sequence[Any]) -> None:
 
 
 def hold(token: Any) -> bool:
-    """Narrow ``token`` (in memory) to what it came of; ``False`` if that ended."""
+    """Narrow ``token`` (in memory) to its origin; return ``False`` if the origin ended."""
     return hold_to(getattr(token, _ORIGIN, None), token)
 
 
 def hold_to(origin: Any, token: Any) -> bool:
-    """As ``hold``, by whoever has the origin, or knows that there is none."""
+    """Narrow ``token`` like ``hold``, for an ``origin`` that is loaded; ``None`` for none."""
     token.apikeys_key = token.apikeys_consent = None
+    token.apikeys_upstream = "" if origin is None else origin.upstream
+    client = token.application
+    if client is not None and not upstream.is_active_client(client):
+        return False
     if origin is None:
-        # Nobody bounds what a person's own client would do in its own name.
-        client = token.application
+        # Refuse a token without a user for a user's own client: nothing would limit it.
         return token.user_id is not None or client is None or client.user_id is None
     if origin.parent_id is not None and not _held_by_parent(token, origin.parent):
+        return False
+    if origin.upstream and not are_active(origin.upstream):
         return False
     if origin.consent_id is not None:
         token.apikeys_consent = origin.consent
@@ -93,7 +108,10 @@ def hold_to(origin: Any, token: Any) -> bool:
     key: AnyKey | None = origin.personal_access_token or origin.project_key
     if key is None or key.state() is not State.LIVE:
         return False
-    if isinstance(key, ProjectKey) and not getattr(key.project, "is_active", True):
+    values = restrictions.of(key)
+    if values is not EMPTY and not restrictions.passes(values, Circumstances(timezone.now(), True)):
+        return False
+    if isinstance(key, ProjectKey) and not is_active(key.project):
         return False
     if isinstance(key, PersonalAccessToken) and key.user_id != token.user_id:
         return False
@@ -112,19 +130,19 @@ def _held_by_parent(token: Any, parent: Any) -> bool:
 
 
 def client_of(token: Any) -> Any:
-    """The application that holds ``token``, or the key that is its own client."""
-    key = token.apikeys_key
-    if token.application is None and key is not None:
+    """Return the client of ``token``: an application, or the key as a ``KeyClient``."""
+    key, application = token.apikeys_key, token.application
+    if application is None and key is not None:
         return KeyClient(key.public_id, key.name)
-    return token.application
+    return application
 
 
 def selected_projects(token: Any) -> Any:
-    """For ``Access.selected``: what the token's key, or its user, restricted it to."""
+    """Return ``Access.selected``: the projects that the token's consent or key allows."""
     key, consent = token.apikeys_key, token.apikeys_consent
     if consent is not None and not consent.all_projects:
         return partial(_of_consent, consent.pk)
-    if isinstance(key, PersonalAccessToken) and not key.all_projects:
+    if key is not None and not key.all_projects:
         return partial(_of_key, key.pk)
     return None
 

@@ -1,42 +1,53 @@
-"""OAuth clients that people register themselves, on the pages or by a program (RFC 7591)."""
+"""Register and edit OAuth clients of users, on the settings pages or by RFC 7591."""
 
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from django.contrib.auth.hashers import check_password
+from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import ValidationError
-from django.db import transaction
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
 from oauth2_provider.dcr import IsAuthenticatedDCRPermission
 from oauth2_provider.generators import generate_client_secret
-from oauth2_provider.models import get_application_model
+from oauth2_provider.models import (
+    get_access_token_model,
+    get_application_model,
+    set_token_value,
+)
 from oauth2_provider.settings import oauth2_settings
 from oauth2_provider.utils import parse_bearer_token
 
-from ..conf import app_settings
+from .. import moments
+from ..databases import transactions, unavailable
+from ..models import naming
+from ..models.owners import is_active
+from ..policy import get_policy
 from ..refusals import Refused
 from ..verify import verify
 from ..web.sudo import get_sudo
-from . import lifetimes
+from . import client_secrets, lifetimes
 from .device import GRANT_TYPE as DEVICE
 from .models import ClientSettings
 from .targets import LOOPBACK
 
 __all__ = ["OwnUserPermission"]
 
-#: The grants that people's own clients may have, as django-oauth-toolkit stores them. A person
-#: stands behind each; a program that acts for nobody is given a key, which has bounds.
+#: Maps the grant types that a user's client may have to the names that django-oauth-toolkit
+#: stores. Each of them gives tokens for a user who logged in. A program without a user needs a
+#: key, which has limits.
 DOT_GRANTS: Final = {"authorization_code": "authorization-code", DEVICE: DEVICE}
 _MOST_URIS, _LONGEST_URI = 10, 500
 
 
 class RegistrationError(ValueError):
-    """``code`` is one of RFC 7591 section 3.2.2; ``field`` names what is at fault."""
+    """The metadata of a client is invalid.
+
+    ``code`` is an error code of RFC 7591 section 3.2.2; ``field`` names the invalid field.
+    """
 
     def __init__(self, code: str, message: str, field: str | None = None) -> None:
         super().__init__(message)
@@ -44,61 +55,75 @@ class RegistrationError(ValueError):
 
 
 def grant_types(user: Any) -> list[str]:
-    """Those that ``user``'s clients may have, by their names in RFC 7591."""
-    allowed = app_settings.POLICY.client_grant_types(user)
+    """Return the grant types that ``user``'s clients may have, by their names in RFC 7591.
+
+    Pass ``None`` for an anonymous visitor of a site that lets anyone register a client.
+    """
+    allowed = get_policy().client_grant_types(AnonymousUser() if user is None else user)
     return [name for name in DOT_GRANTS if name in allowed]
 
 
 def check(application: Any, user: Any, *, grants: Sequence[str], is_new: bool = True) -> None:
-    """Raises ``RegistrationError`` for a client that ``user`` may not have."""
+    """Raise ``RegistrationError`` unless ``user`` may register or change this client."""
     if not grants:
         raise RegistrationError(
             "invalid_client_metadata", _("Select at least one grant type."), "grant_types"
         )
     if unfit := [name for name in grants if name not in grant_types(user)]:
-        message = _("These grant types are not for clients of your own: %(names)s.")
+        message = _("You cannot use these grant types: %(names)s.")
         raise RegistrationError(
             "invalid_client_metadata", message % {"names": ", ".join(unfit)}, "grant_types"
         )
+    if not naming.is_readable(application.name):
+        message = _(
+            "Enter a name with a visible character and without characters that change the text "
+            "direction."
+        )
+        raise RegistrationError("invalid_client_metadata", message, "name")
     uris = application.redirect_uris.split()
     if "authorization_code" in grants and not uris:
         message = _("The authorization code grant needs at least one redirect URI.")
         raise RegistrationError("invalid_redirect_uri", message, "redirect_uris")
     if len(uris) > _MOST_URIS:
-        message = _("At most %(most)d redirect URIs.") % {"most": _MOST_URIS}
+        message = _("Enter at most %(most)d redirect URIs.") % {"most": _MOST_URIS}
         raise RegistrationError("invalid_redirect_uri", message, "redirect_uris")
     for uri in uris:
         if not is_redirect_uri(uri):
             message = _(
-                "%(uri)s is no redirect URI: it takes https://…, or http://127.0.0.1/… for a "
-                "program on one's own machine, without a fragment."
+                "%(uri)s is not a valid redirect URI. Use https://…, or http://127.0.0.1/… for a "
+                "desktop program, without a fragment."
             )
             raise RegistrationError(
                 "invalid_redirect_uri", message % {"uri": uri[:100]}, "redirect_uris"
             )
-    most = app_settings.POLICY.most_clients(user)
+    most = get_policy().most_clients(user) if user is not None else None
     if is_new and most is not None:
         count = get_application_model()._default_manager.filter(user=user).count()
         if count >= most:
-            message = _("You have %(count)d clients already, the most there may be.")
+            message = _("You already have %(count)d clients, which is the maximum.")
             raise RegistrationError("invalid_client_metadata", message % {"count": count})
     try:
         application.full_clean(exclude=["redirect_uris", "client_secret"])
     except ValidationError as error:
-        # DOT takes a loopback's http for a mistake; the addresses were checked above.
+        # DOT refuses http on the loopback; the redirect URIs were checked above.
         found = {k: v for k, v in error.message_dict.items() if k != "redirect_uris"}
         for field, texts in found.items():
             raise RegistrationError("invalid_client_metadata", " ".join(texts), field) from None
 
 
 def is_redirect_uri(uri: str) -> bool:
-    """https, or this machine's loopback (RFC 8252 section 7.3); never a wildcard or a fragment."""
+    """Return whether ``uri`` is https, or http on the loopback (RFC 8252 section 7.3).
+
+    Refuses wildcards and fragments.
+    """
+    if len(uri) > _LONGEST_URI:  # the time to parse a host grows with the square of its length
+        return False
     try:
         parts = urlsplit(uri)
         _port = parts.port
     except ValueError:
         return False
-    if len(uri) > _LONGEST_URI or "#" in uri or "@" in parts.netloc or "*" in parts.netloc:
+    if "#" in uri or "@" in parts.netloc or "*" in parts.netloc:
         return False
     if not uri.isprintable() or not uri.isascii() or set(uri) & set(' "<>\\^`{|}'):
         return False
@@ -107,18 +132,18 @@ def is_redirect_uri(uri: str) -> bool:
     return parts.scheme == "http" and parts.hostname in LOOPBACK
 
 
-@sensitive_variables("secret")
+@sensitive_variables()
 def save(application: Any, grants: Sequence[str], *, new_secret: bool) -> str | None:
-    """Store a client that was checked. Returns its secret, which is kept nowhere, if it is new."""
+    """Save a client that was checked. Return its new secret in clear text, or ``None``."""
     secret: str | None = None
     main, *others = sorted(grants, key=list(DOT_GRANTS).index)
     application.authorization_grant_type = DOT_GRANTS[main]
     if application.client_type == application.CLIENT_PUBLIC:
         if new_secret:
-            application.client_secret = generate_client_secret()  # nobody's
+            application.client_secret = generate_client_secret()  # never shown
     elif new_secret:
         application.client_secret = secret = generate_client_secret()
-    with transaction.atomic():
+    with transactions.atomic(type(application)):
         application.save()
         ClientSettings.objects.update_or_create(
             application=application, defaults={"grant_types": " ".join(others)}
@@ -126,11 +151,18 @@ def save(application: Any, grants: Sequence[str], *, new_secret: bool) -> str | 
     return secret
 
 
-@sensitive_variables("secret")
-def rotate_secret(application: Any, overlap: timedelta) -> str:
-    """Give a confidential client another secret; the old one stays good for ``overlap``."""
+@sensitive_variables()
+def rotate_secret(application: Any, overlap: timedelta) -> str | None:
+    """Create a new secret for a confidential client; the old one keeps working for ``overlap``.
+
+    Return the new secret, or ``None`` if another request has replaced the old one.
+    """
     secret: str = generate_client_secret()
-    with transaction.atomic():
+    with transactions.atomic(type(application)):
+        rows = type(application)._default_manager.filter(pk=application.pk)
+        locked = rows.select_for_update().values_list("client_secret", flat=True).first()
+        if locked != application.client_secret:
+            return None
         ClientSettings.objects.update_or_create(
             application=application,
             defaults={
@@ -143,19 +175,22 @@ def rotate_secret(application: Any, overlap: timedelta) -> str:
     return secret
 
 
-@sensitive_variables("secret")
+@sensitive_variables()
 def is_previous_secret(application: Any, secret: str) -> bool:
-    """Whether it is the one that was replaced, in the time that both are good."""
+    """Return whether ``secret`` is the replaced secret, and its overlap has not ended.
+
+    Raise ``TooManyTries``.
+    """
     found = ClientSettings.objects.filter(
         application=application, previous_secret_expires_at__gt=timezone.now()
     ).first()
-    return found is not None and bool(
-        found.previous_secret and check_password(secret, found.previous_secret)
-    )
+    if found is None or not found.previous_secret:
+        return False
+    return client_secrets.current.get().is_right(secret, found.previous_secret)
 
 
 def grants_of(application: Any) -> list[str]:
-    """The names in RFC 7591 of all grant types that a client has."""
+    """Return all grant types of a client, by their names in RFC 7591."""
     own = application.authorization_grant_type
     settings = getattr(application, "apikeys_settings", None)
     return [
@@ -165,38 +200,70 @@ def grants_of(application: Any) -> list[str]:
 
 
 def has_active_owner(application: Any) -> bool:
-    """Whether it is the site's own, or of somebody who was not deactivated."""
-    return application.user_id is None or bool(application.user.is_active)
+    """Return whether the client belongs to the site, or to an active user."""
+    return application.user_id is None or is_active(application.user)
+
+
+def is_operators(application: Any) -> bool:
+    """Return whether a person created the client, on a page or in the admin.
+
+    Clients that registered themselves (RFC 7591, or a metadata document at their URL) get no
+    rights that only the site's own clients have.
+    """
+    return bool(application.registration_source == application.RegistrationSource.MANUAL)
+
+
+def has_readable_name(application: Any) -> bool:
+    """Return whether the name from a client's metadata document (CIMD) is readable."""
+    is_own = application.registration_source == application.RegistrationSource.CIMD
+    return not is_own or not application.name or naming.is_readable(application.name)
 
 
 def has_grant(application: Any, name: str) -> bool:
-    """Whether a client was given a grant type beside the one that DOT knows of."""
+    """Return whether a client has ``name`` among its additional grant types."""
     extra: Iterable[str] = ClientSettings.objects.filter(application=application).values_list(
         "grant_types", flat=True
     )
     return any(name in names.split() for names in extra)
 
 
-class OwnUserPermission(IsAuthenticatedDCRPermission):
-    """Registration is for somebody who logged in recently, or an access token of theirs.
+@sensitive_variables("text")
+def issue_token(application: Any, user: Any) -> str:
+    """Create the token with which a client manages its registration (RFC 7592); return its text.
 
-    The token needs the scope ``DCR_REGISTRATION_SCOPE``, and must not be held by a client
-    that was itself registered so: a registered client registers no further ones.
+    django-oauth-toolkit's function fails without ``USE_TZ``.
+    """
+    seconds = oauth2_settings.DCR_REGISTRATION_TOKEN_EXPIRE_SECONDS
+    ends = moments.never() if seconds is None else timezone.now() + timedelta(seconds=seconds)
+    scope, text = oauth2_settings.DCR_REGISTRATION_SCOPE, generate_client_secret()
+    row = get_access_token_model()(application=application, user=user, expires=ends, scope=scope)
+    set_token_value(row, text)
+    row.save()
+    return str(text)
+
+
+class OwnUserPermission(IsAuthenticatedDCRPermission):
+    """Allow registration to users who logged in recently, and to their access tokens.
+
+    The token needs the scope ``DCR_REGISTRATION_SCOPE``. It must belong to a client that a
+    person created: a client that registered itself cannot register others.
     """
 
     @sensitive_variables()
     def has_permission(self, request: HttpRequest) -> bool:
         text = parse_bearer_token(request.META.get("HTTP_AUTHORIZATION", ""))
         if text is None:
-            # The client's tokens outlive the session: not of one that somebody left open.
+            # The client's tokens outlive the session, so an unattended session must not do.
             return bool(super().has_permission(request)) and get_sudo().is_recent(request)
         try:
             access = verify(text, request)
-        except Refused:
+        except Refused as refused:
+            if unavailable.reason(refused) is not None:
+                raise
             return False
         application = get_application_model()
         held_by = access.client if isinstance(access.client, application) else None
-        if held_by is None or held_by.registration_source == application.RegistrationSource.DCR:
+        if held_by is None or not is_operators(held_by):
             return False
         if access.user is None or not access.allows(oauth2_settings.DCR_REGISTRATION_SCOPE):
             return False

@@ -1,4 +1,7 @@
-"""An OAuth access token -> ``Access``. One query, by the rules of django-oauth-toolkit."""
+"""Turn an OAuth access token into an ``Access``, by the rules of django-oauth-toolkit.
+
+Takes one query.
+"""
 
 from functools import cached_property
 from typing import Any
@@ -9,16 +12,17 @@ from django.http import HttpRequest
 from django.views.decorators.debug import sensitive_variables
 from oauth2_provider.models import get_access_token_model
 
-from .. import networks, refusals, usage
-from ..access import OAUTH, Access, ProjectUser, ServiceUser
-from ..conf import app_settings
+from .. import acceptance, refusals, restrictions, usage
+from ..access import OAUTH, Access, ServiceUser
 from ..models import ProjectKey
+from ..models.owners import is_active
 from ..refusals import Refused
-from . import bearer, origin, targets
+from ..verify import check_request
+from . import bearer, origin, targets, upstream, validators
 
 
 class ClientUser(ServiceUser):
-    """``request.user`` of an OAuth token that no user stands behind (client credentials)."""
+    """The ``request.user`` of an OAuth token without a user (client credentials)."""
 
     def __init__(self, client: Any) -> None:
         self.client = client
@@ -34,7 +38,7 @@ class ClientUser(ServiceUser):
 
 
 class _BearerRequest:
-    """What the validator reads of a request and writes to it, without parsing it all."""
+    """The attributes of a request that the validator uses. Nothing else is parsed."""
 
     access_token: Any = None
 
@@ -43,35 +47,38 @@ class _BearerRequest:
 
     @cached_property
     def uri(self) -> str | None:
-        """For the audience of RFC 8707; ``None`` fails closed for a restricted token."""
+        """The URI to compare with a token's audience (RFC 8707). ``None`` matches none."""
         return self._request.build_absolute_uri() if self._request else None
 
 
-@sensitive_variables("text")
-def resolve(text: str, request: HttpRequest | None) -> Access:
-    """Raises ``Refused`` for whatever is not a valid access token."""
-    token = bearer.validate(text, _BearerRequest(request))
+@sensitive_variables()
+def resolve(text: str, request: HttpRequest | None) -> Access | None:
+    """Return the ``Access`` of a valid access token; ``None`` leaves ``text`` to other resolvers.
+
+    Raise ``Refused`` for a valid token that this site refuses.
+    """
+    token = validators.validate(text, _BearerRequest(request))
     if token is None:
-        raise Refused(refusals.INVALID_TOKEN)
+        return None
     access = access_of(token)
     if token.apikeys_key is not None:
-        _check_network(token.apikeys_key, access, request)
+        _check_request(token.apikeys_key, access, request)
     return access
 
 
-@sensitive_variables("text")
+@sensitive_variables()
 def recall(text: str, request: HttpRequest | None) -> Access | None:
-    """As ``resolve``; ``None`` where that would need the database."""
-    if not bearer.is_kept(text):
+    """Return what ``resolve`` returns; ``None`` if that would need the database."""
+    if not (validators.is_checked_here() and bearer.is_in_memory(text)):
         return None
     try:
         return resolve(text, request)
-    except SynchronousOnlyOperation:  # a model of the site's own asks for more
+    except SynchronousOnlyOperation:  # a custom model of the site runs a query
         return None
 
 
 def renew(access: Access) -> Access | None:
-    """For ``lifecycle``: what ``access`` is now, its token locked; ``None`` if it ended."""
+    """Lock the token of ``access``; return its current ``Access``, or ``None`` if it ended."""
     model = get_access_token_model()
     rows = model._default_manager.using(router.db_for_write(model)).select_for_update()
     token = rows.filter(pk=access.credential_id).first()
@@ -83,21 +90,36 @@ def renew(access: Access) -> Access | None:
         return None
 
 
-def access_of(token: Any) -> Access:
-    """The ``Access`` of a valid token, wherever it is used from. Raises ``Refused``.
+def recheck(pk: str) -> Access:
+    """Return the ``Access`` that the token with this primary key has now. Raise ``Refused``.
 
-    No query, if ``origin.hold`` has seen it before.
+    No text is checked, so this is for work after a request. See ``apikeys.verify.recheck``.
+    """
+    model = get_access_token_model()
+    rows = model._default_manager.using(router.db_for_write(model))
+    token = rows.select_related("user", "application").filter(pk=pk).first()
+    if token is None or token.is_expired() or not origin.hold(token) or token.is_expired():
+        raise Refused(refusals.INVALID_TOKEN)
+    return access_of(token)
+
+
+def access_of(token: Any) -> Access:
+    """Return the ``Access`` of a valid token, from any address. Raise ``Refused``.
+
+    Takes no query if ``origin.hold`` has checked the token before.
     """
     if not hasattr(token, "apikeys_key") and not origin.hold(token):
-        raise Refused(refusals.INVALID_TOKEN)  # loaded by a validator of another make
+        raise Refused(refusals.INVALID_TOKEN)  # loaded by a site's custom validator
     user, client, key = token.user, origin.client_of(token), token.apikeys_key
-    if user is not None and not user.is_active:
+    if user is not None and not is_active(user):
         raise Refused(refusals.INACTIVE_USER)
     project = key.project if isinstance(key, ProjectKey) else None
     principal = user
+    if project is not None:
+        acceptance.check_project_keys()
     if user is None:
-        principal = ClientUser(client) if project is None else ProjectUser(project)
-    return Access(
+        principal = ClientUser(client) if project is None else acceptance.principal_of(project)
+    access = Access(
         kind=OAUTH,
         credential_id=str(token.pk),
         name=client.name if client else "",
@@ -108,18 +130,17 @@ def access_of(token: Any) -> Access:
         key=key.public_id if key else "",
         principal=principal,
         expires_at=token.expires,
-        allowed_networks=key.allowed_networks if key else "",
-        rate_limits=key.rate_limits if key else "",
+        upstream=upstream.of(token),
         selected=origin.selected_projects(token),
         is_for_some_resources=not all(map(targets.is_whole_site, token.resource or ())),
     )
+    if key is not None:
+        restrictions.put(access, restrictions.of(key))
+    return access
 
 
-def _check_network(key: Any, access: Access, request: HttpRequest | None) -> None:
-    """What came of a key is bound to the key's networks, and counts as a use of it."""
-    ip = networks.client_ip(request)
-    imposed = app_settings.POLICY.allowed_networks(access.project or access.user)
-    admitted = networks.admits((key.allowed_networks, " ".join(imposed)), ip)
-    (usage.record if admitted else usage.record_refusal)(type(key), key.pk, ip)
-    if not admitted:
-        raise Refused(refusals.IP_NOT_ALLOWED)
+def _check_request(key: Any, access: Access, request: HttpRequest | None) -> None:
+    """Check the request against the restrictions of the token's key. Note a use of the key."""
+    values, owner = restrictions.of(key), access.project or access.user
+    ip = check_request(type(key), key.pk, values, owner, request)
+    usage.note_use(type(key), key.pk, ip)

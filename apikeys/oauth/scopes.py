@@ -1,9 +1,11 @@
-"""OAuth's scopes are the site's scopes: ``SCOPES_BACKEND_CLASS``."""
+"""Use the site's scopes in OAuth (``SCOPES_BACKEND_CLASS``)."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
+from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext
+from jwcrypto.common import JWException
 from oauth2_provider.scopes import BaseScopes
 from oauth2_provider.settings import oauth2_settings
 
@@ -11,18 +13,31 @@ from ..scopes import declared, default
 
 __all__ = ["Scopes"]
 
+#: Requests an ID token (OpenID Connect Core, section 3.1.2.1). Never granted by default.
+OPENID: Final = "openid"
+
 
 def registration_scope() -> str | None:
-    """The scope with which a program registers a client of its user's (RFC 7591)."""
+    """Return the scope that lets a program register clients for its user (RFC 7591)."""
     return str(oauth2_settings.DCR_REGISTRATION_SCOPE) if oauth2_settings.DCR_ENABLED else None
 
 
+def gets_id_tokens(application: Any) -> bool:
+    """Return whether the server can sign an ID token for this client (OpenID Connect)."""
+    if not oauth2_settings.OIDC_ENABLED:
+        return False
+    try:
+        return bool(application.jwk_key)
+    except (ImproperlyConfigured, JWException, ValueError):  # no algorithm or no key
+        return False
+
+
 class _Described(dict[str, str]):
-    """The declared scopes; the one of registration is found by who knows its name."""
+    """The declared scopes. The registration scope has a description but is not listed."""
 
     def __missing__(self, name: str) -> str:
         if name == registration_scope():
-            return gettext("Register a program that acts for you")
+            return gettext("Register an application that acts on your behalf")
         raise KeyError(name)
 
 
@@ -36,12 +51,14 @@ class Scopes(BaseScopes):
         self, application: Any = None, request: Any = None, *args: Any, **kwargs: Any
     ) -> list[str]:
         names, registration = list(declared()), registration_scope()
-        # A client that was itself registered by a program registers no further ones.
-        if registration and application and application.registration_source != "dcr":
+        # A client that registered itself cannot register others.
+        if registration and application and application.registration_source == "manual":
             names.append(registration)
+        if application is not None and not gets_id_tokens(application):
+            names = [name for name in names if name != OPENID]
         return names
 
     def get_default_scopes(
         self, application: Any = None, request: Any = None, *args: Any, **kwargs: Any
     ) -> list[str]:
-        return default()
+        return [name for name in default() if name != OPENID]

@@ -1,4 +1,4 @@
-"""The grants of the token endpoint: ``OAUTH2_SERVER_CLASS``."""
+"""Define the grants of the token endpoint (``OAUTH2_SERVER_CLASS``)."""
 
 from typing import Any
 
@@ -14,12 +14,15 @@ __all__ = ["Server"]
 class Server(OpenIDServer):
     """Set ``OAUTH2_PROVIDER["OAUTH2_SERVER_CLASS"]`` to this class's path.
 
-    It adds keys as clients, token exchange and lifetimes of one's own to oauthlib's server.
+    Adds three things to oauthlib's server: keys as clients, token exchange, and lifetimes per
+    client.
     """
 
     def __init__(self, request_validator: Any, **kwargs: Any) -> None:
         kwargs["token_expires_in"] = lifetimes.access_token_seconds
         super().__init__(request_validator, **kwargs)
+        # An ID token identifies a user to the client. It is not a credential for this API.
+        del self.tokens["JWT"]
         self.grant_types["client_credentials"] = ClientCredentialsGrant(
             request_validator, self.credentials_grant
         )

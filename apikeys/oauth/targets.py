@@ -1,47 +1,53 @@
-"""For which services a token is (RFC 8707 ``resource``, RFC 8693 ``audience``)."""
+"""Restrict a token to services (RFC 8707 ``resource``, RFC 8693 ``audience``)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from oauth2_provider.oauth2_validators import is_valid_resource_uri, validate_resource_as_url_prefix
 from oauthlib.oauth2.rfc6749 import errors
 
-from ..conf import app_settings
+from .conf import oauth_settings
 
-#: Hosts to which plain http goes no further than this machine (RFC 8252 section 7.3).
+#: Loopback hosts. Plain http to them stays on this machine (RFC 8252 section 7.3).
 LOOPBACK: Final = ("127.0.0.1", "::1")
+
+# Limited because the time to parse a host grows with the square of its length.
+_LONGEST: Final = 2_000  # characters
+_MOST: Final = 50
 
 
 def requested(request: Any, within: Sequence[str]) -> list[str]:
-    """The resources that the request names, or all of ``within`` if it names none.
+    """Return the resources in the request, or all of ``within`` if the request has none.
 
-    Raises an ``invalid_target`` error (RFC 8693 section 2.2.2) for one that is no absolute
-    URI, that ``AUDIENCES`` does not list, or that ``within`` does not cover.
+    Raise an ``invalid_target`` error (RFC 8693 section 2.2.2) for a resource that is not an
+    absolute URI, or that ``AUDIENCES`` or ``within`` does not cover.
     """
     body = request.decoded_body or []
     names = [value for name, value in body if name in ("resource", "audience") and value]
     check(names)
     for name in names:
-        if app_settings.AUDIENCES is not None and not covers(app_settings.AUDIENCES, name):
-            raise invalid_target("No tokens are issued for this target.")
+        if oauth_settings.AUDIENCES is not None and not covers(oauth_settings.AUDIENCES, name):
+            raise invalid_target("This server does not issue tokens for this target.")
         if within and not covers(within, name):
             raise invalid_target("The subject token is not valid for this target.")
     return list(dict.fromkeys(names)) or list(within)
 
 
 def is_whole_site(resource: str) -> bool:
-    """Whether ``resource`` is an origin, and no path of it."""
+    """Return whether ``resource`` is a whole origin, without a path or a query."""
     parts = urlsplit(resource)
     return parts.path in ("", "/") and not parts.query
 
 
 def check(names: Iterable[str], **kwargs: Any) -> None:
-    """Raises an ``invalid_target`` error for one that is no absolute URI."""
-    for name in names:
+    """Raise an ``invalid_target`` error unless all ``names`` are absolute URIs, 50 at most."""
+    for number, name in enumerate(names):
+        if number >= _MOST:
+            raise invalid_target(f"A request takes at most {_MOST} targets.", **kwargs)
         try:
-            valid = is_valid_resource_uri(name)
-        except ValueError:  # such as "https://["
+            valid = len(name) <= _LONGEST and is_valid_resource_uri(name)
+        except (ValueError, TypeError):  # such as "https://[", or a number in a JSON array
             valid = False
         if not valid:
             raise invalid_target(
@@ -49,10 +55,12 @@ def check(names: Iterable[str], **kwargs: Any) -> None:
             )
 
 
-def covers(resources: Sequence[str], target: str) -> bool:
+def covers(resources: Collection[str], target: str) -> bool:
+    """Return whether ``target`` is one of ``resources`` or a path below one."""
     covered: bool = validate_resource_as_url_prefix(target, list(resources))
     return covered and bool(resources)
 
 
 def invalid_target(description: str, **kwargs: Any) -> errors.OAuth2Error:
+    """Return the error ``invalid_target`` (RFC 8693 section 2.2.2)."""
     return errors.CustomOAuth2Error(error="invalid_target", description=description, **kwargs)

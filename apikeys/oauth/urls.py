@@ -1,12 +1,13 @@
-"""django-oauth-toolkit's endpoints and ours.
+"""URLs of the OAuth endpoints: django-oauth-toolkit's (DOT's) and this app's.
 
-Mount it: ``path("o/", include("apikeys.oauth.urls"))``. DOT's pages on which any user
-registers a client with any grant are not among them.
+Mount them: ``path("o/", include("apikeys.oauth.urls"))``. They leave out DOT's pages on which
+any user can register a client with any grant.
 """
 
 from django.urls import URLPattern, path
 from oauth2_provider import urls as dot
 
+from ..databases.primary import reading_primary
 from .views.authorize import AuthorizationView
 from .views.device import (
     DeviceAuthorizationView,
@@ -55,6 +56,12 @@ def _others(patterns: list[URLPattern]) -> list[URLPattern]:
     return [pattern for pattern in patterns if pattern.name not in _replaced]
 
 
+def _from_primary(pattern: URLPattern) -> URLPattern:
+    """Make the view read from the primary: a replica may lack a code that was just stored."""
+    view = reading_primary()(pattern.callback)
+    return URLPattern(pattern.pattern, view, pattern.default_args, pattern.name)
+
+
 urlpatterns = [
     *_ours,
     path("register/", DynamicClientRegistrationView.as_view(), name="dcr-register"),
@@ -66,3 +73,4 @@ urlpatterns = [
     *_others(dot.base_urlpatterns),
     *(pattern for pattern in dot.oidc_urlpatterns if pattern.name == "jwks-info"),
 ]
+urlpatterns = [_from_primary(pattern) for pattern in urlpatterns]

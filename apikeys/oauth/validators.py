@@ -1,36 +1,66 @@
-"""What the token endpoint accepts: ``OAUTH2_VALIDATOR_CLASS``."""
+"""Validate requests to the OAuth endpoints (``OAUTH2_VALIDATOR_CLASS``)."""
 
+from functools import lru_cache
 from typing import Any
 
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
+from oauth2_provider.models import get_access_token_model, get_application_model
 from oauth2_provider.oauth2_validators import OAuth2Validator
+from oauth2_provider.settings import oauth2_settings
 from oauthlib.oauth2.rfc6749 import errors
 
-from .. import tries
-from ..conf import app_settings
-from . import bearer, clients, consent, device, guesses, lifetimes, registration, targets
-from .http import AddressedRequest
+from ..databases import transactions
+from ..limits import attempts
+from ..models.owners import is_active
+from . import (
+    bearer,
+    chains,
+    client_secrets,
+    consent,
+    device,
+    key_clients,
+    lifetimes,
+    password_attempts,
+    registration,
+    scopes,
+    targets,
+)
+from .conf import oauth_settings
+from .http import AddressedRequest, issuer, noted
 from .models import TokenOrigin
 
 __all__ = ["Validator"]
 
 
+def _may_be_client_id(text: str) -> bool:
+    """Return whether a client can have this ID: not too long, and without a NUL.
+
+    PostgreSQL stores no NUL. django-oauth-toolkit parses an ID that is a URL, in a time that
+    grows with the square of its length.
+    """
+    longest = get_application_model()._meta.get_field("client_id").max_length
+    return "\0" not in text and (longest is None or len(text) <= longest)
+
+
 class Validator(OAuth2Validator):
     """Set ``OAUTH2_PROVIDER["OAUTH2_VALIDATOR_CLASS"]`` to this class's path.
 
-    It keeps the password grant (RFC 6749 section 4.3) to ``FIRST_PARTY_CLIENTS``, the
-    site's own pages, which RFC 9700 section 2.4 forbids to everybody else; and access
-    tokens to what they came of. The client credentials grant (section 4.4), behind which no
-    person's rights stand, is for keys and for the site's own clients: those without a user.
+    - Allows the password grant (RFC 6749 section 4.3) only to ``FIRST_PARTY_CLIENTS``, the
+      site's own pages; RFC 9700 section 2.4 forbids it to all others.
+    - Allows the client credentials grant (section 4.4) only to keys and to the site's clients,
+      which have no user: no user's rights limit such a token.
+    - Limits each access token to its key, parent token and consent.
     """
 
     def validate_grant_type(
         self, client_id: str, grant_type: str, client: Any, request: Any, *args: Any, **kwargs: Any
     ) -> bool:
-        if grant_type == "password" and client_id not in app_settings.FIRST_PARTY_CLIENTS:
+        if grant_type == "password" and client_id not in oauth_settings.FIRST_PARTY_CLIENTS:
             return False
-        if grant_type == "client_credentials" and client.user_id is not None:
+        if grant_type == "client_credentials" and (
+            client.user_id is not None or not registration.is_operators(client)
+        ):
             return False
         return bool(
             super().validate_grant_type(client_id, grant_type, client, request, *args, **kwargs)
@@ -38,24 +68,51 @@ class Validator(OAuth2Validator):
         )
 
     def _load_application(self, client_id: str, request: Any) -> Any:
-        """The client, unless it is of somebody who was deactivated."""
-        if client_id and "\0" in client_id:  # of HTTP Basic; PostgreSQL takes none
+        """Return the client; ``None`` if its user is deactivated or its name is unreadable."""
+        if client_id and not _may_be_client_id(client_id):
             return None
         client = super()._load_application(client_id, request)
-        if client is not None and not registration.has_active_owner(client):
+        if client is not None and not (
+            registration.has_active_owner(client) and registration.has_readable_name(client)
+        ):
             client = request.client = None
         return client
 
     @sensitive_variables()
+    def _authenticate_basic_auth(self, request: Any) -> bool:
+        try:
+            return bool(super()._authenticate_basic_auth(request))
+        except ValueError:  # not base64 or not ASCII
+            return False
+
+    @sensitive_variables()
     def authenticate_client(self, request: Any, *args: Any, **kwargs: Any) -> bool:
+        """Return whether the client is authenticated. Raise ``TooManyTries``."""
+        attempt = client_secrets.Attempt(request)
+        token = client_secrets.current.set(attempt)
+        try:
+            is_known = self._authenticate_client(request, *args, **kwargs)
+        finally:
+            client_secrets.current.reset(token)
+        if is_known:
+            attempt.give_back()
+        return is_known
+
+    @sensitive_variables()
+    def _check_secret(self, provided_secret: str, stored_secret: str) -> bool:
+        return client_secrets.current.get().is_right(provided_secret, stored_secret)
+
+    @sensitive_variables()
+    def _authenticate_client(self, request: Any, *args: Any, **kwargs: Any) -> bool:
         if super().authenticate_client(request, *args, **kwargs):
             return True
-        credentials = clients.presented(request.headers, request._params)
-        client = request.client
+        credentials = key_clients.presented(request.headers, request._params)
+        if credentials is None:
+            return False
+        # Load it again: the check of the form has unset the client of HTTP Basic.
+        client = self._load_application(credentials.client_id, request)
         return (
-            credentials is not None
-            and client is not None
-            and client.client_id == credentials.client_id
+            client is not None
             and client.client_type == client.CLIENT_CONFIDENTIAL
             and registration.is_previous_secret(client, credentials.secret)
         )
@@ -65,61 +122,156 @@ class Validator(OAuth2Validator):
 
     def _create_authorization_code(self, request: Any, code: Any, expires: Any = None) -> Any:
         grant = super()._create_authorization_code(request, code, expires)
-        projects = getattr(request, "apikeys_projects", None)
-        consent.record(request.user, request.client, grant.scope, projects, code=grant)
+        self._record_consent(request, grant.scope, code=grant)
         return grant
 
-    @sensitive_variables("refresh_token")
+    def _record_consent(self, request: Any, scope: str, **found_by: Any) -> Any:
+        """Save the consent of a request. The authorization endpoint sets both attributes."""
+        facts = vars(request)  # see noted()
+        return consent.save(
+            request.user,
+            request.client,
+            scope,
+            facts["apikeys_projects"],
+            is_given=facts["apikeys_is_given"],
+            **found_by,
+        )
+
+    def validate_silent_login(self, request: Any) -> bool:
+        """Leave ``prompt=none`` to the authorization page, which knows the session."""
+        return True
+
+    def validate_silent_authorization(self, request: Any) -> bool:
+        """Leave ``prompt=none`` to the authorization page, as above."""
+        return True
+
+    @sensitive_variables("code")
+    def validate_code(
+        self, client_id: str, code: str, client: Any, request: Any, *args: Any, **kwargs: Any
+    ) -> bool:
+        found = super().validate_code(client_id, code, client, request, *args, **kwargs)
+        return bool(found and is_active(request.user))
+
+    @sensitive_variables()
     def validate_refresh_token(
         self, refresh_token: str, client: Any, request: Any, *args: Any, **kwargs: Any
     ) -> bool:
         if not super().validate_refresh_token(refresh_token, client, request, *args, **kwargs):
             return False
-        if request.user is None or not request.user.is_active:
+        if request.user is None or not is_active(request.user):
             return False
         if lifetimes.refresh_token_is_over(request.refresh_token_instance, timezone.now()):
             return False
-        # Read now: the rotation deletes the access token that it hangs on.
-        request.apikeys_consent_id = consent.of_refresh_token(request.refresh_token_instance)
+        # Read it now: the rotation deletes the access token that stores it.
+        request.apikeys_consent_id = consent.of_refresh_token(
+            request.refresh_token_instance, request
+        )
         return True
+
+    @sensitive_variables("token")
+    def save_bearer_token(self, token: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
+        if token.get("scope"):  # a request may repeat a scope
+            token["scope"] = " ".join(dict.fromkeys(token["scope"].split()))
+        with transactions.atomic(get_access_token_model()):
+            return super().save_bearer_token(token, request, *args, **kwargs)
+
+    def _save_bearer_token(self, token: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
+        """Save the token. End the descendants of the access token that it replaces.
+
+        A rotation deletes the old row, which ends them; without rotation the row is reused.
+        """
+        before = noted(request, "refresh_token_instance")
+        # Without the attribute, DOT would read a form parameter of this name.
+        request.refresh_token_instance = before
+        if before is not None and before.access_token_id and not self.rotate_refresh_token(request):
+            chains.end_below([before.access_token_id])
+        return super()._save_bearer_token(token, request, *args, **kwargs)
 
     def _create_access_token(
         self, expires: Any, request: Any, token: Any, source_refresh_token: Any = None
     ) -> Any:
         row = super()._create_access_token(expires, request, token, source_refresh_token)
-        if (consent_id := consent.of_request(request)) is not None:
+        # Set only by the authorization endpoint, for the implicit grant and the hybrid flow.
+        if noted(request, "apikeys_is_given") is not None:
+            consent_id = self._record_consent(request, row.scope).pk
+        else:
+            consent_id = consent.of_request(request)
+        if consent_id is not None:
             TokenOrigin.objects.create(access_token=row, consent_id=consent_id)
         return row
 
-    @sensitive_variables("password")
+    @sensitive_variables()
     def validate_user(
         self, username: str, password: str, client: Any, request: Any, *args: Any, **kwargs: Any
     ) -> bool:
-        """Raises ``TooManyTries``, and for who has no password grant: oauthlib asks that later."""
-        if client.client_id not in app_settings.FIRST_PARTY_CLIENTS:
+        """Return whether the password is right. Raise ``TooManyTries``.
+
+        Raise ``UnauthorizedClientError`` for a client without the password grant; oauthlib
+        checks that only after the password.
+        """
+        if client.client_id not in oauth_settings.FIRST_PARTY_CLIENTS:
             raise errors.UnauthorizedClientError(request=request)
-        counters = guesses.count(username, AddressedRequest(request.headers))
+        counters = password_attempts.count(username, AddressedRequest(request.headers))
         if not super().validate_user(username, password, client, request, *args, **kwargs):
             return False
-        tries.give_back(*counters)
+        attempts.give_back(*counters)
         return True
 
-    @sensitive_variables("code")
+    @sensitive_variables()
     def validate_device_code(
         self, client_id: str, code: str, request: Any, *args: Any, **kwargs: Any
     ) -> str | None:
-        """The status of a device code of this client's; ``None`` if it is not (RFC 8628)."""
+        """Return the status of a device code; ``None`` if it is another client's (RFC 8628)."""
         client = request.client
         return device.poll(client.client_id if client else client_id, code, request)
 
-    @sensitive_variables("token")
+    def get_oidc_issuer_endpoint(self, request: Any) -> str:
+        """Return the issuer of this server, even if no discovery document is mounted."""
+        return issuer(request.headers)
+
+    def finalize_id_token(self, id_token: Any, token: Any, token_handler: Any, request: Any) -> Any:
+        if not scopes.gets_id_tokens(request.client):  # its algorithm was removed meanwhile
+            raise errors.InvalidScopeError("This client cannot get ID tokens.", request=request)
+        return super().finalize_id_token(id_token, token, token_handler, request)
+
+    @sensitive_variables()
     def _load_access_token(self, token: str) -> Any:
-        """The row of an access token that is still held by what it came of. One query."""
+        """Return the row of an access token, or ``None`` if its key or consent ended."""
         return bearer.load(token)
 
-    @sensitive_variables("token")
+    @sensitive_variables()
     def revoke_token(
         self, token: str, token_type_hint: str, request: Any, *args: Any, **kwargs: Any
     ) -> None:
-        if not clients.revoke_key(token):
-            super().revoke_token(token, token_type_hint, request, *args, **kwargs)
+        if not key_clients.revoke_key(token):
+            with transactions.atomic(get_access_token_model()):
+                super().revoke_token(token, token_type_hint, request, *args, **kwargs)
+
+
+def validate(text: str, bearer_request: Any) -> Any:
+    """Return the valid access token ``text``, with its user and application, or ``None``.
+
+    Calls the validator's ``validate_bearer_token`` if the site overrides it, or if another
+    server introspects the tokens. The caller hides all variables from error reports.
+    """
+    if is_checked_here():
+        return bearer.validate(text, bearer_request)
+    validator = oauth2_settings.OAUTH2_VALIDATOR_CLASS()
+    if not validator.validate_bearer_token(text, [], bearer_request):
+        return None
+    return bearer_request.access_token
+
+
+def is_checked_here() -> bool:
+    """Return whether ``bearer.validate`` gives the same answers as the site's validator."""
+    return not oauth2_settings.RESOURCE_SERVER_INTROSPECTION_URL and _checks_as_ours(
+        oauth2_settings.OAUTH2_VALIDATOR_CLASS
+    )
+
+
+@lru_cache
+def _checks_as_ours(validator: type[OAuth2Validator]) -> bool:
+    return validator.validate_bearer_token is OAuth2Validator.validate_bearer_token and (
+        validator._load_access_token
+        in (OAuth2Validator._load_access_token, Validator._load_access_token)
+    )

@@ -1,6 +1,6 @@
-"""The documents by which clients find their way, where they look for them.
+"""URLs of the metadata documents that clients look up at the root (RFC 8414, RFC 9728).
 
-Mount it at the root: ``path("", include("apikeys.oauth.well_known"))``.
+Mount them there: ``path("", include("apikeys.oauth.well_known"))``.
 """
 
 from django.urls import path

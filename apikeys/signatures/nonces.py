@@ -1,32 +1,35 @@
-"""The nonces of signatures: each is good for one request, whichever process it comes to."""
+"""Accept each nonce of a signature once, across all processes."""
 
 import hashlib
 import logging
 import time
-from datetime import UTC, datetime
+from datetime import timedelta
 
 from django.core.cache import caches
-from django.db import IntegrityError, router, transaction
-from django.utils import timezone
+from django.db import Error, IntegrityError, router
 
-from .. import refusals
+from .. import moments, refusals
 from ..conf import app_settings
+from ..databases import clock, tenants, transactions
 from ..models import UsedNonce
 from ..refusals import Refused
 
 logger = logging.getLogger("apikeys")
 
 _PRUNED_AT_ONCE = 1000
+#: How long a nonce is kept after it can no longer be accepted.
+MARGIN = timedelta(days=1)
 
 
 def use(public_id: str, nonce: str, ends: int) -> bool:
-    """Whether ``nonce`` is new to this key; from now on until ``ends`` (Unix time) it is not.
+    """Use up ``nonce`` until ``ends`` (Unix time); return ``False`` if this key has used it.
 
-    Of several at the same moment one is the first. Raises ``Refused``
-    (``temporarily_unavailable``) where the cache does not answer.
+    If several requests use it in parallel, one succeeds. Raise ``Refused``
+    (``temporarily_unavailable``) if the cache does not answer.
     """
-    digest = hashlib.sha256(f"{public_id}:{nonce}".encode()).hexdigest()
-    # Longer than it could come again by the clock of this server: that of another may be slow.
+    tenant = tenants.prefix_of(UsedNonce)  # the cache is shared by all tenants
+    digest = hashlib.sha256(f"{tenant}{public_id}:{nonce}".encode()).hexdigest()
+    # Keep it longer than this server would accept it: the clock of another server may be slow.
     ends += app_settings.SIGNATURE_WINDOW
     if (alias := app_settings.SIGNATURE_NONCE_CACHE) is not None:
         return _add_to_cache(alias, digest, ends)
@@ -38,26 +41,33 @@ def _add_to_cache(alias: str, digest: str, ends: int) -> bool:
     try:
         return bool(caches[alias].add(f"apikeys:nonce:{digest}", 1, timeout))
     except Exception:
-        logger.exception("A nonce could not be checked, as the cache is away.")
+        logger.exception("A nonce could not be checked, because the cache is unavailable.")
         raise Refused(refusals.TEMPORARILY_UNAVAILABLE) from None
 
 
 def _add_to_table(digest: str, ends: int) -> bool:
-    row = UsedNonce(digest=digest, ends_at=datetime.fromtimestamp(ends, UTC))
+    row = UsedNonce(digest=digest, ends_at=moments.at(ends))
     try:
-        with transaction.atomic(using=router.db_for_write(UsedNonce)):
+        with transactions.atomic(UsedNonce):
             row.save(force_insert=True)
     except IntegrityError:
         return False
     if digest.startswith("00"):  # every 256th request
-        prune(_PRUNED_AT_ONCE)
+        try:
+            prune(_PRUNED_AT_ONCE)
+        except Error:  # the request itself can continue
+            logger.warning("Could not delete old nonces.", exc_info=True)
     return True
 
 
+@transactions.retried
 def prune(most: int | None = None) -> int:
-    """Delete what cannot come again from the table; returns how many rows went."""
+    """Delete nonces that cannot be accepted again; return how many were deleted.
+
+    Waits for ``MARGIN``, because the clock of any server or client may be wrong.
+    """
     alias = router.db_for_write(UsedNonce)
-    rows = UsedNonce.objects.using(alias).filter(ends_at__lt=timezone.now())
+    rows = UsedNonce.objects.using(alias).filter(ends_at__lt=clock.now(UsedNonce) - MARGIN)
     if most is not None:
         pks = rows.order_by("ends_at").values_list("pk", flat=True)[:most]
         rows = UsedNonce.objects.using(alias).filter(pk__in=list(pks))

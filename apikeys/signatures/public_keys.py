@@ -1,6 +1,6 @@
-"""Public keys that a project key may hold in place of a secret: Ed25519 and ECDSA P-256.
+"""Parse the public keys that a project key can have instead of a secret: Ed25519 and P-256.
 
-Knows no setting and no database. Needs the extra ``signatures``.
+Reads no setting and no database. Needs the extra ``signatures``.
 """
 
 import base64
@@ -25,11 +25,11 @@ from cryptography.hazmat.primitives.serialization import (
 
 PublicKey = Ed25519PublicKey | EllipticCurvePublicKey
 
-#: Characters of the longest text that is looked at.
+#: Maximum length of a public key, in characters.
 MAX_LENGTH: Final = 4096
 
-# Whoever calls a point of small order his key has signatures that are good for any message.
-# The y of each, in all encodings, without the sign of x (RFC 8032 section 5.1.2).
+# Points of small order: with such a public key, one signature is valid for every message.
+# The y coordinate of each, in all encodings, without the sign of x (RFC 8032 section 5.1.2).
 _SMALL_ORDER: Final = {
     bytes.fromhex(encoded)
     for encoded in (
@@ -46,25 +46,25 @@ _PRIVATE: Final = re.compile(r"PRIVATE KEY", re.IGNORECASE)
 
 
 class PublicKeyError(ValueError):
-    """This is no public key that is taken; nothing of it is repeated."""
+    """The text is not an accepted public key. The message never repeats the text."""
 
 
-class NotAPublicKey(PublicKeyError):  # noqa: N818 - it says what is
-    pass
+class NotAPublicKey(PublicKeyError):  # noqa: N818 - the name describes the text
+    """The text is not a public key in PEM or JWK."""
 
 
 class UnsupportedPublicKey(PublicKeyError):  # noqa: N818
-    pass
+    """The public key is neither Ed25519 nor P-256."""
 
 
 class PrivateKeyGiven(PublicKeyError):  # noqa: N818
-    """It has to count as known to others from now on."""
+    """The text is a private key. It must be replaced, because others may have seen it."""
 
 
 def parse(given: str | Mapping[str, Any]) -> PublicKey:
-    """From PEM (SubjectPublicKeyInfo, RFC 7468 section 13) or a JWK (RFC 7517), as text or not.
+    """Parse PEM (SubjectPublicKeyInfo, RFC 7468 section 13) or a JWK (RFC 7517, text or mapping).
 
-    Raises ``NotAPublicKey``, ``UnsupportedPublicKey`` and ``PrivateKeyGiven``.
+    Raise ``NotAPublicKey``, ``UnsupportedPublicKey`` or ``PrivateKeyGiven``.
     """
     if isinstance(given, str):
         text = given.strip()
@@ -84,13 +84,13 @@ def parse(given: str | Mapping[str, Any]) -> PublicKey:
 
 
 def to_pem(key: PublicKey) -> str:
-    """How it is stored: the one spelling of it."""
+    """Return the canonical PEM text, which is stored."""
     return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode("ascii")
 
 
 @lru_cache(maxsize=1024)
 def from_stored(pem: str) -> PublicKey:
-    """What ``to_pem`` made."""
+    """Parse a text that ``to_pem`` returned."""
     return _from_pem(pem)
 
 
@@ -129,7 +129,7 @@ def _from_jwk(jwk: Mapping[str, Any]) -> PublicKey:
 
 
 def _decoded(member: Any) -> bytes:
-    """32 octets in base64url (RFC 7515 section 2)."""
+    """Decode 32 octets in base64url (RFC 7515 section 2). Raise ``ValueError``."""
     if not isinstance(member, str) or not re.fullmatch(r"[A-Za-z0-9_-]{43}", member):
         raise ValueError
     try:

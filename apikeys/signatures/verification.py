@@ -1,22 +1,19 @@
-"""A signed request -> who signed it, or a named refusal (RFC 9421, RFC 9530).
+"""Turn a signed request into an ``Access`` or a refusal (RFC 9421, RFC 9530).
 
-The cryptography and the signature base are http-message-signatures'; what has to be signed,
-by whom, when and how often is said here.
+http-message-signatures does the cryptography and builds the signature base. This module
+decides what must be signed, by which key, how recently, and how often.
 """
 
-import logging
-import re
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any, Final, NoReturn
 
 import http_sf
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest
 from http_message_signatures import (
     ContentDigest,
@@ -30,41 +27,36 @@ from http_message_signatures import (
 
 from .. import cache, refusals, token, usage
 from ..access import Access
+from ..cache import project_users
+from ..cache.lookup import Lookup, Row, all_except
 from ..conf import app_settings
-from ..lookup import Lookup, Row, but
+from ..databases import unavailable
 from ..models import ProjectKey
 from ..refusals import Refused
-from ..verify import FIELDS, Key, admit, check_state, project_key
-from . import Message, nonces, public_keys
+from ..verify import FIELDS, Key, check_request, check_state, project_key
+from . import nonces, public_keys
+from .messages import Message
 from .public_keys import PublicKey
 
-logger = logging.getLogger("apikeys")
-
-_PERSON = but("password")
-_SIGNED = Lookup(
-    ProjectKey,
-    "public_id",
-    (*FIELDS, "public_key"),
-    {"project": but(), "approved_by": _PERSON, "created_by": _PERSON},
-)
+_PERSON = all_except("password")
+_OWNER: Final = {"project": all_except(), "approved_by": _PERSON, "created_by": _PERSON}
 _PUBLIC_KEY: Final = len(FIELDS)
 
-#: Either is enough: behind a proxy that hides the scheme, the second.
+#: A signature must cover one of these. The second one works behind a proxy that hides the scheme.
 _TARGETS: Final = (frozenset({"@target-uri"}), frozenset({"@authority", "@path", "@query"}))
 _PARAMETERS: Final = {"created": int, "expires": int, "nonce": str, "keyid": str, "alg": str,
                       "tag": str}  # fmt: skip
 _MAX_FIELD: Final = 8192  # characters of a header field
 _MAX_COMPONENTS: Final = 50
 _MAX_NONCE: Final = 128  # characters
-_ID: Final = re.compile(rf"[0-9a-z]{{{token.ID_LENGTH}}}", re.ASCII)
 
-# Whoever asks for a key that is not there waits as long as for a wrong signature.
-_NOBODYS: Final = Ed25519PrivateKey.generate().public_key()
+# Checked instead of an unknown key, so that the response takes as long as for a wrong signature.
+_DUMMY_KEY: Final = Ed25519PrivateKey.generate().public_key()
 
 
 @dataclass(frozen=True, slots=True)
 class _Claims:
-    """What the signature says of itself, before anybody believes it."""
+    """The parameters of a signature, before it is checked."""
 
     covered: frozenset[str]
     created: int
@@ -74,36 +66,30 @@ class _Claims:
 
 
 def verify(message: Message, request: HttpRequest | None) -> Access:
-    """Who signed ``message``; nothing is told of a key before its signature was checked."""
+    """Return the ``Access`` of the signing key. Raise ``Refused``.
+
+    No refusal reveals anything about a key before its signature is checked.
+    """
     claims, row, result = prove(message)
     _check_body(message, result)
-    with _temporarily():
+    with unavailable.answer():
         return _admit(claims, row, request)
 
 
 def prove(message: Message) -> tuple[_Claims, Row, VerifyResult]:
-    """That the holder of a key has signed ``message``, whatever its body is, and just now."""
+    """Check that a key has signed ``message`` recently. Does not read the body.
+
+    Raise ``Refused``.
+    """
     claims = _read(message.headers)
     _check_time(claims)
-    with _temporarily():
+    with unavailable.answer():
         row = _find(claims.keyid)
-    key = _NOBODYS if row is None else public_keys.from_stored(row[_PUBLIC_KEY])
+    key = _DUMMY_KEY if row is None else public_keys.from_stored(row[_PUBLIC_KEY])
     result = check_signature(message, claims.keyid, key)
     if row is None:
         raise Refused(refusals.INVALID_SIGNATURE)
     return claims, row, result
-
-
-@contextmanager
-def _temporarily() -> Iterator[None]:
-    try:
-        yield
-    except (OperationalError, InterfaceError) as error:
-        logger.error("A signature could not be checked, as the database is away: %s", error)
-        refusal = refusals.TEMPORARILY_UNAVAILABLE
-    else:
-        return
-    raise Refused(refusal)
 
 
 def _read(headers: Mapping[str, str]) -> _Claims:
@@ -115,7 +101,7 @@ def _read(headers: Mapping[str, str]) -> _Claims:
         raise Refused(refusals.MALFORMED_SIGNATURE)
     if any(type(value) is not _PARAMETERS.get(name) for name, value in params.items()):
         raise Refused(refusals.MALFORMED_SIGNATURE)
-    # One with a parameter covers less than the whole of what it names.
+    # A component with parameters covers only a part of its header, so it does not count.
     covered = frozenset(name for name, parameters in components if not parameters)
     nonce, keyid = params.get("nonce", ""), params.get("keyid", "")
     if len(components) > _MAX_COMPONENTS or len(nonce) > _MAX_NONCE:
@@ -155,13 +141,22 @@ def _check_time(claims: _Claims) -> None:
 
 
 def _find(keyid: str) -> Row | None:
-    """The row of a key that holds a public key."""
-    row = cache.find(_SIGNED, keyid) if _ID.fullmatch(keyid) else None
+    """Return the row of the key, if it has a public key, or ``None``."""
+    row = cache.find(_signed(app_settings.PROJECT_USER), keyid) if token.is_id(keyid) else None
     return row if row is not None and row[_PUBLIC_KEY] else None
 
 
+@lru_cache(maxsize=4)
+def _signed(relation: str | None) -> Lookup:
+    fields = (*FIELDS, "public_key")
+    return project_users.make(ProjectKey, "public_id", fields, _OWNER, ["project"])
+
+
 def check_signature(message: Message, keyid: str, key: PublicKey) -> VerifyResult:
-    """What of ``message`` the holder of ``key`` has signed. Raises ``Refused``."""
+    """Check the signature of ``message`` with ``key``; return the covered components.
+
+    Raise ``Refused``.
+    """
     verifier = HTTPMessageVerifier(
         signature_algorithm=algorithm_of(key),
         key_resolver=MappingKeyResolver(public_keys={keyid: key}, private_keys={}),
@@ -176,7 +171,7 @@ def check_signature(message: Message, keyid: str, key: PublicKey) -> VerifyResul
 
 
 def algorithm_of(key: PublicKey) -> type[HTTPSignatureAlgorithm]:
-    """The key says which; what a request says can only agree."""
+    """Return the algorithm of ``key``. The ``alg`` of a request cannot change it."""
     if isinstance(key, Ed25519PublicKey):
         return algorithms.ED25519
     return algorithms.ECDSA_P256_SHA256
@@ -197,11 +192,12 @@ def _check_body(message: Message, result: VerifyResult) -> None:
 def _admit(claims: _Claims, row: Row, request: HttpRequest | None) -> Access:
     key = Key(*row[:_PUBLIC_KEY])
     check_state(key)
-    project, approved_by, created_by = _SIGNED.build(row)
-    access, ip = admit(ProjectKey, project_key, claims.keyid, key, project, request, True)
+    project, approved_by, created_by = _signed(app_settings.PROJECT_USER).build(row)
+    ip = check_request(ProjectKey, key.pk, key.restrictions, project, request)
+    access = project_key(claims.keyid, key, project)
     access.signed, access.authorized_by = True, approved_by or created_by
-    # Last, so that what is refused leaves no trace: it could not be told from a replay.
+    # Use the nonce last: a refused request must not use it up, or a retry would be a replay.
     if not nonces.use(claims.keyid, claims.nonce, claims.created + app_settings.SIGNATURE_WINDOW):
         raise Refused(refusals.REPLAYED_SIGNATURE)
-    usage.record(ProjectKey, key.pk, ip)
+    usage.note_use(ProjectKey, key.pk, ip)
     return access

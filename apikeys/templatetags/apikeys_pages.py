@@ -1,10 +1,11 @@
-"""What the templates of the settings pages say of keys and their use."""
+"""Template tags that show keys, their usage and times."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from django import template
+from django.conf import settings
 from django.utils import timezone
 from django.utils.formats import date_format, number_format
 from django.utils.html import format_html
@@ -12,21 +13,23 @@ from django.utils.timesince import timesince, timeuntil
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from .. import moments
+from ..conf import slug_of
 from ..legacy import schemes
 from ..models import KEY_MODELS
 
 register = template.Library()
 
-_WIDTH, _HEIGHT = 3, 24  # of a day's bar in the picture, a gap of 1 included
+_WIDTH, _HEIGHT = 3, 24  # pixels of one day's bar in the chart, including a gap of 1
 
 
 @register.inclusion_tag("apikeys/usage.html")
 def usage(counts: Sequence[int]) -> dict[str, Any]:
-    """A small picture of the requests of each day, the last one today."""
+    """Draw a bar chart of the requests per day. The last item of ``counts`` is today."""
     top = max(counts, default=0)
     bars = []
     for day, count in enumerate(counts):
-        # A day with a single request is to be seen beside one with millions.
+        # Keep a day with one request visible next to a day with millions.
         height = max(2, round(count / top * _HEIGHT)) if count else 1
         bars.append(f"M{day * _WIDTH} {_HEIGHT}v-{height}h{_WIDTH - 1}v{height}z")
     return {
@@ -39,9 +42,15 @@ def usage(counts: Sequence[int]) -> dict[str, Any]:
     }
 
 
+@register.filter
+def slug(project: Any) -> str:
+    """Return what names ``project`` in URLs."""
+    return slug_of(project)
+
+
 @register.simple_tag
 def former(key: Any) -> str:
-    """Of an imported key: in which header it is taken, and until when."""
+    """Show which old header an imported key may use, and until when. Empty for other keys."""
     if key.former is None:
         return ""
     scheme = schemes.enabled().get(key.former.scheme)
@@ -63,28 +72,58 @@ def _in_words(counts: Sequence[int]) -> str:
         total,
     ) % {"total": number_format(total, force_grouping=True), "days": days}
     top = max(counts)
-    day = timezone.now().date() - timedelta(days=days - 1 - counts.index(top))
-    most = _("most of them on %(day)s: %(count)s") % {
-        "day": date_format(day, "MONTH_DAY_FORMAT"),
+    words = {
+        "day": date_format(_day(counts, counts.index(top)), "MONTH_DAY_FORMAT"),
         "count": number_format(top, force_grouping=True),
     }
+    if top == total:
+        most = _("all of them on %(day)s") % words
+    elif top * 2 > total:
+        most = _("most of them on %(day)s: %(count)s") % words
+    else:
+        most = _("at most %(count)s in a day, on %(day)s") % words
     return f"{text}, {most}"
+
+
+def _day(counts: Sequence[int], number: int) -> date:
+    """Return the day, in UTC, of an item of ``counts``."""
+    return datetime.now(UTC).date() - timedelta(days=len(counts) - 1 - number)
+
+
+@register.inclusion_tag("apikeys/chart.html")
+def chart(counts: Sequence[int]) -> dict[str, Any]:
+    """Draw the requests per day with an axis, the value of each day, and a table."""
+    top = max(counts, default=0)
+    days = []
+    for number, count in enumerate(counts):
+        height = max(2, round(count / top * 100)) if count else 1
+        place = {"x": number * 10, "y": 100 - height, "height": height}
+        days.append({"day": _day(counts, number), "count": count, **place})
+    return {
+        "days": days,
+        "top": top,
+        "width": len(counts) * 10,
+        "text": _in_words(counts),
+        "used": [day for day in reversed(days) if day["count"]],
+    }
 
 
 @register.simple_tag
 def usage_words(counts: Sequence[int]) -> str:
-    """What the picture shows, as a sentence."""
+    """Return the data of the chart as a sentence."""
     return _in_words(counts)
 
 
 @register.simple_tag
 def until(moment: datetime) -> str:
-    """How long until ``moment``, with the whole of it as a tooltip."""
+    """Show the time left until ``moment``, with the full date and time as a tooltip."""
     left = moment - timezone.now()
     if left < timedelta(days=2):
         text = _("in %(time)s") % {"time": timeuntil(moment, depth=1)}
     elif left < timedelta(days=366):
-        text = ngettext("in %(n)d day", "in %(n)d days", left.days) % {"n": left.days}
+        # A key that was created for 30 days has 30 days a moment later.
+        days = round(left / timedelta(days=1))
+        text = ngettext("in %(n)d day", "in %(n)d days", days) % {"n": days}
     else:
         text = _on(moment)
     return _time(moment, text)
@@ -92,7 +131,7 @@ def until(moment: datetime) -> str:
 
 @register.simple_tag
 def ago(moment: datetime) -> str:
-    """How long since ``moment``, with the whole of it as a tooltip."""
+    """Show the time since ``moment``, with the full date and time as a tooltip."""
     passed = timezone.now() - moment
     if passed < timedelta(minutes=1):
         text = _("just now")
@@ -105,16 +144,48 @@ def ago(moment: datetime) -> str:
     return _time(moment, text)
 
 
+@register.simple_tag
+def stamp(moment: datetime, form: str = "DATETIME_FORMAT") -> str:
+    """Show ``moment`` in the reader's time zone, with the full time and the zone as a tooltip."""
+    return _time(moment, date_format(moments.local(moment), form))
+
+
+@register.simple_tag
+def zone() -> str:
+    """Return the name of the time zone in which the page shows times."""
+    return timezone.get_current_timezone_name() if settings.USE_TZ else settings.TIME_ZONE
+
+
+@register.filter(name="in_full")
+def in_full_filter(moment: datetime) -> str:
+    """Return the date and time of ``moment`` with the name of the time zone."""
+    return in_full(moment)
+
+
+@register.filter
+def grouped(number: int) -> str:
+    """Return ``number`` with separators, such as "1,000"."""
+    return number_format(number, force_grouping=True)
+
+
 @register.filter
 def kind(text: str) -> str:
-    """The name of a kind of key."""
+    """Return the display name of a kind of key, such as "project key"."""
     return str(KEY_MODELS[text]._meta.verbose_name)
 
 
+def in_full(moment: datetime) -> str:
+    """Return the date and time of ``moment`` with the name of the time zone."""
+    zone = timezone.get_current_timezone_name() if timezone.is_aware(moment) else ""
+    return f"{date_format(moments.local(moment), 'DATETIME_FORMAT')} {zone}".strip()
+
+
 def _on(moment: datetime) -> str:
-    return _("on %(day)s") % {"day": date_format(timezone.localtime(moment), "DATE_FORMAT")}
+    return _("on %(day)s") % {"day": date_format(moments.local(moment), "DATE_FORMAT")}
 
 
 def _time(moment: datetime, text: str) -> str:
-    whole = date_format(timezone.localtime(moment), "DATETIME_FORMAT")
-    return format_html('<time datetime="{}" title="{}">{}</time>', moment.isoformat(), whole, text)
+    whole = in_full(moment)
+    return format_html(
+        '<time datetime="{}" title="{}" tabindex="0">{}</time>', moments.iso(moment), whole, text
+    )

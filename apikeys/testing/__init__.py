@@ -1,8 +1,8 @@
-"""For a site's own tests: keys to call its views with.
+"""Fixtures, factories and credentials for the tests of your site.
 
-``pytest_plugins = ["apikeys.testing.pytest"]`` brings the fixtures, and the extra ``testing``
-what the factories need. Nothing is imported before it is used, so that a plugin may be loaded
-before Django is set up.
+Load the fixtures with ``pytest_plugins = ["apikeys.testing.pytest"]``. The factories need the
+extra ``testing``. Names are imported at their first use, so that the plugin can be loaded before
+Django is set up. The tests of this package are in ``tests``.
 """
 
 from importlib import import_module

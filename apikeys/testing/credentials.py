@@ -9,25 +9,25 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from rest_framework.test import APIClient
 
-from .. import hashing, token, verify
-from ..access import PERSONAL_ACCESS_TOKEN, PROJECT_KEY, Access, ProjectUser
+from .. import acceptance, hashing, token, verify
+from ..access import PERSONAL_ACCESS_TOKEN, PROJECT_KEY, Access
 from ..lifecycle import Minted
 from ..models import get_project_model
 from ..scopes import join
 
 
 def bearer(credential: str | Minted[Any]) -> dict[str, str]:
-    """The header that presents ``credential``: ``headers=`` of every client of Django's.
+    """Return the header with ``credential``, for ``headers=`` of Django's test clients.
 
-    ``Client(headers=bearer(minted))`` sends it with each request, and so do ``APIClient`` and
-    the request factories. ``AsyncClient`` takes it with each request only.
+    ``Client(headers=bearer(minted))`` sends it with each request; so do ``APIClient`` and the
+    request factories. With ``AsyncClient``, pass it to each request.
     """
     text = credential if isinstance(credential, str) else credential.token
     return {"Authorization": f"Bearer {text}"}
 
 
 def api_client(credential: str | Minted[Any]) -> APIClient:
-    """A client of Django REST framework's that presents ``credential`` with each request."""
+    """Return an ``APIClient`` that sends ``credential`` with each request."""
     return APIClient(headers=bearer(credential))
 
 
@@ -39,37 +39,38 @@ def access_for(
     projects: Iterable[Any] | None = None,
     **fields: Any,
 ) -> Access:
-    """What a view finds in ``request.auth`` for a key of ``user`` or ``project``, without one.
+    """Return an ``Access`` like that of a key of ``user`` or ``project``, without a key.
 
-    Nothing is stored, and both may be unsaved. ``projects`` restricts a user's credential to
-    those; ``fields`` are further ones of ``Access``, such as ``expires_at`` or ``client``.
+    Nothing is saved, and both may be unsaved. ``projects`` restricts a user's credential;
+    ``fields`` are more fields of ``Access``, such as ``expires_at`` or ``client``. Raise
+    ``TypeError`` unless exactly one of ``user`` and ``project`` is given.
     """
     if (user is None) == (project is None):
-        raise TypeError("access_for() takes a user or a project, not both.")
+        raise TypeError("access_for() needs either a user or a project.")
     if projects is not None:
         if user is None:
-            raise TypeError("access_for() takes projects only for a user.")
+            raise TypeError("access_for() accepts projects only with a user.")
         fields["selected"] = partial(_select, [each.pk for each in projects])
     defaults: dict[str, Any] = {
         "kind": PROJECT_KEY if user is None else PERSONAL_ACCESS_TOKEN,
         "credential_id": token.generate_id(),
         "name": "test",
-        "principal": ProjectUser(project) if user is None else user,
+        "principal": acceptance.principal_of(project) if user is None else user,
     }
     return Access(user=user, project=project, scope=join(scopes), **defaults | fields)
 
 
 @contextmanager
 def force_access(access: Access) -> Iterator[str]:
-    """A credential that stands for ``access`` while this is open: text for the header.
+    """Yield a credential, as text, that is verified as ``access`` inside the block.
 
-    All that a request goes through is real: the header, the authentication of whichever
-    framework the view is for, its scopes and its throttles. Only the look-up in the database
-    is not. Rights in a project are still asked of the policy, which may ask the database.
+    Only the lookup in the database is replaced. The header, the authentication of the view's
+    framework, its scopes and its throttles are real. The policy still decides about projects,
+    and may query the database.
     """
     text = secrets.token_hex(32)
     if not _forced:
-        verify.register(_resolve, first=True)  # OAuth's refuses what it does not know
+        verify.register(_resolve, first=True)  # before OAuth's, which refuses unknown tokens
     _forced[text] = access
     try:
         yield text
@@ -81,9 +82,9 @@ def force_access(access: Access) -> Iterator[str]:
 
 @contextmanager
 def fast_hashing() -> Iterator[None]:
-    """Argon2id with the least of memory and time, for tests that mint many keys.
+    """Use the cheapest Argon2id inside the block, for tests that create many keys.
 
-    What ``MD5PasswordHasher`` is for passwords; nothing for a site that runs.
+    Like ``MD5PasswordHasher`` for passwords: never use it in production.
     """
     real = hashing._argon2
     hashing._argon2 = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)

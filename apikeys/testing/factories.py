@@ -1,7 +1,7 @@
-"""People, projects and keys: what a test does not say is sensible and unique.
+"""Factories for users, projects and keys, with unique defaults.
 
-A site that has users or projects of its own makes them with its own factories, and passes them
-in or subclasses these: ``user = factory.SubFactory(MyUserFactory)``. For a type checker, say
+With a custom user or project model, pass your own instances, or subclass these factories:
+``user = factory.SubFactory(MyUserFactory)``. For a type checker, call
 ``PersonalAccessTokenFactory.create(…)``.
 """
 
@@ -14,12 +14,13 @@ from factory.django import DjangoModelFactory
 
 from .. import lifecycle
 from ..conf import project_model
-from ..lifecycle import K, Minted
+from ..lifecycle import Minted
 from ..models import Membership, PersonalAccessToken, ProjectKey, State
+from ..models.keys import K
 
 
 class UserFactory(DjangoModelFactory[Any]):
-    """Makes a user, for user models that have a ``username``."""
+    """Create a user, for user models with a ``username``."""
 
     class Meta:
         model = settings.AUTH_USER_MODEL
@@ -28,7 +29,7 @@ class UserFactory(DjangoModelFactory[Any]):
 
 
 class ProjectFactory(DjangoModelFactory[Any]):
-    """Makes a project, for project models that have a ``slug`` and a ``name``."""
+    """Create a project, for project models with a ``slug`` and a ``name``."""
 
     class Meta:
         model = project_model()
@@ -38,7 +39,7 @@ class ProjectFactory(DjangoModelFactory[Any]):
 
 
 class MembershipFactory(DjangoModelFactory[Membership]):
-    """Makes a membership: by default of an owner."""
+    """Create a membership, by default with the role owner."""
 
     class Meta:
         model = Membership
@@ -49,7 +50,7 @@ class MembershipFactory(DjangoModelFactory[Membership]):
 
 
 class _KeyFactory(Factory[Minted[K]]):
-    """By the only road there is to a key, so with every rule that holds for one."""
+    """Create keys with ``lifecycle.mint``, so that all rules apply."""
 
     class Meta:
         abstract = True
@@ -65,14 +66,14 @@ class _KeyFactory(Factory[Minted[K]]):
 
     @classmethod
     def _build(cls, model_class: Any, *args: Any, **kwargs: Any) -> Minted[K]:
-        raise TypeError("A key is in the database or nowhere: create() it, or force_access().")
+        raise TypeError("A key cannot be built without saving. Use create() or force_access().")
 
 
 class PersonalAccessTokenFactory(_KeyFactory[PersonalAccessToken]):
-    """Mints a personal access token: ``key`` is its row, ``token`` its text.
+    """Create a personal access token: ``key`` is its row, ``token`` its text.
 
-    Takes the arguments of ``lifecycle.mint``, of which ``scopes`` has to be given, and
-    ``state``: ``live`` (approved, if need be), ``pending``, ``expired`` or ``revoked``.
+    Takes the arguments of ``lifecycle.mint``; ``scopes`` is required. ``state`` is ``live``
+    (approved if necessary), ``pending``, ``expired`` or ``revoked``.
     """
 
     class Meta:
@@ -82,7 +83,7 @@ class PersonalAccessTokenFactory(_KeyFactory[PersonalAccessToken]):
 
 
 class ProjectKeyFactory(_KeyFactory[ProjectKey]):
-    """Mints a project key, as ``PersonalAccessTokenFactory`` mints a token."""
+    """Create a project key, like ``PersonalAccessTokenFactory`` creates a token."""
 
     class Meta:
         model = Minted[ProjectKey]

@@ -1,7 +1,7 @@
-"""Fixtures: ``pytest_plugins = ["apikeys.testing.pytest"]`` in the topmost ``conftest.py``.
+"""Fixtures for pytest: set ``pytest_plugins = ["apikeys.testing.pytest"]`` in ``conftest.py``.
 
-Needs pytest-django. While it is loaded, keys are minted with ``fast_hashing``, and what a test
-did with a key is not told of a later one.
+Use the topmost ``conftest.py``. Needs pytest-django. The plugin also turns on ``fast_hashing``
+and clears the recorded uses of keys before each test.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def key_client(db: None) -> Callable[..., "APIClient"]:
-    """``key_client(user=…, scopes=[…])``: a client with a key that was minted for it.
+    """Return a function that creates a key and returns a client that sends it.
 
-    Takes the arguments of ``lifecycle.mint``; ``project=`` makes it a project key.
+    Call ``key_client(user=…, scopes=[…])`` with the arguments of ``lifecycle.mint``. ``project=``
+    creates a project key.
     """
     from .. import lifecycle
     from . import api_client
@@ -31,9 +32,10 @@ def key_client(db: None) -> Callable[..., "APIClient"]:
 
 @pytest.fixture
 def access_client() -> Iterator[Callable[..., "APIClient"]]:
-    """``access_client(user=…, scopes=[…])``: a client with no key behind it, nor a database.
+    """Return a function that returns a client with an ``Access`` but without a key or database.
 
-    Takes the arguments of ``access_for``; see ``force_access``. Ends with the test.
+    Call ``access_client(user=…, scopes=[…])`` with the arguments of ``access_for``. See
+    ``force_access``. The credential works until the test ends.
     """
     from . import access_for, api_client, force_access
 
@@ -55,7 +57,7 @@ def _fast_hashing() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _uses_of_this_test_alone() -> None:
-    """Rows are rolled back after a test, and their primary keys come again."""
+    """Clear the recorded uses: after a rollback, new rows get the same primary keys."""
     from .. import usage
 
     usage._pending.clear()

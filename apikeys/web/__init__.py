@@ -1,1 +1,4 @@
-"""The settings pages. Mount them: ``path("settings/keys/", include("apikeys.web.urls"))``."""
+"""The settings pages. Mount them: ``path("settings/keys/", include("apikeys.web.urls"))``.
+
+``lifecycle`` creates and changes the keys. ``apikeys.oauth.pages`` has the pages for OAuth.
+"""

@@ -1,17 +1,17 @@
-"""Whose keys a page is about: a person's own, or a project's. One set of pages for both."""
+"""The owner whose keys a page shows: a user or a project. Both have the same pages."""
 
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 from django.db.models import QuerySet
 from django.urls import reverse
 
 from .. import grants, lifecycle
-from ..conf import app_settings
-from ..models import PersonalAccessToken, ProjectKey
-from ..records import with_successors
-
-AnyKey = PersonalAccessToken | ProjectKey
+from ..conf import slug_of
+from ..keys.facts import with_successors
+from ..models import AnyKey, PersonalAccessToken, ProjectKey
+from ..policy import get_policy
 
 
 class Tokens:
@@ -19,8 +19,8 @@ class Tokens:
 
     model: type[AnyKey] = PersonalAccessToken
     project: Any = None
-    #: What the pages read of a key besides. Not its successor, which few keys have: joining
-    #: the table to itself by a column that is mostly NULL leads planners astray.
+    #: The relations that the pages read, fetched by a join. The successor is not among them:
+    #: its column is mostly null, so planners misjudge a join of the table with itself.
     related: tuple[str, ...] = ("replaces", "legacy")
 
     def __init__(self, user: Any) -> None:
@@ -32,7 +32,7 @@ class Tokens:
 
     @property
     def label(self) -> str:
-        """Tells the owner from all others, in what is signed."""
+        """A unique name of the owner, for signed values."""
         return "tokens"
 
     @cached_property
@@ -43,11 +43,15 @@ class Tokens:
         keys = PersonalAccessToken._default_manager.filter(user=self.user)
         return with_successors(keys.select_related(*self.related))
 
+    def reach(self, key: AnyKey) -> list[Any] | None:
+        """Return the projects that ``key`` reaches; ``None`` for all projects of the user."""
+        return key.reach()
+
     def grant(self) -> grants.Grant:
         return grants.for_tokens(self.user)
 
     def within_of_rotation(self) -> grants.Grant | None:
-        # A token acts within its user's rights anyway, so renewing the secret gives nothing.
+        # A token never exceeds the rights of its user, so a new secret grants nothing more.
         return None
 
     def mint(self, **asked: Any) -> lifecycle.Minted[Any]:
@@ -58,7 +62,7 @@ class Tokens:
 
 
 class ProjectKeys(Tokens):
-    """The keys of ``project``, as ``user`` gets to see them."""
+    """The keys of ``project``, shown to ``user``."""
 
     model = ProjectKey
     related = (*Tokens.related, "created_by")
@@ -77,11 +81,20 @@ class ProjectKeys(Tokens):
 
     @cached_property
     def may_manage(self) -> bool:
-        return app_settings.POLICY.may_manage_keys(self.user, self.project)
+        return get_policy().may_manage_keys(self.user, self.project)
+
+    @cached_property
+    def managers(self) -> list[str]:
+        """The names of up to five users who manage the keys, for those who may not."""
+        people = islice(get_policy().key_managers(self.project), 5)
+        return [person.get_username() for person in people]
 
     def keys(self) -> QuerySet[Any]:
         keys = ProjectKey._default_manager.filter(project=self.project)
         return with_successors(keys.select_related(*self.related))
+
+    def reach(self, key: AnyKey) -> list[Any] | None:
+        return [self.project]  # loaded once for all keys
 
     def grant(self) -> grants.Grant:
         return grants.for_project(self.project, user=self.user)
@@ -93,7 +106,7 @@ class ProjectKeys(Tokens):
         return lifecycle.mint(project=self.project, by=self.user, within=self.grant(), **asked)
 
     def url(self, name: str, key: Any = None) -> str:
-        kwargs = {"slug": self.project.slug} | ({"key_id": key.public_id} if key else {})
+        kwargs = {"slug": slug_of(self.project)} | ({"key_id": key.public_id} if key else {})
         return reverse(f"apikeys:{name}", kwargs=kwargs)
 
 

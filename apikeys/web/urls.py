@@ -1,29 +1,35 @@
-"""Mount it where you like: ``path("settings/keys/", include("apikeys.web.urls"))``."""
+"""The URLs of the settings pages: ``path("settings/keys/", include("apikeys.web.urls"))``."""
 
 from django.urls import include, path, re_path
 
-from . import views
+from .. import token
+from .views import approvals, bulk, confirm, keys, lists, mint
 
 app_name = "apikeys"
 
-_ID = "(?P<key_id>[0-9a-z]{16})"
+_ID = f"(?P<key_id>{token.ID_PATTERN})"
 
-# The same pages for one's own tokens, and for the keys of a project.
+# The same pages for the user's tokens and for the keys of a project.
 _keys = [
-    path("", views.KeyList.as_view(), name="keys"),
-    path("activity/", views.Activity.as_view(), name="activity"),
-    path("new/", views.Mint.as_view(), name="mint"),
-    re_path(rf"^{_ID}/$", views.Key.as_view(), name="key"),
-    re_path(rf"^{_ID}/edit/$", views.Edit.as_view(), name="edit"),
-    re_path(rf"^{_ID}/rotate/$", views.Rotate.as_view(), name="rotate"),
-    re_path(rf"^{_ID}/revoke/$", views.Revoke.as_view(), name="revoke"),
+    path("", lists.KeyList.as_view(), name="keys"),
+    path("activity/", lists.Activity.as_view(), name="activity"),
+    path("revoke/", bulk.RevokeMany.as_view(), name="revoke_many"),
+    path("new/", mint.Mint.as_view(), name="mint"),
+    re_path(rf"^{_ID}/$", keys.Key.as_view(), name="key"),
+    re_path(rf"^{_ID}/edit/$", keys.Edit.as_view(), name="edit"),
+    re_path(rf"^{_ID}/rotate/$", keys.Rotate.as_view(), name="rotate"),
+    re_path(rf"^{_ID}/revoke/$", keys.Revoke.as_view(), name="revoke"),
 ]
 
 urlpatterns = [
     *_keys,
-    path("projects/", views.ProjectList.as_view(), name="projects"),
+    path("projects/", lists.ProjectList.as_view(), name="projects"),
     path("projects/<str:slug>/", include(_keys)),
-    path("approvals/", views.Approvals.as_view(), name="approvals"),
-    re_path(rf"^approvals/(?P<kind>pat|key)/{_ID}/$", views.Decide.as_view(), name="decide"),
-    path("confirm/", views.Confirm.as_view(), name="confirm"),
+    path("approvals/", approvals.Approvals.as_view(), name="approvals"),
+    re_path(
+        rf"^approvals/(?P<kind>{token.KIND_PATTERN})/{_ID}/$",
+        approvals.Decide.as_view(),
+        name="decide",
+    ),
+    path("confirm/", confirm.Confirm.as_view(), name="confirm"),
 ]

@@ -1,10 +1,12 @@
-"""The API: views ask who may do what, and do not care with which kind of credential."""
+"""The payments API. Its views check scopes and never ask which kind of credential was sent."""
 
 from decimal import Decimal
 from typing import Any
 
 from django.core.validators import ProhibitNullCharactersValidator
 from django.db.models import Count, QuerySet, Sum
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import generics, serializers
 from rest_framework.response import Response
 
@@ -14,8 +16,19 @@ from apikeys.models import Membership, get_project_model
 from .models import Payment
 
 
+class Refusal(serializers.Serializer[dict[str, Any]]):
+    """The body of a refusal: `detail` is a sentence, `code` never changes."""
+
+    detail = serializers.CharField()
+    code = serializers.CharField(required=False)
+
+
+#: Refusals that every operation can return.
+REFUSED = dict.fromkeys((401, 403, 503), Refusal)
+
+
 class OwnProjectField(serializers.SlugRelatedField[Any]):
-    """A project that the caller reaches; others do not exist for it."""
+    """Accept the slug of a project that the caller can reach."""
 
     queryset = get_project_model()._default_manager.none()
 
@@ -24,7 +37,7 @@ class OwnProjectField(serializers.SlugRelatedField[Any]):
         return projects
 
     def to_internal_value(self, data: Any) -> Any:
-        ProhibitNullCharactersValidator()(str(data))  # PostgreSQL takes none in a query
+        ProhibitNullCharactersValidator()(str(data))  # PostgreSQL rejects NUL in a query
         return super().to_internal_value(data)
 
 
@@ -32,15 +45,15 @@ class PaymentSerializer(serializers.ModelSerializer[Payment]):
     project = OwnProjectField(
         slug_field="slug",
         required=False,
-        help_text="May be left out by a caller who can pay in one project only.",
+        help_text="Required if you can make payments in more than one project.",
     )
     amount = serializers.DecimalField(
         max_digits=12,
         decimal_places=2,
         min_value=Decimal("0.01"),
         error_messages={
-            "invalid": "Write it as a number, like 12.50.",
-            "min_value": "Pay at least {min_value}.",
+            "invalid": "Enter a number, such as 12.50.",
+            "min_value": "Enter at least {min_value}.",
         },
     )
     currency = serializers.RegexField("^[A-Z]{3}$", default="EUR")
@@ -57,27 +70,41 @@ class PaymentSerializer(serializers.ModelSerializer[Payment]):
             if not candidates:
                 raise InsufficientScope("payments:write")
             if len(candidates) > 1:
-                raise serializers.ValidationError({"project": "Say which project pays."})
+                raise serializers.ValidationError({"project": "Name the project that pays."})
             data["project"] = candidates[0]
         elif not payable.filter(pk=data["project"].pk).exists():
-            # The credential has the scope, but its user's role in this project does not.
+            # The credential has the scope, but the user's role in this project does not grant it.
             raise InsufficientScope("payments:write")
         return data
 
 
 class PaymentQuerySet:
-    """The payments of the caller's projects; somebody else's do not exist for it."""
+    """Limit payments to the caller's projects, so that others return 404."""
 
     def get_queryset(self) -> QuerySet[Payment]:
         projects = self.request.auth.projects("payments:read")  # type: ignore[attr-defined]
         return Payment.objects.filter(project__in=projects).select_related("project")
 
 
+@extend_schema_view(
+    get=extend_schema(responses={200: PaymentSerializer(many=True), **REFUSED}),
+    post=extend_schema(
+        responses={201: PaymentSerializer, 400: OpenApiTypes.OBJECT, 415: Refusal, **REFUSED}
+    ),
+)
 class PaymentList(PaymentQuerySet, generics.ListCreateAPIView[Payment]):
     serializer_class = PaymentSerializer
     required_scopes = {"read": ["payments:read"], "write": ["payments:write"]}
 
 
+@extend_schema(
+    responses={
+        200: PaymentSerializer,
+        404: Refusal,
+        (404, "text/html"): OpenApiTypes.STR,  # Django's answer to an unknown URL
+        **REFUSED,
+    }
+)
 class PaymentDetail(PaymentQuerySet, generics.RetrieveAPIView[Payment]):
     serializer_class = PaymentSerializer
     required_scopes = ["payments:read"]
@@ -91,12 +118,13 @@ class ReportSerializer(serializers.Serializer[dict[str, Any]]):
 
 
 class Report(generics.GenericAPIView[Any]):
-    """What each of the caller's projects paid."""
+    """Sum the payments of each of the caller's projects."""
 
     serializer_class = ReportSerializer
     pagination_class = None
     required_scopes = ["reports:read"]
 
+    @extend_schema(responses={200: ReportSerializer(many=True), **REFUSED})
     def get(self, request: AuthorizedRequest) -> Response:
         rows = (
             Payment.objects.filter(project__in=request.auth.projects("reports:read"))
@@ -111,18 +139,19 @@ class ProjectSerializer(serializers.Serializer[dict[str, Any]]):
     slug = serializers.CharField()
     name = serializers.CharField()
     role = serializers.CharField(
-        allow_null=True, help_text="Of the caller; null for a project's key."
+        allow_null=True, help_text="The caller's role. Null for a project key."
     )
     may_pay = serializers.BooleanField()
 
 
 class ProjectList(generics.GenericAPIView[Any]):
-    """The caller's projects, and in which of them it may make payments."""
+    """List the caller's projects and where the caller can make payments."""
 
     serializer_class = ProjectSerializer
     pagination_class = None
     required_scopes = ["payments:read"]
 
+    @extend_schema(responses={200: ProjectSerializer(many=True), **REFUSED})
     def get(self, request: AuthorizedRequest) -> Response:
         auth = request.auth
         payable = set(auth.projects("payments:write").values_list("pk", flat=True))

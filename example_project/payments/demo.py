@@ -1,4 +1,4 @@
-"""The demo's people, and the password that only the demo lets in."""
+"""The demo's published password. Only the demo accepts it."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ PASSWORD = "demo-password"
 
 
 class DemoBackend(ModelBackend):
-    """Django's own, but for the published password: refused unless ``settings.DEMO``."""
+    """Log users in as Django does, but refuse the published password unless ``settings.DEMO``."""
 
     def authenticate(
         self,

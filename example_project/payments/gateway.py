@@ -1,4 +1,4 @@
-"""`manage.py demo --gateway`: the black box as a process of its own, and a gateway before it."""
+"""Start the gateway of `manage.py demo --gateway` and the server that it protects."""
 
 import socket
 import subprocess
@@ -17,7 +17,7 @@ from . import seed
 
 @dataclass(frozen=True)
 class Example:
-    """A request, and what comes of it."""
+    """A request and its expected status."""
 
     title: str
     status: int
@@ -25,7 +25,7 @@ class Example:
 
 
 class Gateway(AbstractContextManager["Gateway"]):
-    """Serves until it is left; ``listening`` is a socket that is bound already."""
+    """Serve on the bound socket ``listening`` until the context ends."""
 
     def __init__(self, listening: socket.socket) -> None:
         try:
@@ -45,15 +45,15 @@ class Gateway(AbstractContextManager["Gateway"]):
             text=True,
         )
         if self._blackbox.stdout is None:
-            raise RuntimeError("the black box has no standard output")
+            raise RuntimeError("the server behind the gateway has no standard output")
         port = self._blackbox.stdout.readline().strip()
         if not port:
-            raise CommandError("The black box behind the gateway did not start.")
+            raise CommandError("The server behind the gateway did not start.")
         self.upstream = f"http://127.0.0.1:{port}"
         settings.APIKEYS = {**settings.APIKEYS, "GATEWAY_UPSTREAM": self.upstream}
-        from apikeys.conf import app_settings
+        from apikeys.gateway.conf import gateway_settings
 
-        app_settings.reload()
+        gateway_settings.reload()
         self._server: Any = uvicorn.Server(
             uvicorn.Config(
                 ReverseProxy(), log_level="error", server_header=False, date_header=False
@@ -85,13 +85,13 @@ def examples(base_url: str, made: seed.Credentials) -> list[Example]:
     key = f"-H 'Authorization: Bearer {made.project_key.token}'"
     pat = f"-H 'Authorization: Bearer {made.pat.token}'"
     return [
-        Example("200, its own subscriber's offers, with the project's key:", 200, f"{key} {own}"),
-        Example("200, the same with ada's personal access token:", 200, f"{pat} {own}"),
-        Example("403, another's:", 403, f"{key} {other}"),
+        Example("200: the project key reads its own subscriber's offers:", 200, f"{key} {own}"),
+        Example("200: ada's personal access token reads the same offers:", 200, f"{pat} {own}"),
+        Example("403: the project key reads other offers:", 403, f"{key} {other}"),
         Example(
-            "403, another's, by a trick:",
+            "403: the same with an encoded path that tries to get around the rule:",
             403,
             f"--path-as-is {key} {base_url}/subscribers/1001/%2e%2e/1002/offers",
         ),
-        Example("401, without a key:", 401, own),
+        Example("401: a request without a key:", 401, own),
     ]

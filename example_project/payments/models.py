@@ -6,7 +6,7 @@ from apikeys.conf import project_model
 
 
 class Payment(models.Model):
-    """Belongs to a project; whoever may see the project's payments sees it."""
+    """A payment of a project. Callers with ``payments:read`` in the project can see it."""
 
     number = models.BigAutoField(primary_key=True)
     project = models.ForeignKey(project_model(), models.PROTECT, related_name="payments")

@@ -1,4 +1,4 @@
-"""A policy of one's own: what a careful company might ask for."""
+"""An example of a custom policy with strict limits."""
 
 from datetime import timedelta
 from typing import Any
@@ -7,9 +7,9 @@ from apikeys.policy import Policy
 
 
 class CarefulPolicy(Policy):
-    """Keys end within 60 days, are few, and pay only after somebody agreed to it.
+    """Limit keys to 60 days and three per owner, and require approval for payments.
 
-    Its dotted path goes into ``APIKEYS["POLICY"]``.
+    Set ``APIKEYS["POLICY"]`` to its dotted path.
     """
 
     def longest_lifetime(self, owner: Any) -> timedelta:

@@ -1,4 +1,4 @@
-"""The demo's data and credentials: the same after any number of runs."""
+"""Create the demo's data and credentials. Running it again changes nothing but the secrets."""
 
 import hashlib
 import json
@@ -58,10 +58,10 @@ PEOPLE: Final = (
     Person("admin", "superuser"),
 )
 
-#: Whose offers are whose, in the black box behind the gateway.
+#: The subscriber of each project in the server behind the gateway.
 SUBSCRIBERS: Final = {"analytical-engine": "1001", "compiler": "1002"}
 
-#: By number: the project, the amount in euros, what for, and how many days ago it was made.
+#: Number: (project, amount in euros, description, age in days).
 PAYMENTS: Final = {
     1: ("analytical-engine", "1200.00", "Brass gear wheels, one gross", 30),
     2: ("analytical-engine", "84.50", "Punched cards, number cards", 16),
@@ -73,7 +73,7 @@ PAYMENTS: Final = {
 
 @transaction.atomic
 def seed() -> None:
-    """Make the demo's people, projects, payments and client, or make them so again."""
+    """Create the demo's users, projects, payments and clients, or reset them."""
     projects = {slug: _project(slug, name) for slug, name in PROJECTS.items()}
     for person, user in _users():
         if person.project is not None:
@@ -95,7 +95,7 @@ def seed() -> None:
         ResourceBinding.objects.get_or_create(
             project=projects[slug], user=None, kind="subscriber_id", identifier=identifier
         )
-    with connection.cursor() as cursor:  # the next payment is number 6, on any database
+    with connection.cursor() as cursor:  # the next payment is number 6 on every database
         for statement in connection.ops.sequence_reset_sql(no_style(), [Payment]):
             cursor.execute(statement)
     Application.objects.update_or_create(
@@ -128,7 +128,7 @@ def _project(slug: str, name: str) -> Any:
 
 def _users() -> Iterator[tuple[Person, Any]]:
     User = get_user_model()  # noqa: N806
-    encoded: dict[str, bool] = {}  # one password, so hash and check it no more than needed
+    encoded: dict[str, bool] = {}  # hash the one password once: it is slow
     fresh = None
     for person in PEOPLE:
         superuser = person.project is None
@@ -146,7 +146,7 @@ def _users() -> Iterator[tuple[Person, Any]]:
 
 @dataclass(frozen=True)
 class Credentials:
-    """One for each kind of caller, all reaching *Analytical Engine*."""
+    """One credential for each kind of caller. All reach *Analytical Engine*."""
 
     pat: Minted[PersonalAccessToken]
     project_key: Minted[ProjectKey]
@@ -156,9 +156,9 @@ class Credentials:
 
 @transaction.atomic
 def credentials() -> Credentials:
-    """Fresh credentials, for a seeded database. Those of an earlier run end here.
+    """Create credentials in a seeded database, and revoke the credentials of an earlier run.
 
-    Only hashes of them are stored, so they cannot be shown a second time.
+    Only their hashes are stored, so each run needs new ones to show.
     """
     ada = get_user_model()._default_manager.get(username="ada")
     project = get_project_model()._default_manager.get(slug="analytical-engine")
@@ -179,9 +179,9 @@ def credentials() -> Credentials:
 
 @sensitive_variables("grant")
 def _password_grant(username: str) -> dict[str, Any]:
-    """What the token endpoint gives the page; its refresh token, which nobody is shown, ends."""
+    """Return the token endpoint's answer, and delete its refresh token: the demo never shows it."""
     clear_expired()
-    # The page's own always come with a refresh token: one without is an earlier run's.
+    # Tokens of the page have a refresh token. One without is left from an earlier run.
     AccessToken.objects.filter(application__client_id=CLIENT_ID, refresh_token=None).delete()
     form = {
         "grant_type": "password",

@@ -1,4 +1,4 @@
-"""The page at `/`: a static document whose script is a client of the API like any other."""
+"""Serve the page at `/`. Its script calls the API like any other client."""
 
 from typing import Any
 
@@ -10,8 +10,8 @@ from django.views.generic import TemplateView
 from . import seed
 from .demo import PASSWORD
 
-# By hand, as Django 5.2 has no middleware for it. No form is ever sent by the browser itself,
-# so that a password cannot end up in a URL.
+# Set by hand, because Django 5.2 has no middleware for it. ``form-action 'none'`` keeps the
+# browser from submitting the login form itself, which could put a password into a URL.
 CONTENT_SECURITY_POLICY = (
     "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'; require-trusted-types-for 'script'"

@@ -12,7 +12,7 @@ KEYS = "/admin/apikeys/projectkey/"
 
 @pytest.fixture
 def staff(db):
-    """Makes somebody who gets into the admin, with these of Django's permissions on keys."""
+    """Return a function that creates a staff user with the given permissions on keys."""
 
     def staff(*actions: str, **fields: Any) -> Any:
         user = UserFactory(is_staff=True, **fields)
@@ -32,7 +32,7 @@ def root(client, db):
 
 
 def mint_form(**changes: Any) -> dict[str, Any]:
-    """What somebody fills into the form of a new personal access token; ``None``: not sent."""
+    """Return the form data of a new personal access token. Omit the fields that are ``None``."""
     form = {
         "name": "laptop",
         "scopes": ["payments:read"],

@@ -8,14 +8,14 @@ from tests.factories import mint_pat
 EVENTS = "/admin/apikeys/auditevent/"
 
 
-def test_what_is_done_in_the_admin_is_told_with_its_address(root, client):
+def test_actions_in_the_admin_are_logged_with_ip_address(root, client):
     response = client.post(f"{TOKENS}add/", mint_form(user=root.pk))
     assert response.status_code == 200, response.content
     event = AuditEvent.objects.get()
     assert (event.event, event.by, event.ip) == ("minted", "root", "127.0.0.1")
 
 
-def test_it_is_there_to_read(root, client):
+def test_events_can_be_viewed(root, client):
     key = mint_pat(root).key
     lifecycle.revoke(key, by=root, reason="Lost.")
     event = AuditEvent.objects.get(event="revoked")
@@ -27,7 +27,7 @@ def test_it_is_there_to_read(root, client):
     assert client.get(f"{EVENTS}?event=minted").status_code == 200
 
 
-def test_nothing_else_is(root, client):
+def test_events_cannot_be_added_changed_or_deleted(root, client):
     event = AuditEvent.objects.get(public_id=mint_pat(root).key.public_id)
     assert client.get(f"{EVENTS}add/").status_code == 403
     assert client.post(f"{EVENTS}add/", {"event": "minted"}).status_code == 403
@@ -38,13 +38,13 @@ def test_nothing_else_is(root, client):
     assert AuditEvent.objects.get().name == "ci"
 
 
-def test_staff_without_the_permission_see_none(staff, client):
+def test_staff_without_permission_cannot_view_events(staff, client):
     client.force_login(staff("view"))
     assert client.get(EVENTS).status_code == 403
 
 
 @pytest.mark.parametrize("bad", ["203.0.113.7/24", "x"])
-def test_networks_and_limits_in_the_admin(root, client, bad):
+def test_ip_ranges_and_rate_limits_are_entered_in_the_admin(root, client, bad):
     bounds = {"allowed_networks": "203.0.113.0/24, 2001:db8::/32", "rate_limits": "10/s"}
     client.post(f"{TOKENS}add/", mint_form(user=root.pk, **bounds))
     key = PersonalAccessToken.objects.get()
@@ -53,7 +53,7 @@ def test_networks_and_limits_in_the_admin(root, client, bad):
 
     form = mint_form(rate_limits="10/second", allowed_networks=bad)
     refused = client.post(f"{TOKENS}{key.pk}/change/", form)
-    assert f"{bad} is not a network" in refused.content.decode()
+    assert f"{bad} is not an IP range" in refused.content.decode()
     form |= {"allowed_networks": "203.0.113.7"}
     client.post(f"{TOKENS}{key.pk}/change/", form)
     key.refresh_from_db()

@@ -1,6 +1,6 @@
-"""The admin in a real Chromium: Django's own, and django-unfold's.
+"""The admin in a real Chromium, with Django's theme and with django-unfold.
 
-``ADMIN_SCREENSHOTS`` names a folder for pictures of the pages, light and dark, narrow and wide.
+Set ``ADMIN_SCREENSHOTS`` to a folder to save screenshots in each color scheme and width.
 """
 
 import os
@@ -32,15 +32,7 @@ WIDTHS = [375, 1280]
 
 
 @pytest.fixture
-def engine(root):
-    ada = MembershipFactory(
-        user__username="ada", project__slug="engine", project__name="Analytical Engine"
-    )
-    return ada.project
-
-
-@pytest.fixture
-def open_page(chromium, live_server, client, engine):
+def open_page(chromium, live_server, client, root, ada):
     contexts = []
 
     def open_page(**options):
@@ -57,21 +49,21 @@ def open_page(chromium, live_server, client, engine):
 
 
 def button(page, name):
-    """The button of this name; django-unfold folds those of a page away on a narrow one."""
+    """Return the button with this name. django-unfold puts buttons into a menu on small screens."""
     found = page.get_by_role("button", name=name, exact=True)
     if not found.is_visible() and (more := page.get_by_text("more_horiz")).is_visible():
         more.click()
     return found
 
 
-def test_a_token_is_minted_and_revoked(open_page):
-    page = open_page()
+def test_token_is_created_and_revoked(open_page):
+    page = open_page(permissions=["clipboard-read", "clipboard-write"])
 
     page.goto(f"{TOKENS}add/")
     page.get_by_label("Name").fill("laptop")
     page.get_by_label("payments:write").check()
     user = page.locator("select[name=user]")
-    if user.count():  # an autocomplete: its list is one of users that it asks for
+    if user.count():  # an autocomplete field fetches the list of users
         page.locator(".field-user .select2-selection").click()
         page.locator(".select2-search__field").last.fill("ada")
         page.locator(".select2-results__option", has_text="ada").click()
@@ -82,8 +74,11 @@ def test_a_token_is_minted_and_revoked(open_page):
 
     assert verify(text).scope == "payments:write"
     assert verify(text).user.username == "ada"
+    page.get_by_role("button", name="Copy").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()") == text
 
-    page.get_by_role("link", name=re.compile("Go on to laptop")).click()
+    page.get_by_role("link", name=re.compile("Continue to laptop")).click()
     expect(page.locator("body")).not_to_contain_text(text)
     button(page, "Revoke").click()
     expect(page.locator("#content-main")).to_contain_text("laptop")
@@ -93,6 +88,13 @@ def test_a_token_is_minted_and_revoked(open_page):
 
     with pytest.raises(Refused, match="revoked_key"):
         verify(text)
+
+
+def test_long_name_pushes_no_column_away(open_page, ada):
+    mint_pat(ada, name="W" * 100)
+    page = open_page(viewport={"width": 1280, "height": 800})
+    page.goto(TOKENS)
+    assert page.locator("td.field-name, th.field-name").first.bounding_box()["width"] < 350
 
 
 def test_keys_are_approved_and_found(open_page):
@@ -132,12 +134,13 @@ def test_selected_keys_are_revoked_from_the_list(open_page):
 
 @pytest.fixture
 def life(engine):
-    """Keys that have something to show."""
+    """Keys in different states, with restrictions and usage."""
     ada = engine.memberships.get().user
     soon = timezone.now() + timedelta(days=20)
     laptop = mint_pat(
         ada, name="laptop", scopes=["payments:write", "reports:read"], expires_at=soon,
         allowed_networks=["203.0.113.0/24", "2001:db8::/32"], rate_limits=["1000/hour"],
+        description="W" * 500,
     )  # fmt: skip
     for n in range(12):
         mint_pat(ada, name=f"script {n} of many that do a little of everything", expires_at=soon)
@@ -152,8 +155,8 @@ def life(engine):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", WIDTHS)
-def test_the_pages_look_right(open_page, life, width, scheme):
-    """Nothing sticks out, all can be read, and every control has a name."""
+def test_pages_are_accessible_and_fit_the_screen(open_page, life, width, scheme):
+    """Nothing overflows, the contrast is sufficient, and every control has a name."""
     token, pending = life
     page = open_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
     change = f"{TOKENS}{token.pk}/change/"
@@ -204,8 +207,8 @@ def test_the_pages_look_right(open_page, life, width, scheme):
     assert wrong == []
 
 
-@pytest.mark.skipif(UNFOLD, reason="this is it")
-def test_all_of_that_under_unfold():
+@pytest.mark.skipif(UNFOLD, reason="this process already runs with django-unfold")
+def test_admin_works_with_unfold():
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-n0", "--ds=tests.admin.unfold_settings", __file__],
         cwd=ROOT,

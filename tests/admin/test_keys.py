@@ -1,4 +1,4 @@
-"""What a site admin does with keys, who may, and where no secret gets to."""
+"""Keys in the admin: actions, permissions, and no leaked secrets."""
 
 import html
 import logging
@@ -16,19 +16,10 @@ from apikeys import lifecycle, token, usage
 from apikeys.models import PersonalAccessToken, ProjectKey, State
 from apikeys.verify import verify
 from tests.admin.conftest import KEYS, TOKENS, mint_form
-from tests.factories import MembershipFactory, ProjectFactory, UserFactory, mint_key, mint_pat
+from tests.documents import table
+from tests.factories import ProjectFactory, UserFactory, mint_key, mint_pat
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def ada():
-    return MembershipFactory(user__username="ada", project__slug="engine", role="owner").user
-
-
-@pytest.fixture
-def engine(ada):
-    return ada.project_memberships.get().project
 
 
 def text_of(response):
@@ -67,7 +58,7 @@ ACTIONS = ("revoke_selected", "expire_selected", "approve_selected", "reject_sel
         (("view", "change", "add", "delete"), 200, 200),
     ],
 )
-def test_pages_are_for_those_with_the_permission(client, staff, engine, url, may, sees, adds):
+def test_pages_require_the_permission(client, staff, engine, url, may, sees, adds):
     client.force_login(staff(*may))
     key = mint_pat().key if url == TOKENS else mint_key(engine).key
     assert client.get(url).status_code == sees
@@ -78,7 +69,7 @@ def test_pages_are_for_those_with_the_permission(client, staff, engine, url, may
 
 @pytest.mark.parametrize("may", [(), ("view",), ("view", "add"), ("view", "delete"), ("add",)])
 @pytest.mark.parametrize("action", ACTIONS)
-def test_without_the_permission_to_change_no_action_changes_a_key(client, staff, may, action):
+def test_actions_without_the_change_permission_change_nothing(client, staff, may, action):
     client.force_login(staff(*may))
     minted = mint_pat()
     PersonalAccessToken.objects.update(is_pending="approve" in action or "reject" in action)
@@ -91,7 +82,7 @@ def test_without_the_permission_to_change_no_action_changes_a_key(client, staff,
     assert not LogEntry.objects.exists()
 
 
-def test_who_may_only_view_sees_no_button_and_no_field(client, staff):
+def test_view_permission_shows_no_buttons_and_no_fields(client, staff):
     client.force_login(staff("view"))
     key = mint_pat().key
     page = text_of(client.get(f"{TOKENS}{key.pk}/change/"))
@@ -103,30 +94,32 @@ def test_who_may_only_view_sees_no_button_and_no_field(client, staff):
     assert not any(action in listing for action in ACTIONS)
 
 
-def test_who_may_change_may_not_mint(client, staff, ada):
+def test_change_permission_does_not_allow_creating(client, staff, ada):
     client.force_login(staff("view", "change"))
     assert client.post(f"{TOKENS}add/", mint_form(user=ada.pk)).status_code == 403
     assert not PersonalAccessToken.objects.exists()
 
 
-def test_nobody_deletes_a_key_by_itself(client, root):
+def test_deleting_a_key_is_refused(client, root):
     key = mint_pat().key
     response = client.post(f"{TOKENS}{key.pk}/delete/", {"post": "yes"})
     assert response.status_code == 403
+    rows = {event: when for event, _, when, *_ in table("docs/reference/audit.md", "event")}
+    assert "The admin refuses to delete a key (403)" in rows["`deleted`"]
     act(client, TOKENS, "delete_selected", key, post="yes")
     assert PersonalAccessToken.objects.exists()
     assert "delete_selected" not in text_of(client.get(TOKENS))
     assert "/delete/" not in text_of(client.get(f"{TOKENS}{key.pk}/change/"))
 
 
-def test_a_key_goes_with_its_user(client, root):
+def test_deleting_a_user_deletes_their_keys(client, root):
     user = mint_pat().key.user
     response = client.post(f"/admin/auth/user/{user.pk}/delete/", {"post": "yes"})
     assert response.status_code == 302
     assert not PersonalAccessToken.objects.exists()
 
 
-def test_a_token_of_somebody_else_takes_the_permission_to_change_users(client, staff, ada):
+def test_token_for_another_user_requires_permission_to_change_users(client, staff, ada):
     admin = staff("view", "add")
     client.force_login(admin)
     response = client.post(f"{TOKENS}add/", mint_form(user=ada.pk))
@@ -143,7 +136,7 @@ def test_a_token_of_somebody_else_takes_the_permission_to_change_users(client, s
     assert not PersonalAccessToken.objects.filter(user=chief).exists()
 
 
-def test_the_policy_decides_who_approves(client, root, settings):
+def test_policy_decides_who_can_approve(client, root, settings):
     from apikeys.policy import Policy
 
     refuses = {"may_approve": lambda self, user, key: False}
@@ -152,7 +145,7 @@ def test_the_policy_decides_who_approves(client, root, settings):
     PersonalAccessToken.objects.update(is_pending=True)
     for action in ("approve_selected", "reject_selected"):
         response = act(client, TOKENS, action, key, reason="x")
-        refused = f"{key.public_id}: The policy does not let you decide on it."
+        refused = f"{key.public_id}: You cannot approve this key."
         assert messages_of(response)[-1] == refused
     key.refresh_from_db()
     assert key.state() is State.PENDING
@@ -161,7 +154,7 @@ def test_the_policy_decides_who_approves(client, root, settings):
 # Mint
 
 
-def test_minting_shows_the_secret_once_and_leaves_it_nowhere(client, root, ada, engine, caplog):
+def test_creating_shows_the_secret_once_and_does_not_store_it(client, root, ada, engine, caplog):
     caplog.set_level(logging.DEBUG)
     response = client.post(
         f"{TOKENS}add/",
@@ -192,7 +185,7 @@ def test_minting_shows_the_secret_once_and_leaves_it_nowhere(client, root, ada, 
         assert not [page for page in [*later, history] if stored in page]
 
 
-def test_a_form_makes_one_key_however_often_it_is_sent(client, root, ada):
+def test_resubmitted_form_creates_one_key(client, root, ada):
     url = f"{TOKENS}add/"
     once = client.get(url).context["adminform"].form["once"].value()
     form = mint_form(user=ada.pk, once=once)
@@ -201,26 +194,26 @@ def test_a_form_makes_one_key_however_often_it_is_sent(client, root, ada):
     again = client.post(url, form)
 
     key = PersonalAccessToken.objects.get()
-    assert f"The key {key.public_id} was made already." in again.content.decode()
+    assert f"The key {key.public_id} already exists." in again.content.decode()
     assert "acme_pat_" not in again.content.decode()
 
 
 @pytest.mark.parametrize("once", ["0123456789abcdef", "0123456789abcdef:1uXyZ:x"])
-def test_nobody_chooses_the_id_of_a_key(client, root, ada, once):
+def test_id_of_a_new_key_cannot_be_chosen(client, root, ada, once):
     refused = client.post(f"{TOKENS}add/", mint_form(user=ada.pk, once=once)).content.decode()
     assert "open for too long" in refused
     assert once not in refused
     assert not PersonalAccessToken.objects.exists()
 
 
-def test_a_project_key_is_minted_too(client, root, engine):
+def test_project_key_is_created(client, root, engine):
     form = mint_form(project=engine.pk, all_projects=None, expires_at_0="", expires_at_1="")
     access = verify(shown_token(client.post(f"{KEYS}add/", form)))
     assert (access.project, access.expires_at) == (engine, None)
     assert ProjectKey.objects.get().created_by == root
 
 
-def test_minting_in_a_popup_shows_the_secret_as_well(client, root, ada):
+def test_creating_in_a_popup_shows_the_secret(client, root, ada):
     response = client.post(f"{TOKENS}add/?_popup=1", mint_form(user=ada.pk, _popup="1"))
     assert verify(shown_token(response)).user == ada
 
@@ -235,12 +228,12 @@ def test_minting_in_a_popup_shows_the_secret_as_well(client, root, ada):
         ({"expires_at_0": "2001-01-01"}, "expires_at"),
         ({"expires_at_0": "soon"}, "expires_at"),
         ({"all_projects": None}, "projects"),
-        ({"projects": "engine"}, "projects"),
+        ({"projects": "analytical-engine"}, "projects"),
         ({"user": "999999"}, "user"),
         ({"user": ""}, "user"),
     ],
 )
-def test_what_is_refused_at_minting_is_said_at_the_field(client, root, ada, changes, field):
+def test_errors_of_a_new_key_are_shown_at_the_field(client, root, ada, changes, field):
     form = mint_form(user=ada.pk) | changes
     form = {name: value for name, value in form.items() if value is not None}
     response = client.post(f"{TOKENS}add/", form)
@@ -250,7 +243,7 @@ def test_what_is_refused_at_minting_is_said_at_the_field(client, root, ada, chan
     assert not LogEntry.objects.exists()
 
 
-def test_a_strangers_project_is_refused(client, root, ada):
+def test_project_without_membership_is_refused(client, root, ada):
     form = mint_form(user=ada.pk, all_projects=None, projects=str(ProjectFactory().pk))
     response = client.post(f"{TOKENS}add/", form)
     assert "projects" in response.context["adminform"].form.errors
@@ -275,7 +268,7 @@ def edit(client, key, **changes):
     return client.post(url, {name: value for name, value in sent.items() if value is not None})
 
 
-def test_an_edit_goes_through_lifecycle_and_into_the_history(client, root, ada, engine):
+def test_edit_is_written_to_the_audit_log_and_the_history(client, root, ada, engine):
     ends = timezone.now() + timedelta(days=9, microseconds=5)
     minted = mint_pat(ada, scopes=["payments:write"], expires_at=ends)
     response = edit(client, minted.key, name="desk", scopes=["payments:read"])
@@ -285,11 +278,11 @@ def test_an_edit_goes_through_lifecycle_and_into_the_history(client, root, ada, 
     assert (key.name, key.scopes, key.expires_at) == ("desk", ("payments:read",), ends)
     assert verify(minted.token).scopes == {"payments:read"}
     assert LogEntry.objects.get().get_change_message() == (
-        "name was “ci”, is “desk”. scopes was payments:write, is payments:read."
+        "name changed from “ci” to “desk”. scopes changed from payments:write to payments:read."
     )
 
 
-def test_projects_and_expiry_are_edited(client, root, ada, engine):
+def test_projects_and_expiry_can_be_edited(client, root, ada, engine):
     key = mint_pat(ada).key
     changes = {"all_projects": None, "projects": str(engine.pk)}
     assert edit(client, key, **changes, expires_at_0="2035-01-31", expires_at_1="12:00:00")
@@ -303,7 +296,7 @@ def test_projects_and_expiry_are_edited(client, root, ada, engine):
     assert not key.projects.exists()
 
 
-def test_an_edit_keeps_what_somebody_else_changed_meanwhile(client, root, ada):
+def test_edit_keeps_concurrent_changes(client, root, ada):
     key = mint_pat(ada, scopes=["payments:write"]).key
     stale = PersonalAccessToken.objects.get()
     lifecycle.edit(key, scopes=["payments:read"])
@@ -313,7 +306,7 @@ def test_an_edit_keeps_what_somebody_else_changed_meanwhile(client, root, ada):
     assert stale.scopes == ("payments:write",)
 
 
-def test_what_lifecycle_refuses_is_said_and_nothing_is_logged(client, root, ada):
+def test_refused_edit_shows_the_error_and_is_not_logged(client, root, ada):
     key = mint_pat(ada).key
     response = edit(client, key, scopes=[])
     assert response.context["adminform"].form.errors.keys() == {"scopes"}
@@ -325,7 +318,7 @@ def test_what_lifecycle_refuses_is_said_and_nothing_is_logged(client, root, ada)
 @pytest.mark.parametrize(
     "field", ["root", "digest", "user", "is_pending", "revoked_at", "public_id"]
 )
-def test_a_form_with_more_in_it_changes_no_more(client, root, ada, field):
+def test_extra_fields_in_the_form_are_ignored(client, root, ada, field):
     key = mint_pat(ada).key
     before = PersonalAccessToken.objects.values(field).get()
     edit(client, key, name="desk", **{field: str(UserFactory().pk)})
@@ -333,7 +326,7 @@ def test_a_form_with_more_in_it_changes_no_more(client, root, ada, field):
     assert PersonalAccessToken.objects.get().name == "desk"
 
 
-def test_a_key_that_has_ended_is_read_only(client, root, ada):
+def test_ended_key_is_read_only(client, root, ada):
     key = mint_pat(ada).key
     lifecycle.revoke(key, reason="lost")
     page = text_of(client.get(f"{TOKENS}{key.pk}/change/"))
@@ -345,17 +338,17 @@ def test_a_key_that_has_ended_is_read_only(client, root, ada):
     assert key.name == "ci"
 
 
-def test_a_key_in_a_name_is_not_repeated(client, root, ada):
+def test_key_pasted_into_the_name_is_not_shown_again(client, root, ada):
     text = mint_pat(ada).token
     page = text_of(client.post(f"{TOKENS}add/", mint_form(user=ada.pk, name=text)))
-    assert "holds a key" in page
+    assert "contains a key" in page
     assert not token.holds_key(page)
 
 
 # The page of a key
 
 
-def test_the_page_tells_the_chain_what_it_made_and_its_use(client, root, ada):
+def test_page_shows_rotation_chain_created_keys_and_usage(client, root, ada):
     minted = mint_pat(ada)
     for _ in range(3):
         verify(minted.token)
@@ -368,11 +361,11 @@ def test_the_page_tells_the_chain_what_it_made_and_its_use(client, root, ada):
     page = text_of(client.get(f"{TOKENS}{minted.key.pk}/change/"))
     for other in (successor, last, made):
         assert f'{TOKENS}{other.pk}/change/">{other.public_id}</a>' in page
-    assert "3 in all, 3 on the busiest day, 3 today (UTC)" in page
+    assert "3 in total, 3 on the busiest day, 3 today (UTC)" in page
     assert f"/admin/auth/user/{ada.pk}/change/" in page
 
 
-def test_a_long_chain_costs_a_bounded_number_of_queries(
+def test_number_of_queries_of_a_long_chain_is_bounded(
     client, root, ada, django_assert_max_num_queries
 ):
     key = mint_pat(ada).key
@@ -391,7 +384,7 @@ def test_a_long_chain_costs_a_bounded_number_of_queries(
 # Actions
 
 
-def test_revoke_asks_for_a_reason_first(client, root, ada):
+def test_revoking_requires_a_reason(client, root, ada):
     minted = mint_pat(ada)
     response = act(client, TOKENS, "revoke_selected", minted.key)
     assert response.status_code == 200
@@ -408,41 +401,41 @@ def test_revoke_asks_for_a_reason_first(client, root, ada):
     assert LogEntry.objects.get().get_change_message() == "Revoked: The laptop was lost."
 
     response = act(client, TOKENS, "revoke_selected", key, reason="again")
-    assert messages_of(response)[-1] == f"{key.public_id}: It was revoked already."
+    assert messages_of(response)[-1] == f"{key.public_id}: Already revoked."
     assert LogEntry.objects.count() == 1
 
 
-def test_a_reason_with_a_key_in_it_is_refused_and_not_repeated(client, root, ada):
+def test_reason_with_a_key_is_refused_and_not_shown_again(client, root, ada):
     minted = mint_pat(ada)
     response = act(client, TOKENS, "revoke_selected", minted.key, reason=f"saw {minted.token}")
     page = text_of(response)
-    assert "holds a key" in page
+    assert "contains a key" in page
     assert not token.holds_key(page)
     assert verify(minted.token)
     assert not LogEntry.objects.exists()
 
 
-def test_expire_shortens_and_never_lengthens(client, root, ada):
+def test_expire_action_never_extends_an_expiry(client, root, ada):
     now = timezone.now()
     endless, soon = mint_pat(ada).key, mint_pat(ada, expires_at=now + timedelta(days=1)).key
     response = act(client, TOKENS, "expire_selected", endless, soon, days="3")
     endless.refresh_from_db()
     assert timedelta(days=3) <= endless.expires_at - now < timedelta(days=3, minutes=5)
     assert PersonalAccessToken.objects.get(pk=soon.pk).expires_at == soon.expires_at
-    assert f"{soon.public_id}: It ends before that, and still will." in messages_of(response)
+    assert f"{soon.public_id}: Already expires earlier." in messages_of(response)
     for days in ("0", "-1", "x", "", "99999999999"):
         form = act(client, TOKENS, "expire_selected", endless, days=days)
         assert form.context["form"].errors
 
 
-def test_approve_and_reject(client, root, ada):
+def test_selected_keys_are_approved_and_rejected(client, root, ada):
     good, bad, live = mint_pat(ada), mint_pat(ada), mint_pat(ada)
     pks = [good.key.pk, bad.key.pk]
     PersonalAccessToken.objects.filter(pk__in=pks).update(is_pending=True)
     assert "Approve" in text_of(client.get(f"{TOKENS}{good.key.pk}/change/"))
 
     response = act(client, TOKENS, "approve_selected", good.key, live.key, x="y")
-    assert f"{live.key.public_id}: This key does not await an approval." in messages_of(response)
+    assert f"{live.key.public_id}: This key is not pending approval." in messages_of(response)
     act(client, TOKENS, "reject_selected", bad.key, reason="too much")
     good.key.refresh_from_db()
     bad.key.refresh_from_db()
@@ -452,11 +445,11 @@ def test_approve_and_reject(client, root, ada):
     assert messages == {"Approved.", "Rejected: too much"}
 
 
-def test_too_many_at_once_are_refused(client, root, ada, monkeypatch):
-    monkeypatch.setattr("apikeys.admin.keys._MOST_AT_ONCE", 1)
+def test_action_on_too_many_keys_is_refused(client, root, ada, monkeypatch):
+    monkeypatch.setattr("apikeys.admin.key_actions._MOST_AT_ONCE", 1)
     keys = [mint_pat(ada).key for _ in range(2)]
     response = act(client, TOKENS, "revoke_selected", *keys, reason="x")
-    assert messages_of(response) == ["At most 1 keys at once. Select fewer."]
+    assert messages_of(response) == ["Select at most 1 keys at a time."]
     assert not PersonalAccessToken.objects.exclude(revoked_at=None).exists()
 
 
@@ -464,7 +457,7 @@ def test_too_many_at_once_are_refused(client, root, ada, monkeypatch):
 
 
 @pytest.mark.parametrize("end", ["", "revoke", "expire", "pend", "deactivate"])
-def test_a_whole_key_leads_to_its_page_whatever_its_state(client, root, ada, end):
+def test_whole_key_of_any_state_redirects_to_its_page(client, root, ada, end):
     minted = mint_pat(ada)
     usage.flush()
     keys = PersonalAccessToken.objects.all()
@@ -483,17 +476,17 @@ def test_a_whole_key_leads_to_its_page_whatever_its_state(client, root, ada, end
         assert response.status_code == 302
         assert response["Location"] == f"{TOKENS}{minted.key.pk}/change/"
         assert "no-store" in response["Cache-Control"]
-    assert usage.flush() == 0  # it was looked at, not used
+    assert usage.flush() == 0  # looking up a key is not a use
 
 
-def test_a_wrong_key_is_found_nowhere_and_not_repeated(client, root, ada):
+def test_wrong_key_is_refused_and_not_shown_again(client, root, ada):
     minted, other = mint_pat(ada), mint_pat(ada)
     secret = token.parse(other.token, "acme").secret
     swapped = token.compose("acme", "pat", minted.key.public_id, secret)
     for text, told in [
-        (swapped, "No key has this id and this secret."),
-        (minted.token[:-1], "not a well-formed key"),
-        ("x" * 49, "not a well-formed key"),
+        (swapped, "No key matches this ID and secret."),
+        (minted.token[:-1], "This credential is malformed."),
+        ("x" * 49, "This credential is malformed."),
     ]:
         response = client.post(f"{TOKENS}find/", {"key": text})
         page = text_of(response)
@@ -503,16 +496,16 @@ def test_a_wrong_key_is_found_nowhere_and_not_repeated(client, root, ada):
         assert "no-store" in response["Cache-Control"]
 
 
-def test_a_kind_that_one_may_not_see_stays_hidden(client, staff, engine):
+def test_whole_key_of_a_kind_without_permission_is_not_shown(client, staff, engine):
     admin = staff()
     admin.user_permissions.add(Permission.objects.get(codename="view_personalaccesstoken"))
     client.force_login(admin)
     minted = mint_key(engine)
     response = client.post(f"{TOKENS}find/", {"key": minted.token})
-    assert "You may not see keys of this kind." in text_of(response)
+    assert "You do not have permission to view keys of this kind." in text_of(response)
 
 
-def test_a_whole_key_in_the_address_is_refused_and_not_repeated(client, root, ada):
+def test_whole_key_in_the_url_is_refused_and_not_shown_again(client, root, ada):
     minted = mint_pat(ada)
     secret = token.parse(minted.token, "acme").secret
     for query in (
@@ -525,9 +518,9 @@ def test_a_whole_key_in_the_address_is_refused_and_not_repeated(client, root, ad
         response = client.get(TOKENS, query)
         assert response.status_code == 302
         assert response["Location"] == TOKENS
-        assert "rotate that key" in messages_of(response)[-1]
+        assert "Rotate that key" in messages_of(response)[-1]
         page = text_of(client.get(response["Location"]))
-        assert "rotate that key" in page
+        assert "Rotate that key" in page
         assert secret[:20] not in page
 
 
@@ -535,7 +528,7 @@ def test_a_whole_key_in_the_address_is_refused_and_not_repeated(client, root, ad
     "lookup",
     ["root__startswith=$", "digest__startswith=a", "pepper_id=x", "user__password__startswith=m"],
 )
-def test_no_lookup_tells_a_hash_letter_by_letter(client, root, lookup):
+def test_lookups_of_hashes_are_refused(client, root, lookup):
     mint_pat()
     assert client.get(f"{TOKENS}?{lookup}").status_code == 400
 
@@ -560,17 +553,17 @@ def test_search_by_id_name_user_and_project(client, root, ada, engine):
         "Laptop of",
         "ada",
         "ADA",
-        "engine",
+        "analytical-engine",
     ):
         assert found(client, TOKENS, q=term) == {"Laptop of ada"}, term
-    for term in ("serv", "engine", "ada"):
+    for term in ("serv", "analytical-engine", "ada"):
         assert found(client, KEYS, q=term) == {"server"}, term
     for term in ("nobody", "%", "_", "'", "\\"):
         assert found(client, TOKENS, q=term) == set(), term
     assert found(client, TOKENS, q=" ") == {"Laptop of ada", "other"}
 
 
-def test_filters(client, root, ada):
+def test_filters_list_the_matching_keys(client, root, ada):
     now = timezone.now()
     keys = PersonalAccessToken.objects
     for name, row in {
@@ -617,7 +610,7 @@ def test_filters(client, root, ada):
     assert listed(state="nonsense", expires="x", used="not-x") == everything
 
 
-def test_the_filter_by_kind_leads_to_the_other_list(client, root, staff):
+def test_filter_by_kind_links_to_the_other_list(client, root, staff):
     page = text_of(client.get(TOKENS, {"state": "revoked"}))
     assert f'href="{KEYS}?state=revoked"' in page
 

@@ -12,7 +12,7 @@ PROJECTS = "/admin/apikeys/project/"
 MEMBERSHIPS = "/admin/apikeys/membership/"
 
 
-def test_a_project_and_its_members_are_made(client, root):
+def test_project_and_members_are_created(client, root):
     form = {"slug": "loom", "name": "Loom", "is_active": "on"}
     assert client.post(f"{PROJECTS}add/", form).status_code == 302
     loom, user = Project.objects.get(), UserFactory()
@@ -22,7 +22,7 @@ def test_a_project_and_its_members_are_made(client, root):
     assert LogEntry.objects.count() == 2
 
 
-def test_they_are_found_by_their_beginnings(client, root):
+def test_projects_and_members_are_searched_by_prefix(client, root):
     MembershipFactory(user__username="ada", project__slug="engine")
     MembershipFactory(user__username="bob", project__slug="loom")
 
@@ -40,14 +40,14 @@ def test_they_are_found_by_their_beginnings(client, root):
     }).json()["results"][0]["text"].startswith("Project")  # fmt: skip
 
 
-def test_no_page_has_a_choice_of_all_users_or_projects(client, root):
+def test_pages_do_not_list_all_users_or_projects(client, root):
     people = [UserFactory() for _ in range(5)] + [ProjectFactory() for _ in range(5)]
     for url in ("personalaccesstoken", "projectkey", "membership"):
         page = client.get(f"/admin/apikeys/{url}/add/").content.decode()
         assert not [each for each in people if f'<option value="{each.pk}"' in page]
 
 
-def test_a_project_s_keys_go_with_it_only_for_those_who_may_delete_keys(client, root, staff):
+def test_deleting_a_project_with_keys_requires_the_permission_to_delete_keys(client, root, staff):
     from django.contrib.auth.models import Permission
 
     project = mint_key().key.project

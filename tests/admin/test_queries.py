@@ -1,4 +1,4 @@
-"""The SQL of the lists at 100,000 keys: nothing reads them all."""
+"""The SQL of the lists with 100,000 keys: no query reads all of them."""
 
 import re
 
@@ -11,6 +11,7 @@ from tests.admin.conftest import KEYS, TOKENS
 from tests.factories import ProjectFactory, UserFactory, mint_key, mint_pat
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.django_db,
     pytest.mark.skipif(connection.vendor == "mysql", reason="Reads other databases' plans."),
 ]
@@ -20,7 +21,7 @@ PAGE_QUERIES = 12
 
 
 def fill(model, key, **related):
-    """Keys of all states; one in 1,000 pending, one in 100 expiring soon."""
+    """Create keys in all states: one in 1,000 is pending, one in 100 expires soon."""
     sqlite = connection.vendor == "sqlite"
 
     def moved(days_or_minutes, unit):
@@ -55,7 +56,7 @@ def fill(model, key, **related):
 
 
 def plan(query):
-    """What the database says of how it runs a statement, a line to a step."""
+    """Return the query plan of a statement, one line per step."""
     explain = "EXPLAIN QUERY PLAN " if connection.vendor == "sqlite" else "EXPLAIN "
     with connection.cursor() as cursor:
         cursor.execute(explain + query)
@@ -63,7 +64,7 @@ def plan(query):
 
 
 def reads_all(steps, table):
-    """Whether a step reads the table from end to end, without an index and without a limit."""
+    """Whether a step scans the whole table, without an index or a limit."""
     if connection.vendor == "sqlite":
         return f"SCAN {table}\n" in steps + "\n"
     scan = re.search(rf"Seq Scan on {table}\s+\(cost=\S+ rows=(\d+)", steps)
@@ -84,8 +85,8 @@ def filled(client, root):
         cursor.execute("ANALYZE")
 
 
-#: Those marked with False may have to read on to the end: what they ask for has no index,
-#: because it is not rare.
+#: Query strings of each list. ``False`` allows a full scan: the condition has no index, because
+#: many rows match it.
 ASKED = {
     TOKENS: [
         ({}, True),
@@ -109,7 +110,7 @@ ASKED = {
 }
 
 
-def test_no_page_reads_all_keys(client, filled):
+def test_lists_do_not_read_all_keys(client, filled):
     seen = 0
     for url, queries in ASKED.items():
         model = PersonalAccessToken if url == TOKENS else ProjectKey
@@ -132,14 +133,14 @@ def test_no_page_reads_all_keys(client, filled):
                 steps = plan(statement)
                 if indexed and not ("COUNT(" in statement and query.get("q") is None):
                     assert not reads_all(steps, table), f"{query}\n{statement}\n{steps}"
-                if query.get("q"):  # few, so not looked for by walking past all others
+                if query.get("q"):  # few rows match, so a walk by age would read all keys
                     assert not re.search(r"apikeys_(token|key)_created\b", steps), (
                         f"{query}\n{statement}\n{steps}"
                     )
                 seen += 1
     assert seen >= 2 * sum(map(len, ASKED.values())) - 2
 
-    # A page says that there are more than were counted, and goes no further.
+    # The page shows that there are more rows than it has counted.
     page = client.get(TOKENS).content.decode()
     assert "More than 10000 personal access tokens" in " ".join(page.split())
     assert "p=200" in page
@@ -148,7 +149,7 @@ def test_no_page_reads_all_keys(client, filled):
 
 
 @pytest.mark.parametrize("url", [TOKENS, KEYS])
-def test_a_list_is_sorted_by_what_has_an_index_alone(client, root, url):
+def test_lists_are_sorted_by_indexed_columns_only(client, root, url):
     mint_pat(root)
     mint_key(ProjectFactory())
     by_index = ("created_at", "id")

@@ -1,10 +1,14 @@
 import subprocess
 import sys
 
+import pytest
+
 from tests.documents import ROOT
 
+pytestmark = pytest.mark.process
 
-def test_a_site_with_users_and_projects_of_its_own():
+
+def test_admin_works_with_custom_user_and_project_models():
     ran = subprocess.run(
         [sys.executable, "-W", "ignore", "-m", "tests.admin.swapped"],
         cwd=ROOT,

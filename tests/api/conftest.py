@@ -10,7 +10,7 @@ from tests.factories import MembershipFactory, bearer
 
 
 class Caller:
-    """Somebody who calls the API: with a credential, or logged in by session."""
+    """Call the API with a credential or a session."""
 
     def __init__(self, token: str | None = None, user: Any = None) -> None:
         self.client = Client(raise_request_exception=False)
@@ -27,27 +27,14 @@ class Caller:
 
 
 @pytest.fixture
-def engine(db):
-    """A project, whose owner is ada."""
-    return MembershipFactory(
-        user__username="ada", project__slug="analytical-engine", role="owner"
-    ).project
-
-
-@pytest.fixture
-def ada(engine):
-    return engine.memberships.get(role="owner").user
-
-
-@pytest.fixture
 def compiler(ada):
-    """Ada's other project."""
+    """A second project of ada."""
     return MembershipFactory(user=ada, project__slug="compiler", role="owner").project
 
 
 @pytest.fixture
 def stranger(db):
-    """Somebody else, with a project of their own."""
+    """Another user, with another project."""
     return MembershipFactory(user__username="eve", project__slug="eavesdropping").user
 
 

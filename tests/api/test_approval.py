@@ -51,7 +51,7 @@ def site_admin():
     return admin
 
 
-def test_what_is_made_awaits_approval_and_is_refused_until_then(ada, grace, engine):
+def test_key_with_approval_scope_is_refused_until_approved(ada, grace, engine):
     body = {"name": "x", "scopes": ["payments:write"], "projects": [engine.slug]}
     made = Caller(user=grace)("POST", "tokens/", body).json()
     assert made["state"] == "pending"
@@ -71,7 +71,7 @@ def test_what_is_made_awaits_approval_and_is_refused_until_then(ada, grace, engi
     assert (again.status_code, again.json()["code"]) == (409, "not_pending")
 
 
-def test_rejecting_revokes_with_a_reason(ada, pending):
+def test_rejecting_revokes_the_key_with_a_reason(ada, pending):
     path = f"tokens/{pending.key.public_id}/reject/"
 
     response = Caller(user=ada)("POST", path, {"reason": "Read only, please."})
@@ -84,7 +84,7 @@ def test_rejecting_revokes_with_a_reason(ada, pending):
         verify(pending.token)
 
 
-def test_keys_of_a_project(ada, engine, pending_key):
+def test_project_admin_approves_project_key(ada, engine, pending_key):
     caller = Caller(user=ada)
     (awaiting,) = caller("GET", "approvals/keys/").json()["results"]
 
@@ -93,7 +93,7 @@ def test_keys_of_a_project(ada, engine, pending_key):
     assert verify(pending_key.token).project == engine
 
 
-def test_a_site_admin_need_not_be_a_member(pending, pending_key, engine):
+def test_site_admin_approves_without_membership(pending, pending_key, engine):
     caller = Caller(user=site_admin())
 
     for kind, path, key in [
@@ -107,7 +107,7 @@ def test_a_site_admin_need_not_be_a_member(pending, pending_key, engine):
 
 
 @pytest.mark.parametrize("action", ["approve", "reject"])
-def test_who_may_not_decide_is_told_so_if_they_see_the_key(
+def test_approving_without_permission_is_403_for_owner_and_404_for_stranger(
     grace, stranger, pending, pending_key, engine, action
 ):
     paths = [
@@ -125,7 +125,7 @@ def test_who_may_not_decide_is_told_so_if_they_see_the_key(
         assert key.revoked_at is None
 
 
-def test_a_token_that_reaches_beyond_ones_projects_is_not_ones_to_decide(ada, grace, engine):
+def test_admin_cannot_approve_token_with_projects_of_others(ada, grace, engine):
     elsewhere = MembershipFactory(user=grace, role="owner").project
     beyond = [
         mint_pat(grace, scopes=["payments:write"]),
@@ -139,7 +139,7 @@ def test_a_token_that_reaches_beyond_ones_projects_is_not_ones_to_decide(ada, gr
         assert caller("POST", path).status_code == 404
 
 
-def test_a_credential_approves_no_more_than_it_has(ada, pending, engine, settings):
+def test_credential_cannot_approve_key_beyond_its_own_limits(ada, pending, engine, settings):
     settings.APIKEYS = {**settings.APIKEYS, "POLICY": "apikeys.policy.Policy"}
     enough = ["keys:write", "payments:write"]
     lacks_scope = mint_pat(ada, scopes=["keys:write"])
@@ -160,7 +160,9 @@ def test_a_credential_approves_no_more_than_it_has(ada, pending, engine, setting
         assert (response.status_code, response.json().get("code")) == (status, code)
 
 
-def test_a_restricted_credential_decides_in_its_projects_only(ada, compiler, pending, pending_key):
+def test_restricted_credential_cannot_see_or_reject_keys_of_other_projects(
+    ada, compiler, pending, pending_key
+):
     caller = Caller(mint_pat(ada, scopes=["keys:write"], projects=[compiler]).token)
 
     assert caller("GET", "approvals/tokens/").json()["results"] == []
@@ -170,7 +172,7 @@ def test_a_restricted_credential_decides_in_its_projects_only(ada, compiler, pen
     assert caller("POST", path).status_code == 404
 
 
-def test_a_pending_key_cannot_be_widened_and_a_rotation_does_not_approve_it(grace, pending):
+def test_pending_key_cannot_be_widened_and_stays_pending_when_rotated(grace, pending):
     caller = Caller(user=grace)
     path = f"tokens/{pending.key.public_id}/"
 
@@ -180,7 +182,7 @@ def test_a_pending_key_cannot_be_widened_and_a_rotation_does_not_approve_it(grac
 
 
 @pytest.mark.parametrize("number", [1, 3])
-def test_the_lists_take_the_same_queries_whatever_the_number(
+def test_number_of_queries_does_not_grow_with_the_list(
     ada, grace, engine, number, django_assert_num_queries
 ):
     for _ in range(number):
@@ -188,7 +190,7 @@ def test_the_lists_take_the_same_queries_whatever_the_number(
         mint_key(engine, scopes=["payments:write"])
     caller = Caller(user=ada)
 
-    # Session, user, their permissions (2), which are pending (2), tokens, projects.
+    # Session, user, permissions (2), pending keys (2), tokens, projects.
     with django_assert_num_queries(9):
         caller("GET", "approvals/tokens/")
     with django_assert_num_queries(8):

@@ -15,7 +15,7 @@ def events(answer):
     return [(e["event"], e["key"]) for e in answer.json()["results"]]
 
 
-def test_a_person_sees_what_happened_to_their_tokens(ada):
+def test_user_lists_events_of_their_tokens(ada):
     caller = Caller(user=ada)
     made = caller("POST", "tokens/", {"name": "ci", "scopes": ["payments:read"]}).json()
     mint_pat()
@@ -32,7 +32,7 @@ def test_a_person_sees_what_happened_to_their_tokens(ada):
     assert answer["Cache-Control"] == "no-store"
 
 
-def test_some_of_it(ada):
+def test_events_are_filtered_by_event_and_key(ada):
     first, second = mint_pat(ada).key, mint_pat(ada).key
     lifecycle.revoke(first)
     caller = Caller(user=ada)
@@ -45,7 +45,7 @@ def test_some_of_it(ada):
     assert caller("GET", "tokens/audit/?key=x").status_code == 400
 
 
-def test_a_restricted_token_is_told_no_more_than_of_the_tokens_it_sees(ada, engine):
+def test_restricted_token_sees_events_of_visible_tokens_only(ada, engine):
     narrow = mint_pat(ada, scopes=["keys:read"], projects=[engine])
     wide = mint_pat(ada)
 
@@ -54,7 +54,7 @@ def test_a_restricted_token_is_told_no_more_than_of_the_tokens_it_sees(ada, engi
     assert wide.key.public_id not in seen
 
 
-def test_a_project_s_admins_and_its_keys_see_what_happened_to_its_keys(ada, engine, key):
+def test_project_admin_and_project_key_list_events_of_the_project(ada, engine, key):
     own = mint_key(engine, scopes=["keys:read"])
     path = "projects/analytical-engine/keys/audit/"
     mint_key()
@@ -66,7 +66,7 @@ def test_a_project_s_admins_and_its_keys_see_what_happened_to_its_keys(ada, engi
         ]
 
 
-def test_others_do_not(engine, key, stranger):
+def test_events_of_a_project_are_refused_to_others(engine, key, stranger):
     path = "projects/analytical-engine/keys/audit/"
     viewer = MembershipFactory(project=engine, role="viewer").user
 

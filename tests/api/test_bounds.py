@@ -2,7 +2,7 @@ from apikeys.models import PersonalAccessToken
 from tests.api.conftest import Caller
 
 
-def test_networks_and_limits_over_the_api(ada):
+def test_ip_ranges_and_rate_limits_are_created_and_changed(ada):
     caller = Caller(user=ada)
     body = {"name": "ci", "scopes": ["payments:read"], "rate_limits": ["10/s", "1000 per hour"]}
     made = caller("POST", "tokens/", body | {"allowed_networks": ["203.0.113.0/24"]})
@@ -17,7 +17,7 @@ def test_networks_and_limits_over_the_api(ada):
     assert caller("PATCH", path, {"allowed_networks": []}).json()["allowed_networks"] == []
 
 
-def test_what_is_none(ada):
+def test_invalid_ip_ranges_and_rate_limits_are_refused(ada):
     caller = Caller(user=ada)
     body = {"name": "ci", "scopes": ["payments:read"]}
     for field, value, code in (

@@ -1,6 +1,6 @@
-"""Two workers, and 50 at a time who edit, rotate and revoke the same keys: nothing is lost.
+"""Two worker processes edit, rotate and revoke the same keys, with 50 concurrent requests.
 
-Real processes on a real database; SQLite, which writes one at a time, is another matter.
+The tests need PostgreSQL or MariaDB, because SQLite has only one writer at a time.
 """
 
 import json
@@ -21,7 +21,7 @@ from tests.factories import mint_key, mint_pat
 WORKERS, THREADS, KEYS, ROUNDS = 2, 25, 6, 4
 SCOPES = ["keys:write", "payments:read", "payments:write", "reports:read"]
 
-# A worker: a process of the site, whose threads each do their part through the whole stack.
+# A worker process of the site. Each of its threads sends requests through the whole stack.
 WORKER = """
 import sys, threading, json
 import django
@@ -56,7 +56,7 @@ json.dump(answers, sys.stdout)
 
 
 def run_workers(parts):
-    """What all the requests were answered, in two processes at once."""
+    """Run the requests in two processes at once, and return all responses."""
     environment = os.environ | {
         "DJANGO_SETTINGS_MODULE": "tests.settings",
         "PYTHONPATH": str(ROOT),
@@ -86,10 +86,10 @@ def run_workers(parts):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_edits_rotations_and_revocations_of_the_same_keys(transactional_db, ada, engine):
+def test_concurrent_edits_rotations_and_revocations_lose_nothing(transactional_db, ada, engine):
     if connection.vendor == "sqlite":
         pytest.skip("Its rows do not lock. Say TEST_DATABASE=postgresql, or mariadb.")
-    # One credential that may do all of it, and one that must not widen anything.
+    # A strong credential that can do everything, and a weak one that must not widen anything.
     strong = mint_pat(ada, scopes=SCOPES)
     weak = mint_pat(ada, scopes=["keys:write", "payments:read"])
     tokens = [mint_pat(ada, projects=[engine]).key for _ in range(KEYS)]
@@ -122,12 +122,12 @@ def test_edits_rotations_and_revocations_of_the_same_keys(transactional_db, ada,
     assert {status for _method, status in statuses} <= {200, 201, 204, 403, 409}, statuses
     for model, start in ((PersonalAccessToken, tokens), (ProjectKey, keys)):
         check_invariants(model, start, answers)
-    # Each who was told 201 holds the key that was made then, and nobody else does.
+    # Each response with status 201 has its own new key.
     made = [told["id"] for *_, status, told in answers if status == 201]
     rows = PersonalAccessToken.objects.exclude(replaces=None).count()
     rows += ProjectKey.objects.exclude(replaces=None).count()
     assert len(made) == len(set(made)) == rows
-    # No secret of a key that has more was handed to the credential that has less.
+    # The weak credential never got the secret of a stronger key.
     for who, _, _, status, told in answers:
         if status == 201 and who == weak.key.public_id:
             assert set(told["scopes"]) <= {"keys:write", "payments:read"}
@@ -142,16 +142,16 @@ def check_invariants(model, start, answers):
             told for _, _, p, status, told in answers if status == 201 and p == f"{path}rotate/"
         ]
         successors = model.objects.filter(replaces=key)
-        # One successor for one rotation that was said to have been done, at most.
+        # Each successful rotation created one successor at most.
         assert [s.public_id for s in successors] == [told["id"] for told in rotations]
         assert (key.rotated_at is not None) == bool(rotations)
-        # What was told to be revoked stays so.
+        # A revoked key stays revoked.
         assert (key.public_id in revoked) == (key.revoked_at is not None)
-        # The chain is linear, and the successor is as the key was when it was rotated.
+        # The chain is linear, and the successor has the limits of the key at the rotation.
         for successor in successors:
             assert [k.public_id for k in key.chain()] == [key.public_id, successor.public_id]
             assert (successor.name, successor.scope) == (key.name, key.scope)
-        # The last state is one that somebody asked for, whole; none is mixed of two.
+        # The last state equals one complete request, not a mix of two.
         asked = [
             (told["name"], tuple(told["scopes"]))
             for _, method, p, status, told in answers
@@ -165,9 +165,7 @@ def check_invariants(model, start, answers):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_nothing_outlives_a_credential_that_is_revoked_while_it_makes_keys(
-    transactional_db, ada, engine
-):
+def test_keys_created_while_their_credential_is_revoked_are_revoked(transactional_db, ada, engine):
     if connection.vendor == "sqlite":
         pytest.skip("Its rows do not lock. Say TEST_DATABASE=postgresql, or mariadb.")
     parent, other = mint_pat(ada, scopes=SCOPES), mint_pat(ada, scopes=["keys:write"])

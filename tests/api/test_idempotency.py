@@ -5,10 +5,11 @@ from datetime import timedelta
 from functools import partial
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 from django.utils import timezone
 
 from apikeys import lifecycle
+from apikeys.lifecycle import sealing
 from apikeys.models import IdempotentRequest, PersonalAccessToken
 from apikeys.verify import verify
 from tests.factories import mint_pat
@@ -24,7 +25,7 @@ def caller(ada):
     return Caller(user=ada)
 
 
-def test_minting_twice_makes_one_token_and_shows_its_secret_once(caller):
+def test_repeated_creation_creates_one_token_and_hides_its_secret(caller):
     first = caller("POST", "tokens/", BODY, Idempotency_Key="a")
     second = caller("POST", "tokens/", dict(reversed(BODY.items())), Idempotency_Key="a")
 
@@ -35,7 +36,7 @@ def test_minting_twice_makes_one_token_and_shows_its_secret_once(caller):
     assert PersonalAccessToken.objects.count() == 1
 
 
-def test_rotating_twice_makes_one_successor(caller, ada):
+def test_repeated_rotation_creates_one_successor(caller, ada):
     path = f"tokens/{mint_pat(ada).key.public_id}/rotate/"
 
     first, second = (caller("POST", path, Idempotency_Key="a") for _ in range(2))
@@ -44,7 +45,7 @@ def test_rotating_twice_makes_one_successor(caller, ada):
     assert caller("POST", path).json()["code"] == "already_rotated"
 
 
-def test_project_keys_as_well(caller):
+def test_repeated_creation_creates_one_project_key(caller):
     path = "projects/analytical-engine/keys/"
 
     first, second = (caller("POST", path, BODY, Idempotency_Key="a") for _ in range(2))
@@ -52,7 +53,7 @@ def test_project_keys_as_well(caller):
     assert second.json() == first.json() | {"token": None}
 
 
-def test_the_record_is_as_it_is_now(caller):
+def test_repeated_request_returns_the_current_facts(caller):
     made = caller("POST", "tokens/", BODY, Idempotency_Key="a").json()
     caller("DELETE", f"tokens/{made['id']}/")
 
@@ -77,11 +78,11 @@ def test_the_same_key_for_another_request_is_refused(caller, ada):
     assert PersonalAccessToken.objects.count() == 2
 
 
-def test_what_failed_may_be_tried_again(caller, monkeypatch):
+def test_failed_request_can_be_repeated(caller, monkeypatch):
     def fail(key):
         raise RuntimeError
 
-    monkeypatch.setattr(lifecycle, "_seal", fail)
+    monkeypatch.setattr(sealing, "seal", fail)
     assert caller("POST", "tokens/", BODY, Idempotency_Key="a").status_code == 500
     monkeypatch.undo()
     refused = caller("POST", "tokens/", BODY | {"scopes": ["x"]}, Idempotency_Key="a")
@@ -93,7 +94,7 @@ def test_what_failed_may_be_tried_again(caller, monkeypatch):
 
 
 @pytest.mark.parametrize("key", ["", "a b", "é", "x" * 256])
-def test_a_key_that_is_none(caller, key):
+def test_malformed_idempotency_key_is_refused(caller, key):
     caller.client.defaults["HTTP_IDEMPOTENCY_KEY"] = key.encode().decode("latin-1")
 
     response = caller("POST", "tokens/", BODY)
@@ -102,7 +103,7 @@ def test_a_key_that_is_none(caller, key):
     assert not PersonalAccessToken.objects.exists()
 
 
-def test_it_is_the_callers_own(caller, ada, stranger):
+def test_same_idempotency_key_of_other_callers_creates_other_keys(caller, ada, stranger):
     manage = {"scopes": ["keys:write", "payments:read"]}
     callers = [
         caller,
@@ -117,7 +118,7 @@ def test_it_is_the_callers_own(caller, ada, stranger):
     assert len(set(tokens)) == len(callers)
 
 
-def test_after_a_day_it_is_forgotten(caller):
+def test_idempotency_key_is_forgotten_after_24_hours(caller):
     first = caller("POST", "tokens/", BODY, Idempotency_Key="a").json()
     caller("POST", "tokens/", BODY, Idempotency_Key="b")
     IdempotentRequest.objects.update(created_at=timezone.now() - timedelta(hours=24))
@@ -129,7 +130,30 @@ def test_after_a_day_it_is_forgotten(caller):
     assert IdempotentRequest.objects.count() == 1  # b's was pruned
 
 
-def test_nothing_of_the_request_is_stored_as_it_is(caller):
+def test_server_clock_ahead_of_the_database_forgets_no_key_too_early(caller, monkeypatch):
+    first = caller("POST", "tokens/", BODY, Idempotency_Key="a").json()
+    right = timezone.now
+    monkeypatch.setattr("django.utils.timezone.now", lambda: right() + timedelta(hours=25))
+
+    caller("POST", "tokens/", BODY, Idempotency_Key="b")
+    again = caller("POST", "tokens/", BODY, Idempotency_Key="a").json()
+
+    assert again["id"] == first["id"]
+
+
+def test_secret_is_returned_if_old_requests_cannot_be_deleted(caller, monkeypatch, caplog):
+    def fail(*args):
+        raise OperationalError("deadlock")
+
+    monkeypatch.setattr("apikeys.databases.clock.now", fail)
+    made = caller("POST", "tokens/", BODY, Idempotency_Key="a")
+
+    assert made.status_code == 201
+    assert made.json()["token"]
+    assert "Could not delete old idempotent requests." in caplog.text
+
+
+def test_request_is_stored_as_hashes_only(caller):
     made = caller("POST", "tokens/", BODY, Idempotency_Key="a-secret-of-the-client").json()
 
     row = str(IdempotentRequest.objects.values_list().get())
@@ -139,10 +163,10 @@ def test_nothing_of_the_request_is_stored_as_it_is(caller):
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("fails", [False, True])
-def test_many_at_the_same_moment_make_one_token(fails, monkeypatch, transactional_db, ada):
-    """Also where the first of them fails, and those who waited for it go on."""
+def test_concurrent_requests_create_one_token(fails, monkeypatch, transactional_db, ada):
+    """If the first request fails, a waiting request creates the token."""
     if fails:
-        seal, failed = lifecycle._seal, threading.Event()
+        seal, failed = sealing.seal, threading.Event()
 
         def fail_once(key):
             if not failed.is_set():
@@ -150,7 +174,7 @@ def test_many_at_the_same_moment_make_one_token(fails, monkeypatch, transactiona
                 raise lifecycle.LifecycleError("name_required", "Not yet.")
             return seal(key)
 
-        monkeypatch.setattr(lifecycle, "_seal", fail_once)
+        monkeypatch.setattr(sealing, "seal", fail_once)
     callers = [Caller(user=ada) for _ in range(8)]
 
     def call(caller):

@@ -1,17 +1,24 @@
-"""Found keys: revoked by whoever holds them, and by GitHub's signed word."""
+"""Reports of leaked keys, from anyone and from GitHub."""
 
 import base64
 import hashlib
 import json
 import threading
+from dataclasses import replace
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from django.core import mail as django_mail
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
-from apikeys import github, grants, lifecycle, signals
+from apikeys import audit, grants, lifecycle, signals
+from apikeys.leaks import github
 from apikeys.models import AuditEvent
 from apikeys.refusals import Refused
 from apikeys.verify import verify
@@ -38,7 +45,7 @@ def why(minted):
     return info.value.refusal.code
 
 
-def test_whoever_holds_a_key_ends_it(client):
+def test_reported_key_is_revoked(client):
     for minted in (mint_pat(), mint_key()):
         answer = present(client, {"token": minted.token})
         assert answer.status_code == 200
@@ -52,7 +59,7 @@ def test_whoever_holds_a_key_ends_it(client):
         assert events[2].ip == "127.0.0.1"
 
 
-def test_a_list(client):
+def test_list_of_keys_is_revoked(client):
     kept, one, two = mint_pat(), mint_pat(), mint_key()
     wrong = with_wrong_secret(kept.token)
     tokens = [one.token, two.token, f" {one.token}\n", of_nobody(), wrong, "nonsense"]
@@ -65,7 +72,47 @@ def test_a_list(client):
         assert text.strip()[26:] not in answer.content.decode() or text == "nonsense"
 
 
-def test_what_it_made_ends_with_it(client):
+@pytest.mark.parametrize("number", [10, 100])
+def test_a_report_takes_as_many_queries_for_a_hundred_keys(client, number):
+    minted = [mint_pat() for _ in range(number // 2)] + [mint_key() for _ in range(number // 2)]
+    with CaptureQueriesContext(connection) as queries:
+        answer = present(client, {"tokens": [each.token for each in minted]})
+    assert len(queries) <= 40
+    assert answer.json()["revoked"] == sorted(each.key.public_id for each in minted)
+    assert {why(each) for each in minted} == {"revoked_key"}
+    assert AuditEvent.objects.filter(event="leaked").count() == number
+
+
+def test_a_report_of_keys_that_rotated_themselves_takes_as_many_queries(client):
+    makers = [mint_pat() for _ in range(20)]
+    newer = [
+        lifecycle.rotate(each.key, within=grants.for_tokens(each.key.user, verify(each.token)))
+        for each in makers
+    ]
+    with CaptureQueriesContext(connection) as queries:
+        present(client, {"tokens": [each.token for each in makers]})
+    assert len(queries) <= 50
+    for each, old in zip(newer, makers, strict=True):
+        each.key.refresh_from_db()
+        assert old.key.public_id in each.key.revoked_reason
+
+
+def test_a_key_that_cannot_be_checked_does_not_save_the_others(client, monkeypatch):
+    from apikeys import leaks, refusals
+
+    good, lost = mint_pat(), mint_pat()
+    type(lost.key).objects.filter(pk=lost.key.pk).update(pepper_id="gone")
+
+    def busy(*args):
+        raise Refused(refusals.VERIFICATION_BUSY)
+
+    monkeypatch.setattr(leaks, "check_root", busy)
+    answer = present(client, {"tokens": [lost.token, good.token]})
+    assert (answer.status_code, answer.json()["code"]) == (503, "verification_busy")
+    assert why(good) == "revoked_key"
+
+
+def test_keys_created_by_a_reported_key_are_revoked(client):
     ada = MembershipFactory(role="owner").user
     thief = mint_pat(ada, scopes=["keys:write", "payments:read"])
     made = mint_pat(ada, within=grants.for_tokens(ada, verify(thief.token)))
@@ -74,7 +121,7 @@ def test_what_it_made_ends_with_it(client):
     assert why(made) == "revoked_key"
 
 
-def test_one_that_ended_before(client):
+def test_reporting_a_revoked_key_changes_nothing(client):
     minted = mint_pat()
     lifecycle.revoke(minted.key, reason="Mine.")
     answer = present(client, {"token": minted.token})
@@ -93,14 +140,14 @@ def test_one_that_ended_before(client):
         {"tokens": [["x"]]}, {"tokens": [{"a": 1}]},
     ],
 )  # fmt: skip
-def test_what_is_no_report(client, body):
+def test_malformed_report_is_refused(client, body):
     answer = present(client, body)
     assert answer.status_code == 400
     assert answer.json()["code"] in ("invalid", "parse_error")
     assert answer.json()["detail"]
 
 
-def test_a_key_in_a_wrong_body_is_not_echoed(client):
+def test_key_in_a_malformed_body_is_not_shown_again(client):
     minted = mint_pat()
     for body in ({"tokne": minted.token}, f'{{"token": {minted.token}}}', {minted.token: 1}):
         assert minted.token[26:] not in present(client, body).content.decode()
@@ -118,7 +165,7 @@ def payload_of(*tokens, url="https://github.com/octo/repo/blob/main/.env"):
 
 
 class Signer:
-    """Signs as GitHub does, and serves its public keys."""
+    """Sign messages like GitHub, and serve the public keys."""
 
     def __init__(self):
         self.private = ec.generate_private_key(ec.SECP256R1())
@@ -174,7 +221,7 @@ def send(client, payload, headers):
     )
 
 
-def test_a_report_of_github_s(client, signer):
+def test_github_report_revokes_the_key(client, signer):
     minted, false = mint_pat(), of_nobody()
     heard = []
 
@@ -203,7 +250,7 @@ def test_a_report_of_github_s(client, signer):
     assert signer.fetched == 1
 
 
-def test_a_site_that_warns_only(client, signer, settings):
+def test_github_report_only_warns_if_configured(client, signer, settings):
     settings.APIKEYS = settings.APIKEYS | {"GITHUB_LEAK_ACTION": "warn"}
     minted = mint_pat()
     payload = payload_of(minted.token)
@@ -214,7 +261,7 @@ def test_a_site_that_warns_only(client, signer, settings):
     assert AuditEvent.objects.get(event="leaked").changes["revoked"] is False
 
 
-def test_tampered_messages(client, signer):
+def test_message_with_invalid_signature_is_refused(client, signer):
     minted = mint_pat()
     payload = payload_of(minted.token)
     right = signer.headers(payload)
@@ -240,23 +287,156 @@ def test_tampered_messages(client, signer):
     assert verify(minted.token).kind
 
 
-def test_a_key_of_another_curve_is_not_taken(client, signer):
+def test_signature_with_another_curve_is_refused(client, signer):
     signer.private = ec.generate_private_key(ec.SECP384R1())
     payload = payload_of(mint_pat().token)
     assert send(client, payload, signer.headers(payload)).status_code == 401
 
 
 @pytest.mark.parametrize("payload", [b"", b"{", b"{}", b"[7]", b'[{"token": 7, "type": "x"}]'])
-def test_signed_nonsense(client, signer, payload):
+def test_signed_but_malformed_message_is_refused(client, signer, payload):
     answer = send(client, payload, signer.headers(payload))
     assert (answer.status_code, answer.json()["code"]) == (400, "parse_error")
 
 
-def test_keys_that_cannot_be_had(client, signer):
+def test_unavailable_public_keys_return_503(client, signer):
     signer.status = 500
     payload = payload_of(mint_pat(UserFactory()).token)
     answer = send(client, payload, signer.headers(payload))
     assert (answer.status_code, answer.json()["code"]) == (503, "keys_unavailable")
     assert answer["Retry-After"] == "60"
     signer.status = 200
+    github._failed.clear()  # the time until the next fetch has passed
     assert send(client, payload, signer.headers(payload)).status_code == 200
+
+
+def test_failed_fetch_is_not_repeated_for_each_request(client, db, signer):
+    signer.status = 500
+    headers = {"Github-Public-Key-Identifier": "a", "Github-Public-Key-Signature": "b"}
+    answers = [send(client, b"[]", headers) for _ in range(5)]
+    assert {answer.status_code for answer in answers} == {503}
+    assert signer.fetched == 1
+
+
+def test_hanging_fetch_does_not_block_other_requests(client, signer):
+    payload = payload_of(mint_pat(UserFactory()).token)
+    assert send(client, payload, signer.headers(payload)).status_code == 200
+    with github._lock:  # like a hanging fetch of an unknown public key
+        assert send(client, b"[]", signer.headers(b"[]")).status_code == 200
+        unknown = signer.headers(b"[]") | {"Github-Public-Key-Identifier": "other"}
+        assert send(client, b"[]", unknown).status_code == 503
+
+
+# A key that was rotated before the report
+
+
+def rotate(minted, *, with_itself=True, overlap=timedelta(days=1), ago=timedelta()):
+    """Rotate a token as if ``ago`` before now, and return its successor."""
+    within = grants.for_tokens(minted.key.user, verify(minted.token)) if with_itself else None
+    successor = lifecycle.rotate(minted.key, overlap=overlap, within=within)
+    type(minted.key).objects.filter(pk=minted.key.pk).update(rotated_at=timezone.now() - ago)
+    return successor
+
+
+@pytest.fixture
+def stolen():
+    ada = MembershipFactory(role="owner", user__email="ada@example.com").user
+    return mint_pat(ada, scopes=["keys:write", "payments:read"])
+
+
+def the_mail():
+    (mail,) = (
+        each for each in django_mail.outbox if "This key was reported as leaked" in each.body
+    )
+    return mail.body
+
+
+def by_github(client, minted, signer):
+    payload = payload_of(minted.token)
+    return send(client, payload, signer.headers(payload))
+
+
+def by_anybody(client, minted, signer):
+    return present(client, {"token": minted.token})
+
+
+@pytest.mark.parametrize("report", [by_anybody, by_github])
+@pytest.mark.parametrize("overlap", [timedelta(days=1), timedelta(0)])
+def test_successor_is_revoked_if_the_key_rotated_itself_within_a_day(
+    client, signer, stolen, report, overlap, django_capture_on_commit_callbacks
+):
+    successor = rotate(stolen, overlap=overlap, ago=timedelta(hours=23))
+    made = mint_pat(
+        stolen.key.user, within=grants.for_tokens(stolen.key.user, verify(successor.token))
+    )
+    with django_capture_on_commit_callbacks(execute=True):
+        assert report(client, stolen, signer).status_code == 200
+
+    assert why(stolen) == why(successor) == why(made) == "revoked_key"
+    event = AuditEvent.objects.get(event="leaked")
+    assert event.changes["successors"] == [successor.key.public_id]
+    assert f"Its successor {successor.key.public_id} was revoked too" in the_mail()
+
+
+def test_every_successor_of_keys_that_rotated_themselves_is_revoked(client, stolen):
+    second = rotate(stolen)
+    third = rotate(second)
+    present(client, {"token": stolen.token})
+    assert why(stolen) == why(second) == why(third) == "revoked_key"
+
+
+def test_successor_is_revoked_if_rotated_with_an_exchanged_token(client, stolen):
+    access = replace(verify(stolen.token), credential_id="oauth:1", key=stolen.key.public_id)
+    successor = lifecycle.rotate(stolen.key, overlap=timedelta(days=1))
+    rotation = AuditEvent.objects.filter(event="rotated")
+    rotation._raw_delete("default")
+    audit._rotated(stolen.key, stolen.key.user, access, successor.key)
+
+    present(client, {"token": stolen.token})
+    assert why(successor) == "revoked_key"
+
+
+@pytest.mark.parametrize("report", [by_anybody, by_github])
+@pytest.mark.parametrize(
+    "rotation", [{"ago": timedelta(hours=25)}, {"with_itself": False}], ids=["old", "by owner"]
+)
+def test_old_key_does_not_revoke_the_key_in_production(
+    client, signer, stolen, report, rotation, django_capture_on_commit_callbacks
+):
+    successor = rotate(stolen, **rotation)
+    with django_capture_on_commit_callbacks(execute=True):
+        report(client, stolen, signer)
+
+    assert why(stolen) == "revoked_key"
+    assert verify(successor.token).kind
+    assert "successors" not in AuditEvent.objects.get(event="leaked").changes
+    assert f"manage.py apikeys revoke {successor.key.public_id}" in the_mail()
+
+
+def test_successor_rotated_by_its_owner_stays_active(
+    client, stolen, django_capture_on_commit_callbacks
+):
+    thiefs = rotate(stolen)
+    owners = rotate(thiefs, with_itself=False)
+    with django_capture_on_commit_callbacks(execute=True):
+        present(client, {"token": stolen.token})
+
+    assert why(thiefs) == "revoked_key"
+    assert verify(owners.token).kind
+    assert f"manage.py apikeys revoke {owners.key.public_id}" in the_mail()
+
+
+def test_second_report_sends_no_second_mail(client, stolen, django_capture_on_commit_callbacks):
+    rotate(stolen, with_itself=False)
+    with django_capture_on_commit_callbacks(execute=True):
+        present(client, {"token": stolen.token})
+        present(client, {"token": stolen.token})
+    assert the_mail()
+
+
+def test_successor_stays_active_if_github_only_warns(client, signer, settings, stolen):
+    settings.APIKEYS = settings.APIKEYS | {"GITHUB_LEAK_ACTION": "warn"}
+    successor = rotate(stolen)
+    by_github(client, stolen, signer)
+    assert verify(stolen.token).kind
+    assert verify(successor.token).kind

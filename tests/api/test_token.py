@@ -1,4 +1,4 @@
-"""``GET /api/token/``: who the caller is, for every kind of credential."""
+"""``GET /api/token/`` returns the facts of every kind of credential."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -8,9 +8,7 @@ from oauth2_provider.models import AccessToken, Application
 
 from apikeys import lifecycle
 from tests.factories import (
-    MembershipFactory,
     ProjectFactory,
-    UserFactory,
     bearer,
     mint_key,
     mint_pat,
@@ -18,13 +16,7 @@ from tests.factories import (
 
 FIELDS = ["kind", "id", "name", "user", "project", "client", "scopes", "projects", "expires_at"]
 
-
-@pytest.fixture
-def ada(db):
-    ada = UserFactory(username="ada")
-    for slug in ("engine", "compiler"):
-        MembershipFactory(user=ada, project__slug=slug)
-    return ada
+pytestmark = pytest.mark.usefixtures("compiler")  # a second project of ada
 
 
 @pytest.fixture
@@ -33,7 +25,7 @@ def whoami(client):
         response = client.get("/api/token/", headers=bearer(token))
         assert response.status_code == 200
         assert response["Content-Type"] == "application/json"
-        # It changes with every revocation and membership, and is one caller's own.
+        # The response is private, and changes with revocations and memberships.
         assert response["Cache-Control"] == "no-store"
         facts = response.json()
         assert list(facts) == FIELDS
@@ -42,7 +34,7 @@ def whoami(client):
     return whoami
 
 
-def test_a_personal_access_token(whoami, ada):
+def test_personal_access_token_returns_its_facts(whoami, ada):
     expires_at = datetime(2100, 1, 2, 3, 4, 5, tzinfo=UTC)
     minted = mint_pat(
         ada, name="ci", scopes=["reports:read", "payments:write"], expires_at=expires_at
@@ -55,12 +47,12 @@ def test_a_personal_access_token(whoami, ada):
         "project": None,
         "client": None,
         "scopes": ["payments:write", "reports:read"],
-        "projects": ["compiler", "engine"],
+        "projects": ["analytical-engine", "compiler"],
         "expires_at": "2100-01-02T03:04:05+00:00",
     }
 
 
-def test_a_personal_access_token_for_selected_projects(whoami, ada):
+def test_personal_access_token_lists_selected_projects(whoami, ada):
     compiler = ada.project_memberships.get(project__slug="compiler").project
     minted = mint_pat(ada, projects=[compiler])
     assert whoami(minted.token)["projects"] == ["compiler"]
@@ -68,11 +60,11 @@ def test_a_personal_access_token_for_selected_projects(whoami, ada):
     assert whoami(minted.token)["projects"] == []
 
 
-def test_a_token_that_never_expires(whoami, ada):
+def test_token_without_expiry_returns_null(whoami, ada):
     assert whoami(mint_pat(ada).token)["expires_at"] is None
 
 
-def test_a_project_key(whoami, db):
+def test_project_key_returns_its_facts(whoami, db):
     minted = mint_key(ProjectFactory(slug="engine"), name="server")
     assert whoami(minted.token) == {
         "kind": "project_key",
@@ -87,13 +79,13 @@ def test_a_project_key(whoami, db):
     }
 
 
-def test_a_project_key_outlives_its_maker(whoami, ada):
+def test_project_key_works_after_its_creator_is_deleted(whoami, ada):
     minted = mint_key(ProjectFactory(slug="own"), by=ada)
     ada.delete()
     assert whoami(minted.token)["project"] == "own"
 
 
-def test_an_oauth_token(whoami, ada):
+def test_oauth_token_returns_its_facts(whoami, ada):
     application = Application.objects.create(
         client_id="webapp",
         name="Web app",
@@ -116,23 +108,23 @@ def test_an_oauth_token(whoami, ada):
         "project": None,
         "client": "webapp",
         "scopes": ["payments:read", "reports:read"],
-        "projects": ["compiler", "engine"],
+        "projects": ["analytical-engine", "compiler"],
         "expires_at": row.expires.isoformat(),
     }
 
 
-def test_inactive_projects_are_not_told(whoami, ada):
-    project = ada.project_memberships.get(project__slug="engine").project
+def test_inactive_projects_are_omitted(whoami, ada):
+    project = ada.project_memberships.get(project__slug="analytical-engine").project
     project.is_active = False
     project.save()
     assert whoami(mint_pat(ada).token)["projects"] == ["compiler"]
 
 
-def test_any_scope_will_do(whoami, ada):
+def test_any_scope_is_accepted(whoami, ada):
     assert whoami(mint_pat(ada, scopes=["reports:read"]).token)["scopes"] == ["reports:read"]
 
 
-def test_the_secret_is_nowhere_in_it(client, ada):
+def test_response_does_not_contain_the_secret(client, ada):
     minted = mint_pat(ada)
     response = client.get("/api/token/", headers=bearer(minted.token))
     secret = minted.token.rpartition("_")[2]
@@ -141,7 +133,7 @@ def test_the_secret_is_nowhere_in_it(client, ada):
         assert stored not in response.content.decode()
 
 
-def test_each_request_asks_anew(client, ada):
+def test_each_response_is_current(client, ada):
     minted = mint_pat(ada)
     headers = bearer(minted.token)
     assert client.get("/api/token/", headers=headers).status_code == 200
@@ -150,7 +142,7 @@ def test_each_request_asks_anew(client, ada):
     assert (response.status_code, response.json()["code"]) == (401, "revoked_key")
 
 
-def test_it_costs_two_queries(client, ada, django_assert_num_queries):
+def test_response_needs_two_queries(client, ada, django_assert_num_queries):
     headers = bearer(mint_pat(ada).token)
     client.get("/api/token/", headers=headers)
     with django_assert_num_queries(2):  # the key and its user; the projects
@@ -158,12 +150,12 @@ def test_it_costs_two_queries(client, ada, django_assert_num_queries):
 
 
 @pytest.mark.parametrize("method", ["post", "put", "patch", "delete"])
-def test_there_is_nothing_to_write(client, ada, method):
+def test_writing_methods_are_refused(client, ada, method):
     response = getattr(client, method)("/api/token/", headers=bearer(mint_pat(ada).token))
     assert response.status_code == 405
 
 
-def test_head_and_options(client, ada):
+def test_head_and_options_are_answered(client, ada):
     headers = bearer(mint_pat(ada).token)
     assert client.head("/api/token/", headers=headers).status_code == 200
     assert client.options("/api/token/", headers=headers).status_code == 200
@@ -171,18 +163,18 @@ def test_head_and_options(client, ada):
 
 
 @pytest.mark.parametrize("query", ["?access_token={}", "?token={}", "?key={}"])
-def test_a_credential_in_the_url_is_not_taken(client, ada, query):
+def test_credential_in_the_url_is_refused(client, ada, query):
     """RFC 6750 section 2.3 allows it; URLs end up in logs."""
     response = client.get("/api/token/" + query.format(mint_pat(ada).token))
     assert (response.status_code, response.json()["code"]) == (401, "not_authenticated")
 
 
-def test_nor_one_in_the_body(client, ada):
+def test_credential_in_the_body_is_refused(client, ada):
     """RFC 6750 section 2.2."""
     response = client.post("/api/token/", {"access_token": mint_pat(ada).token})
     assert (response.status_code, response.json()["code"]) == (401, "not_authenticated")
 
 
-def test_a_session_is_no_credential(client, ada):
+def test_session_is_refused(client, ada):
     client.force_login(ada)
     assert client.get("/api/token/").json()["code"] == "not_authenticated"

@@ -1,12 +1,12 @@
-"""Tokens of a person over the JSON API: what is asked, answered and refused."""
+"""Personal access tokens over the JSON API: requests, responses and errors."""
 
 import json
 
 import pytest
 
 from apikeys import lifecycle
+from apikeys.keys.facts import record
 from apikeys.models import PersonalAccessToken
-from apikeys.records import record
 from apikeys.verify import verify
 from tests.factories import mint_pat
 
@@ -26,7 +26,7 @@ def problem(response):
     return response.status_code, body["code"], body.get("field")
 
 
-def test_creating_answers_with_the_record_and_the_secret_this_once(caller, ada, engine):
+def test_creating_returns_the_facts_and_the_secret_once(caller, ada, engine):
     expires_at = in_days(30)
     body = BODY | {"expires_at": expires_at.isoformat(), "projects": [engine.slug]}
 
@@ -46,7 +46,7 @@ def test_creating_answers_with_the_record_and_the_secret_this_once(caller, ada, 
     assert token.rsplit("_", 1)[1] not in again.content.decode()
 
 
-def test_null_is_without_expiry_and_all_projects(caller):
+def test_null_means_no_expiry_and_all_projects(caller):
     made = caller("POST", "tokens/", BODY | {"expires_at": None, "projects": None}).json()
 
     assert (made["expires_at"], made["projects"]) == (None, None)
@@ -87,7 +87,7 @@ def test_a_time_without_offset_is_utc(caller, settings):
         ({"projects": [["analytical-engine"]]}, "invalid", "projects.0"),
     ],
 )
-def test_what_cannot_be_made_is_said_with_its_field(caller, changes, code, field):
+def test_invalid_token_is_refused_with_code_and_field(caller, changes, code, field):
     response = caller("POST", "tokens/", BODY | changes)
 
     assert problem(response) == (400, code, field)
@@ -95,7 +95,7 @@ def test_what_cannot_be_made_is_said_with_its_field(caller, changes, code, field
     assert not PersonalAccessToken.objects.exists()
 
 
-def test_all_that_is_wrong_is_told_at_once(caller):
+def test_all_errors_are_returned_at_once(caller):
     errors = caller("POST", "tokens/", {"name": 7, "projects": 7}).json()["errors"]
 
     assert [(e["field"], e["code"]) for e in errors] == [
@@ -122,7 +122,7 @@ def test_all_that_is_wrong_is_told_at_once(caller):
         (b"<x/>", "text/xml", 415, "unsupported_media_type"),
     ],
 )
-def test_no_body_breaks_it(caller, data, content_type, status, code):
+def test_malformed_body_is_refused(caller, data, content_type, status, code):
     response = caller.client.generic("POST", "/api/tokens/", data, content_type)
 
     assert (response.status_code, response.json().get("code")) == (status, code)
@@ -148,13 +148,13 @@ def test_no_body_breaks_it(caller, data, content_type, status, code):
         ("GET", "projects/ANALYTICAL-ENGINE/keys/", 404, "not_found"),
     ],
 )
-def test_no_url_breaks_it(caller, method, path, status, code):
+def test_malformed_url_is_refused(caller, method, path, status, code):
     response = caller(method, path)
 
     assert (response.status_code, response.json()["code"]) == (status, code)
 
 
-def test_the_list_is_paged_newest_first_and_nothing_is_missed(caller, ada):
+def test_list_is_paged_newest_first_without_gaps(caller, ada):
     ids = [mint_pat(ada).key.public_id for _ in range(5)][::-1]
     mint_pat()  # somebody else's
 
@@ -171,7 +171,7 @@ def test_the_list_is_paged_newest_first_and_nothing_is_missed(caller, ada):
     assert page["results"][0]["id"] == newer
 
 
-def test_the_list_by_state(caller, ada, settings):
+def test_list_is_filtered_by_state(caller, ada, settings):
     settings.APIKEYS = {**settings.APIKEYS, "POLICY": "tests.api.test_approval.Careful"}
     live, pending = mint_pat(ada).key, mint_pat(ada, scopes=["payments:write"]).key
     expired, revoked = mint_pat(ada).key, mint_pat(ada).key
@@ -189,18 +189,18 @@ def test_the_list_by_state(caller, ada, settings):
 
 
 @pytest.mark.parametrize("number", [1, 4])
-def test_the_list_takes_the_same_queries_whatever_the_number(
+def test_number_of_queries_does_not_grow_with_the_list(
     ada, engine, number, django_assert_num_queries
 ):
     caller = Caller(mint_pat(ada, scopes=["keys:read"]).token)
     for _ in range(number):
         lifecycle.rotate(mint_pat(ada, projects=[engine]).key)
 
-    with django_assert_num_queries(4):  # who asks, tokens, their users, their projects
+    with django_assert_num_queries(4):  # caller, tokens, their users, their projects
         caller("GET", "tokens/")
 
 
-def test_an_edit_changes_what_it_names(caller, ada, engine, compiler):
+def test_edit_changes_only_the_given_fields(caller, ada, engine, compiler):
     key = mint_pat(ada, expires_at=in_days(5)).key
 
     response = caller("PATCH", f"tokens/{key.public_id}/", {"name": "desk"})
@@ -218,7 +218,7 @@ def test_an_edit_changes_what_it_names(caller, ada, engine, compiler):
     assert (edited["projects"], edited["expires_at"]) == (None, None)
 
 
-def test_a_project_that_was_left_may_stay_in_an_edit(caller, ada, engine, compiler):
+def test_edit_can_keep_a_project_that_the_user_left(caller, ada, engine, compiler):
     key = mint_pat(ada, projects=[engine, compiler]).key
     compiler.memberships.all().delete()
 
@@ -236,7 +236,7 @@ def test_a_typo_in_an_edit_changes_nothing(caller, ada):
     assert key.name == "ci"
 
 
-def test_rotating_makes_the_successor(caller, ada):
+def test_rotating_creates_a_successor(caller, ada):
     old = mint_pat(ada)
 
     path = f"tokens/{old.key.public_id}/rotate/"
@@ -253,7 +253,7 @@ def test_rotating_makes_the_successor(caller, ada):
     assert problem(again) == (409, "already_rotated", None)
 
 
-def test_rotating_without_a_body_takes_the_overlap_of_the_site(caller, ada):
+def test_rotating_without_a_body_uses_the_default_overlap(caller, ada):
     old = mint_pat(ada).key
 
     assert caller("POST", f"tokens/{old.public_id}/rotate/").status_code == 201
@@ -275,7 +275,7 @@ def test_rotating_without_a_body_takes_the_overlap_of_the_site(caller, ada):
         ({"overlap": 60}, "unknown_field"),
     ],
 )
-def test_an_overlap_that_makes_no_sense(caller, ada, body, code):
+def test_invalid_overlap_is_refused(caller, ada, body, code):
     key = mint_pat(ada).key
 
     response = caller("POST", f"tokens/{key.public_id}/rotate/", body)
@@ -287,7 +287,7 @@ def test_an_overlap_that_makes_no_sense(caller, ada, body, code):
 
 
 @pytest.mark.parametrize("way", ["query", "body"])
-def test_deleting_revokes_and_the_record_stays(caller, ada, way):
+def test_deleting_revokes_and_keeps_the_facts(caller, ada, way):
     key = mint_pat(ada).key
     path = f"tokens/{key.public_id}/"
 
@@ -310,7 +310,7 @@ def test_deleting_revokes_and_the_record_stays(caller, ada, way):
     ("query", "code"),
     [("reason=" + "x" * 201, "reason_too_long"), ("raeson=lost", "unknown_field")],
 )
-def test_a_reason_that_would_be_lost_revokes_nothing(caller, ada, query, code):
+def test_invalid_reason_revokes_nothing(caller, ada, query, code):
     key = mint_pat(ada).key
 
     response = caller("DELETE", f"tokens/{key.public_id}/?{query}")
@@ -320,7 +320,7 @@ def test_a_reason_that_would_be_lost_revokes_nothing(caller, ada, query, code):
     assert key.revoked_at is None
 
 
-def test_an_expired_key_is_neither_edited_nor_rotated(caller, ada):
+def test_expired_key_cannot_be_edited_or_rotated(caller, ada):
     key = mint_pat(ada).key
     PersonalAccessToken.objects.update(expires_at=in_days(-1))
 
@@ -329,14 +329,14 @@ def test_an_expired_key_is_neither_edited_nor_rotated(caller, ada):
         assert problem(response) == (409, "expired_key", None)
 
 
-def test_too_many_keys(caller, settings):
+def test_creating_too_many_keys_is_refused(caller, settings):
     settings.APIKEYS = {**settings.APIKEYS, "POLICY": "tests.api.test_approval.OneKey"}
     assert caller("POST", "tokens/", BODY).status_code == 201
 
     assert problem(caller("POST", "tokens/", BODY)) == (409, "too_many_keys", None)
 
 
-def test_nobody_is_told_to_send_a_credential(db):
+def test_anonymous_request_is_asked_for_a_credential(db):
     response = Caller()("GET", "tokens/")
 
     assert problem(response) == (401, "not_authenticated", None)
@@ -353,7 +353,7 @@ def test_a_session_needs_the_csrf_token(ada, client):
     assert not PersonalAccessToken.objects.exists()
 
 
-def test_a_session_needs_a_recent_log_in_for_more_and_none_for_less(caller, ada, engine):
+def test_session_needs_a_recent_log_in_to_widen_but_not_to_narrow(caller, ada, engine):
     key = mint_pat(ada, projects=[engine], expires_at=in_days(5)).key
     path = f"tokens/{key.public_id}/"
     session = caller.client.session
@@ -376,8 +376,8 @@ def test_a_session_needs_a_recent_log_in_for_more_and_none_for_less(caller, ada,
     assert caller("DELETE", path).status_code == 204
 
 
-def test_the_secret_is_on_no_error_page(caller, ada, settings, monkeypatch):
-    settings.DEBUG = True  # the page that shows the most
+def test_error_page_does_not_show_the_secret(caller, ada, settings, monkeypatch):
+    settings.DEBUG = True  # the error page with the most details
     minted = []
 
     def fail(key):
@@ -387,7 +387,7 @@ def test_the_secret_is_on_no_error_page(caller, ada, settings, monkeypatch):
     monkeypatch.setattr(
         lifecycle, "mint", lambda **kwargs: minted.append(original(**kwargs)) or minted[-1]
     )
-    monkeypatch.setattr("apikeys.api.views.record", fail)
+    monkeypatch.setattr("apikeys.api.key_views.record", fail)
 
     response = caller("POST", "tokens/", BODY)
 
@@ -395,7 +395,7 @@ def test_the_secret_is_on_no_error_page(caller, ada, settings, monkeypatch):
     assert minted[0].token.rsplit("_", 1)[1] not in response.content.decode()
 
 
-def test_a_key_kept_for_exchange(caller, client):
+def test_key_without_direct_use_is_refused_until_changed(caller, client):
     made = caller("POST", "tokens/", BODY | {"direct_use": False}).json()
 
     assert made["direct_use"] is False
@@ -406,7 +406,7 @@ def test_a_key_kept_for_exchange(caller, client):
     assert allowed.status_code == 200
 
 
-def test_a_credential_frees_no_key_for_direct_use_that_is_more_than_itself(ada, engine):
+def test_weaker_credential_cannot_allow_direct_use(ada, engine):
     strong = mint_pat(ada, scopes=["payments:write"], direct_use=False).key
     weak = Caller(mint_pat(ada, scopes=["keys:write", "payments:read"]).token)
 

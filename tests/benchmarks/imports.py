@@ -106,7 +106,7 @@ def _import(words: list[str], stop: int) -> None:
     django.setup()
     from django.core.management import call_command
 
-    from apikeys.legacy.importer import Importer
+    from apikeys.importing.importer import Importer
 
     if stop:
         take, taken = Importer._take, 0

@@ -1,48 +1,33 @@
-"""Pages that are written by what they are about: `UPDATE_DOCS=1` writes them anew.
+"""Pages that are generated from the code: `UPDATE_DOCS=1` writes them.
 
-What stands above the mark is written by hand.
+The text above the mark is written by hand.
 """
 
 import argparse
 import re
-from collections.abc import Iterable, Iterator
-from importlib import import_module
-from typing import Any
+from collections.abc import Iterator
 
-from drf_spectacular.generators import SchemaGenerator
-
+from apikeys.conf import AppSettings
+from apikeys.gateway.conf import GatewaySettings
+from apikeys.oauth.conf import OAuthSettings
+from apikeys.refusals import REFUSALS
+from tests import commands as walk
+from tests.docs import http_api, markdown, python_api, system_checks
+from tests.docs.markdown import table
 from tests.documents import ROOT
 
 MARK = "<!-- From here on this page is written by the test suite: UPDATE_DOCS=1. -->\n"
-COMMANDS = {
-    "apikeys": "apikeys.management.commands.apikeys",
-    "apikeys_bindings": "apikeys.gateway.management.commands.apikeys_bindings",
-}
-API = re.compile("/api/(token|projects/.*keys|approvals|leaked|bindings)")
 TEMPLATES = ["apikeys/templates/apikeys", "apikeys/oauth/templates"]
 
 
-def row(*cells: str) -> str:
-    text = " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells)
-    return f"| {text} |".replace("|  |", "| |")
-
-
-def table(*headers: str, rows: Iterable[Iterable[str]]) -> list[str]:
-    return [row(*headers), row(*["---"] * len(headers)), *(row(*cells) for cells in rows), ""]
-
-
-# The commands, as argparse knows them
+# The commands, from their parsers
 
 
 def commands() -> Iterator[str]:
-    for name, module in COMMANDS.items():
-        command = import_module(module).Command()
-        parser = command.create_parser("manage.py", name)
-        yield from (f"## {name}", "", command.help, "")
-        for action in parser._actions:
-            if isinstance(action, argparse._SubParsersAction):
-                for sub, each in action.choices.items():
-                    yield from _command(f"{name} {sub}", each)
+    for command, parser in walk.commands():
+        yield from (f"## {command}", "", parser.description or "", "")
+        for name, each in walk.subcommands(command, parser):
+            yield from _command(name, each)
 
 
 def _command(name: str, parser: argparse.ArgumentParser) -> Iterator[str]:
@@ -71,158 +56,7 @@ def _help(action: argparse.Action) -> str:
     return f"{text} Required." if action.required and action.option_strings else text
 
 
-# The HTTP API, as its OpenAPI document describes it
-
-
-def http_api() -> Iterator[str]:
-    document = SchemaGenerator().get_schema(request=None, public=True)
-    schemas = document["components"]["schemas"]
-    used: set[str] = set()
-    for path, operations in document["paths"].items():
-        if API.match(path):
-            for method, operation in operations.items():
-                yield from _operation(f"{method.upper()} {path}", operation, used)
-    yield from ("## Bodies", "")
-    while new := sorted(_reached(schemas, used) - used):
-        used.update(new)
-    for name in sorted(used):
-        yield from (f"### {name}", "")
-        schema = schemas[name]
-        if schema.get("description"):
-            yield from (schema["description"], "")
-        if schema.get("enum"):
-            yield from (f"One of {', '.join(f'`{value}`' for value in schema['enum'])}.", "")
-        if schema.get("oneOf"):
-            yield from (f"One of {', '.join(_type(each) for each in schema['oneOf'])}.", "")
-        required = schema.get("required", [])
-        properties = schema.get("properties", {}).items()
-        if properties:
-            yield from table(
-                "field",
-                "type",
-                "",
-                rows=(
-                    (
-                        f"`{field}`" + ("" if field in required else " (optional)"),
-                        _type(of),
-                        _said(of),
-                    )
-                    for field, of in properties
-                ),
-            )
-
-
-def _operation(title: str, operation: dict[str, Any], used: set[str]) -> Iterator[str]:
-    yield from (f"## {title}", "")
-    if operation.get("summary"):
-        yield from (f"**{operation['summary']}.** {operation.get('description', '')}".rstrip(), "")
-    elif operation.get("description"):
-        yield from (operation["description"], "")
-    yield from (_callers(operation.get("security", [])), "")
-    if parameters := operation.get("parameters"):
-        yield from table(
-            "parameter",
-            "in",
-            "type",
-            "",
-            rows=(
-                (
-                    f"`{each['name']}`" + ("" if each.get("required") else " (optional)"),
-                    each["in"],
-                    _type(each["schema"]),
-                    each.get("description", ""),
-                )
-                for each in parameters
-            ),
-        )
-    if body := operation.get("requestBody"):
-        yield from (f"Body: {_content(body, used)}.", "")
-    yield from table(
-        "status",
-        "body",
-        "",
-        rows=(
-            (status, _content(answer, used), answer.get("description", ""))
-            for status, answer in operation["responses"].items()
-        ),
-    )
-
-
-def _callers(security: list[dict[str, list[str]]]) -> str:
-    told = []
-    for each in security or [{}]:
-        for scheme, scopes in each.items():
-            names = ", ".join(f"`{scope}`" for scope in scopes)
-            told.append(
-                {"bearerAuth": f"a credential with {names}" if names else "any credential"}.get(
-                    scheme, "a session"
-                )
-            )
-        if not each:
-            told.append("anybody")
-    return f"For {', or '.join(dict.fromkeys(told))}."
-
-
-def _content(body: dict[str, Any], used: set[str]) -> str:
-    types = [_type(content["schema"]) for content in body.get("content", {}).values()]
-    for content in body.get("content", {}).values():
-        used |= _names(content["schema"])
-    return ", or ".join(dict.fromkeys(types))
-
-
-def _names(schema: Any) -> set[str]:
-    """The components that a schema refers to."""
-    if isinstance(schema, dict):
-        named = {schema["$ref"].rpartition("/")[2]} if "$ref" in schema else set()
-        return named.union(*map(_names, schema.values()))
-    return set().union(*map(_names, schema)) if isinstance(schema, list) else set()
-
-
-def _reached(schemas: dict[str, Any], used: set[str]) -> set[str]:
-    return set().union(*(_names(schemas[name]) for name in used))
-
-
-def _type(schema: dict[str, Any]) -> str:
-    if "$ref" in schema:
-        name = schema["$ref"].rpartition("/")[2]
-        return f"[{name}](#{name.lower()})"
-    for several in ("oneOf", "anyOf", "allOf"):
-        if several in schema:
-            return " or ".join(dict.fromkeys(map(_type, schema[several])))
-    if schema.get("type") == "array":
-        return f"array of {_type(schema['items'])}"
-    if schema.get("enum"):
-        return ", ".join(f"`{value}`" for value in schema["enum"] if value is not None)
-    kinds = schema.get("type", "any")
-    kind = " or ".join(kinds) if isinstance(kinds, list) else kinds
-    kind += f" ({schema['format']})" if schema.get("format") else ""
-    return f"{kind} or null" if schema.get("nullable") else kind
-
-
-def _said(schema: dict[str, Any]) -> str:
-    text = schema.get("description", "")
-    bounds = [
-        f"{words} {schema[key]}"
-        for key, words in [
-            ("minimum", "at least"),
-            ("maximum", "at most"),
-            ("maxLength", "up to"),
-            ("maxItems", "up to"),
-            ("default", "by default"),
-        ]
-        if schema.get(key) not in (None, "", [])
-    ]
-    units = {"maxLength": "characters", "maxItems": "items"}
-    bounds = [
-        f"{bound} {units[key]}"
-        if (key := next((k for k in units if k in schema), "")) and bound.startswith("up to")
-        else bound
-        for bound in bounds
-    ]
-    return f"{text} {'; '.join(bounds).capitalize()}." if bounds else text
-
-
-# The templates, as they lie there
+# The templates, from their files
 
 
 def templates() -> Iterator[str]:
@@ -243,20 +77,71 @@ def templates() -> Iterator[str]:
                     )
                 )
         yield from (
-            f"## Of {'the settings pages and mails' if 'oauth' not in folder else 'OAuth'}",
+            f"## {'Settings pages and mails' if 'oauth' not in folder else 'OAuth'}",
             "",
         )
         yield from table("template", "extends", "blocks", rows=rows)
 
 
+# The settings, from their tables
+
+TABLES = {
+    "## Core": AppSettings,
+    "## OAuth": OAuthSettings,
+    "## Gateway": GatewaySettings,
+}
+
+
+def settings() -> Iterator[str]:
+    for heading, part in TABLES.items():
+        yield from (heading, "")
+        for each in part.declared():
+            words = each.rule.words
+            yield from (f"### {each.name}", "", each.about, "")
+            yield f"- Takes {words}."
+            yield f"- Default: {each.default_words or f'`{markdown.python(each.default)}`'}."
+            yield from (f"- Check: {system_checks.link(each.check)}.", "")
+
+
+# The refusals, in the order in which they are declared
+
+#: The first refusal of each section.
+SECTIONS = {
+    "not_authenticated": "Credentials",
+    "malformed_signature": "Signed requests",
+    "ip_not_allowed": "Restrictions",
+    "verification_busy": "Availability",
+    "rate_limited": "Rate limits",
+    "insufficient_scope": "Scopes",
+    "no_route": "The gateway",
+}
+
+
+def refusals() -> Iterator[str]:
+    for each in REFUSALS.values():
+        if heading := SECTIONS.get(each.code):
+            yield from (f"## {heading}", "")
+        yield from (f"### `{each.code}`", "", f"> {each.message}", "")
+        yield f"- Status: {each.status}."
+        if each.error:
+            yield f"- Error in `WWW-Authenticate`: `{each.error}`."
+        if each.retry_after:
+            yield f"- `Retry-After`: {each.retry_after} seconds."
+        yield ""
+
+
 PAGES = {
+    "docs/reference/checks.md": system_checks.rendered,
     "docs/reference/commands.md": commands,
-    "docs/reference/http-api.md": http_api,
+    "docs/reference/http-api.md": http_api.rendered,
+    "docs/reference/python-api.md": python_api.rendered,
+    "docs/reference/refusals.md": refusals,
+    "docs/reference/settings.md": settings,
     "docs/reference/templates.md": templates,
 }
 
 
 def render(page: str) -> str:
-    """What the page has to be: its own beginning, and what is generated."""
+    """Return the page: the part written by hand, then the generated part."""
     by_hand = (ROOT / page).read_text("utf-8").partition(MARK)[0]
     return f"{by_hand}{MARK}\n" + "\n".join(PAGES[page]()).rstrip() + "\n"

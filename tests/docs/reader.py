@@ -24,7 +24,7 @@ from markdown_it import MarkdownIt
 from packaging.requirements import Requirement
 
 from tests.documents import ROOT
-from tests.servers import answers, free_port, wait_until
+from tests.servers import answers, exposed, free_port, wait_until
 
 UPDATE = bool(os.environ.get("UPDATE_DOCS"))
 TIMEOUT = 120
@@ -268,13 +268,24 @@ class Reader:
 
     def _has_started(self, process: "subprocess.Popen[bytes]", port: int) -> bool:
         assert process.poll() is None, (self.directory / "served.log").read_text()
-        return answers(port)
+        if not answers(port):
+            return False
+        assert not exposed(port), "A server that a test starts listens on loopback only."
+        return True
 
     def stop_servers(self) -> None:
         for line, process in self._serving.items():
             if process is not None:
                 _end(process, signal.SIGTERM)
                 self._serving[line] = None
+
+
+def newcomer(folder: Path, binaries: Path, wheel: Path, *constraints: str) -> Reader:
+    """Return a reader who has Python and pip, and to whom pip gives ``wheel`` as apikeys."""
+    file = folder / "constraints.txt"
+    file.write_text("\n".join([f"apikeys @ {wheel.as_uri()}", *constraints]) + "\n")
+    kept = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
+    return Reader(folder, binaries, **kept, PIP_CONSTRAINT=str(file))
 
 
 def _end(process: "subprocess.Popen[bytes]", by: signal.Signals) -> None:

@@ -10,9 +10,8 @@ import pytest
 from oauth2_provider.models import Application
 
 from apikeys.verify import verify
-from example_project.payments.demo import PASSWORD
 from tests.documents import ROOT, read, table
-from tests.factories import MembershipFactory, bearer
+from tests.factories import bearer
 
 PAGES = ["docs/reference/rfc-conformance.md", "docs/reference/threat-model.md"]
 VERIFIER = "v" * 64
@@ -58,14 +57,6 @@ def test_what_nothing_shows_says_so():
 
     for row in rows:
         assert row[4] == "none" or re.fullmatch(r"`[\w/]+\.py::[\w:]+`", row[4]), row
-
-
-@pytest.fixture
-def ada(db):
-    user = MembershipFactory(user__username="ada", role="owner").user
-    user.set_password(PASSWORD)
-    user.save()
-    return user
 
 
 @pytest.fixture

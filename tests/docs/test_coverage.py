@@ -1,12 +1,13 @@
 """Whatever stands in a code block of the documentation is run by the suite, or listed here."""
 
 import re
+import tomllib
 
 import pytest
 
 from tests.docs.reader import Block, parse
 from tests.docs.test_how_to import PAGES, PROJECT, TUTORIAL
-from tests.documents import DOCUMENTS, ROOT
+from tests.documents import DOCUMENTS, ROOT, read
 
 #: Done from the first line to the last, outputs compared, by ``tests.docs.reader``.
 FOLLOWED = {
@@ -16,6 +17,8 @@ FOLLOWED = {
     "docs/how-to/exchange-keys-for-jwts.md",
     "docs/how-to/many-workers.md",
     "docs/how-to/own-look.md",
+    "docs/how-to/respond-to-a-leak.md",
+    "docs/how-to/rotate-without-downtime.md",
     "docs/how-to/own-project-model.md",
     "docs/how-to/run-behind-nginx.md",
     "docs/how-to/secure-an-api-you-cannot-change.md",
@@ -23,9 +26,29 @@ FOLLOWED = {
     "docs/how-to/sign-requests.md",
 }
 
+#: Pages whose blocks are run by docs/test_guides.py, each with its languages.
+GUIDES = {
+    "how-to/allauth": "python console",
+    "how-to/go-to-production": "python console",
+    "how-to/identity-providers": "python",
+    "how-to/monitor": "python console json",
+    "how-to/rotate-secrets": "python",
+    "how-to/troubleshoot": "python console",
+    "how-to/use-in-ci": "console yaml",
+    "how-to/webhooks": "python",
+    "reference/compare": "python",
+    "reference/faq": "python console",
+    "reference/glossary": "python",
+}
+
 #: Pages whose blocks are taken out and run by tests of their own.
 FRAGMENTS = {
-    "README.md": {"python": "packaging/test_wheel.py"},
+    **{
+        f"docs/{page}.md": dict.fromkeys(each.split(), "docs/test_guides.py")
+        for page, each in GUIDES.items()
+    },
+    "README.md": dict.fromkeys(("console", "python", "text"), "packaging/test_readme.py"),
+    "docs/index.md": dict.fromkeys(("console", "python"), "docs/test_fragments.py"),
     "docs/explanation/": {"python": "docs/test_explanation.py"},
     "docs/explanation/performance.md": {"python": "docs/test_fragments.py"},
     "docs/how-to/basic-authentication.md": {
@@ -33,6 +56,7 @@ FRAGMENTS = {
         "console": "docs/test_fragments.py",
     },
     "docs/how-to/import-keys.md": {"python": "docs/test_fragments.py"},
+    "docs/how-to/websockets-tasks-and-graphql.md": {"python": "docs/test_integrations.py"},
     **{
         f"docs/how-to/import-from-{name}.md": dict.fromkeys(
             ("python", "console", "text"), "docs/test_imports.py"
@@ -40,6 +64,7 @@ FRAGMENTS = {
         for name in ("authtoken", "csv", "drf-api-key", "knox")
     },
     "docs/reference/access.md": {"python": "docs/test_pages.py"},
+    "docs/reference/admin.md": {"python": "admin/test_sites.py"},
     "docs/reference/api.md": dict.fromkeys(("python", "bash", "json"), "api/test_docs.py"),
     "docs/reference/audit.md": {"console": "docs/test_fragments.py"},
     "docs/reference/gateway.md": {
@@ -71,9 +96,10 @@ FRAGMENTS = {
         "html": "docs/test_fragments.py",
     },
     "docs/reference/policy.md": {
-        "python": "test_policy_minting.py",
+        "python": "lifecycle/test_policy.py",
         "console": "docs/test_fragments.py",
     },
+    "docs/reference/python-api.md": {"python": "docs/test_reference.py"},
     "docs/reference/what-is-stored.md": dict.fromkeys(
         ("python", "console", "sql"), "docs/test_stored.py"
     ),
@@ -82,9 +108,10 @@ FRAGMENTS = {
 #: What the suite does not run, and why.
 NOT_RUN = {
     ("docs/explanation/performance.md", "console"): "benchmarks, which take minutes",
+    ("docs/how-to/wagtail.md", "python"): "40 packages; tried by hand with Wagtail 7.4",
+    ("docs/reference/versions.md", "console"): "the reader's own tests",
+    ("README.md", "powershell"): "Windows: the README says that it is untested",
     ("docs/reference/gateway.md", "yaml"): "Traefik and Envoy: the page says that it is untested",
-    ("README.md", "text"): "the demo's output in short; tests/example has it",
-    ("README.md", "console"): "clones and pip; .ci/run and tests/packaging do them",
 }
 
 
@@ -112,3 +139,10 @@ def test_the_lists_name_what_there_is():
     assert {each for each in listed if not each.endswith("/")} <= set(DOCUMENTS)
     for document, language in NOT_RUN:
         assert language in languages(document)
+
+
+def test_every_extra_is_in_the_table_of_extras():
+    named = set(re.findall(r"^\| `(\w+)` \|", read("docs/reference/extras.md"), re.MULTILINE))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+    assert named == set(project["optional-dependencies"])

@@ -13,7 +13,6 @@ from apikeys.grants import for_project
 from apikeys.refusals import Refused
 from apikeys.verify import verify
 from tests.documents import ROOT, blocks, read, table
-from tests.factories import MembershipFactory
 
 PAGES = sorted(
     f"docs/explanation/{path.name}"
@@ -22,18 +21,6 @@ PAGES = sorted(
 )
 PICTURES = sorted(path for path in (ROOT / "docs/images").glob("*.svg") if path.stem != "header")
 SVG = "{http://www.w3.org/2000/svg}"
-
-
-@pytest.fixture
-def ada(db):
-    return MembershipFactory(
-        user__username="ada", project__slug="analytical-engine", role="owner"
-    ).user
-
-
-@pytest.fixture
-def engine(ada):
-    return ada.project_memberships.get().project
 
 
 @pytest.fixture
@@ -59,7 +46,7 @@ def test_its_code_runs(page, ada, engine, client, settings, oauth_token):
         exec(compile(block, page, "exec"), scope)
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [each for each in PAGES if not each.endswith("architecture.md")])
 def test_it_answers_before_it_explains(page):
     text = read(page)
     title, answer, *_ = text.split("\n\n")
@@ -67,7 +54,7 @@ def test_it_answers_before_it_explains(page):
     assert title.startswith("# ")
     assert title.endswith("?")
     assert not answer.startswith(("#", "!", "|"))
-    assert "## When the answer would be another" in text
+    assert "## When the answer differs" in text
     assert text.count("](../images/") == 1
 
 
@@ -93,7 +80,7 @@ def states(engine, on_the_pages, with_the_token, token):
         except Refused:
             return "refused"
         reached = access.allows("payments:read", project=engine) if engine.pk else False
-        return "works" if reached else "reaches it no more"
+        return "works" if reached else "loses the project"
 
     return [say(token), say(on_the_pages), say(with_the_token)]
 
@@ -127,12 +114,12 @@ def delete_project(it):
 @pytest.mark.parametrize(
     ("what", "happens"),
     [
-        ("demoted, or left", leave),
-        ("account deactivated", deactivate),
-        ("account deleted", delete),
+        ("the user is demoted, or leaves the project", leave),
+        ("the account is deactivated", deactivate),
+        ("the account is deleted", delete),
         ("the token is revoked", revoke),
-        ("project deactivated", deactivate_project),
-        ("project deleted", delete_project),
+        ("the project is deactivated", deactivate_project),
+        ("the project is deleted", delete_project),
     ],
 )
 def test_what_becomes_of_a_key(what, happens, ada, engine):
@@ -150,6 +137,6 @@ def test_what_becomes_of_a_key(what, happens, ada, engine):
     (told,) = [cells for name, *cells in rows if name == what]
     now = states(engine, on_the_pages, with_the_token, token)
     for said, seen in zip(told, now, strict=True):
-        if said == "less, or nothing, there":
-            said = "reaches it no more"
+        if said == "fewer rights there, or none":
+            said = "loses the project"
         assert said.partition(",")[0] == seen

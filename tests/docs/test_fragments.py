@@ -19,21 +19,18 @@ from ninja import NinjaAPI
 from rest_framework.test import APIRequestFactory
 from rest_framework.views import APIView
 
+from apikeys import lifecycle
 from apikeys.checks import check_settings
-from apikeys.drf import BearerAuthentication, HasBinding, HasScope, KeyThrottle, throttling
+from apikeys.drf import BearerAuthentication, HasBinding, HasScope, KeyThrottle
 from apikeys.gateway.asgi import get_application
+from apikeys.limits import counting
 from apikeys.ninja import KeyAuth
+from example_project.payments.api import PaymentSerializer
 from example_project.payments.management.commands import demo
+from example_project.payments.models import Payment
 from tests.docs.reader import installed
 from tests.documents import ROOT, blocks
-from tests.factories import MembershipFactory, UserFactory, bearer, mint_key, mint_pat
-
-
-@pytest.fixture
-def engine(db):
-    return MembershipFactory(
-        user__username="ada", project__slug="analytical-engine", role="owner"
-    ).project
+from tests.factories import ProjectFactory, UserFactory, bearer, mint_key, mint_pat
 
 
 @pytest.mark.parametrize(
@@ -49,6 +46,10 @@ def engine(db):
         ("docs/reference/limits.md", 0),
         ("docs/reference/networks.md", 0),
         ("docs/reference/pages.md", 1),
+        ("docs/reference/pages.md", 3),
+        ("docs/reference/pages.md", 4),
+        ("docs/reference/pages.md", 5),
+        ("docs/reference/pages.md", 6),
     ],
 )
 def test_settings_pass_their_checks(document, number, settings):
@@ -62,12 +63,12 @@ def test_settings_pass_their_checks(document, number, settings):
         assert check_settings() == []
 
 
-def test_views_outside_drf(engine):
+def test_views_outside_drf(ada):
     *_, view, ninja = blocks("docs/explanation/performance.md", "python")
     scope = {"JsonResponse": JsonResponse, "api": (api := NinjaAPI())}
     exec(view, scope)
     call = async_to_sync(scope["payments"])
-    token = mint_pat(engine.memberships.get().user).token
+    token = mint_pat(ada).token
 
     assert call(AsyncRequestFactory().get("/", headers=bearer(token))).status_code == 200
     assert call(AsyncRequestFactory().get("/")).status_code == 401
@@ -131,6 +132,28 @@ def test_the_template_is_that_of_the_how_to():
 
 
 @pytest.mark.django_db
+def test_the_first_view_of_the_documentation(ada):
+    (code,) = blocks("docs/index.md", "python")
+    (install,) = blocks("docs/index.md", "console")
+    project = ada.project_memberships.get().project
+    Payment.objects.create(project=project, amount=12)
+    Payment.objects.create(project=ProjectFactory(), amount=99)
+    scope = {"Payment": Payment, "PaymentSerializer": PaymentSerializer}
+    exec(code, scope)
+
+    def get(key):
+        request = APIRequestFactory().get("/", headers=bearer(key.token))
+        return scope["Payments"].as_view()(request)
+
+    key = mint_pat(ada)
+    assert [each["amount"] for each in get(key).data] == ["12.00"]
+    assert get(mint_pat(ada, scopes=["reports:read"])).status_code == 403
+    lifecycle.revoke(key.key)
+    assert get(key).status_code == 401
+    assert install == "$ pip install apikeys\n"
+
+
+@pytest.mark.django_db
 def test_the_headers_of_a_limited_key():
     class View(APIView):
         authentication_classes = [BearerAuthentication]
@@ -141,7 +164,7 @@ def test_the_headers_of_a_limited_key():
         def get(self, request):
             return JsonResponse({})
 
-    throttling._make_limiter.cache_clear()
+    counting._make_limiter.cache_clear()
     key = mint_pat(rate_limits=["10/second", "1000/hour"])
     response = View.as_view()(APIRequestFactory().get("/", headers=bearer(key.token)))
 
@@ -224,7 +247,7 @@ class TestByCurl:
     def test_a_key_as_a_user_name(self, run, settings):
         settings.APIKEYS = {**settings.APIKEYS, "BASIC_AUTH": True}
         (line,) = blocks("docs/how-to/basic-authentication.md", "console")
-        line = line.replace("/reports/", "/api/token/")
+        line = line.replace("/api/payments/", "/api/token/")
 
         facts = json.loads(run(line, "http://127.0.0.1:8000", TOKEN=mint_pat().token))
         assert facts["kind"] == "personal_access_token"

@@ -9,16 +9,10 @@ from django.test import Client
 from apikeys.legacy.schemes import HEADERS
 from apikeys.models import LegacyKey
 from tests.documents import blocks, read, table
-from tests.factories import MembershipFactory, ProjectFactory
 from tests.legacy.conftest import api_key, authtoken_of, knox_of
 from tests.management.conftest import apikeys  # noqa: F401
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.legacy.conftest")]
-
-
-@pytest.fixture
-def ada(db):
-    return MembershipFactory(user__username="ada", project__slug="engine", role="owner").user
 
 
 @pytest.fixture
@@ -70,7 +64,6 @@ def test_csv(follow, ada, tmp_path):
 
 
 def test_a_mapping(apikeys, ada, tmp_path):  # noqa: F811
-    ProjectFactory(slug="compiler")
     page = read("docs/how-to/import-from-drf-api-key.md")
     (block,) = re.findall(r"^  ```text\n(.*?)```$", page, re.DOTALL | re.MULTILINE)
     lines = "\n".join(line.strip() for line in block.splitlines())
@@ -78,7 +71,7 @@ def test_a_mapping(apikeys, ada, tmp_path):  # noqa: F811
     api_key()
     done = apikeys(
         "import", "--from", "drf-api-key", "--map", str(tmp_path / "places.csv"), "--project",
-        "engine", "--scope", "payments:read",
+        "analytical-engine", "--scope", "payments:read",
     )  # fmt: skip
     assert done.code == 0
 

@@ -9,54 +9,56 @@ from types import SimpleNamespace
 import pytest
 from django.core.management import CommandError, call_command
 
-from apikeys import policy
 from apikeys.conf import AppSettings
+from apikeys.conf.setting import all_names
 from apikeys.drf.scoping import required_scopes
+from apikeys.gateway.conf import GatewaySettings
 from apikeys.models import PersonalAccessToken, ProjectKey
+from apikeys.oauth.conf import OAuthSettings
 from apikeys.refusals import REFUSALS
 from apikeys.verify import verify
 from example_project.payments.models import Payment
-from tests.documents import blocks, read, table
-from tests.factories import MembershipFactory, mint_pat
+from tests.documents import ROOT, blocks, headings, read
+from tests.factories import mint_pat
 
 
-def test_every_setting_is_listed_with_its_default(settings):
-    settings.APIKEYS = {}
-    defaults = AppSettings()
-    rows = {
-        name.strip("`"): default for name, default, _ in table("docs/reference/settings.md", "name")
-    }
+def test_every_setting_has_an_anchor_and_its_default():
+    page = "docs/reference/settings.md"
+    written = dict(
+        re.findall(r"^### (\w+)\n.*?^- Default: (.*?)\.$", read(page), re.DOTALL | re.MULTILINE)
+    )
 
-    assert set(rows) - {"APIKEYS_PROJECT_MODEL"} == set(AppSettings.names())
-    for name in set(rows) - {"APIKEYS_PROJECT_MODEL", "PEPPERS", "POLICY"}:
-        assert eval(rows[name].strip("`"), {"timedelta": timedelta}) == getattr(defaults, name)
-    assert type(defaults.POLICY) is policy.Policy
-
-
-def test_every_refusal_is_listed():
-    rows = table("docs/reference/refusals.md", "code")
-
-    assert rows == [
-        [f"`{r.code}`", str(r.status), f"`{r.error}`" if r.error else "", str(r.message)]
-        for r in REFUSALS.values()
-    ]
+    assert list(written) == [*AppSettings.names(), *OAuthSettings.names(), *GatewaySettings.names()]
+    assert set(written) == set(all_names())
+    assert {name.lower() for name in written} <= set(headings(ROOT / page))
+    for part in (AppSettings, OAuthSettings, GatewaySettings):
+        for each in part.declared():
+            if each.name != "PEPPERS":
+                value = eval(written[each.name].strip("`"), {"timedelta": timedelta})
+                assert value == each.default
 
 
-def test_the_readme_tells_the_status_of_every_refusal():
-    told = {
-        code: int(status)
-        for _, status, codes in table("README.md", "situation")
-        for code in re.findall(r"`(\w+)`", codes)
-    }
+def test_every_refusal_has_an_anchor_its_status_and_its_message():
+    page = read("docs/reference/refusals.md")
+    written = dict(re.findall(r"^### `(\w+)`\n(.*?)(?=^##|\Z)", page, re.DOTALL | re.MULTILINE))
 
-    assert told == {c: r.status for c, r in REFUSALS.items() if c != "verification_busy"}
+    assert list(written) == list(REFUSALS)
+    for refusal in REFUSALS.values():
+        assert f"> {refusal.message}\n" in written[refusal.code]
+        assert f"- Status: {refusal.status}.\n" in written[refusal.code]
+        assert (f"`{refusal.error}`" in written[refusal.code]) == bool(refusal.error)
 
 
-@pytest.fixture
-def ada(db):
-    return MembershipFactory(
-        user__username="ada", project__slug="analytical-engine", role="owner"
-    ).user
+def test_every_system_check_has_an_anchor():
+    source = "".join(path.read_text("utf-8") for path in (ROOT / "apikeys").rglob("*.py"))
+    found = set(re.findall(r"""["'](?:apikeys\.)?([EW]\d{3})["']""", source))
+    written = re.findall(
+        r"^### ([EW]\d{3})\n\n`apikeys.\1`\n\n> .", read("docs/reference/checks.md"), re.MULTILINE
+    )
+
+    assert len(found) > 50
+    assert set(written) == found
+    assert len(written) == len(found)
 
 
 def test_the_life_of_a_key_in_python(ada):
@@ -115,8 +117,8 @@ def test_what_a_view_finds(ada):
 
 
 def test_the_documented_regular_expression_finds_a_key():
-    (pattern,) = set(re.findall(r"`(acme_\(pat\|key\)_[^`]+)`", read("docs/reference/keys.md")))
+    (pattern,) = set(re.findall(r"`(acme_\(\?:pat\|key\)_[^`]+)`", read("docs/reference/keys.md")))
     from apikeys import token
 
     text = token.compose("acme", "pat", token.generate_id(), token.generate_secret())
-    assert re.findall(pattern, f"key={text}, ") == ["pat"]
+    assert re.findall(pattern, f"key={text}, ") == [text]

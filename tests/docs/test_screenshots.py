@@ -8,9 +8,8 @@ from playwright.sync_api import expect
 
 from apikeys import lifecycle
 from apikeys.models import PersonalAccessToken, PersonalAccessTokenUsage
-from example_project.payments.demo import PASSWORD
 from tests.docs.screenshots import take
-from tests.factories import MembershipFactory
+from tests.factories import PASSWORD
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -18,17 +17,9 @@ USES = [23, 8, 9, 5, 0, 21, 17, 2, 4, 2, 2, 24, 1, 19, 12, 9, 2, 14, 3, 15, 2, 1
 
 
 @pytest.fixture
-def ada(db, settings):
+def ada_with_tokens(ada, settings):
     """With tokens in all states, some of them used."""
     settings.DEMO = True
-    ada = MembershipFactory(
-        user__username="ada",
-        project__slug="analytical-engine",
-        project__name="Analytical Engine",
-        role="owner",
-    ).user
-    ada.set_password(PASSWORD)
-    ada.save()
     now = timezone.now()
 
     def mint(name, *scopes, days=None, **kwargs):
@@ -56,7 +47,7 @@ def ada(db, settings):
 
 
 @pytest.fixture
-def page_of(chromium, live_server, ada):
+def page_of(chromium, live_server, ada_with_tokens):
     contexts = []
 
     def page_of(url, width, height, scheme="light"):
@@ -98,7 +89,7 @@ def test_minting(page_of):
     expect(page.locator("#ak-summary")).to_contain_text("See payments")
     take(page, "pages-mint", whole=True)
 
-    page.get_by_role("button", name="Make the token").click()
+    page.get_by_role("button", name="Create token").click()
     field = page.get_by_label("Personal token", exact=True)
     expect(field).to_be_visible()
     # It is a picture of a secret of nobody, and shows how long one is.
@@ -109,5 +100,5 @@ def test_minting(page_of):
                 .replace(/http.*/, 'https://acme.example/api/payments/')
         }"""
     )
-    page.set_viewport_size({"width": 1000, "height": 570})
+    page.set_viewport_size({"width": 1000, "height": 690})
     take(page, "pages-secret")

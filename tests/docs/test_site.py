@@ -8,7 +8,12 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from apikeys.conf.setting import all_names
+from apikeys.refusals import REFUSALS
+from tests.docs import system_checks
 from tests.documents import DOCUMENTS, ROOT, headings, links
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +76,72 @@ def test_every_page_is_in_the_navigation_once(site, pages):
     listed = [link.partition("#")[0] for link in Page(sidebar[0]).links]
     sources = {str(path.relative_to(site)) for path in pages} - {"search.html", "genindex.html"}
     assert sorted(listed) == sorted(sources - {"index.html"})
+
+
+def test_each_setting_refusal_and_check_has_an_anchor(site, pages):
+    ids = {each.id for each in [*system_checks.of_settings(), *system_checks.in_code()]}
+    wanted = {
+        "settings": {"apikeys_project_model", *map(str.lower, all_names())},
+        "refusals": set(REFUSALS),
+        "checks": {each.partition(".")[2].lower() for each in ids},
+    }
+    for name, anchors in wanted.items():
+        assert anchors <= pages[site / f"reference/{name}.html"].anchors
+
+
+def test_the_changelog_links_names_to_the_pages_that_explain_them(pages, site):
+    linked = pages[site / "changelog.html"].links
+
+    for target in (
+        "reference/settings.html#consent_sudo",
+        "reference/refusals.html#not_yet_valid",
+        "reference/checks.html#w081",
+        "reference/commands.html#apikeys-health",
+    ):
+        assert target in linked
+    assert len([each for each in linked if each.startswith("reference/")]) > 40
+
+
+def test_the_sidebar_has_four_groups(site):
+    captions = re.findall(
+        r'<p class="caption"[^>]*><span class="caption-text">(.*?)</span>',
+        (site / "index.html").read_text("utf-8"),
+    )
+    assert captions == ["Tutorial", "How-to guides", "Explanation", "Reference"]
+
+
+#: What is wider than the screen, or wider than the box that scrolls it.
+TOO_WIDE = """() => [
+    ...(document.documentElement.scrollWidth > innerWidth ? ["the page"] : []),
+    ...[...document.querySelectorAll("article table")]
+        .filter(table => table.getBoundingClientRect().right > innerWidth)
+        .map(table => table.innerText.slice(0, 60)),
+]"""
+
+
+@pytest.mark.browser
+def test_no_page_and_no_table_is_wider_than_a_phone(chromium, pages):
+    context = chromium.new_context(viewport={"width": 375, "height": 800})
+    page = context.new_page()
+    wide = {}
+    for path in pages:
+        page.goto(path.as_uri())
+        if found := page.evaluate(TOO_WIDE):
+            wide[path.name] = found
+    context.close()
+    assert wide == {}
+
+
+@pytest.mark.browser
+def test_a_row_on_a_phone_names_its_columns(chromium, site):
+    context = chromium.new_context(viewport={"width": 375, "height": 800})
+    page = context.new_page()
+    page.goto((site / "reference/refusals.html").as_uri())
+    cell = page.locator("td", has_text=re.compile("^400$")).first
+    label = cell.evaluate("cell => getComputedStyle(cell, '::before').content")
+    assert label == '"status: "'
+    assert cell.get_attribute("role") == "cell"
+    context.close()
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

@@ -10,7 +10,6 @@ from django.db import connection
 from apikeys import lifecycle
 from apikeys.models import AuditEvent
 from tests.documents import blocks, read
-from tests.factories import MembershipFactory
 
 PAGE = "docs/reference/what-is-stored.md"
 MODELS = [
@@ -49,13 +48,6 @@ def test_no_column_is_named_that_there_is_not():
                 for field in (*model._meta.fields, *model._meta.many_to_many)
             }
             assert columns <= there, heading
-
-
-@pytest.fixture
-def ada(db):
-    return MembershipFactory(
-        user__username="ada", project__slug="analytical-engine", role="owner"
-    ).user
 
 
 def test_what_is_about_a_person_is_exported(ada, capsys):

@@ -1,13 +1,13 @@
 """The tutorial, from an empty folder to a revoked key, with nothing but the wheel."""
 
-import os
+import contextlib
 import sys
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
 
-from tests.docs.reader import Reader
+from tests.docs.reader import newcomer
 from tests.docs.screenshots import browse, take
 from tests.packaging.test_wheel import wheel  # noqa: F401
 from tests.servers import wait_until
@@ -18,28 +18,20 @@ pytestmark = [pytest.mark.browser, pytest.mark.packaging]
 
 
 @pytest.fixture
-def newcomer(tmp_path, wheel):  # noqa: F811
-    """Has Python, and pip, which finds the wheel under its name."""
-    constraints = tmp_path / "constraints.txt"
-    constraints.write_text(f"apikeys @ {wheel.as_uri()}\n")
-    kept = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
-    folder = tmp_path / "acme"
-    folder.mkdir()
-    python = Path(sys.base_prefix) / "bin"
-    reader = Reader(folder, python, **kept, PIP_CONSTRAINT=str(constraints))
-    yield reader
-    reader.close()
+def reader(tmp_path, wheel):  # noqa: F811
+    with contextlib.closing(newcomer(tmp_path, Path(sys.base_prefix) / "bin", wheel)) as reader:
+        yield reader
 
 
-def test_does_as_the_tutorial_says(newcomer, chromium):
+def test_does_as_the_tutorial_says(reader, chromium):
     def on_the_settings_page():
-        page = browse(chromium, newcomer, "/settings/keys/")
+        page = browse(chromium, reader, "/settings/keys/")
         main = page.get_by_role("main")
         wait_until(lambda: page.reload() and "from 127.0.0.1" in main.inner_text(), 60)
         page.get_by_role("link", name="New token").click()
         page.get_by_label("Name").fill("phone")
-        page.get_by_role("group", name="reports").get_by_label("Read and write").check()
-        page.get_by_role("button", name="Make the token").click()
+        page.get_by_role("group", name="payments").get_by_label("Read and write").check()
+        page.get_by_role("button", name="Create token").click()
         expect(page.get_by_role("button", name="Copy", exact=True)).to_be_visible()
         page.get_by_role("link", name="I have copied it").click()
         page.goto("/settings/keys/")
@@ -52,4 +44,4 @@ def test_does_as_the_tutorial_says(newcomer, chromium):
         expect(page.get_by_role("status")).to_contain_text("Revoked")
         page.context.close()
 
-    newcomer.read(TUTORIAL, meanwhile={"The settings page": on_the_settings_page})
+    reader.read(TUTORIAL, meanwhile={"Use the settings pages": on_the_settings_page})

@@ -2,6 +2,8 @@
 
 import json
 import logging
+import sys
+from collections import Counter
 from datetime import timedelta
 
 import pytest
@@ -10,14 +12,14 @@ from django.db import DatabaseError
 from django.test import Client
 from django.utils import timezone, translation
 from rest_framework.authentication import SessionAuthentication
-from rest_framework.permissions import IsAuthenticated
+from rest_framework.permissions import AllowAny, IsAuthenticated
 from rest_framework.response import Response
 from rest_framework.test import APIRequestFactory
 
 from apikeys import lifecycle, refusals, token
 from apikeys.access import ProjectUser
+from apikeys.cache.lookup import Lookup
 from apikeys.drf import BearerAuthentication, HasScope, InsufficientScope, refuse
-from apikeys.lookup import Lookup
 from tests.drf.conftest import View
 from tests.factories import (
     ProjectFactory,
@@ -38,7 +40,7 @@ def body(response):
     return json.loads(response.content)
 
 
-class TestThoseWhoGetIn:
+class TestAccepted:
     def test_a_person(self, call):
         pat = mint_pat(UserFactory(username="ada"))
         assert body(call(pat.token, required_scopes=READ)) == {"user": "ada"}
@@ -73,7 +75,7 @@ class TestThoseWhoGetIn:
 class TestRefusals:
     """Status, ``WWW-Authenticate`` and body, to the letter."""
 
-    def refused(self, response, refusal, **params):
+    def assert_refusal(self, response, refusal, **params):
         assert response.status_code == refusal.status
         assert body(response) == {
             "detail": str(refusal.message).format(**params),
@@ -82,7 +84,7 @@ class TestRefusals:
         return challenge(response)
 
     def test_no_credential(self, client, db):
-        header = self.refused(client.get("/api/payments/"), refusals.NOT_AUTHENTICATED)
+        header = self.assert_refusal(client.get("/api/payments/"), refusals.NOT_AUTHENTICATED)
         # RFC 6750 section 3.1: no error code for a request that carries no credential.
         assert header == 'Bearer realm="api"'
 
@@ -95,7 +97,8 @@ class TestRefusals:
     )
     def test_another_scheme_is_no_credential(self, client, db, value):
         response = client.get("/api/payments/", headers={"Authorization": value})
-        self.refused(response, refusals.NOT_AUTHENTICATED)
+        assert (response.status_code, response.json()["code"]) == (401, "not_authenticated")
+        assert challenge(response) == 'Bearer realm="api"'
 
     @pytest.mark.parametrize(
         "value",
@@ -103,31 +106,31 @@ class TestRefusals:
     )
     def test_a_header_that_is_not_one_credential(self, client, db, value):
         response = client.get("/api/payments/", headers={"Authorization": value})
-        header = self.refused(response, refusals.INVALID_REQUEST)
+        header = self.assert_refusal(response, refusals.INVALID_REQUEST)
         assert header == (
             'Bearer realm="api", error="invalid_request", error_description="The Authorization '
-            'header is not `Bearer <credential>` with exactly one credential."'
+            'header must be `Bearer <credential>` with exactly one credential."'
         )
 
     def test_a_blank_that_is_a_tab_is_named_for_what_it_is(self, client, db):
         """RFC 9110 section 11.4 separates by spaces; to say "none was sent" would mislead."""
         headers = {"Authorization": f"Bearer\t{mint_pat().token}"}
-        self.refused(client.get("/api/payments/", headers=headers), refusals.INVALID_REQUEST)
+        self.assert_refusal(client.get("/api/payments/", headers=headers), refusals.INVALID_REQUEST)
 
     @pytest.mark.parametrize("blank", ["\xa0", "\x85", "\x1c", "\x0b", "\x0c"])
     def test_only_http_blanks_are_trimmed(self, client, db, blank):
         headers = {"Authorization": f"Bearer {blank}{mint_pat().token}"}
-        self.refused(client.get("/api/payments/", headers=headers), refusals.INVALID_REQUEST)
+        self.assert_refusal(client.get("/api/payments/", headers=headers), refusals.INVALID_REQUEST)
 
     def test_a_typo(self, client, db, django_assert_num_queries):
         text = mint_pat().token
         typo = text[:-1] + ("a" if text[-1] != "a" else "b")
         with django_assert_num_queries(0):
             response = client.get("/api/payments/", headers=bearer(typo))
-        header = self.refused(response, refusals.MALFORMED_KEY)
+        header = self.assert_refusal(response, refusals.MALFORMED_KEY)
         assert header == (
-            'Bearer realm="api", error="invalid_token", error_description="This is not a '
-            'well-formed key. Check that it was copied whole."'
+            'Bearer realm="api", error="invalid_token", error_description="This '
+            'credential is malformed. Check that you copied all of it."'
         )
 
     def test_an_unknown_id_and_a_wrong_secret_are_told_alike(self, client, db):
@@ -136,7 +139,7 @@ class TestRefusals:
         for public_id in (minted.key.public_id, token.generate_id()):
             forged = token.compose("acme", "pat", public_id, token.generate_secret())
             response = client.get("/api/payments/", headers=bearer(forged))
-            self.refused(response, refusals.INVALID_KEY)
+            self.assert_refusal(response, refusals.INVALID_KEY)
             answers.append((response.content, response.headers.items()))
         assert [*answers[0][1]] == [*answers[1][1]]
         assert answers[0][0] == answers[1][0]
@@ -147,17 +150,17 @@ class TestRefusals:
         secret = minted.token.rpartition("_")[2][: token.SECRET_LENGTH]
         forged = token.compose("acme", "key", minted.key.public_id, secret)
         response = client.get("/api/payments/", headers=bearer(forged))
-        self.refused(response, refusals.INVALID_KEY)
+        self.assert_refusal(response, refusals.INVALID_KEY)
 
     def test_expired_and_revoked(self, client, db):
         minted = mint_pat(expires_at=timezone.now() + timedelta(days=1))
         type(minted.key).objects.update(expires_at=timezone.now())
         response = client.get("/api/payments/", headers=bearer(minted.token))
-        assert 'error="invalid_token"' in self.refused(response, refusals.EXPIRED_KEY)
+        assert 'error="invalid_token"' in self.assert_refusal(response, refusals.EXPIRED_KEY)
 
         lifecycle.revoke(minted.key, reason="test")
         response = client.get("/api/payments/", headers=bearer(minted.token))
-        assert 'error="invalid_token"' in self.refused(response, refusals.REVOKED_KEY)
+        assert 'error="invalid_token"' in self.assert_refusal(response, refusals.REVOKED_KEY)
 
     def test_a_revoked_key_is_refused_at_the_very_next_request(self, client, db):
         minted = mint_key()
@@ -170,21 +173,21 @@ class TestRefusals:
         type(pat.key.user).objects.update(is_active=False)
         type(key.key.project).objects.update(is_active=False)
         response = client.get("/api/payments/", headers=bearer(pat.token))
-        self.refused(response, refusals.INACTIVE_USER)
+        self.assert_refusal(response, refusals.INACTIVE_USER)
         response = client.get("/api/payments/", headers=bearer(key.token))
-        self.refused(response, refusals.INACTIVE_PROJECT)
+        self.assert_refusal(response, refusals.INACTIVE_PROJECT)
 
     def test_an_unknown_oauth_token(self, client, db):
         response = client.get("/api/payments/", headers=bearer("a" * 30))
-        assert 'error="invalid_token"' in self.refused(response, refusals.INVALID_TOKEN)
+        assert 'error="invalid_token"' in self.assert_refusal(response, refusals.INVALID_TOKEN)
 
     def test_too_little_scope(self, client, db):
         pat = mint_pat(scopes=["reports:read"])
         response = client.post("/api/payments/", headers=bearer(pat.token))
-        header = self.refused(response, refusals.INSUFFICIENT_SCOPE, scope="payments:write")
+        header = self.assert_refusal(response, refusals.INSUFFICIENT_SCOPE, scope="payments:write")
         assert header == (
-            'Bearer realm="api", error="insufficient_scope", error_description="This needs the '
-            'scope payments:write, which your credential does not have here.", '
+            'Bearer realm="api", error="insufficient_scope", error_description="This request '
+            'needs the scope payments:write, which your credential does not have here.", '
             'scope="payments:write"'
         )
 
@@ -195,7 +198,7 @@ class TestRefusals:
 
     def test_a_view_that_declares_nothing(self, call):
         response = call(mint_pat().token, method="DELETE")
-        header = self.refused(
+        header = self.assert_refusal(
             response, refusals.SCOPE_NOT_DECLARED, view=f"{__name__.rpartition('.')[0]}"
             ".conftest.Example", method="DELETE",
         )  # fmt: skip
@@ -207,7 +210,7 @@ class TestRefusals:
         minted = mint_pat()
         settings.APIKEYS = settings.APIKEYS | {"PEPPERS": [b"n" * 32], "ARGON2_TRIES": 0}
         response = client.get("/api/payments/", headers=bearer(minted.token))
-        assert self.refused(response, refusals.VERIFICATION_BUSY) is None
+        assert self.assert_refusal(response, refusals.VERIFICATION_BUSY) is None
         assert response.headers["Retry-After"] == "60"
 
     def test_people_read_their_language_and_programs_ascii(self, client, db, monkeypatch):
@@ -317,6 +320,32 @@ class TestTheView:
         request = APIRequestFactory().get("/", headers=bearer(mint_pat().token))
         with pytest.raises(Exception, match="declares no scope"):
             BearerAuthentication().authenticate(Request(request))
+
+
+class TestCost:
+    """Each request pays for verification, so the number of calls that it takes is bounded."""
+
+    MOST = 70
+
+    def test_a_key_in_memory_takes_few_calls(self, settings, transactional_db):
+        settings.APIKEYS = settings.APIKEYS | {"CACHE": {"TIMEOUT": 60}}
+        headers = bearer(mint_pat().token)
+
+        def count(**attributes):
+            view = type("Example", (View,), attributes).as_view()
+            requests = [APIRequestFactory().get("/", headers=headers) for _ in range(3)]
+            for request in requests[:2]:  # fills the caches of the process
+                assert view(request).status_code == 200
+            calls = Counter()
+            sys.setprofile(lambda frame, event, arg: calls.update([event]))
+            try:
+                view(requests[2])
+            finally:
+                sys.setprofile(None)
+            return calls["call"]
+
+        bare = count(authentication_classes=[], permission_classes=[AllowAny])
+        assert 0 < count(required_scopes=READ) - bare <= self.MOST
 
 
 class TestSecrets:

@@ -14,11 +14,20 @@ from oauth2_provider.contrib.rest_framework import (
     TokenMatchesOASRequirements,
 )
 from oauth2_provider.models import AccessToken
-from rest_framework.authentication import SessionAuthentication
-from rest_framework.permissions import AllowAny, BasePermission, IsAdminUser, IsAuthenticated
+from rest_framework.authentication import BaseAuthentication, SessionAuthentication
+from rest_framework.permissions import (
+    AND,
+    OR,
+    AllowAny,
+    BasePermission,
+    IsAdminUser,
+    IsAuthenticated,
+    OperandHolder,
+)
 from rest_framework.response import Response
+from rest_framework.views import APIView
 
-from apikeys.drf import AnyScope, BearerAuthentication, HasScope
+from apikeys.drf import AnyScope, BearerAuthentication, HasBinding, HasScope, scoping
 from tests.drf.conftest import View
 from tests.factories import MembershipFactory, ProjectFactory, UserFactory, mint_key, mint_pat
 
@@ -237,6 +246,240 @@ class TestCompositions:
         assert (HasScope & IsAuthenticated) == (HasScope & IsAuthenticated)
         assert hash(HasScope | Never) == hash(HasScope | Never)
         assert (HasScope | Never) != (Never | HasScope)
+
+
+class TestOverrides:
+    """A subclass counts only if the ``has_permission`` of a registered class decides."""
+
+    UNDECLARED = (403, "scope_not_declared")
+
+    @staticmethod
+    def answers(call, permission, **attributes):
+        """What a key with the scope gets, and one without it."""
+        ask = {"permission_classes": [permission], "required_scopes": READ, **attributes}
+        return [
+            outcome(call(mint_pat(scopes=[scope]).token, method="POST", **ask))
+            for scope in ("payments:read", "reports:read")
+        ]
+
+    def refuses(self, call, permission, **attributes):
+        return self.answers(call, permission, **attributes) == [self.UNDECLARED] * 2
+
+    def decides(self, call, permission, **attributes):
+        good, poor = self.answers(call, permission, **attributes)
+        return good == (200, None) and poor[0] == 403 and poor != self.UNDECLARED
+
+    @pytest.mark.parametrize("base", [HasScope, AnyScope, TokenHasScope, HasBinding])
+    def test_an_override_is_refused(self, call, base):
+        class OnlyOwnTokens(base):
+            def has_permission(self, request, view):
+                if isinstance(request.auth, AccessToken):
+                    return super().has_permission(request, view)
+                return True
+
+        assert self.refuses(call, OnlyOwnTokens)
+        assert self.refuses(call, OnlyOwnTokens & IsAuthenticated)
+        assert self.refuses(call, IsAuthenticated | OnlyOwnTokens)
+        assert self.refuses(call, HasScope | OnlyOwnTokens)
+        assert self.decides(call, HasScope & OnlyOwnTokens)
+
+    def test_an_override_that_adds_to_its_parent_is_refused_until_it_is_registered(
+        self, call, monkeypatch
+    ):
+        class Narrower(HasScope):
+            def has_permission(self, request, view):
+                return super().has_permission(request, view) and request.user.is_active
+
+        assert self.refuses(call, Narrower)
+        monkeypatch.setattr(scoping, "_scope_permissions", scoping._scope_permissions.copy())
+        scoping.register(Narrower)
+        assert self.decides(call, Narrower)
+        assert self.decides(call, type("Inherits", (Narrower,), {}))
+        overrides = {"has_permission": lambda self, request, view: True}
+        assert self.refuses(call, type("Overrides", (Narrower,), overrides))
+
+    def test_a_class_without_a_registered_base_says_what_it_declares(self):
+        with pytest.raises(TypeError, match="needs `declares`"):
+            scoping.register(Never)
+
+    @pytest.mark.parametrize("base", [HasScope, TokenHasScope])
+    def test_what_inherits_it_unchanged_decides(self, call, base):
+        class Message(base):
+            message = "Ask your admin."
+
+        class Objects(base):
+            def has_object_permission(self, request, view, obj):
+                return False
+
+        class Mixed(type("Mixin", (BasePermission,), {}), base):
+            pass
+
+        for permission in (Message, Objects, Mixed, type("Twice", (Message,), {})):
+            assert self.decides(call, permission)
+
+    @pytest.mark.parametrize("base", [HasScope, TokenHasScope])
+    def test_a_mixin_before_it_is_refused(self, call, base):
+        class Mixin:
+            def has_permission(self, request, view):
+                return True
+
+        assert self.refuses(call, type("Mixed", (Mixin, base), {}))
+        assert self.decides(call, type("After", (base, Mixin), {}))
+
+    def test_a_mixin_between_a_class_and_its_base_is_refused(self, call, monkeypatch):
+        class Plain(TokenHasScope):
+            pass
+
+        class Mixin(TokenHasScope):
+            def has_permission(self, request, view):
+                return True
+
+        monkeypatch.setattr(scoping, "_scope_permissions", scoping._scope_permissions.copy())
+        scoping.register(Plain)
+        assert self.decides(call, Plain)
+        assert self.refuses(call, type("Mixed", (Plain, Mixin), {}))
+
+    def test_a_class_that_takes_the_place_of_a_parents_check_is_refused(self, call, monkeypatch):
+        class Lets(HasScope):
+            def has_permission(self, request, view):
+                return True
+
+        class Calls(HasScope):
+            """As HasBinding does: what it calls is up to the class that is made of it."""
+
+            def has_permission(self, request, view):
+                return super().has_permission(request, view)
+
+        class Diamond(Calls, Lets):
+            pass
+
+        class Below(Diamond):
+            pass
+
+        class Harmless(HasScope, IsAdminUser):
+            pass
+
+        monkeypatch.setattr(scoping, "_scope_permissions", scoping._scope_permissions.copy())
+        scoping.register(Calls)
+        assert self.decides(call, Calls)
+        assert self.refuses(call, Diamond)
+        assert self.refuses(call, Below)
+        assert self.decides(call, Harmless)
+
+    @pytest.mark.parametrize("empty", [iter(()), map(str, []), (name for name in ())])
+    def test_scopes_that_come_as_an_empty_iterator_are_none(self, call, empty):
+        class Ours(HasScope):
+            def get_required_scopes(self, request, view):
+                return empty
+
+        class DOTs(TokenHasScope):
+            def get_scopes(self, request, view):
+                return empty
+
+        for permission in (Ours, DOTs):
+            assert self.refuses(call, permission)
+
+    def test_scopes_that_come_as_an_iterator_are_required(self, call):
+        class Ours(HasScope):
+            def get_required_scopes(self, request, view):
+                return (name for name in READ)
+
+        assert self.decides(call, Ours)
+
+    def test_a_permission_that_is_changed_as_it_is_made_is_refused(self, call):
+        class OnInstance(HasScope):
+            def __init__(self):
+                self.has_permission = lambda request, view: True
+
+        class ByAttribute(HasScope):
+            def __getattribute__(self, name):
+                if name == "has_permission":
+                    return lambda request, view: True
+                return super().__getattribute__(name)
+
+        class Slot(HasScope):
+            __slots__ = ("has_permission",)
+
+            def __init__(self):
+                self.has_permission = lambda request, view: True
+
+        class Property(HasScope):
+            @property
+            def has_permission(self):
+                return lambda request, view: True
+
+        for permission in (OnInstance, ByAttribute, Slot, Property):
+            assert self.refuses(call, permission)
+
+    def test_an_operator_of_the_sites_own_is_refused(self, call):
+        class Lenient(AND):
+            def has_permission(self, request, view):
+                return True
+
+        class Maybe(OR):
+            pass
+
+        for operator in (Lenient, Maybe):
+            assert self.refuses(call, OperandHolder(operator, HasScope, HasScope))
+
+        changed = AND(HasScope(), HasScope())
+        changed.has_permission = lambda request, view: True
+        assert self.refuses(call, None, get_permissions=lambda self: [changed])
+
+    def test_instances_that_a_view_returns_are_looked_at_like_classes(self, call):
+        class Lets(HasScope):
+            def has_permission(self, request, view):
+                return True
+
+        assert self.decides(call, None, get_permissions=lambda self: [HasScope()])
+        assert self.refuses(call, None, get_permissions=lambda self: [Lets()])
+        assert self.refuses(call, None, get_permissions=lambda self: [HasScope])
+
+    def test_permissions_chosen_by_authentication_class(self, call):
+        def get_permissions(self):
+            ours = isinstance(self.request.successful_authenticator, BearerAuthentication)
+            return [AllowAny()] if ours else [HasScope()]
+
+        assert self.refuses(call, None, get_permissions=get_permissions)
+
+    def test_an_authentication_that_drops_the_access_is_refused(self, call):
+        class Subclass(BearerAuthentication):
+            def authenticate(self, request):
+                found = super().authenticate(request)
+                return found and (found[0], None)
+
+        class Wrapper(BaseAuthentication):
+            def authenticate(self, request):
+                found = BearerAuthentication().authenticate(request)
+                return found and (found[0], None)
+
+        for each in (Subclass, Wrapper):
+            assert self.refuses(call, HasScope, authentication_classes=[each])
+
+    @pytest.mark.parametrize("permission", [HasScope, TokenHasScope, IsAuthenticated & HasScope])
+    @pytest.mark.parametrize(
+        "attributes",
+        [
+            {"check_permissions": lambda self, request: None},
+            {"permission_denied": lambda self, request, **kwargs: None},
+            {"check_permissions": lambda self, request: APIView.check_permissions(self, request)},
+            {"initial": lambda self, request, **kwargs: APIView.initial(self, request)},
+            {"dispatch": lambda self, request: APIView.dispatch(self, request)},
+        ],
+    )
+    def test_a_view_that_runs_its_permissions_otherwise_is_held_to_them(
+        self, call, permission, attributes
+    ):
+        assert self.decides(call, permission, **attributes)
+
+    def test_a_view_that_authenticates_without_its_permissions_is_held_to_them(self, call):
+        def initial(self, request):
+            self.format_kwarg = None
+            neg = self.perform_content_negotiation(request)
+            request.accepted_renderer, request.accepted_media_type = neg
+
+        for permission in (HasScope, TokenHasScope):
+            assert self.decides(call, permission, initial=initial)
 
 
 # django-oauth-toolkit's classes

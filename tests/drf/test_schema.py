@@ -131,6 +131,7 @@ def test_the_example(client, db):
     assert b"bearerAuth" in response.content
 
 
+@pytest.mark.process
 def test_the_command_warns_of_nothing():
     done = subprocess.run(
         [sys.executable, "manage.py", "spectacular", "--fail-on-warn", "--validate"],
@@ -176,6 +177,7 @@ print(client.get("/token/", headers={"Authorization": "Bearer oauth"}).json()["c
 """
 
 
+@pytest.mark.process
 def test_none_of_the_extras_is_needed():
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", WITHOUT], cwd=ROOT, capture_output=True, text=True

@@ -9,14 +9,23 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
+from django.core.cache import cache
 from rest_framework.response import Response
 from rest_framework.test import APIRequestFactory
 from rest_framework.views import APIView
 
 from apikeys import policy
 from apikeys.checks import check_settings
-from apikeys.drf import BearerAuthentication, HasScope, KeyThrottle, throttling
-from tests.factories import bearer, mint_key, mint_pat
+from apikeys.drf import (
+    BearerAuthentication,
+    CredentialRateThrottle,
+    CredentialScopedRateThrottle,
+    HasScope,
+    KeyThrottle,
+    throttling,
+)
+from apikeys.limits import counting
+from tests.factories import UserFactory, bearer, mint_key, mint_pat
 from tests.services import require
 
 pytestmark = pytest.mark.django_db
@@ -38,9 +47,9 @@ def call(text):
 
 @pytest.fixture(autouse=True)
 def nothing_counted():
-    throttling._make_limiter.cache_clear()
+    counting._make_limiter.cache_clear()
     yield
-    throttling._make_limiter.cache_clear()
+    counting._make_limiter.cache_clear()
 
 
 @pytest.fixture
@@ -130,6 +139,35 @@ def test_what_is_refused_otherwise_is_not_counted():
     assert [call(minted.token).status_code for _ in range(3)] == [403, 403, 403]
 
 
+class PerCredential(CredentialRateThrottle):
+    rate = "1/day"
+
+
+class PerCredentialScoped(CredentialScopedRateThrottle):
+    THROTTLE_RATES = {"reports": "1/day"}
+
+
+@pytest.mark.parametrize("throttle", [PerCredential, PerCredentialScoped])
+def test_throttles_by_credential_count_each_one_by_itself(throttle):
+    cache.clear()
+
+    class Public(View):
+        throttle_classes = [throttle]
+        throttle_scope = "reports"
+        permission_classes = []
+        required_scopes = []
+
+    def outcomes(*headers):
+        requests = [APIRequestFactory().get("/", headers=each) for each in headers]
+        return [Public.as_view()(request).status_code for request in requests]
+
+    user = UserFactory()
+    minted = [mint_key(), mint_key(), mint_pat(user), mint_pat(user)]
+    headers = [{}, *map(bearer, minted)]
+    assert outcomes(*headers) == [200] * 5
+    assert outcomes(*headers) == [429] * 5
+
+
 def hits(text, number):
     from apikeys.access import Access
 
@@ -167,6 +205,7 @@ with ThreadPoolExecutor(16) as pool:
 """
 
 
+@pytest.mark.process
 def test_two_processes_of_sixteen_threads_get_as_many_as_there_are(redis_url):
     url, _server = redis_url
     processes = [

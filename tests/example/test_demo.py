@@ -1,6 +1,12 @@
 """`manage.py demo` from outside: what it prints, and what its server answers over HTTP."""
 
+import contextlib
 import json
+import os
+import pty
+import signal
+import subprocess
+import sys
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -8,9 +14,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from tests.documents import ROOT
 from tests.example.conftest import Demo, Served
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.slow
 
 
 def call(url, token=None, data=None):
@@ -258,12 +265,40 @@ def test_a_port_in_use_is_said_and_ends_no_credential(served, payment):
     assert payment(served.credentials["pat"]["token"]).status == 200
 
 
+@pytest.mark.parametrize("step", ["Creating the tables", "Creating users"])
+def test_interrupted_while_it_seeds_it_ends_with_a_sentence_and_can_start_again(demo, step):
+    screen, terminal = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "manage.py", "demo", "--no-serve"],
+        cwd=ROOT,
+        env=demo._environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=terminal,
+        # Shells start background jobs with the signal ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    os.close(terminal)
+    shown = ""
+    while step not in shown:  # a terminal shows the progress
+        shown += os.read(screen, 1024).decode()
+    process.send_signal(signal.SIGINT)
+    with contextlib.suppress(OSError):  # Linux says so if the other side is closed
+        while more := os.read(screen, 1024):
+            shown += more.decode()
+    os.close(screen)
+
+    assert process.wait(60) == 130
+    assert shown.splitlines()[-1] == "The demo has stopped."
+    assert "Traceback" not in shown
+    assert demo.manage("demo", "--no-serve", "--json").returncode == 0
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
         (["--port", "http"], "'http' is not a port"),
         (["--port", "65536"], "'65536' is not a port"),
-        (["--port", "0", "--no-serve"], "leave out --no-serve"),
+        (["--port", "0", "--no-serve"], "Leave out --no-serve"),
         (["--frobnicate"], "unrecognized arguments: --frobnicate"),
     ],
 )
@@ -300,5 +335,5 @@ def test_it_refuses_other_databases_than_sqlite(demo):
     run = demo.manage("shell", "--no-imports", "-c", code)
 
     assert run.returncode == 1
-    assert "in SQLite only" in run.stderr
+    assert "only runs on SQLite" in run.stderr
     assert not demo.database.exists()

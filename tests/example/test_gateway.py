@@ -14,7 +14,7 @@ from tests.documents import ROOT
 from tests.example.conftest import Served
 from tests.services import require
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -263,7 +263,7 @@ def test_who_may_write_makes_a_payment(short_lived, open_page):
     expect(amount).to_have_accessible_description("Enter the amount.")
     amount.fill("-1")
     page.tab.get_by_role("button", name="Pay").click()
-    expect(amount).to_have_accessible_description("Pay at least 0.01.")
+    expect(amount).to_have_accessible_description("Enter at least 0.01.")
     expect(amount).to_be_focused()
 
     amount.fill("12.50")
@@ -287,7 +287,7 @@ def test_a_viewer_is_told_why_not(page):
 def test_no_payments(page):
     page.log_in("admin")
 
-    expect(page.tab.get_by_text("You are in no project")).to_be_visible()
+    expect(page.tab.get_by_text("You are not a member of any project")).to_be_visible()
     expect(page.tab.get_by_role("table")).to_be_hidden()
 
 

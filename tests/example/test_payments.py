@@ -23,11 +23,6 @@ class Caller:
 
 
 @pytest.fixture
-def engine(db):
-    return ProjectFactory(slug="engine")
-
-
-@pytest.fixture
 def compiler(db):
     return ProjectFactory(slug="compiler")
 
@@ -77,7 +72,7 @@ class TestReading:
         assert body.pop("created_at")
         assert body == {
             "number": own[0],
-            "project": "engine",
+            "project": "analytical-engine",
             "amount": "1.00",
             "currency": "EUR",
             "description": "",
@@ -137,16 +132,16 @@ class TestPaying:
         assert payment.project == engine
         assert response.json() | {"created_at": ""} == NEW | {
             "number": payment.pk,
-            "project": "engine",
+            "project": "analytical-engine",
             "created_at": "",
         }
 
     def test_a_project_key(self, server, engine):
         assert server.post(**NEW).status_code == 201
-        assert server.post(**NEW, project="engine").status_code == 201
+        assert server.post(**NEW, project="analytical-engine").status_code == 201
         assert Payment.objects.filter(project=engine).count() == 2
 
-    @pytest.mark.parametrize("more", [{}, {"project": "engine"}])
+    @pytest.mark.parametrize("more", [{}, {"project": "analytical-engine"}])
     def test_a_viewer_does_not_though_the_token_could(self, person, more):
         response = person("viewer").post(**NEW, **more)
         assert (response.status_code, response.json()["code"]) == (403, "insufficient_scope")
@@ -170,7 +165,7 @@ class TestPaying:
         caller = person("viewer")
         MembershipFactory(user=caller.user, project=compiler, role="developer")
         assert caller.post(**NEW).json()["project"] == "compiler"
-        response = caller.post(**NEW, project="engine")
+        response = caller.post(**NEW, project="analytical-engine")
         assert (response.status_code, response.json()["code"]) == (403, "insufficient_scope")
 
     def test_somebody_elses_project_does_not_exist(self, person, server, compiler):
@@ -184,8 +179,9 @@ class TestPaying:
 
     @pytest.mark.parametrize(
         "project",
-        [None, "", "\x00", "a\x00b", "\ud800", 7, 1.5, True, [], ["engine"], {}, {"slug": "engine"},
-         "engine ' OR 1=1 --", "e" * 10_000, "engine\n"],
+        [None, "", "\x00", "a\x00b", "\ud800", 7, 1.5, True, [], ["analytical-engine"], {},
+         {"slug": "analytical-engine"},
+         "analytical-engine ' OR 1=1 --", "e" * 10_000, "analytical-engine\n"],
     )  # fmt: skip
     def test_a_strange_project(self, person, project):
         response = person().post(**NEW, project=project)
@@ -235,7 +231,7 @@ class TestPaying:
 class TestReport:
     def test_the_callers_projects(self, person, payments):
         assert person(scopes=["reports:read"]).get("/api/reports/").json() == [
-            {"project": "engine", "currency": "EUR", "payments": 3, "total": "6.00"}
+            {"project": "analytical-engine", "currency": "EUR", "payments": 3, "total": "6.00"}
         ]
 
     def test_needs_its_own_scope(self, person):

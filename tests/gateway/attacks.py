@@ -1,4 +1,4 @@
-"""Requests that mean to get at somebody else's, and what tells whether one may have."""
+"""Generate attacks on another owner's resource, and detect whether one could succeed."""
 
 import re
 from urllib.parse import unquote
@@ -12,7 +12,7 @@ NAMES = ["Kind", "Subject", "User", "Project", "Client", "Scopes", "Credential-I
 
 
 def forged(*more):
-    """Headers by which a client would say itself who it is."""
+    """Return forged identity headers in many spellings."""
     spellings = [f"X-Auth-{name}" for name in (*NAMES, *more)]
     spellings += [s.lower() for s in spellings] + [s.upper() for s in spellings]
     mixed = [s[::-1].replace("-", "_", 1)[::-1] for s in spellings]  # X-Auth_Kind
@@ -20,11 +20,11 @@ def forged(*more):
     return [f"{spelling}: forged" for spelling in spellings]
 
 
-# What servers make of a path: whether it may lead to another subscriber for one of them.
+# Detect whether any server could read a path as one of another subscriber.
 
 
 def readings(target):
-    """All that the laxest of servers might take ``target`` for."""
+    """Return all paths that some server might read ``target`` as."""
     found, new = set(), {target.partition("?")[0].partition("#")[0]}
     while new:
         text = new.pop()
@@ -76,7 +76,7 @@ TRICKS = st.one_of(
 
 
 def tricks(number):
-    """The test is given so many of them, as ``target`` and ``method``."""
+    """Run a test with ``number`` attacks, passed as ``target`` and ``method``."""
     methods = st.sampled_from(["GET", "GET", "HEAD", "get", "POST"])
 
     def decorate(test):

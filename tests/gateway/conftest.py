@@ -2,21 +2,21 @@ import pytest
 
 from apikeys.gateway import routes
 from apikeys.gateway.models import ResourceBinding
-from tests.factories import MembershipFactory, ProjectFactory, mint_key, mint_pat
+from tests.factories import ProjectFactory, mint_key, mint_pat
 from tests.gateway.attacks import OWN
 from tests.gateway.servers import BlackBox, send
 
 
 @pytest.fixture(autouse=True)
 def _no_routes_of_another_test():
-    routes.forget()
+    routes.read_again()
     yield
-    routes.forget()
+    routes.read_again()
 
 
 @pytest.fixture
 def bind(db):
-    """Binds to a user or a project."""
+    """Return a function that binds a resource to a user or a project."""
 
     def bind(identifier, *, kind="subscriber_id", **owner):
         return ResourceBinding.objects.create(kind=kind, identifier=identifier, **owner)
@@ -25,18 +25,8 @@ def bind(db):
 
 
 @pytest.fixture
-def engine(db):
-    return ProjectFactory(slug="analytical-engine")
-
-
-@pytest.fixture
-def ada(engine):
-    return MembershipFactory(user__username="ada", project=engine, role="owner").user
-
-
-@pytest.fixture
 def key(engine, bind):
-    """A key of the project that subscriber 1001 belongs to."""
+    """Create a key of the project that subscriber 1001 is bound to."""
     bind("1001", project=engine)
     return mint_key(engine).token
 
@@ -54,7 +44,7 @@ def blackbox():
 
 @pytest.fixture
 def bound(transactional_db, blackbox):
-    """Analytical Engine has subscriber 1001, Compiler has 1002."""
+    """Bind subscriber 1001 to Analytical Engine and 1002 to Compiler."""
     blackbox.seen.clear()
     engine, compiler = ProjectFactory(slug="engine"), ProjectFactory(slug="compiler")
     for project, identifier in ((engine, "1001"), (compiler, "1002")):
@@ -68,8 +58,24 @@ def minted(bound):
 
 
 @pytest.fixture
+def answer_to(call, blackbox):
+    """Return a function that has the upstream send header lines, and returns the response."""
+
+    def answer_to(lines):
+        blackbox.status = f"200 OK\r\n{lines}".removesuffix("\r\n")
+        try:
+            answer, _ = call()
+        finally:
+            blackbox.status = "200 OK"
+        assert answer.status == 200
+        return answer
+
+    return answer_to
+
+
+@pytest.fixture
 def call(front, blackbox, minted):
-    """What the server on the port ``front`` answers, and what the upstream saw of it."""
+    """Send a request to the port ``front``; return its response and what the upstream received."""
 
     def call(target=OWN, *headers, token=minted.token, **options):
         blackbox.seen.clear()

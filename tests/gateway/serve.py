@@ -1,7 +1,8 @@
-"""The site, or its reverse proxy, as a process of its own on the database of the tests.
+"""Serve the site or its reverse proxy in a separate process, on the database of the tests.
 
 ``python -m tests.gateway.serve PORT DATABASE APIKEYS`` (a dotted path of an ASGI application
-comes fourth); ``APIKEYS`` is JSON, and adds to that setting.
+comes fourth); ``APIKEYS`` is JSON, and adds to that setting. The variable ``SITE_SETTINGS`` is
+JSON too, of settings of Django's own.
 """
 
 import json
@@ -17,6 +18,8 @@ def main(port, database, apikeys, application="django.core.asgi.get_asgi_applica
 
     settings.DATABASES["default"]["NAME"] = database
     settings.APIKEYS = settings.APIKEYS | json.loads(apikeys)
+    for name, value in json.loads(os.environ.get("SITE_SETTINGS", "{}")).items():
+        setattr(settings, name, value)
     import django
     import uvicorn
 

@@ -1,4 +1,4 @@
-"""Real servers on loopback: a black box that remembers what it was asked, and nginx before it."""
+"""Real servers on the loopback: an upstream that records its requests, and nginx before it."""
 
 import json
 import os
@@ -14,6 +14,7 @@ from pathlib import Path
 from django.db import connection
 
 from tests.documents import ROOT, blocks
+from tests.servers import exposed
 from tests.services import require
 
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
@@ -38,7 +39,7 @@ class Seen:
 
 @dataclass
 class BlackBox:
-    """Answers everybody. It reads requests itself, as no library shows them as they came."""
+    """Answer all requests. Parse them by hand, because libraries do not show the raw request."""
 
     answer: bytes = b"offers"
     seen: list[Seen] = field(default_factory=list)
@@ -76,7 +77,7 @@ class BlackBox:
                         seen.body += stream.read(int(size, 16))
                         stream.readline()
                     if not stream.readline() or not size:
-                        return  # it broke off
+                        return  # the client disconnected
                 self.seen.append(seen)
                 body = b"" if method == "HEAD" else self.answer
                 head = f"HTTP/1.1 {self.status}\r\nContent-Length: {len(self.answer)}\r\n\r\n"
@@ -84,7 +85,7 @@ class BlackBox:
 
 
 class Nginx:
-    """The documented configuration, with these ports in the place of its own."""
+    """Run nginx with the documented configuration on the given ports."""
 
     def __init__(self, prefix: Path, apikeys: int, blackbox: int, more=()):
         require("nginx", NGINX is not None, "Install it: apt-get install nginx-light.")
@@ -105,7 +106,7 @@ class Nginx:
             f"{kind}_temp_path {prefix}/{kind};\n"
             for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
         )
-        # Its workers have to get at the files of the test, too.
+        # The workers must be able to read the files of the test.
         user = "user root; " if os.getuid() == 0 else ""
         (prefix / "nginx.conf").write_text(
             f"{user}daemon off; worker_processes 1; pid {prefix}/pid;\n"
@@ -127,16 +128,17 @@ class Nginx:
 
 
 class Site:
-    """``tests.gateway.serve``."""
+    """Run ``tests.gateway.serve``. ``django`` has settings besides ``APIKEYS``."""
 
-    def __init__(self, *application, **apikeys):
+    def __init__(self, *application, django=None, **apikeys):
         self.port = free_port()
+        self._env = os.environ | {"SITE_SETTINGS": json.dumps(django or {})}
         name = str(connection.settings_dict["NAME"])
         words = [str(self.port), name, json.dumps(apikeys), *application]
         self._command = [sys.executable, "-m", "tests.gateway.serve", *words]
 
     def __enter__(self):
-        self.process = subprocess.Popen(self._command, cwd=ROOT)
+        self.process = subprocess.Popen(self._command, cwd=ROOT, env=self._env)
         await_port(self.port, self.process)
         return self
 
@@ -153,6 +155,7 @@ def await_port(port, process, seconds=30):
         except OSError:
             time.sleep(0.05)
         else:
+            assert not exposed(port), "A server that a test starts listens on loopback only."
             return
     raise AssertionError(f"nothing answers on {port}")
 
@@ -168,7 +171,7 @@ class Answer:
 
 
 def send(port, target, *headers, method="GET", body=b"", line=None, host="localhost", chunks=b""):
-    """A request as it is given, not as a library would have it; bytes are sent as they are.
+    """Send a raw request, exactly as given.
 
     ``chunks`` is a body that is framed already.
     """

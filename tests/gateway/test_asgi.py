@@ -1,4 +1,4 @@
-"""The endpoint past Django's stack: what is in memory is decided in the event loop itself."""
+"""The endpoint without middleware: decisions in memory are made in the event loop."""
 
 import asyncio
 import json
@@ -34,7 +34,7 @@ def cached(settings):
 
 @pytest.fixture
 def hops(monkeypatch):
-    """What was done in another thread."""
+    """Record the functions that run in another thread."""
     made = []
     call = SyncToAsync.__call__
 
@@ -91,7 +91,7 @@ def ask():
     return ask
 
 
-def test_it_answers_as_the_view_does(ask, client, key):
+def test_the_answers_equal_those_of_the_view(ask, client, key):
     other = "/subscribers/1002/offers"
     for token, target in [(key, OWN), (None, OWN), (key, other), (key, "/"), (key[:-1], OWN)]:
         headers = {"X-Original-Method": "GET", "X-Original-URI": target}
@@ -112,26 +112,26 @@ def test_it_answers_as_the_view_does(ask, client, key):
         }
 
 
-def test_all_else_is_the_sites(ask):
+def test_other_requests_go_to_the_site(ask):
     assert ask(path="/api/token/").status == 401
     assert ask(path="/gateway/nothing/").status == 404
 
 
-def test_a_refusal_is_told_in_the_language_that_is_asked_for(ask):
+def test_a_refusal_is_translated(ask):
     german, english = ask(None, OWN, (b"accept-language", b"de")), ask()
     assert german.code == english.code == (401, "not_authenticated")
-    assert "Es wurde kein" in json.loads(german.body)["detail"]
+    assert "Es wurden keine Zugangsdaten gesendet" in json.loads(german.body)["detail"]
     assert "No credential" in json.loads(english.body)["detail"]
 
 
-def test_envoy_asks_with_the_request_itself(ask, key, settings):
+def test_envoy_sends_the_original_request(ask, key, settings):
     settings.APIKEYS = settings.APIKEYS | {"GATEWAY_PROXY": "envoy"}
     assert ask(key, path="/gateway/authorize" + OWN).status == 200
     assert ask(key, path="/gateway/authorize/subscribers/1002/offers").code == (403, "not_bound")
     assert ask(key).code == (403, "original_request_unknown")
 
 
-def test_an_error_is_answered_and_tells_nothing(ask, key, monkeypatch, settings):
+def test_a_server_error_reveals_nothing(ask, key, monkeypatch, settings):
     settings.DEBUG = True
     monkeypatch.setattr("apikeys.gateway.routes.current", lambda: 1 / 0)
     answered = ask(key)
@@ -166,10 +166,8 @@ def test_what_is_in_memory_is_decided_without_a_thread(ask, cached, hops, engine
     assert hops == []
 
 
-def test_a_predecessor_that_said_bearer_costs_nothing_once_it_is_gone(
-    ask, cached, hops, bind, ada, settings
-):
-    """Whoever presents one of its keys needs the database; nobody else does, afterwards."""
+def test_a_removed_legacy_bearer_header_costs_no_thread(ask, cached, hops, bind, ada, settings):
+    """While the legacy header is set, its keys need the database. Afterwards no request does."""
     before = settings.APIKEYS
     until = {"UNTIL": "2099-12-31", "HEADER": "Authorization: Bearer"}
     settings.APIKEYS = before | {"LEGACY": {"knox": until}}
@@ -179,7 +177,7 @@ def test_a_predecessor_that_said_bearer_costs_nothing_once_it_is_gone(
     )
 
 
-def test_what_is_not_in_memory_costs_one_thread(ask, cached, hops, key, bind, engine, ada):
+def test_a_cache_miss_takes_one_thread(ask, cached, hops, key, bind, engine, ada):
     def cost(*args, status=200):
         hops.clear()
         assert ask(*args).status == status
@@ -190,13 +188,13 @@ def test_what_is_not_in_memory_costs_one_thread(ask, cached, hops, key, bind, en
     assert cost(key, "/subscribers/1003/offers") == [decide.admit]
     assert cost(key, "/subscribers/1003/offers") == []
     assert cost(key, "/subscribers/1002/offers", status=403) == [decide.admit]
-    # What a person has through a project is never kept: who left it has lost it.
+    # Bindings of a user's projects are never cached, because users leave projects.
     pat = mint_pat(ada).token
     assert cost(pat) == [decide.decide]
     assert cost(pat) == [decide.admit]
 
 
-def test_a_limit_that_is_counted_elsewhere_is_counted_in_a_thread(
+def test_a_rate_limit_in_redis_takes_a_thread(
     ask, cached, hops, engine, bind, settings, redis_server
 ):
     bind("1001", project=engine)
@@ -215,9 +213,9 @@ class Remembered(Policy):
         return Membership.objects.filter(role="nowhere").values_list("role", flat=True)
 
 
-def test_a_policy_that_makes_a_query_lets_no_decision_be_kept(ask, key, settings):
+def test_a_decision_with_a_query_in_the_policy_is_not_cached(ask, key, settings):
     settings.APIKEYS = settings.APIKEYS | {"GATEWAY_MAX_AGE": 30}
-    assert ask(key).headers["cache-control"] == "max-age=30"
+    assert ask(key).headers["cache-control"] == "private, max-age=30"
     settings.APIKEYS = settings.APIKEYS | {"POLICY": Remembered}
 
     answer = ask(key)
@@ -274,7 +272,7 @@ def _give_away(binding):
 
 @pytest.mark.parametrize("change", [_delete, _delete_all, _rename, _give_away])
 @pytest.mark.parametrize("owner", ["user", "project"])
-def test_a_binding_that_ended_lets_nobody_through(ask, kept, engine, ada, bind, change, owner):
+def test_a_removed_binding_refuses_the_next_request(ask, kept, engine, ada, bind, change, owner):
     binding = bind("1001", **({"user": ada} if owner == "user" else {"project": engine}))
     token = (mint_pat(ada) if owner == "user" else mint_key(engine)).token
     assert ask(token).status == ask(token).status == 200
@@ -284,14 +282,14 @@ def test_a_binding_that_ended_lets_nobody_through(ask, kept, engine, ada, bind, 
     assert ask(token).code == (403, "not_bound")
 
 
-def test_a_new_binding_lets_through_at_once(ask, kept, engine, bind):
+def test_a_new_binding_takes_effect_at_once(ask, kept, engine, bind):
     token = mint_key(engine).token
     assert ask(token).code == ask(token).code == (403, "not_bound")
     bind("1001", project=engine)
     assert ask(token).status == 200
 
 
-def test_what_is_bound_to_somebody_else_fills_no_memory(ask, kept, engine, bind):
+def test_a_missing_binding_is_not_cached(ask, kept, engine, bind):
     token = mint_key(engine).token
     other = ProjectFactory()
     for number in range(20):
@@ -300,7 +298,7 @@ def test_what_is_bound_to_somebody_else_fills_no_memory(ask, kept, engine, bind)
     assert len(get_cache().rows) == 1  # the key
 
 
-def test_who_left_the_project_or_lost_its_role_is_refused_at_once(ask, kept, engine, ada, bind):
+def test_a_former_member_is_refused_at_once(ask, kept, engine, ada, bind):
     bind("1001", project=engine)
     token = mint_pat(ada).token
     assert ask(token).status == ask(token).status == 200
@@ -308,14 +306,14 @@ def test_who_left_the_project_or_lost_its_role_is_refused_at_once(ask, kept, eng
     assert ask(token).code == (403, "not_bound")
 
 
-def test_a_restriction_to_projects_is_not_forgotten(ask, kept, engine, ada, bind):
+def test_a_cached_binding_keeps_the_restriction_to_projects(ask, kept, engine, ada, bind):
     bind("1001", user=ada)
     free, restricted = mint_pat(ada).token, mint_pat(ada, projects=[engine]).token
     assert ask(free).status == ask(free).status == 200
     assert ask(restricted).code == (403, "not_bound")
 
 
-def test_a_key_that_ended_is_refused_at_once(ask, kept, engine, bind):
+def test_an_ended_key_is_refused_at_once(ask, kept, engine, bind):
     bind("1001", project=engine)
     minted = mint_key(engine)
     assert ask(minted.token).status == ask(minted.token).status == 200
@@ -335,7 +333,7 @@ def test_every_process_drops_a_binding_before_removing_it_returns(
             binding = bind("1001", project=engine)
             value = ("project_id", engine.pk, binding.kind, "1001")
             for worker in workers:
-                for _ in range(100):  # word of an earlier change keeps a row out, as it should
+                for _ in range(100):  # an earlier invalidation may keep the row out of the cache
                     assert worker.find(_BINDINGS, value)
                     if worker.peek(_BINDINGS, value):
                         break

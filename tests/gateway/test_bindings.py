@@ -1,4 +1,4 @@
-"""Bindings where people and programs keep them: the admin, the JSON API, a command, DRF views."""
+"""Manage bindings in the admin, the JSON API and the command, and require them in DRF views."""
 
 import io
 import json
@@ -24,11 +24,11 @@ def bound():
     )
 
 
-# What may be stored
+# Validation
 
 
 @pytest.mark.parametrize("owner", ["nobody", "both"])
-def test_a_binding_belongs_to_one(owner, engine, ada):
+def test_a_binding_has_exactly_one_owner(owner, engine, ada):
     owners = {} if owner == "nobody" else {"user": ada, "project": engine}
     binding = ResourceBinding(kind="subscriber_id", identifier="1", **owners)
     with pytest.raises(ValidationError):
@@ -40,7 +40,7 @@ def test_a_binding_belongs_to_one(owner, engine, ada):
 @pytest.mark.parametrize(
     "identifier", ["", "a b", "a/b", "..", "a.", "a%2e", "a;b", "a\x00", "\uff0f"]
 )
-def test_an_identifier_that_no_path_has(identifier, ada):
+def test_an_identifier_without_a_path_spelling_is_refused(identifier, ada):
     with pytest.raises(ValidationError):
         ResourceBinding(user=ada, kind="subscriber_id", identifier=identifier).full_clean()
 
@@ -73,14 +73,14 @@ def ask(token=None, user=None, view=Offers, **kwargs):
     return response.status_code, response.data.get("code")
 
 
-def test_a_view_asks_for_the_same_bindings(key, pat):
+def test_a_view_requires_a_binding(key, pat):
     for token in (key, pat):
         assert ask(token, subscriber_id="1001") == (200, None)
         assert ask(token, subscriber_id="1002") == (403, "not_bound")
     assert ask(subscriber_id="1001")[0] == 401
 
 
-def test_a_keyword_of_another_name_or_type(engine, bind):
+def test_a_view_can_map_keywords_to_kinds(engine, bind):
     class Other(Offers):
         bindings = {"pk": "subscriber_id"}
 
@@ -90,14 +90,14 @@ def test_a_keyword_of_another_name_or_type(engine, bind):
     assert ask(token, view=Other, pk=8) == (403, "not_bound")
 
 
-def test_the_scope_is_asked_for_first(engine, bind):
+def test_a_missing_scope_is_refused_first(engine, bind):
     bind("1001", project=engine)
     token = mint_key(engine, scopes=["reports:read"]).token
     assert ask(token, subscriber_id="1001") == (403, "insufficient_scope")
 
 
 @pytest.mark.parametrize("declared", [None, [], {}, "subscriber_id"])
-def test_a_view_that_names_no_binding_refuses_everybody(key, ada, declared):
+def test_a_view_without_a_binding_refuses_every_request(key, ada, declared):
     class Undeclared(Offers):
         bindings = declared
 
@@ -105,7 +105,7 @@ def test_a_view_that_names_no_binding_refuses_everybody(key, ada, declared):
     assert ask(user=ada, view=Undeclared, subscriber_id="1001")[0] == 403
 
 
-def test_people_are_held_to_theirs(key, ada):
+def test_session_users_need_a_binding(key, ada):
     assert ask(user=ada, subscriber_id="1001") == (200, None)
     assert ask(user=UserFactory(), subscriber_id="1001") == (403, "not_bound")
 
@@ -115,7 +115,7 @@ def test_people_are_held_to_theirs(key, ada):
 
 @pytest.fixture
 def keeper(db, settings):
-    """Somebody whom Django's permissions let, and who has every scope."""
+    """Create a user with Django's permissions on bindings and every scope."""
     more = {"bindings:read": "See bindings", "bindings:write": "Change bindings"}
     settings.APIKEYS = settings.APIKEYS | {"SCOPES": settings.APIKEYS["SCOPES"] | more}
     user = UserFactory(username="keeper")
@@ -138,7 +138,7 @@ def call(method, path="", body=None, token=None, user=None, **headers):
     )
 
 
-def test_bindings_are_made_found_and_deleted(keeper, engine):
+def test_bindings_are_created_listed_and_deleted(keeper, engine):
     token = mint_pat(keeper, scopes=["bindings:write"]).token
     body = {"project": "analytical-engine", "kind": "subscriber_id", "identifier": "1001"}
     made = call("POST", body=body, token=token)
@@ -171,7 +171,7 @@ def test_bindings_are_made_found_and_deleted(keeper, engine):
         ([], None),
     ],
 )
-def test_a_body_that_makes_no_sense(keeper, engine, body, field):
+def test_an_invalid_body_is_refused(keeper, engine, body, field):
     token = mint_pat(keeper, scopes=["bindings:write"]).token
     answer = call("POST", body=body, token=token)
     assert answer.status_code == 400, answer.content
@@ -179,17 +179,17 @@ def test_a_body_that_makes_no_sense(keeper, engine, body, field):
     assert bound() == set()
 
 
-def test_a_binding_that_is_there(keeper, bind):
+def test_an_existing_binding_is_refused(keeper, bind):
     bind("1", user=keeper)
     token = mint_pat(keeper, scopes=["bindings:write"]).token
     body = {"user": "keeper", "kind": "subscriber_id", "identifier": "1"}
     answer = call("POST", body=body, token=token)
     assert answer.status_code == 400
-    assert answer.json()["detail"] == "This user has it already."
+    assert answer.json()["detail"] == "This resource is already bound to this user."
 
 
-def test_nobody_binds_anything_to_themselves(keeper, ada, engine):
-    """Neither a project's key, nor its owner, nor a keeper's token without the scope."""
+def test_callers_without_permission_cannot_create_bindings(keeper, ada, engine):
+    """A project key, a user without permission, and a token without the scope are refused."""
     own = {"project": "analytical-engine", "kind": "subscriber_id", "identifier": "1002"}
     scopes = ["bindings:write"]
     tokens = [
@@ -207,13 +207,13 @@ def test_nobody_binds_anything_to_themselves(keeper, ada, engine):
     assert bound() == set()
 
 
-def test_a_restricted_token_does_not_decide_about_all(keeper, engine):
+def test_a_token_restricted_to_projects_is_refused(keeper, engine):
     engine.memberships.create(user=keeper, role="owner")
     token = mint_pat(keeper, scopes=["bindings:write"], projects=[engine]).token
     assert call("GET", token=token).status_code == 403
 
 
-def test_a_keeper_who_is_logged_in(keeper):
+def test_a_session_with_permission_is_allowed(keeper):
     body = {"user": "keeper", "kind": "subscriber_id", "identifier": "1"}
     client = Client(enforce_csrf_checks=True)
     client.force_login(keeper)
@@ -248,23 +248,23 @@ def csv_file(tmp_path):
 GOOD = "user,project,kind,identifier\nada,,subscriber_id,1\n,analytical-engine,subscriber_id,2\n"
 
 
-def test_an_import_and_its_repetition(ada, csv_file):
+def test_an_import_can_be_repeated(ada, csv_file):
     file = csv_file(GOOD)
     assert run("import", file, "--dry-run") == (
-        "2 lines: 2 would be made, 0 there already, 0 wrong.\n",
+        "2 lines: 2 would be created, 0 already there, 0 wrong.\n",
         "",
         None,
     )
     assert bound() == set()
-    assert run("import", file)[0] == "2 lines: 2 made, 0 there already, 0 wrong.\n"
-    assert run("import", file)[0] == "2 lines: 0 made, 2 there already, 0 wrong.\n"
+    assert run("import", file)[0] == "2 lines: 2 created, 0 already there, 0 wrong.\n"
+    assert run("import", file)[0] == "2 lines: 0 created, 2 already there, 0 wrong.\n"
     assert bound() == {
         ("ada", None, "subscriber_id", "1"),
         (None, "analytical-engine", "subscriber_id", "2"),
     }
 
 
-def test_wrong_lines_are_told_and_lose_nothing(ada, csv_file):
+def test_invalid_lines_are_reported_and_skipped(ada, csv_file):
     file = csv_file(
         GOOD
         + "nobody,,subscriber_id,3\n"
@@ -280,12 +280,11 @@ def test_wrong_lines_are_told_and_lose_nothing(ada, csv_file):
     )
     out, err, error = run("import", file)
 
-    assert out == "11 lines: 3 made, 1 there already, 7 wrong.\n"
+    assert out == "11 lines: 3 created, 1 already there, 7 wrong.\n"
     assert [line.partition(":")[0] for line in err.splitlines()] == [
-        "Line 9",  # found while reading
-        *(f"Line {number}" for number in (4, 5, 6, 7, 8, 10)),
+        f"Line {number}" for number in (4, 5, 6, 7, 8, 9, 10)
     ]
-    assert "There is no user 'nobody'" in err
+    assert "Unknown user 'nobody'" in err
     assert error is not None
     assert {identifier for *_, identifier in bound()} == {"1", "2", "9"}
 
@@ -293,13 +292,13 @@ def test_wrong_lines_are_told_and_lose_nothing(ada, csv_file):
 @pytest.mark.parametrize(
     "text", ["", "\n", "ada,,x,1\n", "user,kind\n", "user,user,kind,identifier\n", "user,kind,id\n"]
 )
-def test_a_file_without_its_columns(ada, csv_file, text):
+def test_a_file_without_the_columns_is_refused(ada, csv_file, text):
     _, _, error = run("import", csv_file(text))
     assert error is not None
     assert "column" in error
 
 
-def test_a_file_that_cannot_be_read(ada, csv_file, tmp_path):
+def test_an_unreadable_file_is_refused(ada, csv_file, tmp_path):
     assert "cannot be read" in run("import", str(tmp_path / "nothing.csv"))[2]
     assert "UTF-8" in run("import", csv_file("é,kind,identifier\nada,k,1\n", "latin-1"))[2]
 
@@ -308,21 +307,21 @@ def test_a_file_that_cannot_be_read(ada, csv_file, tmp_path):
     ("wrong", "encoding", "told"),
     [("ada,,k,é", "latin-1", "not UTF-8"), ("ada,,k," + "x" * 200_000, "utf-8", "not CSV")],
 )
-def test_what_came_before_a_line_that_is_none_is_stored(ada, csv_file, wrong, encoding, told):
+def test_lines_before_an_unreadable_line_are_saved(ada, csv_file, wrong, encoding, told):
     out, err, error = run("import", csv_file(f"{GOOD}{wrong}\n", encoding))
-    assert out == "3 lines: 2 made, 0 there already, 1 wrong.\n"
+    assert out == "3 lines: 2 created, 0 already there, 1 wrong.\n"
     assert err.startswith("Line 4: ")
     assert told in err
     assert error is not None
     assert {identifier for *_, identifier in bound()} == {"1", "2"}
 
 
-def test_a_long_file_in_few_statements(ada, csv_file, django_assert_max_num_queries):
+def test_a_long_file_takes_few_statements(ada, csv_file, django_assert_max_num_queries):
     lines = [f"ada,subscriber_id,{number}\n" for number in range(5000)]
     file = csv_file("\ufeffuser,kind,identifier\n" + "".join(lines))
     with django_assert_max_num_queries(40):
         out, _, _ = run("import", file)
-    assert out == "5,000 lines: 5,000 made, 0 there already, 0 wrong.\n"
+    assert out == "5,000 lines: 5,000 created, 0 already there, 0 wrong.\n"
     assert ResourceBinding.objects.count() == 5000
 
 
@@ -330,17 +329,78 @@ def test_add_list_and_remove(ada):
     assert run("add", "subscriber_id", "1", "--user", "ada")[0] == "Bound subscriber_id 1.\n"
     assert "subscriber_id  1" in run("list", "--user", "ada")[0]
     assert "already" in run("add", "subscriber_id", "1", "--user", "ada")[2]
-    assert "one of them" in run("add", "subscriber_id", "1")[2]
-    assert "no user" in run("add", "subscriber_id", "1", "--user", "nobody")[2]
+    assert "--user or --project" in run("add", "subscriber_id", "1")[2]
+    assert "Unknown user" in run("add", "subscriber_id", "1", "--user", "nobody")[2]
     assert "identifier" in run("add", "subscriber_id", "../1", "--user", "ada")[2]
     assert run("remove", "subscriber_id", "1", "--user", "ada")[0] == "Unbound subscriber_id 1.\n"
-    assert run("remove", "subscriber_id", "1", "--user", "ada")[2] == "There is no such binding."
+    assert run("remove", "subscriber_id", "1", "--user", "ada")[2] == "This binding does not exist."
+    assert run("list")[0] == "No bindings.\n"
+
+
+def run_json(*words):
+    out, _, error = run(*words, "--json")
+    return json.loads(out), error
+
+
+def test_add_list_and_remove_print_json(ada, engine):
+    added, _ = run_json("add", "subscriber_id", "1", "--user", "ada")
+    assert added | {"id": 0, "created_at": ""} == {
+        "id": 0, "user": "ada", "project": None, "kind": "subscriber_id", "identifier": "1",
+        "created_at": "",
+    }  # fmt: skip
+    second, _ = run_json("add", "subscriber_id", "2", "--project", "analytical-engine")
+    assert (second["user"], second["project"]) == (None, "analytical-engine")
+    assert run_json("list") == ([second, added], None)
+    assert run_json("list", "--user", "ada") == ([added], None)
+    assert run_json("remove", "subscriber_id", "1", "--user", "ada") == (added, None)
+    assert run_json("list", "--kind", "other") == ([], None)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "field"),
+    [
+        (["add", "subscriber_id", "1"], "invalid_arguments", "user"),
+        (["add", "subscriber_id", "1", "--user", "nobody"], "unknown_user", "user"),
+        (["add", "subscriber_id", "../1", "--user", "ada"], "invalid_binding", None),
+        (["remove", "subscriber_id", "1", "--user", "ada"], "unknown_binding", None),
+        (["list", "--limit", "0"], "invalid_limit", "limit"),
+        (["import", "nothing.csv"], "unreadable", "file"),
+    ],
+)
+def test_a_refusal_in_json_has_a_code(ada, words, code, field):
+    told, error = run_json(*words)
+    assert told == {"code": code, "detail": error, "field": field}
+
+
+def test_an_import_in_json_names_the_wrong_lines(ada, csv_file):
+    file = csv_file(f"{GOOD}nobody,,subscriber_id,3\nada,,subscriber_id,../6\n")
+    told, error = run_json("import", file)
+    assert [each["line"] for each in told["errors"]] == [4, 5]
+    assert "Unknown user 'nobody'" in told["errors"][0]["detail"]
+    assert told | {"errors": []} == {
+        "errors": [], "dry_run": False, "read": 4, "created": 2, "existing": 0, "wrong": 2,
+    }  # fmt: skip
+    assert error is not None
+    dry, error = run_json("import", csv_file(GOOD), "--dry-run")
+    assert (dry["dry_run"], dry["existing"], dry["errors"], error) == (True, 2, [], None)
+
+
+def test_an_import_in_json_without_columns_is_one_refusal(ada, csv_file):
+    told, error = run_json("import", csv_file("ada,,x,1\n"))
+    assert told == {"code": "invalid_csv", "detail": error, "field": None}
+
+
+def test_a_secret_is_not_taken_as_an_identifier(ada):
+    token = mint_pat(ada).token
+    told, error = run_json("add", "subscriber_id", token, "--user", "ada")
+    assert told["code"] == "secret_in_arguments"
+    assert token not in error
 
 
 # The admin
 
 
-def test_the_admin(admin_client, ada, bind):
+def test_the_admin_lists_bindings(admin_client, ada, bind):
     bind("1001", user=ada)
     url = "/admin/apikeys_gateway/resourcebinding/"
     for found in ("1001", "10", "ada"):
@@ -350,11 +410,11 @@ def test_the_admin(admin_client, ada, bind):
     form = {"kind": "subscriber_id", "identifier": "1002", "user": ada.pk, "project": ""}
     assert admin_client.post(f"{url}add/", form).status_code == 302
     wrong = admin_client.post(f"{url}add/", form | {"user": ""})
-    assert "name one" in wrong.content.decode()
+    assert "Select either a user or a project" in wrong.content.decode()
     assert ResourceBinding.objects.count() == 2
 
 
-def test_a_route_of_the_admin(admin_client):
+def test_the_admin_creates_a_route(admin_client):
     url = "/admin/apikeys_gateway/route/add/"
     form = {"method": "GET", "path": "/a/{b}", "scope": "payments:read", "bindings": ""}
     assert admin_client.post(url, form | {"is_active": "on"}).status_code == 302
@@ -364,7 +424,7 @@ def test_a_route_of_the_admin(admin_client):
     assert Route.objects.count() == 1
 
 
-def test_an_owner_that_goes_takes_the_binding_along(ada, bind):
+def test_deleting_an_owner_deletes_its_bindings(ada, bind):
     bind("1", user=ada)
     project = ProjectFactory()
     bind("1", project=project)

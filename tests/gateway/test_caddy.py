@@ -1,4 +1,4 @@
-"""A real Caddy with the documented configuration before a real upstream."""
+"""A real Caddy with the documented configuration in front of a real upstream."""
 
 import json
 import os
@@ -14,6 +14,8 @@ from tests.gateway.attacks import NAMES, OWN, forged, reaches_another, tricks
 from tests.gateway.servers import BlackBox, Site, await_port, free_port, send
 from tests.services import require
 
+pytestmark = pytest.mark.process
+
 ROUTES = [
     {"method": "GET", "path": "/subscribers/{subscriber_id}/**", "scopes": ["payments:read"]},
 ]
@@ -21,7 +23,7 @@ ROUTES = [
 
 @contextmanager
 def caddy(prefix, apikeys, blackbox):
-    """Its port; it asks the one and passes on to the other."""
+    """Start Caddy between a gateway and an upstream; return its port."""
     binary = shutil.which("caddy")
     require("Caddy", binary is not None, "Install it: apt-get install caddy.")
     port = free_port()
@@ -34,7 +36,8 @@ def caddy(prefix, apikeys, blackbox):
         assert configuration.count(said) == 1, said
         configuration = configuration.replace(said, meant)
     path = prefix / "Caddyfile"
-    path.write_text("{\n\tadmin off\n\tauto_https off\n}\n" + configuration)
+    options = "admin off\n\tauto_https off\n\tdefault_bind 127.0.0.1"
+    path.write_text(f"{{\n\t{options}\n}}\n{configuration}")
     process = subprocess.Popen(
         [binary, "run", "--config", path, "--adapter", "caddyfile"],
         env=os.environ | {"XDG_CONFIG_HOME": str(prefix), "XDG_DATA_HOME": str(prefix)},
@@ -57,7 +60,7 @@ def front(django_db_setup, django_db_blocker, blackbox, tmp_path_factory):
         yield port
 
 
-def test_ones_own_passes_and_nothing_else(call):
+def test_only_the_own_resource_is_reached(call):
     answer, (seen,) = call()
     assert (answer.status, answer.body, seen.target) == (200, b"offers", OWN)
     assert seen.values("X-Auth-Subject") == ["project:engine"]
@@ -77,8 +80,8 @@ def test_identity_headers_of_the_client_never_pass(call):
     assert not any("forged" in value for _, value in seen.headers)
 
 
-def test_who_it_is_cannot_be_taken_from_a_request(call):
-    """Headers that ``Connection`` names end at the next hop (RFC 9110 section 7.6.1)."""
+def test_connection_cannot_remove_identity_headers(call):
+    """Proxies remove headers that ``Connection`` names (RFC 9110 section 7.6.1)."""
     names = [f"X-Auth-{name}" for name in NAMES]
     _, (plain,) = call()
     _, (seen,) = call(OWN, f"Connection: {', '.join(names)}")
@@ -86,8 +89,8 @@ def test_who_it_is_cannot_be_taken_from_a_request(call):
     assert seen.values("X-Auth-Subject") == ["project:engine"]
 
 
-def test_nobody_is_told_a_name_that_servers_take_for_another(tmp_path):
-    """Some take ``X-Forwarded_Uri`` for ``X-Forwarded-Uri``, and the one that came last."""
+def test_headers_with_underscores_are_removed(tmp_path):
+    """Some servers read ``X-Forwarded_Uri`` as ``X-Forwarded-Uri``, and use the last one."""
     names = ["X-Forwarded-Uri", "X-Forwarded-Method", "X-Auth-User", "X-Original-URL", "X-Real-IP"]
     spellings = [n.replace("-", "_") for n in names]
     spellings += [n[::-1].replace("-", "_", 1)[::-1] for n in names]
@@ -102,7 +105,7 @@ def test_nobody_is_told_a_name_that_servers_take_for_another(tmp_path):
 
 
 @pytest.mark.parametrize("header", ["X-Forwarded-Uri", "X-Forwarded-Method", "X-Original-URL"])
-def test_no_header_takes_the_place_of_the_request_line(call, header):
+def test_no_header_overrides_the_request_line(call, header):
     answer, seen = call("/subscribers/1002/offers", f"{header}: {OWN}")
     assert (answer.status, seen) == (403, [])
     answer, (seen,) = call(OWN, f"{header}: /subscribers/1002/offers")

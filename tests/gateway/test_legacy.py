@@ -1,4 +1,4 @@
-"""Keys of a predecessor before an API that is not ours."""
+"""Imported keys at the gateway."""
 
 import json
 
@@ -11,6 +11,8 @@ from tests.gateway.test_authorize import OWN, ask, code  # noqa: F401
 from tests.gateway.test_proxy import serve
 from tests.legacy.conftest import TOMORROW, YESTERDAY, api_key, takes  # noqa: F401
 from tests.management.conftest import apikeys  # noqa: F401
+
+pytestmark = pytest.mark.process
 
 LEGACY = {"drf-api-key": {"UNTIL": TOMORROW.isoformat(), "HEADER": "X-Api-Key"}}
 
@@ -26,15 +28,15 @@ def text(apikeys, transactional_db):  # noqa: F811
 
 
 @pytest.mark.parametrize("header", ["Authorization: Api-Key", "X-Api-Key"])
-def test_the_endpoint_takes_them(ask, text, takes, settings, header):  # noqa: F811
+def test_the_endpoint_accepts_imported_keys(ask, text, takes, settings, header):  # noqa: F811
     takes(drf_api_key={"UNTIL": TOMORROW, "HEADER": header})
     settings.APIKEYS = settings.APIKEYS | {"GATEWAY_MAX_AGE": 30}
     name, _, keyword = header.partition(": ")
     headers = {name: f"{keyword} {text}".strip()}
     answer = ask(**headers)
     assert (answer.status_code, answer["X-Auth-Subject"]) == (200, "project:engine")
-    # A proxy tells decisions apart by `Authorization`, and would let in who sends nothing.
-    assert answer["Cache-Control"] == ("no-store" if name == "X-Api-Key" else "max-age=30")
+    # The proxy's cache key has only `Authorization`: a cached decision would allow everyone.
+    assert answer["Cache-Control"] == ("no-store" if name == "X-Api-Key" else "private, max-age=30")
     assert code(ask(target="/subscribers/1002/offers", **headers)) == (403, "not_bound")
     assert code(ask(**{name: headers[name] + "x"})) == (401, "invalid_key")
     takes(drf_api_key={"UNTIL": YESTERDAY, "HEADER": header})
@@ -43,7 +45,7 @@ def test_the_endpoint_takes_them(ask, text, takes, settings, header):  # noqa: F
     assert code(ask(**headers)) == (401, "not_authenticated")
 
 
-def test_the_proxy_keeps_them_from_the_upstream(text, blackbox):
+def test_the_proxy_removes_imported_keys_from_the_request(text, blackbox):
     with serve(blackbox.port, LEGACY=LEGACY) as proxy:
         blackbox.seen.clear()
         assert send(proxy.port, OWN, f"X-Api-Key: {text}").status == 200

@@ -1,8 +1,9 @@
-"""A real nginx with the documented configuration before a real upstream."""
+"""A real nginx with the documented configuration in front of a real upstream."""
 
 import json
 import re
 import time
+from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
@@ -14,6 +15,8 @@ from tests.documents import blocks
 from tests.factories import MembershipFactory, ProjectFactory, mint_key, mint_pat
 from tests.gateway.attacks import OWN, forged, reaches_another, tricks
 from tests.gateway.servers import Nginx, Site, free_port, send
+
+pytestmark = pytest.mark.process
 
 OWN_TEMPLATE = "/subscribers/{subscriber_id}/offers"
 
@@ -32,7 +35,7 @@ def front(django_db_setup, django_db_blocker, blackbox, tmp_path_factory):
         yield nginx.port
 
 
-def test_every_kind_of_credential(call, bound, minted):
+def test_every_kind_of_credential_is_allowed(call, bound, minted):
     ada = MembershipFactory(project=bound, user__username="ada").user
     app = Application.objects.create(
         client_id="cli",
@@ -102,7 +105,7 @@ def test_identity_headers_of_the_client_never_pass(call):
     assert seen.values("X-Auth-User") == []
 
 
-def test_who_it_is_cannot_be_taken_from_a_request(call):
+def test_connection_cannot_remove_identity_headers(call):
     _, (seen,) = call(OWN, "Connection: X-Auth-Subject, X-Auth-Kind")
     assert seen.values("X-Auth-Subject") == ["project:engine"]
     assert seen.values("X-Auth-Kind") == ["project_key"]
@@ -116,7 +119,7 @@ def test_who_it_is_cannot_be_taken_from_a_request(call):
         *("X-Forwarded-Uri", "X-Forwarded-Method", "X-Forwarded-Prefix"),
     ],
 )
-def test_no_header_takes_the_place_of_the_request_line(call, header):
+def test_no_header_overrides_the_request_line(call, header):
     lie = OWN if "Method" not in header else "GET"
     other = "/subscribers/1002/offers"
     answer, seen = call(other, f"{header}: {lie}")
@@ -138,7 +141,7 @@ def test_no_header_takes_the_place_of_the_request_line(call, header):
         ["Host: other"],
     ],
 )
-def test_shapes_of_smuggling(call, headers):
+def test_request_smuggling_is_refused(call, headers):
     answer, seen = call(OWN, *headers)
     assert answer.status in (400, 401, 411, 501)
     assert seen == []
@@ -150,13 +153,13 @@ def test_a_second_request_in_the_body_stays_a_body(call):
     assert (answer.status, seen.target, seen.body) == (200, "/echo", inner)
 
 
-def test_the_endpoint_is_not_for_clients(call):
+def test_clients_cannot_call_the_endpoint(call):
     for target in ("/_authorize", "/gateway/authorize/"):
         answer, seen = call(target)
         assert (answer.status, seen) in [(404, []), (403, [])]
 
 
-def test_an_authorization_that_is_down_lets_nobody_in(blackbox, tmp_path, minted):
+def test_all_requests_are_refused_while_the_gateway_is_down(blackbox, tmp_path, minted):
     blackbox.seen.clear()
     with Nginx(tmp_path, free_port(), blackbox.port) as alone:
         answer = send(alone.port, OWN, f"Authorization: Bearer {minted.token}")
@@ -178,7 +181,7 @@ def test_no_trick_reaches_another_subscriber(call, target, method):
         assert request.values("X-Auth-Project") == ["engine"]
 
 
-def test_the_oracle_knows_the_tricks():
+def test_the_oracle_recognises_known_attacks():
     for trick in ("/../1002", "/%2e%2e/1002", "%252f..%252f1002", "/..;/1002", "\\..\\1002", "2"):
         assert reaches_another(f"/subscribers/1001{trick}"), trick
     for trick in ("/Subscribers/1002", "//subscribers/1002", "/./subscribers/%31002"):
@@ -186,9 +189,71 @@ def test_the_oracle_knows_the_tricks():
     assert not reaches_another(OWN)
 
 
+def test_ratelimit_headers_reach_the_caller(call, bound):
+    minted = mint_key(bound, rate_limits=["2/hour"])
+    (first, _), _, (third, seen) = (call(token=minted.token) for _ in range(3))
+
+    assert first.values("RateLimit-Policy") == ['"2/hour";q=2;w=3600']
+    assert first.values("RateLimit") == ['"2/hour";r=1;t=3600']
+    assert (third.status, json.loads(third.body)["code"], seen) == (429, "rate_limited", [])
+    (seconds,) = third.values("Retry-After")
+    assert third.values("RateLimit") == [f'"2/hour";r=0;t={seconds}']
+
+
+@pytest.mark.parametrize(
+    ("said", "answered"),
+    [
+        ("", "private"),
+        ("Cache-Control: public, max-age=600\r\n", "private"),
+        ("Cache-Control: s-maxage=600\r\n", "private"),
+        ("Cache-Control: max-age=600\r\n", "max-age=600, private"),
+        ("Cache-Control: no-store\r\n", "no-store"),
+    ],
+)
+def test_responses_of_the_upstream_are_private(call, answer_to, said, answered):
+    answer = answer_to(said)
+    assert answer.values("Cache-Control") == [answered]
+    assert "Authorization" in ", ".join(answer.values("Vary"))
+    assert "Authorization" in ", ".join(call(token=None)[0].values("Vary"))
+
+
+TLS = {"SECURE_SSL_REDIRECT": True, "ALLOWED_HOSTS": ["api.acme.example"]}
+TRUSTING = {"SECURE_PROXY_SSL_HEADER": ["HTTP_X_FORWARDED_PROTO", "https"]}
+EXEMPT = {"SECURE_REDIRECT_EXEMPT": [r"^gateway/authorize/"]}
+
+
+@pytest.mark.parametrize(
+    ("django", "scheme", "host", "status"),
+    [
+        (TLS | TRUSTING, "https", "api.acme.example", 200),
+        (TLS | TRUSTING, "https", "other.example", 503),  # Django refuses the host
+        (TLS | TRUSTING, "$scheme", "api.acme.example", 503),  # the client used http
+        (TLS | EXEMPT, "$scheme", "api.acme.example", 200),
+    ],
+)
+def test_a_site_that_redirects_to_https(minted, blackbox, tmp_path, django, scheme, host, status):
+    routes = [{"method": "GET", "path": OWN_TEMPLATE, "scopes": ["payments:read"]}]
+    more = [("X-Forwarded-Proto $scheme;", f"X-Forwarded-Proto {scheme};")]
+    blackbox.seen.clear()
+    with (
+        Site(GATEWAY_ROUTES=routes, django=django) as site,
+        Nginx(tmp_path, site.port, blackbox.port, more) as nginx,
+    ):
+        authorization = f"Authorization: Bearer {minted.token}"
+        answer = send(nginx.port, OWN, authorization, host=host)
+        refused = send(nginx.port, OWN, host=host)
+    assert answer.status == status
+    assert len(blackbox.seen) == (status == 200)
+    if status == 503:
+        assert json.loads(answer.body)["code"] == "gateway_unavailable"
+        assert answer.values("Location") == []
+    else:
+        assert (refused.status, json.loads(refused.body)["code"]) == (401, "not_authenticated")
+
+
 @pytest.fixture
-def keeping(minted, blackbox, tmp_path):
-    """nginx with the documented cache of decisions."""
+def keep(minted, blackbox, tmp_path):
+    """Start nginx with the documented cache of decisions."""
     storage, usage = (b for b in blocks("docs/reference/gateway.md", "nginx") if "proxy_cache" in b)
     storage = storage.replace("/dev/shm/apikeys", str(tmp_path / "decisions"))
     routes = [{"method": "GET", "path": OWN_TEMPLATE, "scopes": ["payments:read"]}]
@@ -196,18 +261,38 @@ def keeping(minted, blackbox, tmp_path):
         ("upstream apikeys {", storage + "upstream apikeys {"),
         ("        internal;\n", "        internal;\n" + usage),
     ]
-    with (
-        Site(GATEWAY_ROUTES=routes, GATEWAY_MAX_AGE=1) as site,
-        Nginx(tmp_path, site.port, blackbox.port, more) as nginx,
-    ):
-        yield (
-            lambda token, target=OWN: (
-                send(nginx.port, target, f"Authorization: Bearer {token}").status
+
+    @contextmanager
+    def keep(seconds):
+        with (
+            Site(GATEWAY_ROUTES=routes, GATEWAY_MAX_AGE=seconds) as site,
+            Nginx(tmp_path, site.port, blackbox.port, more) as nginx,
+        ):
+            yield (
+                lambda token, target=OWN: (
+                    send(nginx.port, target, f"Authorization: Bearer {token}").status
+                )
             )
-        )
+
+    return keep
 
 
-def test_kept_decisions_end_when_they_say(keeping, minted, bound):
+@pytest.fixture
+def keeping(keep):
+    with keep(1) as ask:
+        yield ask
+
+
+def test_a_decision_is_cached_per_request(keep, minted):
+    with keep(300) as ask:
+        assert ask(minted.token) == 200
+        lifecycle.revoke(minted.key)
+        assert ask(minted.token) == 200  # answered from the cache
+        assert ask(minted.token, f"{OWN}?page=2") == 401
+        assert ask(mint_key(ProjectFactory()).token) == 403
+
+
+def test_cached_decisions_expire(keeping, minted, bound):
     assert keeping(minted.token) == 200
     assert keeping(minted.token, "/subscribers/1002/offers") == 403
     assert keeping(mint_key(ProjectFactory()).token) == 403
@@ -218,7 +303,7 @@ def test_kept_decisions_end_when_they_say(keeping, minted, bound):
     assert status == 401
 
 
-def test_kept_decisions_are_made_again(keeping, minted):
-    end = time.monotonic() + 4  # several times the second that each is kept
+def test_expired_decisions_are_made_again(keeping, minted):
+    end = time.monotonic() + 4  # several times the one second of caching
     while time.monotonic() < end:
         assert keeping(minted.token) == 200

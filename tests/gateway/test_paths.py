@@ -1,4 +1,4 @@
-"""One reading or none: what servers differ about is refused, the rest is compared exactly."""
+"""Paths that servers read differently are refused; all others are compared exactly."""
 
 import re
 from urllib.parse import quote, unquote
@@ -26,7 +26,7 @@ OFFERS = Template("/subscribers/{subscriber_id}/offers")
         ("/.well-known", (".well-known",)),
     ],
 )
-def test_plain_targets(target, segments):
+def test_a_plain_target_is_split_into_segments(target, segments):
     assert parse(target).segments == segments
 
 
@@ -47,7 +47,7 @@ def test_plain_targets(target, segments):
         "/" + "a" * 8000,
     ],
 )
-def test_what_has_two_readings_is_refused(target):
+def test_an_ambiguous_target_is_refused(target):
     with pytest.raises(Ambiguous):
         parse(target)
 
@@ -64,12 +64,12 @@ def test_a_segment_has_one_spelling(text):
 
 
 @given(st.text("abAB01.%/\\;eEfFcC25 \x00é-_~", max_size=20))
-def test_what_passes_says_the_same_to_everybody(path):
+def test_accepted_targets_mean_the_same_to_every_server(path):
     try:
         segments = parse("/" + path).segments
     except Ambiguous:
         return
-    # A server that decodes, one that does not, one that decodes twice, one that folds dots.
+    # Servers that decode once, twice or never, and servers that remove dot segments, all agree.
     assert [encode(s) if s else "" for s in segments] == path.split("/")
     assert "/".join(segments) == unquote(path) == unquote(unquote(path))
     assert not {".", ".."} & set(segments)
@@ -89,7 +89,7 @@ def test_needless_encoding_of_any_character_is_refused(text, at):
         parse("/" + plain[:at] + f"%{ord(plain[at]):02X}" + plain[at + 1 :])
 
 
-def test_parameters():
+def test_a_template_extracts_its_parameters():
     assert OFFERS.match(parse("/subscribers/1001/offers?page=2")) == {"subscriber_id": "1001"}
     assert OFFERS.match(parse("/subscribers/caf%C3%A9/offers")) == {"subscriber_id": "café"}
 
@@ -106,7 +106,7 @@ def test_other_paths_do_not_match(target):
     assert OFFERS.match(parse(target)) is None
 
 
-def test_the_rest_is_one_segment_or_more():
+def test_two_asterisks_match_one_or_more_segments():
     rest = Template("/subscribers/{id}/**")
     assert rest.match(parse("/subscribers/1/a")) == {"id": "1"}
     assert rest.match(parse("/subscribers/1/a/b/")) == {"id": "1"}
@@ -128,13 +128,13 @@ def test_the_more_specific_ranks_first():
         *("/{a}/{a}", "/a b", "/a?b", "/a%2Fb", "/a."),
     ],
 )
-def test_wrong_templates(text):
+def test_invalid_templates_are_refused(text):
     with pytest.raises(ValueError, match=r"\.$"):
         Template(text)
 
 
 @pytest.mark.parametrize("method", ["get", "Get", "", "GET POST", "GET\n", "G-T", "É", "A" * 21])
-def test_methods_are_capitals(method):
+def test_a_method_has_only_capital_letters(method):
     assert not is_method(method)
     assert is_method("GET")
 

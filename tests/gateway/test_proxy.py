@@ -1,4 +1,4 @@
-"""The reverse proxy in Python, served by uvicorn before a real upstream."""
+"""The reverse proxy in Python, served by uvicorn in front of a real upstream."""
 
 import asyncio
 import json
@@ -10,8 +10,11 @@ import pytest
 
 from apikeys import lifecycle
 from apikeys.gateway.proxy import ReverseProxy
+from tests.factories import mint_key
 from tests.gateway.attacks import OWN, forged, reaches_another, tricks
 from tests.gateway.servers import Site, free_port, send
+
+pytestmark = pytest.mark.process
 
 ROUTES = [
     {"method": "GET", "path": "/subscribers/{subscriber_id}/**", "scopes": ["payments:read"]},
@@ -42,7 +45,7 @@ def front(proxy):
     return proxy.port
 
 
-def test_what_may_pass_passes_as_it_is(call):
+def test_an_allowed_request_is_forwarded_unchanged(call):
     answer, (seen,) = call(OWN + "?page=2&q=%2e%2e%2F&", "Accept: a", "Accept: b")
     assert (answer.status, answer.body) == (200, b"offers")
     assert (seen.method, seen.target) == ("GET", OWN + "?page=2&q=%2e%2e%2F&")
@@ -53,7 +56,7 @@ def test_what_may_pass_passes_as_it_is(call):
     assert seen.values("Content-Length") == seen.values("Transfer-Encoding") == []
 
 
-def test_refusals(call, minted):
+def test_refusals_equal_those_of_the_endpoint(call, minted):
     other = "/subscribers/1002/offers"
     for options, status, code in [
         ({"target": other}, 403, "not_bound"),
@@ -68,20 +71,44 @@ def test_refusals(call, minted):
         assert answer.values("Cache-Control") == ["no-store"]
 
 
+@pytest.mark.parametrize(
+    ("said", "answered"),
+    [
+        ("", "private"),
+        ("Cache-Control: public, max-age=600\r\n", "max-age=600, private"),
+        ("Cache-Control: max-age=600\r\nCache-Control: s-maxage=60\r\n", "max-age=600, private"),
+        ("Cache-Control: no-store\r\n", "no-store"),
+    ],
+)
+def test_responses_of_the_upstream_are_private(answer_to, said, answered):
+    answer = answer_to(f"Vary: Accept\r\n{said}")
+    assert answer.values("Cache-Control") == [answered]
+    assert answer.values("Vary") == ["Accept", "Authorization, Signature-Input, Signature"]
+
+
+def test_ratelimit_headers_reach_the_caller(call, bound):
+    minted = mint_key(bound, rate_limits=["1/hour"])
+    (first, _), (second, seen) = (call(token=minted.token) for _ in range(2))
+
+    assert first.values("RateLimit") == ['"1/hour";r=0;t=3600']
+    assert (second.status, json.loads(second.body)["code"], seen) == (429, "rate_limited", [])
+    assert second.values("RateLimit") == [f'"1/hour";r=0;t={second.values("Retry-After")[0]}']
+
+
 def test_revocation_is_immediate(call, minted):
     assert call()[0].status == 200
     lifecycle.revoke(minted.key)
     assert call()[0].status == 401
 
 
-def test_a_body_goes_through_with_its_length(call):
+def test_a_body_is_forwarded_with_its_length(call):
     body = bytes(range(256)) * 1000
     answer, (seen,) = call("/echo", method="POST", body=body)
     assert (answer.status, seen.body) == (200, body)
     assert seen.values("Content-Length") == [str(len(body))]
 
 
-def test_a_chunked_body_goes_through(proxy, blackbox, minted):
+def test_a_chunked_body_is_forwarded(proxy, blackbox, minted):
     blackbox.seen.clear()
     head = f"POST /echo HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {minted.token}\r\n"
     with socket.create_connection(("127.0.0.1", proxy.port), 20) as connection:
@@ -93,13 +120,13 @@ def test_a_chunked_body_goes_through(proxy, blackbox, minted):
     assert blackbox.seen[0].body == b"onetwo"
 
 
-def test_a_body_that_is_too_large(call):
+def test_a_body_that_is_too_large_is_refused(call):
     answer, seen = call("/echo", f"Content-Length: {LARGEST + 1}", method="POST")
     assert (answer.status, seen) == (413, [])
     assert call("/echo", method="POST", body=b"x" * LARGEST)[0].status == 200
 
 
-def test_a_body_that_turns_out_too_large(proxy, blackbox, minted):
+def test_a_chunked_body_that_is_too_large_is_refused(proxy, blackbox, minted):
     blackbox.seen.clear()
     head = f"POST /echo HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {minted.token}\r\n"
     with socket.create_connection(("127.0.0.1", proxy.port), 20) as connection:
@@ -122,12 +149,12 @@ def test_identity_headers_of_the_client_never_pass(call):
         *("Keep-Alive", "Proxy-Authorization", "Upgrade", "Trailer", "Proxy-Connection"),
     ],
 )
-def test_what_is_not_passed_on(call, header):
+def test_some_headers_are_not_forwarded(call, header):
     _, (seen,) = call(OWN, f"{header}: /subscribers/1002/offers")
     assert seen.values(header) == []
 
 
-def test_headers_that_the_connection_names_end_here(call):
+def test_headers_named_in_connection_are_not_forwarded(call):
     _, (seen,) = call(OWN, "Connection: X-Secret, X-Auth-Subject", "X-Secret: s")
     assert seen.values("X-Secret") == []
     assert seen.values("X-Auth-Subject") == ["project:engine"]
@@ -157,7 +184,7 @@ def test_headers_that_the_connection_names_end_here(call):
         ["X y: z"],
     ],
 )
-def test_shapes_of_smuggling(call, headers):
+def test_request_smuggling_is_refused(call, headers):
     answer, seen = call("/echo", *headers, method="POST")
     assert answer.status in (0, 400, 401), answer
     assert seen == []
@@ -175,13 +202,13 @@ def test_shapes_of_smuggling(call, headers):
         b"OPTIONS * HTTP/1.1",
     ],
 )
-def test_request_lines_of_another_shape(call, line):
+def test_unusual_request_lines_are_refused(call, line):
     answer, seen = call(OWN, line=line)
     assert answer.status in (0, 400, 403, 404, 405)
     assert seen == []
 
 
-def test_cookies_of_one_caller_are_not_anothers(call, blackbox):
+def test_cookies_are_not_shared_between_callers(call, blackbox):
     blackbox.status = "200 OK\r\nSet-Cookie: session=secret; Path=/"
     try:
         answer, _ = call()
@@ -192,7 +219,7 @@ def test_cookies_of_one_caller_are_not_anothers(call, blackbox):
     assert seen.values("Cookie") == []
 
 
-def test_redirects_and_errors_of_the_upstream_are_the_callers(call, blackbox):
+def test_redirects_and_errors_of_the_upstream_reach_the_caller(call, blackbox):
     for status in ("302 Found\r\nLocation: /subscribers/1002/offers", "500 Oh", "401 No"):
         blackbox.status = status
         try:
@@ -203,7 +230,7 @@ def test_redirects_and_errors_of_the_upstream_are_the_callers(call, blackbox):
         assert len(seen) == 1
 
 
-def test_hops_of_the_answer_end_here(call, blackbox):
+def test_hop_by_hop_headers_of_the_response_are_removed(call, blackbox):
     blackbox.status = "200 OK\r\nConnection: X-Hop\r\nX-Hop: 1\r\nX-Kept: 2\r\nKeep-Alive: 5"
     try:
         answer, _ = call()
@@ -213,7 +240,7 @@ def test_hops_of_the_answer_end_here(call, blackbox):
     assert answer.values("X-Kept") == ["2"]
 
 
-def test_an_upstream_that_is_away_or_silent(django_db_setup, minted):
+def test_an_unavailable_or_slow_upstream_is_reported(django_db_setup, minted):
     header = f"Authorization: Bearer {minted.token}"
     with serve(free_port()) as proxy:
         answer = send(proxy.port, OWN, header)
@@ -232,8 +259,8 @@ def test_an_upstream_that_is_away_or_silent(django_db_setup, minted):
             assert connection.recv(1000).startswith(b"HTTP/1.1 408")
 
 
-def test_it_streams_both_ways(django_db_setup, minted):
-    """The answer begins before the upstream is done, and the request before the client is."""
+def test_request_and_response_are_streamed(django_db_setup, minted):
+    """The response starts before the upstream ends, and the request before the client ends."""
     with (
         socket.create_server(("127.0.0.1", 0)) as upstream,
         serve(upstream.getsockname()[1]) as proxy,
@@ -256,7 +283,7 @@ def test_it_streams_both_ways(django_db_setup, minted):
             _read_until(client, b"def")
 
 
-def test_an_answer_that_breaks_off_is_not_taken_for_whole(django_db_setup, minted):
+def test_a_truncated_response_is_aborted(django_db_setup, minted):
     with (
         socket.create_server(("127.0.0.1", 0)) as upstream,
         serve(upstream.getsockname()[1]) as proxy,
@@ -272,7 +299,7 @@ def test_an_answer_that_breaks_off_is_not_taken_for_whole(django_db_setup, minte
         assert client.recv(100) == b""
 
 
-def test_a_caller_who_leaves_frees_the_upstream(django_db_setup, minted):
+def test_a_disconnect_of_the_caller_frees_the_upstream(django_db_setup, minted):
     with (
         socket.create_server(("127.0.0.1", 0)) as upstream,
         serve(upstream.getsockname()[1]) as proxy,
@@ -296,8 +323,8 @@ def _read_until(connection, wanted):
         data += part
 
 
-def test_no_header_comes_in_with_the_body(minted, blackbox, settings):
-    """Some servers add the trailers of a body to the headers that were checked already."""
+def test_trailers_add_no_headers(minted, blackbox, settings):
+    """Some servers add trailers to the headers after they were checked."""
     upstream = f"http://127.0.0.1:{blackbox.port}"
     settings.APIKEYS = settings.APIKEYS | {"GATEWAY_UPSTREAM": upstream, "GATEWAY_ROUTES": ROUTES}
     headers = [(b"authorization", f"Bearer {minted.token}".encode()), (b"content-length", b"1")]
@@ -334,6 +361,6 @@ def test_no_trick_reaches_another_subscriber(call, target, method):
         assert answer.status == 200
         assert not reaches_another(request.target), (target, request.target)
         path, _, query = target.partition("?")
-        # ASGI tells no empty query from none; nor are they two resources to any server here.
+        # ASGI does not distinguish an empty query from none. To servers here they are the same.
         assert request.target == (target if query else path)
         assert re.match(r"/subscribers/1001(?:/|$)", request.target)

@@ -1,6 +1,8 @@
-"""Keys as the real packages make and store them, and the site that takes them over."""
+"""Keys as other packages create and store them, and a site that imports them."""
 
+import time
 from datetime import date, timedelta
+from types import SimpleNamespace
 
 import pytest
 from django.core.cache import cache
@@ -9,10 +11,10 @@ from django.urls import path
 from django.utils import timezone
 
 from apikeys.legacy import verify as legacy_verify
-from tests.factories import MembershipFactory, ProjectFactory
+from tests.factories import ProjectFactory
+from tests.http.test_http import api, plain, plain_async
 from tests.management.conftest import apikeys  # noqa: F401
 from tests.server_urls import Plain
-from tests.test_http import api, plain, plain_async
 
 urlpatterns = [
     path("drf/", Plain.as_view()),
@@ -27,15 +29,17 @@ YESTERDAY = timezone.localdate() - timedelta(days=1)
 
 
 @pytest.fixture(autouse=True)
-def as_after_a_start():
-    """No try was counted, and nothing weak was found."""
+def as_after_a_start(monkeypatch):
+    """Clear the memory of weak keys, and stop the clock so that no window ends in a test."""
     cache.clear()
+    clock = SimpleNamespace(time=lambda: 1000 * 60 + 30, monotonic=time.monotonic)
+    monkeypatch.setattr("apikeys.limits.attempts.time", clock)
     legacy_verify._found.clear()
 
 
 @pytest.fixture
 def takes(settings):
-    """Have the site take these schemes: ``takes(knox=…)`` is a day, or a whole dictionary."""
+    """Return a function that sets ``LEGACY``: ``takes(knox=…)`` takes a date or a dictionary."""
 
     def takes(**schemes):
         legacy = {
@@ -48,19 +52,13 @@ def takes(settings):
 
 
 @pytest.fixture
-def ada(db):
-    member = MembershipFactory(user__username="ada", project__slug="engine", role="owner")
-    return member.user
-
-
-@pytest.fixture
 def project(db):
     return ProjectFactory(slug="shop")
 
 
 @pytest.fixture
 def get():
-    """What an API answers to these headers: the status, and the refusal or the key's id."""
+    """Return a function that calls the API; it returns the status with the code or key ID."""
 
     def get(headers, where="/plain/", **environ):
         response = Client().get(where, headers=headers, **environ)

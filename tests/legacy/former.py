@@ -1,4 +1,4 @@
-"""Keys and what former releases of the real packages stored of them; nobody's."""
+"""Unused keys, and the hashes that former releases of the packages stored of them."""
 
 #: django-rest-knox 4.2.0: the token and its digest.
 KNOX_4_2 = (

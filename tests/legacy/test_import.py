@@ -1,4 +1,4 @@
-"""Real keys of the real packages go on working, unchanged, and under nothing but their header."""
+"""Imported keys of other packages keep working unchanged, only in their old header."""
 
 import hashlib
 import json
@@ -41,7 +41,7 @@ def scheme(request):
 
 @pytest.fixture
 def imported(scheme, apikeys, ada, project, takes):
-    """The text of a key of ``scheme`` that was just imported, and its header."""
+    """Import a key of ``scheme``; return its text and its header."""
     takes(**{scheme.replace("-", "_"): TOMORROW})
     if scheme == "authtoken":
         text, words, stdin = authtoken_of(ada), [], ""
@@ -59,11 +59,11 @@ def imported(scheme, apikeys, ada, project, takes):
 
 def only_key():
     (legacy,) = LegacyKey.objects.all()
-    return legacy.owner_key
+    return legacy.token or legacy.key
 
 
 @pytest.mark.parametrize("where", PATHS)
-def test_the_holder_notices_nothing(imported, get, where):
+def test_an_imported_key_keeps_working(imported, get, where):
     _text, headers = imported
     for _ in range(3):
         status, found = get(headers, where)
@@ -88,7 +88,7 @@ def test_the_hash_is_upgraded_at_the_first_use(imported, get, django_assert_num_
         assert get(headers)[0] == 200
 
 
-def test_every_pepper_may_be_lost(imported, get, settings):
+def test_an_imported_key_survives_a_lost_pepper(imported, get, settings):
     _text, headers = imported
     get(headers)
     settings.APIKEYS = {**settings.APIKEYS, "PEPPERS": ["n" * 32]}
@@ -96,7 +96,7 @@ def test_every_pepper_may_be_lost(imported, get, settings):
     assert get(headers)[0] == 200
 
 
-def test_it_is_an_ordinary_key(imported, get, apikeys):
+def test_an_imported_key_is_shown_and_audited_like_others(imported, get, apikeys):
     text, headers = imported
     get(headers)
     usage.flush()
@@ -109,41 +109,41 @@ def test_it_is_an_ordinary_key(imported, get, apikeys):
     assert AuditEvent.objects.get(event="imported").public_id == key.public_id
 
 
-def test_a_revoked_one_is_refused(imported, get):
+def test_a_revoked_imported_key_is_refused(imported, get):
     _text, headers = imported
     get(headers)
     lifecycle.revoke(only_key())
     assert get(headers) == (401, "revoked_key")
 
 
-def test_one_that_was_revoked_before_its_first_use(imported, get):
+def test_a_key_revoked_before_its_first_use_is_refused(imported, get):
     lifecycle.revoke(only_key())
     assert get(imported[1]) == (401, "revoked_key")
 
 
-def test_rotation_gives_a_key_of_ours(imported, get):
+def test_rotation_gives_a_new_key(imported, get):
     minted = lifecycle.rotate(only_key())
     assert get(bearer(minted.token))[0] == 200
-    assert get(imported[1])[0] == 200  # for the overlap
+    assert get(imported[1])[0] == 200  # until the overlap ends
     type(minted.key).objects.filter(replaces=None).update(expires_at=timezone.now())
     assert get(imported[1]) == (401, "expired_key")
 
 
-def test_after_the_last_day(imported, get, takes, scheme, apikeys):
+def test_a_key_is_refused_after_the_last_day(imported, get, takes, scheme, apikeys):
     _text, headers = imported
     get(headers)
     takes(**{scheme.replace("-", "_"): YESTERDAY})
     assert get(headers) == (401, "legacy_ended")
     takes(**{scheme.replace("-", "_"): timezone.localdate()})
-    assert get(headers)[0] == 200  # to its end
+    assert get(headers)[0] == 200  # until the end of the day
 
 
-def test_not_where_the_site_does_not_say_so(imported, get, takes):
+def test_a_key_is_refused_without_the_setting(imported, get, takes):
     takes()
     assert get(imported[1]) == (401, "not_authenticated")
 
 
-def test_not_under_another_header(imported, get, takes, scheme):
+def test_a_key_is_refused_in_another_header(imported, get, takes, scheme):
     text, _headers = imported
     every = {name.replace("-", "_"): TOMORROW for name in HEADERS}
     takes(**every)
@@ -153,13 +153,13 @@ def test_not_under_another_header(imported, get, takes, scheme):
             assert get(make(text)) == (401, "invalid_key")
     assert get(bearer(text)) == (401, "invalid_token")
     assert get(own)[0] == 200
-    # Nor once it was used, and has a digest.
+    # Check again after its first use, when it has a digest.
     for make in HEADERS.values():
         if make(text) != own:
             assert get(make(text)) == (401, "invalid_key")
 
 
-def test_not_of_another_scheme_that_shares_the_header(get, ada, apikeys, takes):
+def test_a_key_is_refused_if_only_another_scheme_shares_its_header(get, ada, apikeys, takes):
     text = authtoken_of(ada)
     apikeys("import", "--from", "authtoken", *SCOPE)
     takes(knox=TOMORROW)
@@ -170,7 +170,7 @@ def test_not_of_another_scheme_that_shares_the_header(get, ada, apikeys, takes):
     assert get({"Authorization": f"Token {text}"})[0] == 200
 
 
-def test_wrong_ones(imported, get, scheme):
+def test_wrong_keys_are_refused(imported, get, scheme):
     text, headers = imported
     wrong = text[:-1] + ("0" if text[-1] != "0" else "1")
     assert get(HEADERS[scheme](wrong)) == (401, "invalid_key")
@@ -180,7 +180,7 @@ def test_wrong_ones(imported, get, scheme):
         assert get(HEADERS[scheme](hopeless)) == (401, "malformed_key")
 
 
-def test_a_key_of_ours_goes_behind_bearer(imported, get, scheme):
+def test_a_key_of_this_app_is_refused_in_a_legacy_header(imported, get, scheme):
     minted = lifecycle.rotate(only_key())
     assert get(HEADERS[scheme](minted.token)) == (400, "invalid_request")
 
@@ -217,8 +217,8 @@ def test_no_mail_is_sent(imported, mailoutbox):
     assert mailoutbox == []
 
 
-def test_a_database_that_takes_no_writes_keeps_nobody_out(imported, get):
-    from tests.test_pepper_loss import read_only
+def test_a_read_only_database_accepts_imported_keys(imported, get):
+    from tests.hashing.test_lost_peppers import read_only
 
     with read_only():
         assert get(imported[1])[0] == 200
@@ -239,7 +239,7 @@ class TestKnox:
         assert timedelta(hours=4) < left < timedelta(hours=5)
         assert get({"Authorization": f"Token {text}"})[0] == 200
 
-    def test_a_token_with_a_prefix(self, apikeys, ada, takes, get, settings):
+    def test_a_token_with_a_prefix_works_as_bearer(self, apikeys, ada, takes, get, settings):
         settings.REST_KNOX = {"TOKEN_PREFIX": "acme_", "AUTH_HEADER_PREFIX": "Bearer"}
         takes(knox={"UNTIL": TOMORROW, "HEADER": "Authorization: Bearer"})
         text = knox_of(ada)
@@ -251,7 +251,7 @@ class TestKnox:
         assert get(bearer(text)) == (401, "invalid_token")
 
     @pytest.mark.parametrize("algorithm", ["sha256", "sha3_512"])
-    def test_another_hash(self, apikeys, ada, takes, get, settings, algorithm):
+    def test_another_hash_algorithm_works(self, apikeys, ada, takes, get, settings, algorithm):
         settings.REST_KNOX = {"SECURE_HASH_ALGORITHM": f"hashlib.{algorithm}"}
         takes(knox=TOMORROW)
         text = knox_of(ada)
@@ -260,8 +260,8 @@ class TestKnox:
             assert get({"Authorization": f"Token {text}"})[0] == 200
         assert apikeys("import", "--from", "knox", *SCOPE, "--json").json["imported_before"] == 1
 
-    def test_a_hash_of_version_4(self, apikeys, ada, takes, get):
-        """Of the bytes that the digits stand for; this one was made by django-rest-knox 4.2.0."""
+    def test_a_hash_of_version_4_works(self, apikeys, ada, takes, get):
+        """Version 4 hashed the decoded bytes. This hash comes from django-rest-knox 4.2.0."""
         from knox.models import AuthToken
 
         from tests.legacy.former import KNOX_4_2
@@ -276,19 +276,19 @@ class TestKnox:
 
 
 class TestDrfApiKey:
-    def test_revoked_and_expired_ones_are_left(self, apikeys, project):
+    def test_revoked_and_expired_keys_are_skipped(self, apikeys, project):
         api_key("revoked", revoked=True)
         api_key("expired", expiry_date=timezone.now() - timedelta(days=1))
         done = apikeys("import", "--from", "drf-api-key", "--project", "shop", *SCOPE, "--json")
         assert done.json["skipped"] == {"expired": 1, "revoked": 1}
         assert not ProjectKey.objects.exists()
 
-    def test_they_need_a_project(self, apikeys):
+    def test_keys_need_a_project(self, apikeys):
         api_key()
         done = apikeys("import", "--from", "drf-api-key", *SCOPE, "--json")
         assert done.json["skipped"] == {"project_required": 1}
 
-    def test_a_mapping(self, apikeys, project, tmp_path):
+    def test_a_mapping_sets_project_and_scopes(self, apikeys, project, tmp_path):
         first, second = api_key("first"), api_key("second")
         ProjectFactory(slug="depot")
         places = tmp_path / "places.csv"
@@ -304,15 +304,15 @@ class TestDrfApiKey:
         }  # fmt: skip
         assert first.partition(".")[2] not in done.out + done.err
 
-    def test_the_custom_header(self, apikeys, project, takes, get):
+    def test_a_custom_header_works(self, apikeys, project, takes, get):
         takes(drf_api_key={"UNTIL": TOMORROW, "HEADER": "X-Api-Key"})
         text = api_key()
         apikeys("import", "--from", "drf-api-key", "--project", "shop", *SCOPE)
         assert get({"X-Api-Key": text})[0] == 200
         assert get({"Authorization": f"Api-Key {text}"}) == (401, "not_authenticated")
 
-    def test_the_hash_of_a_password(self, apikeys, project, takes, get, settings):
-        """As version 2 and older stored them; version 3 upgrades them, and so does this."""
+    def test_a_password_hash_works_and_is_upgraded(self, apikeys, project, takes, get, settings):
+        """Version 2 and older stored password hashes. Version 3 upgrades them, as this app does."""
         from rest_framework_api_key.models import APIKey
 
         settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.PBKDF2PasswordHasher"]
@@ -330,7 +330,7 @@ class TestDrfApiKey:
         again = apikeys("import", "--from", "drf-api-key", "--project", "shop", *SCOPE, "--json")
         assert again.json["imported_before"] == 1
 
-    def test_the_tries_of_a_slow_hash_are_bounded(self, apikeys, project, takes, get, settings):
+    def test_attempts_at_a_slow_hash_are_limited(self, apikeys, project, takes, get, settings):
         from rest_framework_api_key.models import APIKey
 
         settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.PBKDF2PasswordHasher"]
@@ -354,10 +354,10 @@ class TestWeak:
         authtoken_of(ada, "def")
         done = apikeys("import", "--from", "authtoken", *SCOPE)
         assert "1 weak" in done.out
-        assert "rotate it soon" in done.err
+        assert "Rotate it soon" in done.err
         return {"Authorization": "Token def"}
 
-    def test_it_rests_under_argon2id_alone(self, weak, get):
+    def test_only_its_argon2id_hash_is_stored(self, weak, get):
         for _ in range(2):
             legacy, key = LegacyKey.objects.get(), PersonalAccessToken.objects.get()
             assert key.root.startswith("$argon2id$v=19$m=65536,t=3,p=4$")
@@ -368,7 +368,7 @@ class TestWeak:
                 assert legacy.source not in fast
             assert get(weak)[0] == 200
 
-    def test_argon2_is_paid_for_once(self, weak, get, monkeypatch):
+    def test_argon2_runs_once(self, weak, get, monkeypatch):
         from apikeys.legacy import texts
 
         tried = []
@@ -378,15 +378,15 @@ class TestWeak:
             assert get(weak)[0] == 200
         assert len(tried) == 1
 
-    def test_guesses_are_bounded(self, weak, get, settings):
+    def test_guesses_are_limited(self, weak, get, settings):
         settings.APIKEYS = {**settings.APIKEYS, "ARGON2_TRIES": 3}
         told = [get({"Authorization": f"Token abc{n}"})[1] for n in range(5)]
         assert told == ["invalid_key"] * 3 + ["verification_busy"] * 2
-        # Nor does the right one come through from there: it would be what a guesser waits for.
+        # The right key is refused as well, so that a guesser does not notice it.
         assert get(weak) == (503, "verification_busy")
         assert get(weak, REMOTE_ADDR="192.0.2.7")[0] == 200
 
-    def test_guesses_from_everywhere_are_bounded_too(self, weak, get, settings):
+    def test_guesses_from_all_addresses_are_limited(self, weak, get, settings):
         settings.APIKEYS = {**settings.APIKEYS, "ARGON2_TRIES": 1}
         told = [
             get({"Authorization": f"Token abc{n}"}, REMOTE_ADDR=f"192.0.2.{n}")[1]
@@ -394,14 +394,14 @@ class TestWeak:
         ]
         assert told == ["invalid_key"] * 10 + ["verification_busy"] * 2
 
-    def test_guesses_keep_no_holder_out_who_was_here_before(self, weak, get, settings):
+    def test_guesses_do_not_lock_out_a_key_that_was_used_before(self, weak, get, settings):
         settings.APIKEYS = {**settings.APIKEYS, "ARGON2_TRIES": 1}
         assert get(weak)[0] == 200
         for n in range(3):
             get({"Authorization": f"Token abc{n}"})
         assert get(weak)[0] == 200
 
-    def test_strong_ones_are_never_busy(self, weak, get, apikeys, settings):
+    def test_strong_keys_are_never_busy(self, weak, get, apikeys, settings):
         text = authtoken_of(UserFactory())
         apikeys("import", "--from", "authtoken", *SCOPE)
         settings.APIKEYS = {**settings.APIKEYS, "ARGON2_TRIES": 1}
@@ -409,9 +409,7 @@ class TestWeak:
             get({"Authorization": f"Token abc{n}"})
         assert get({"Authorization": f"Token {text}"})[0] == 200
 
-    def test_where_nothing_is_weak_no_guess_costs_argon2(
-        self, apikeys, ada, takes, get, monkeypatch
-    ):
+    def test_without_weak_keys_no_guess_runs_argon2(self, apikeys, ada, takes, get, monkeypatch):
         from apikeys.legacy import texts
 
         takes(authtoken=TOMORROW)
@@ -420,7 +418,7 @@ class TestWeak:
         monkeypatch.delattr(texts, "slow")
         assert get({"Authorization": "Token def"}) == (401, "invalid_key")
 
-    def test_one_whose_hash_alone_was_known(self, apikeys, ada, takes, get):
+    def test_a_weak_key_imported_by_its_hash_works(self, apikeys, ada, takes, get):
         takes(csv=TOMORROW)
         stored = hashlib.sha256(b"def").hexdigest()
         lines = f"hash,user\nsha256${stored},ada\n"
@@ -434,17 +432,17 @@ class TestWeak:
         again = apikeys("import", "--from", "csv", "-", *SCOPE, "--json", stdin=lines)
         assert again.json["imported_before"] == 1
 
-    def test_a_second_import_knows_it(self, weak, apikeys):
+    def test_a_second_import_skips_it(self, weak, apikeys):
         again = apikeys("import", "--from", "authtoken", *SCOPE, "--json").json
         assert (again["imported"], again["imported_before"]) == (0, 1)
 
 
-class TestModelOfOnesOwn:
+class TestCustomModel:
     @pytest.fixture
     def organization(self):
         return Organization.objects.create(slug="shop")
 
-    def test_the_slug_of_what_a_foreign_key_leads_to(
+    def test_a_foreign_key_finds_the_project_by_slug(
         self, apikeys, organization, project, takes, get
     ):
         takes(drf_api_key=TOMORROW)
@@ -461,7 +459,7 @@ class TestModelOfOnesOwn:
         assert (only_key().name, only_key().project) == ("till", project)
         assert get({"Authorization": f"Api-Key {text}"}) == (200, only_key().public_id)
 
-    def test_a_foreign_key_to_the_project_itself(self, apikeys, organization, project, takes, get):
+    def test_a_foreign_key_to_the_project_is_used(self, apikeys, organization, project, takes, get):
         takes(drf_api_key=TOMORROW)
         other = ProjectFactory(slug="depot")
         made = OrganizationKey.objects.create_key
@@ -473,12 +471,12 @@ class TestModelOfOnesOwn:
         assert (only_key().name, only_key().project) == ("till", other)
         assert get({"Authorization": f"Api-Key {text}"}) == (200, only_key().public_id)
 
-        # What the field leaves open, --project says.
+        # --project is used where the field is empty.
         done = apikeys("import", "--from", "drf-api-key", *words, "--project", "shop", "--json")
         assert (done.json["imported"], done.json["imported_before"]) == (1, 1)
         assert ProjectKey.objects.get(name="of none").project == project
 
-    def test_several_tokens_of_a_user(self, apikeys, ada, takes, get):
+    def test_several_tokens_of_a_user_are_imported(self, apikeys, ada, takes, get):
         takes(authtoken=TOMORROW)
         for text in (b"laptop", b"desktop", b"server"):
             Token.objects.create(key=hashlib.sha1(text).hexdigest(), user=ada)
@@ -494,23 +492,29 @@ class TestModelOfOnesOwn:
             (["drf-api-key", "--project-field", "name"], "unknown_field", "'name'"),
             (["drf-api-key", "--model", "billing.Nothing"], "unknown_model", "billing.Nothing"),
             (["knox", "--model", "Nothing"], "unknown_model", "INSTALLED_APPS"),
-            (["knox", "--model", "authtoken.Token"], "unknown_model", "it has no digest, expiry"),
-            (["authtoken", "--model", "knox.AuthToken"], "unknown_model", "it has no key"),
-            (["authtoken", "--model", "auth.Group"], "unknown_model", "it has no key, user"),
-            (["drf-api-key", "--model", "auth.User"], "unknown_model", "it has no prefix"),
+            (["knox", "--model", "authtoken.Token"], "unknown_model", "the fields digest, expiry"),
+            (["authtoken", "--model", "knox.AuthToken"], "unknown_model", "the fields key"),
+            (["authtoken", "--model", "auth.Group"], "unknown_model", "the fields key, user"),
+            (["drf-api-key", "--model", "auth.User"], "unknown_model", "the fields prefix"),
             (["authtoken", "--expires", "2020-01-01"], "expiry_in_the_past", "in the future"),
             (["authtoken", "--expires", "9999-12-31"], "expiry_too_late", "9998"),
-            (["knox", "--project-field", "user"], "invalid_arguments", "drf-api-key"),
-            (["csv", "-", "--model", "billing.Token"], "invalid_arguments", "no model"),
+            (["knox", "--owner", "nobody"], "unknown_field", "no foreign key 'nobody'"),
+            (["knox", "--field", "nothing=user"], "unknown_field", "Available: digest"),
+            (["knox", "--field", "user"], "invalid_arguments", "NAME=FIELD"),
+            (
+                ["csv", "-", "--model", "billing.Token"],
+                "invalid_arguments",
+                "--model does not apply",
+            ),
         ],
     )
-    def test_what_is_not_there_is_told(self, apikeys, words, code, told):
+    def test_a_missing_model_or_field_is_reported(self, apikeys, words, code, told):
         done = apikeys("import", "--from", *words, *SCOPE, "--json")
         assert (done.code, done.json["code"]) == (1, code)
         assert told in done.err
 
     @pytest.mark.parametrize("missing", ["knox_authtoken", "apikeys_legacykey"])
-    def test_a_table_that_is_not_there_yet(self, apikeys, monkeypatch, missing):
+    def test_a_missing_table_is_reported(self, apikeys, monkeypatch, missing):
         names = connection.introspection.table_names()
         there = [name for name in names if name != missing]
         monkeypatch.setattr(connection.introspection, "table_names", lambda: there)

@@ -1,15 +1,13 @@
-"""The mail before the last day of a predecessor's header: who gets it, once, and what it says."""
+"""The mail before the last day of a legacy header: who gets it, how often, and its text."""
 
-import io
-import json
 from datetime import datetime, time, timedelta
 
 import pytest
 from django.core import mail
-from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from apikeys import lifecycle, notices, usage
+from apikeys import lifecycle, usage
+from apikeys import mail as notices
 from apikeys.models import AuditEvent, LegacyKey, PersonalAccessToken, ProjectKey
 from tests.factories import MembershipFactory, UserFactory, mint_pat
 from tests.legacy.conftest import TOMORROW, api_key, authtoken_of, knox_of
@@ -23,20 +21,13 @@ UNTIL = timezone.localdate() + timedelta(days=30)
 
 
 def days_before(days):
-    """Noon so many days before the last one."""
+    """Return noon, so many days before the last day."""
     return timezone.make_aware(datetime.combine(UNTIL - timedelta(days=days), time(12)))
 
 
 @pytest.fixture(autouse=True)
 def until(takes):
     takes(authtoken=UNTIL, knox=UNTIL, drf_api_key=UNTIL)
-
-
-@pytest.fixture
-def ada(ada):
-    ada.email = "ada@example.com"
-    ada.save()
-    return ada
 
 
 def imported(apikeys, scheme, *words):
@@ -47,12 +38,14 @@ def imported(apikeys, scheme, *words):
 
 def use(*keys):
     for key in keys:
-        usage.record(type(key), key.pk, "203.0.113.7")
+        usage.note_use(type(key), key.pk, "203.0.113.7")
     usage.flush()
 
 
 def of(scheme):
-    return [each.owner_key for each in LegacyKey.objects.filter(scheme=scheme).order_by("pk")]
+    return [
+        each.token or each.key for each in LegacyKey.objects.filter(scheme=scheme).order_by("pk")
+    ]
 
 
 def sent():
@@ -61,7 +54,7 @@ def sent():
 
 @pytest.fixture
 def in_use(apikeys, ada):
-    """Two knox tokens of ada; she uses one of them."""
+    """Create two knox tokens of ada, and use one of them."""
     knox_of(ada, expiry=None)
     knox_of(ada, expiry=None)
     imported(apikeys, "knox")
@@ -71,7 +64,7 @@ def in_use(apikeys, ada):
     return of("knox")
 
 
-def test_one_mail_of_all_keys_two_weeks_before(in_use):
+def test_one_mail_lists_all_keys_two_weeks_before(in_use):
     told = []
     for days in range(30, -3, -1):
         mail.outbox.clear()
@@ -81,21 +74,21 @@ def test_one_mail_of_all_keys_two_weeks_before(in_use):
     assert told == [(14, "ada@example.com", f"The old keys of ada work until {UNTIL}")]
 
 
-def test_what_stands_in_it(in_use):
+def test_the_mail_names_keys_header_and_date(in_use):
     notices.notify(days_before(5))
 
     (message,) = mail.outbox
     body = " ".join(message.body.split())
     used, unused = in_use
     used.refresh_from_db()
-    assert f"taken in the header “Authorization: Token” until {UNTIL}." in body
+    assert f"work in the header “Authorization: Token” until {UNTIL}." in body
     assert f"- laptop ({used.public_id}), last used {used.last_used_at.isoformat()}" in body
     assert f"- {unused.name} ({unused.public_id}), not used since it was imported" in body
-    assert "behind Authorization: Bearer" in body
+    assert "in the header Authorization: Bearer" in body
     assert message.message()["Auto-Submitted"] == "auto-generated"
 
 
-def test_the_audit_log_has_it_of_each_key(in_use):
+def test_the_audit_log_has_an_event_for_each_key(in_use):
     notices.notify(days_before(5))
 
     events = AuditEvent.objects.filter(event="notified")
@@ -104,7 +97,7 @@ def test_the_audit_log_has_it_of_each_key(in_use):
     assert [event.changes for event in events] == [changes] * 2
 
 
-def test_a_mail_for_each_scheme(apikeys, ada, in_use):
+def test_each_scheme_gets_a_mail(apikeys, ada, in_use):
     authtoken_of(ada)
     imported(apikeys, "authtoken")
     use(*of("authtoken"))
@@ -113,13 +106,13 @@ def test_a_mail_for_each_scheme(apikeys, ada, in_use):
     assert {to for to, _subject in sent()} == {"ada@example.com"}
 
 
-def test_of_project_keys_whoever_manages_them(apikeys, ada):
+def test_managers_are_notified_of_project_keys(apikeys, ada):
     engine = ada.project_memberships.get().project
     for role in ("admin", "developer"):
         MembershipFactory(project=engine, user__email=f"{role}@example.com", role=role)
     for name in ("till", "stock"):
         api_key(name)
-    imported(apikeys, "drf-api-key", "--project", "engine")
+    imported(apikeys, "drf-api-key", "--project", "analytical-engine")
     use(*of("drf-api-key"))
     notices.notify(days_before(5))
     assert [to for to, _subject in sent()] == ["ada@example.com", "admin@example.com"]
@@ -148,7 +141,7 @@ def ends_sooner(key):
     ],
     ids=["unused", "ends sooner", "revoked", "rotated", "not of it", "deactivated", "no address"],
 )  # fmt: skip
-def test_who_is_not_told(apikeys, ada, change):
+def test_unused_or_ended_keys_send_no_mail(apikeys, ada, change):
     knox_of(ada, expiry=None)
     imported(apikeys, "knox")
     use(*of("knox"))
@@ -160,18 +153,18 @@ def test_who_is_not_told(apikeys, ada, change):
     assert not AuditEvent.objects.filter(event="notified", changes__has_key="scheme").exists()
 
 
-def test_a_site_that_does_not_want_it(in_use, settings):
+def test_a_setting_turns_the_mail_off(in_use, settings):
     every = notices.app_settings.NOTICES
     settings.APIKEYS = settings.APIKEYS | {
         "NOTICES": [name for name in every if name != "legacy_ending"]
     }
     notices.notify(days_before(5))
     assert not mail.outbox
-    # Nor does the audit log say what is not so.
+    # The audit log has no event either.
     assert not AuditEvent.objects.filter(event="notified").exists()
 
 
-def test_a_later_day_is_told_again(in_use, takes):
+def test_a_later_date_sends_another_mail(in_use, takes):
     notices.notify(days_before(5))
     takes(knox=UNTIL + timedelta(days=60))
     notices.notify(days_before(4))
@@ -180,29 +173,22 @@ def test_a_later_day_is_told_again(in_use, takes):
     assert len(mail.outbox) == 2
 
 
-def test_a_scheme_that_is_no_longer_taken(in_use, takes):
+def test_a_removed_scheme_sends_no_mail(in_use, takes):
     takes()
     notices.notify(days_before(5))
     assert not mail.outbox
 
 
-def test_what_could_not_be_sent_is_tried_again(in_use, takes, settings, caplog):
+def test_a_failed_mail_is_retried(in_use, takes, notify_twice):
     takes(knox=TOMORROW)
-    backend = settings.EMAIL_BACKEND
-    settings.EMAIL_BACKEND = "tests.test_notices.Broken"
-    with pytest.raises(CommandError, match="1 mails could not be sent"):
-        call_command("apikeys", "notify", stdout=io.StringIO())
-    settings.EMAIL_BACKEND = backend
-    out = io.StringIO()
-    call_command("apikeys", "notify", "--json", stdout=out)
-    assert json.loads(out.getvalue()) == {"expired": 0, "notified": 2, "failed": 0}
+    assert notify_twice() == {"expired": 0, "notified": 2, "failed": 0}
     assert len(mail.outbox) == 1
 
 
-def test_of_many_keys_those_in_use_are_listed_first(apikeys, ada):
+def test_keys_in_use_are_listed_first(apikeys, ada):
     for number in range(60):
         api_key(f"n{number}")
-    imported(apikeys, "drf-api-key", "--project", "engine")
+    imported(apikeys, "drf-api-key", "--project", "analytical-engine")
     used = ProjectKey.objects.last()
     use(used)
     assert notices.notify(days_before(5))["notified"] == 60
@@ -212,7 +198,7 @@ def test_of_many_keys_those_in_use_are_listed_first(apikeys, ada):
     assert "and 10 more" in message.body
 
 
-def test_it_is_german_where_the_site_is(in_use, settings):
+def test_the_mail_is_translated(in_use, settings):
     settings.LANGUAGE_CODE = "de"
     notices.notify(days_before(5))
     (message,) = mail.outbox
@@ -222,7 +208,7 @@ def test_it_is_german_where_the_site_is(in_use, settings):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_runs_at_once_send_nothing_twice(apikeys, takes):
+def test_parallel_runs_send_one_mail(apikeys, takes):
     takes(knox=TOMORROW)
     for number in range(6):
         user = UserFactory(email=f"p{number}@example.com")

@@ -1,4 +1,4 @@
-"""Imports as processes of their own: killed in the midst of one, and two at once."""
+"""Imports in separate processes: one is killed, and two run in parallel."""
 
 import hashlib
 import json
@@ -10,18 +10,22 @@ import sys
 import pytest
 from django.db import connection
 
-from apikeys.legacy.importer import CHUNK
+from apikeys.importing.importer import CHUNK
 from apikeys.models import AuditEvent, LegacyKey, PersonalAccessToken
 from tests.documents import ROOT
 from tests.legacy.conftest import TOMORROW
 
-pytestmark = [pytest.mark.urls("tests.legacy.conftest"), pytest.mark.django_db(transaction=True)]
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.urls("tests.legacy.conftest"),
+    pytest.mark.django_db(transaction=True),
+]
 
 STRONG = [f"sk-{hashlib.sha256(str(n).encode()).hexdigest()}" for n in range(CHUNK * 2)]
 WEAK = ["abc", "def", "ghi"]
 TEXTS = [*WEAK, *STRONG]
 
-# What is not the import itself comes in through the site's own signal, and Django's hook.
+# The tests interfere through the signal of the app and a hook of Django.
 PROCESS = """
 import os, signal, sys
 import django
@@ -60,13 +64,13 @@ WAIT_ONCE_IT_LOOKED = """
 
 @pytest.fixture
 def start(tmp_path, ada):
-    """Start an import of these texts; ``interfere`` is done around each of its statements."""
+    """Return a function that starts an import and runs ``interfere`` around each statement."""
 
     def start(texts, interfere=NEVER):
         path = tmp_path / "keys.csv"
         path = path.with_stem(f"keys-{len(list(tmp_path.iterdir()))}")
         path.write_text("key,user\n" + "".join(f"{text},ada\n" for text in texts))
-        words = ["import", "--from", "csv", str(path), "--project", "engine", "--json"]
+        words = ["import", "--from", "csv", str(path), "--project", "analytical-engine", "--json"]
         environment = os.environ | {
             "DJANGO_SETTINGS_MODULE": "tests.server_settings",
             "SERVER_DATABASE": str(connection.settings_dict["NAME"]),
@@ -82,7 +86,7 @@ def start(tmp_path, ada):
 
 
 def end(process):
-    """What it reports; it has to end well."""
+    """Wait for the process and return its report."""
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     return json.loads(out)
@@ -95,7 +99,7 @@ def check_that_each_is_there_once(get, takes):
     assert keys.count() == LegacyKey.objects.count() == imported.count() == len(TEXTS)
     assert set(imported.values_list("public_id", flat=True)) == ids
     assert keys.filter(legacy=None).count() == 0
-    assert keys.filter(projects__slug="engine").count() == len(TEXTS)
+    assert keys.filter(projects__slug="analytical-engine").count() == len(TEXTS)
     takes(csv=TOMORROW)
     some = [*WEAK, *STRONG[:: CHUNK // 5]]
     found = [get({"X-Api-Key": text}) for text in some]
@@ -109,12 +113,10 @@ def check_that_each_is_there_once(get, takes):
         (CHUNK, "after INSERT INTO {q}apikeys_personalaccesstoken{q}"),
         (CHUNK, "before INSERT INTO {q}apikeys_legacykey{q}"),
         (CHUNK, "after INSERT INTO {q}apikeys_auditevent{q}"),
-        (2 * CHUNK, "before"),  # all are written, but not all committed
+        (2 * CHUNK, "before"),  # all keys are written, but not all are committed
     ],
 )
-def test_one_that_is_killed_in_a_batch_goes_on_when_it_is_repeated(
-    start, get, takes, written, where
-):
+def test_a_killed_import_can_be_repeated(start, get, takes, written, where):
     quote = connection.ops.quote_name("x")[0]
     killed = start(TEXTS, DIE.format(written=written, where=where.format(q=quote)))
     killed.communicate(timeout=120)
@@ -128,8 +130,8 @@ def test_one_that_is_killed_in_a_batch_goes_on_when_it_is_repeated(
 
 
 @pytest.mark.parametrize("order", [1, -1], ids=["in the same order", "in the reverse order"])
-def test_two_at_once_take_each_key_once(start, get, takes, order):
-    """Both have looked, and found nothing, before either writes."""
+def test_parallel_imports_import_each_key_once(start, get, takes, order):
+    """Both imports read before either of them writes."""
     both = [start(TEXTS[::each], WAIT_ONCE_IT_LOOKED) for each in (1, order)]
     for process in both:
         assert process.stderr.readline() == "looked\n"

@@ -1,4 +1,4 @@
-"""A predecessor's key is told to nobody: no log, no error page, no report, no list of processes."""
+"""No imported key appears in a log, an error page, a report or a list of processes."""
 
 import logging
 
@@ -6,7 +6,7 @@ import pytest
 from django.db import connection
 from django.test import RequestFactory
 
-from apikeys import reports
+from apikeys import error_reports
 from apikeys.legacy import verify as legacy
 from apikeys.redaction import redact
 from tests.legacy.conftest import TOMORROW, api_key, authtoken_of, knox_of
@@ -22,18 +22,18 @@ TEXT = "sk-live-8f14e45fceea167a5a36dedd4bea2543"
         "X-Api-Key: {}", "{{'X-Api-Key': '{}'}}", "Basic {}", "token={}",
     ],
 )  # fmt: skip
-def test_it_is_redacted_where_its_header_stands_before_it(text):
+def test_a_key_after_its_header_is_redacted(text):
     assert redact(text.format(TEXT)) == text.format("[redacted]")
 
 
-def test_words_are_left_as_they_are():
+def test_other_words_are_not_redacted():
     for text in ("the token authentication-backend", "a basic understanding-of-things", "token: 5"):
         assert redact(text) == text
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("scheme", ["authtoken", "knox", "drf-api-key"])
-def test_nothing_is_logged(apikeys, ada, project, takes, get, caplog, scheme, settings):
+def test_no_key_is_logged(apikeys, ada, project, takes, get, caplog, scheme, settings):
     settings.ROOT_URLCONF = "tests.legacy.conftest"
     takes(**{scheme.replace("-", "_"): TOMORROW})
     make = {"authtoken": authtoken_of, "knox": knox_of, "drf-api-key": lambda _: api_key()}[scheme]
@@ -60,32 +60,32 @@ def test_nothing_is_logged(apikeys, ada, project, takes, get, caplog, scheme, se
 @pytest.mark.django_db
 @pytest.mark.parametrize("debug_on", [True, False])
 @pytest.mark.parametrize("text", [TEXT, "def"])
-def test_no_error_page_shows_it(takes, monkeypatch, settings, debug_on, text):
+def test_error_pages_do_not_show_the_key(takes, monkeypatch, settings, debug_on, text):
     settings.DEBUG = debug_on
     takes(csv={"UNTIL": TOMORROW, "HEADER": "X-Customer"})
-    monkeypatch.setattr(legacy.texts, "is_weak", abs)  # an error in the midst of it
+    monkeypatch.setattr(legacy.texts, "is_weak", abs)  # raises an error during the verification
     request = RequestFactory().get("/", headers={"X-Customer": text})
     with pytest.raises(TypeError) as caught:
         legacy.authenticate(request)
-    frames = caught.tb.tb_next  # without this function's own
-    reporter = reports.ExceptionReporter(request, TypeError, caught.value, frames)
-    reporter.filter = reports.SafeExceptionReporterFilter()
+    frames = caught.tb.tb_next  # without the frame of this function
+    reporter = error_reports.ExceptionReporter(request, TypeError, caught.value, frames)
+    reporter.filter = error_reports.SafeExceptionReporterFilter()
     for shown in (reporter.get_traceback_html(), reporter.get_traceback_text()):
         assert "bad operand" in shown
         assert f"&#x27;{text}&#x27;" not in shown
         assert f"'{text}'" not in shown
 
 
-def test_sentry_gets_no_predecessors_header(takes):
+def test_sentry_gets_no_legacy_header(takes):
     takes(csv={"UNTIL": TOMORROW, "HEADER": "X-Customer"})
     event = {"request": {"headers": {"X-Customer": "def", "Accept": "*/*"}}}
-    assert reports.before_send(event)["request"]["headers"] == {
+    assert error_reports.before_send(event)["request"]["headers"] == {
         "X-Customer": "[redacted]", "Accept": "*/*",
     }  # fmt: skip
 
 
-def test_a_report_of_a_candidate_leaves_it_out():
-    from apikeys.legacy.sources import Candidate
+def test_the_repr_of_a_candidate_omits_the_key():
+    from apikeys.importing.sources import Candidate
 
     assert TEXT not in repr(Candidate("line 2", text=TEXT, hash=f"sha512${TEXT}", prefix=TEXT))
 
@@ -106,7 +106,7 @@ class TestCsv:
         assert TEXT[:12] not in done.out + done.err
 
     @pytest.mark.django_db
-    def test_wrong_lines_are_told_by_number(self, apikeys, ada):
+    def test_invalid_lines_are_reported_by_number(self, apikeys, ada):
         lines = [
             "key,hash,user,project,name,scopes,expires",
             f"{TEXT},,ada,,server,,",
@@ -122,7 +122,7 @@ class TestCsv:
             ",md5$abc,ada,,server,,",
             ",pbkdf2_sha256$1$a$b,ada,,server,,",
             f"{TEXT},,ada,,again,,",
-            f"{TEXT}10,,ada,engine,restricted,reports:read,2100-01-01",
+            f"{TEXT}10,,ada,analytical-engine,restricted,reports:read,2100-01-01",
             f"acme_key_{TEXT},,ada,,server,,",
             f"{TEXT}11,,ada,,server,,9999-12-31T23:59:59-12:00",
             f"name,,{TEXT},,swapped,,",
@@ -142,14 +142,17 @@ class TestCsv:
             "line 20": "unknown_scope", "line 21": "imported",
         }  # fmt: skip
         assert done.code == 1
-        assert "mend them and repeat" in done.err
+        assert "Correct them and repeat" in done.err
         assert TEXT not in done.out + done.err
         restricted, plain, never = (
             apikeys("show", each["id"], "--json").json
             for each in sorted(done.json["keys"], key=lambda each: each["where"])
             if each["outcome"] == "imported"
         )
-        assert (restricted["projects"], restricted["scopes"]) == (["engine"], ["reports:read"])
+        assert (restricted["projects"], restricted["scopes"]) == (
+            ["analytical-engine"],
+            ["reports:read"],
+        )
         assert restricted["expires_at"].startswith("2100-01-01")
         assert (plain["projects"], plain["scopes"]) == (None, ["payments:read"])
         assert plain["legacy"] == "csv"

@@ -1,4 +1,4 @@
-"""That a key came from a predecessor is told wherever the key is shown."""
+"""Every place that shows an imported key also shows its scheme."""
 
 import html
 import re
@@ -14,12 +14,12 @@ from tests.legacy.conftest import TOMORROW, YESTERDAY, api_key, authtoken_of
 pytestmark = pytest.mark.django_db
 
 SCOPE = ["--scope", "payments:read"]
-TOKENS, KEYS = "/settings/keys/", "/settings/keys/projects/engine/"
+TOKENS, KEYS = "/settings/keys/", "/settings/keys/projects/analytical-engine/"
 
 
 @pytest.fixture(params=["token", "project key"])
 def key(request, apikeys, ada, takes):
-    """One that was imported, beside one of this site's own."""
+    """Create an imported key and another key."""
     if request.param == "token":
         takes(authtoken=TOMORROW)
         authtoken_of(ada)
@@ -28,9 +28,10 @@ def key(request, apikeys, ada, takes):
     else:
         takes(drf_api_key=TOMORROW)
         api_key()
-        apikeys("import", "--from", "drf-api-key", "--project", "engine", *SCOPE)
+        apikeys("import", "--from", "drf-api-key", "--project", "analytical-engine", *SCOPE)
         mint_key(ada.project_memberships.get().project)
-    return LegacyKey.objects.get().owner_key
+    legacy = LegacyKey.objects.get()
+    return legacy.token or legacy.key
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def header(scheme):
 
 @pytest.fixture
 def badges(client, ada, key):
-    """What the badges say of the imported key, on the list and on its own page."""
+    """Return a function that reads the badges of the list and of the key's page."""
     url = TOKENS if isinstance(key, PersonalAccessToken) else KEYS
     client.force_login(ada)
 
@@ -60,12 +61,12 @@ def badges(client, ada, key):
     return badges
 
 
-def test_the_pages_say_in_which_header_and_until_when(badges, header):
+def test_the_pages_show_header_and_last_day(badges, header):
     told = f"{header}, until {formats.date_format(TOMORROW, 'DATE_FORMAT')}"
-    assert badges() == [[told], [told]]  # of the other key none
+    assert badges() == [[told], [told]]  # the other key has no badge
 
 
-def test_the_pages_say_that_its_header_is_no_longer_taken(badges, scheme, takes):
+def test_the_pages_show_that_the_header_has_ended(badges, scheme, takes):
     told = "old header, no longer taken"
     takes(**{scheme.replace("-", "_"): YESTERDAY})
     assert badges() == [[told], [told]]
@@ -73,25 +74,25 @@ def test_the_pages_say_that_its_header_is_no_longer_taken(badges, scheme, takes)
     assert badges() == [[told], [told]]
 
 
-def test_the_pages_say_it_in_german(badges, header, client):
+def test_the_badge_is_translated(badges, header, client):
     client.cookies["django_language"] = "de"
     with translation.override("de"):
         told = f"{header}, bis {formats.date_format(TOMORROW, 'DATE_FORMAT')}"
     assert badges() == [[told], [told]]
 
 
-def test_its_page_tells_how_to_go_on(client, ada, key):
+def test_the_page_of_the_key_explains_how_to_replace_it(client, ada, key):
     url = TOKENS if isinstance(key, PersonalAccessToken) else KEYS
     client.force_login(ada)
     page = " ".join(client.get(f"{url}{key.public_id}/").content.decode().split())
-    assert "Rotate it for one that goes behind Bearer." in page
+    assert "Rotate it to get one that is sent as a bearer token." in page
     successor = lifecycle.rotate(key).key
     assert "Rotate it for" not in client.get(f"{url}{successor.public_id}/").content.decode()
 
 
 def test_the_api_names_the_scheme(client, ada, key, scheme):
     client.force_login(ada)
-    path = "tokens" if isinstance(key, PersonalAccessToken) else "projects/engine/keys"
+    path = "tokens" if isinstance(key, PersonalAccessToken) else "projects/analytical-engine/keys"
     rows = client.get(f"/api/{path}/").json()["results"]
     assert {row["legacy"]: row["id"] == key.public_id for row in rows} == {
         None: False,
@@ -116,7 +117,7 @@ def test_the_admin_names_the_scheme(client, key, scheme):
     assert found[1] is None
 
 
-def test_the_command_line_names_it(apikeys, key, scheme):
+def test_the_command_names_the_scheme(apikeys, key, scheme):
     listed = apikeys("list").out.splitlines()
     assert [key.public_id in line for line in listed if "(legacy)" in line] == [True]
     rows = apikeys("list", "--json").json

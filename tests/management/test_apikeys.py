@@ -14,10 +14,11 @@ from tests.factories import MembershipFactory, UserFactory, mint_key, mint_pat
 
 TOKEN = re.compile(r"acme_(?:pat|key)_[0-9a-z]{16}_[0-9A-Za-z]{49}")
 RECORD = [
-    "kind", "id", "name", "user", "project", "scopes", "projects", "allowed_networks",
-    "rate_limits", "expires_at", "direct_use", "public_key", "state", "created_at", "created_by",
-    "last_used_at", "last_used_ip", "minted_with", "legacy", "approved_at", "approved_by",
-    "rotated_at", "replaces", "replaced_by", "revoked_at", "revoked_by", "revoked_reason",
+    "kind", "id", "name", "description", "user", "project", "scopes", "projects",
+    "allowed_networks", "rate_limits", "expires_at", "not_before", "direct_use", "public_key",
+    "state", "created_at", "created_by", "last_used_at", "last_used_ip", "minted_with", "legacy",
+    "approved_at", "approved_by", "rotated_at", "replaces", "replaced_by", "revoked_at",
+    "revoked_by", "revoked_reason",
 ]  # fmt: skip
 FACTS = ["kind", "id", "name", "user", "project", "client", "scopes", "projects", "expires_at"]
 PAT = ["mint", "--user", "ada", "--name", "ci", "--scope", "payments:read"]
@@ -30,7 +31,7 @@ def people(db):
     MembershipFactory(user__username="grace", project__slug="compiler", role="owner")
 
 
-def refused(done, code, said=""):
+def is_error(done, code, said=""):
     """A refusal: exit code 1, the code on stdout, a sentence on stderr."""
     assert done.code == 1
     assert done.json["code"] == code
@@ -40,7 +41,7 @@ def refused(done, code, said=""):
 
 
 class TestMint:
-    def test_a_personal_access_token(self, apikeys):
+    def test_minting_with_a_user_creates_a_personal_access_token(self, apikeys):
         done = apikeys(*PAT, "--json")
         minted = done.json
         assert list(minted) == ["token", *RECORD]
@@ -58,7 +59,7 @@ class TestMint:
         in_90_days = timezone.now() + timedelta(days=90)
         assert abs(access.expires_at - in_90_days) < timedelta(minutes=1)
 
-    def test_a_project_key(self, apikeys):
+    def test_minting_with_a_project_creates_a_project_key(self, apikeys):
         minted = apikeys(*KEY, "--json").json
         assert (minted["kind"], minted["project"], minted["user"]) == (
             "project_key",
@@ -68,14 +69,22 @@ class TestMint:
         assert minted["expires_at"] is None
         assert verify(minted["token"]).project.slug == "engine"
 
-    def test_for_people_the_token_is_printed_once(self, apikeys):
+    def test_the_token_is_printed_once_and_alone_on_the_first_line(self, apikeys):
         done = apikeys(*PAT)
         (token,) = TOKEN.findall(done.out + done.err)
         assert done.out.splitlines()[0] == token  # alone on the first line, for `head -1`
         assert verify(token).user.username == "ada"
-        assert "shown this once" in done.out
+        assert "You will not be able to see it again." in done.out
 
-    def test_restricted_to_projects(self, apikeys):
+    @pytest.mark.parametrize(("words", "word"), [(PAT, "token"), (KEY, "key")])
+    def test_the_advice_calls_a_token_a_token_and_a_key_a_key(self, apikeys, words, word):
+        minted = apikeys(*words)
+        rotated = apikeys("rotate", TOKEN.search(minted.out)[0].split("_")[2])
+        for done in (minted, rotated):
+            assert f"Copy this {word} now. You will not be able to see it again." in done.out
+            assert f"`Authorization: Bearer <{word}>`" in done.out
+
+    def test_a_token_with_projects_reaches_only_these(self, apikeys):
         ada = PersonalAccessToken._meta.get_field("user").related_model.objects.get(username="ada")
         MembershipFactory(user=ada, project__slug="orrery")
         one = apikeys(*PAT, "--project", "engine", "--json").json
@@ -88,7 +97,7 @@ class TestMint:
         "words", [["--scope", "payments:read reports:read"],
                   ["--scope", "reports:read", "--scope", "payments:read"]],
     )  # fmt: skip
-    def test_several_scopes(self, apikeys, words):
+    def test_scopes_can_be_repeated_or_separated_by_spaces(self, apikeys, words):
         minted = apikeys("mint", "--user", "ada", "--name", "x", *words, "--json").json
         assert minted["scopes"] == ["payments:read", "reports:read"]
 
@@ -106,7 +115,7 @@ class TestMint:
             ("2100-01-31T12:00+02:00", datetime(2100, 1, 31, 10, tzinfo=UTC)),
         ],
     )
-    def test_expiry(self, apikeys, when, expected):
+    def test_expires_takes_a_duration_a_date_and_never(self, apikeys, when, expected):
         told = apikeys(*PAT, "--expires", when, "--json").json["expires_at"]
         if expected is None:
             assert told is None
@@ -126,17 +135,21 @@ class TestMint:
             ("2000-01-01", "expiry_in_the_past"), ("0001-01-01T00:00+14:00", "invalid_expiry"),
         ],
     )  # fmt: skip
-    def test_expiry_that_cannot_be(self, apikeys, when, code):
-        assert refused(apikeys(*PAT, f"--expires={when}", "--json"), code)
+    def test_a_wrong_expiry_is_refused(self, apikeys, when, code):
+        assert is_error(apikeys(*PAT, f"--expires={when}", "--json"), code)
         assert not PersonalAccessToken.objects.exists()
 
     @pytest.mark.parametrize(
         ("words", "code", "said"),
         [
             (["--user", "adda"], "unknown_user", "Did you mean 'ada'?"),
-            (["--user", "zzz"], "unknown_user", "no user 'zzz'"),
+            (["--user", "zzz"], "unknown_user", "Unknown user 'zzz'"),
             (["--project", "engin"], "unknown_project", "Did you mean 'engine'?"),
-            (["--user", "ada", "--project", "compiler"], "unknown_project", "not in the project"),
+            (
+                ["--user", "ada", "--project", "compiler"],
+                "unknown_project",
+                "not a member of the project",
+            ),
             (["--project", "engine", "--project", "compiler"], "several_projects", "one --project"),
             (["--user", "ada", "--scope", "payments:reed"], "unknown_scope", "payments:reed"),
             (["--user", "ada", "--name", "x" * 101], "name_too_long", "100"),
@@ -145,29 +158,45 @@ class TestMint:
             (["--user", "ada", "--name", ""], "missing_argument", "--name"),
         ],
     )
-    def test_what_cannot_be_minted(self, apikeys, words, code, said):
+    def test_wrong_arguments_create_no_key(self, apikeys, words, code, said):
         rest = [] if "--name" in words else ["--name", "x"]
-        assert refused(
+        assert is_error(
             apikeys("mint", *words, *rest, "--scope", "payments:read", "--json"), code, said
         )
         assert not PersonalAccessToken.objects.exists()
         assert not ProjectKey.objects.exists()
 
-    def test_what_is_missing_is_not_asked_for_without_a_terminal(self, apikeys):
+    def test_without_a_terminal_missing_options_are_an_error(self, apikeys):
         done = apikeys("mint", "--user", "ada")
         assert done.code == 1
         assert "--name" in done.err
         assert "--scope" in done.err
 
-    def test_not_for_the_deactivated(self, apikeys):
+    def test_a_deactivated_user_gets_no_token(self, apikeys):
         UserFactory(username="gone", is_active=False)
         done = apikeys(
             "mint", "--user", "gone", "--name", "x", "--scope", "payments:read", "--json"
         )
-        assert refused(done, "inactive_user")
+        assert is_error(done, "inactive_user")
 
 
 class TestList:
+    def test_lists_keys_that_were_not_used_for_some_time(self, apikeys):
+        ada, now = UserFactory(), timezone.now()
+        ages = {"old": 91, "recent": 89, "never used": None, "new": None}
+        for name, days in ages.items():
+            key = mint_pat(ada, name=name).key
+            used = days and now - timedelta(days=days)
+            made = now - timedelta(days=0 if name == "new" else 200)
+            PersonalAccessToken.objects.filter(pk=key.pk).update(last_used_at=used, created_at=made)
+
+        found = apikeys("list", "--unused", "90d", "--json").json
+
+        assert {each["name"] for each in found} == {"old", "never used"}
+        assert (
+            apikeys("list", "--unused", "1y").out == "No active keys. Use --all to list all keys.\n"
+        )
+
     def test_never_shows_a_secret(self, apikeys):
         minted = [apikeys(*words, "--json").json for words in (PAT, KEY)]
         for words in (["list"], ["list", "--json"], ["list", "--all"]):
@@ -180,18 +209,18 @@ class TestList:
                 assert key.digest not in done.out
                 assert key.pepper_id not in done.out
 
-    def test_json_is_records_newest_first(self, apikeys):
+    def test_json_lists_records_newest_first(self, apikeys):
         ids = [apikeys(*words, "--json").json["id"] for words in (PAT, KEY, PAT)]
         records = apikeys("list", "--json").json
         assert [each["id"] for each in records] == ids[::-1]
         assert all(list(each) == RECORD for each in records)
 
-    def test_nothing_to_list(self, apikeys):
+    def test_without_keys_it_says_so(self, apikeys):
         assert apikeys("list", "--json").json == []
         done = apikeys("list")
-        assert (done.code, done.out) == (0, "No live keys; --all lists the others too.\n")
+        assert (done.code, done.out) == (0, "No active keys. Use --all to list all keys.\n")
 
-    def test_only_live_ones_unless_all(self, apikeys):
+    def test_revoked_and_expired_keys_are_listed_only_with_all(self, apikeys):
         ada = UserFactory()
         live, revoked, expired = (mint_pat(ada).key for _ in range(3))
         lifecycle.revoke(revoked)
@@ -202,7 +231,7 @@ class TestList:
             live.public_id: "live", revoked.public_id: "revoked", expired.public_id: "expired",
         }  # fmt: skip
 
-    def test_filters(self, apikeys):
+    def test_each_filter_selects_its_keys(self, apikeys):
         pat, key = apikeys(*PAT, "--json").json, apikeys(*KEY, "--json").json
         inside = apikeys(*PAT, "--project", "engine", "--json").json
         grace = apikeys("mint", "--user", "grace", *PAT[3:], "--json").json
@@ -215,19 +244,19 @@ class TestList:
         assert ids("--project", "engine") == {key["id"], inside["id"]}
         assert ids("--kind", "project_key") == {key["id"]}
         assert ids("--user", "ada", "--project", "engine") == {inside["id"]}
-        assert refused(apikeys("list", "--user", "nobody", "--json"), "unknown_user")
+        assert is_error(apikeys("list", "--user", "nobody", "--json"), "unknown_user")
 
-    def test_limit(self, apikeys):
+    def test_limit_bounds_the_list_and_says_that_there_are_more(self, apikeys):
         newest = [apikeys(*PAT, "--json").json["id"] for _ in range(3)][::-1]
         done = apikeys("list", "--limit", "2", "--json")
         assert [record["id"] for record in done.json] == newest[:2]
-        assert "more than these 2" in done.err
+        assert "more than 2" in done.err
         assert apikeys("list", "--limit", "3", "--json").err == ""
         for command in ("list", "audit"):
             for limit in ("0", "9223372036854775807", "9" * 20):
-                assert refused(apikeys(command, "--limit", limit, "--json"), "invalid_limit")
+                assert is_error(apikeys(command, "--limit", limit, "--json"), "invalid_limit")
 
-    def test_the_number_of_queries_does_not_grow(self, apikeys, django_assert_max_num_queries):
+    def test_listing_more_keys_takes_no_more_queries(self, apikeys, django_assert_max_num_queries):
         ada = UserFactory()
         for _ in range(4):
             lifecycle.rotate(mint_pat(ada).key)
@@ -235,13 +264,19 @@ class TestList:
         with django_assert_max_num_queries(5):  # of each kind, its owners, projects of tokens
             apikeys("list", "--json")
 
-    def test_plain_columns_where_there_is_no_terminal(self, apikeys):
+    def test_without_a_terminal_columns_are_plain(self, apikeys):
         key = apikeys(*PAT, "--json").json
         header, row = apikeys("list").out.splitlines()
         assert header.split()[:4] == ["ID", "KIND", "NAME", "OWNER"]
         assert row.split()[:4] == [key["id"], "pat", "ci", "ada"]
 
-    def test_names_do_not_steer_the_terminal(self, apikeys):
+    def test_the_state_has_the_word_of_the_pages(self, apikeys):
+        apikeys(*PAT)
+        header, row = apikeys("list").out.splitlines()
+        assert (header.split()[-1], row.split()[-1]) == ("STATE", "active")
+        assert apikeys("list", "--json").json[0]["state"] == "live"
+
+    def test_control_characters_in_names_are_replaced(self, apikeys):
         key = mint_pat().key
         # As it may have come into the table before names were checked.
         PersonalAccessToken.objects.filter(pk=key.pk).update(name="\x1b[2J\x07\u202eevil")
@@ -251,7 +286,7 @@ class TestList:
 
 
 class TestShow:
-    def test_all_there_is_to_know_but_the_secret(self, apikeys):
+    def test_every_fact_but_the_secret_is_shown(self, apikeys):
         minted = apikeys(*PAT, "--json").json
         shown = apikeys("show", minted["id"], "--json").json
         assert shown == {k: v for k, v in minted.items() if k != "token"} | {
@@ -271,13 +306,27 @@ class TestShow:
             ("0" * 15 + "\n", "invalid_id"), ("%" * 16, "invalid_id"),
         ],
     )  # fmt: skip
-    def test_ids_of_no_key(self, apikeys, command, public_id, code):
+    def test_a_wrong_id_is_refused(self, apikeys, command, public_id, code):
         more = ["--reason", "x"] if command == "revoke" else []
-        assert refused(apikeys(command, public_id, *more, "--json"), code)
+        assert is_error(apikeys(command, public_id, *more, "--json"), code)
+
+    def test_the_state_has_the_word_of_the_pages(self, apikeys):
+        public_id = apikeys(*PAT, "--json").json["id"]
+        assert re.search("^state +active$", apikeys("show", public_id).out, re.MULTILINE)
+        apikeys("revoke", public_id, "--reason", "Lost.")
+        assert re.search("^state +revoked$", apikeys("show", public_id).out, re.MULTILINE)
+
+    def test_direct_use_is_shown_only_if_it_is_refused(self, apikeys):
+        ada = PersonalAccessToken._meta.get_field("user").related_model.objects.get(username="ada")
+        usual, exchanged = mint_pat(ada).key, mint_pat(ada, direct_use=False).key
+        assert "direct use" not in apikeys("show", usual.public_id).out
+        assert apikeys("show", usual.public_id, "--json").json["direct_use"] is True
+        shown = apikeys("show", exchanged.public_id).out
+        assert re.search("^direct use +no$", shown, re.MULTILINE)
 
 
 class TestRotate:
-    def test_a_successor_and_an_overlap(self, apikeys):
+    def test_rotating_creates_a_successor_and_the_old_key_lasts_for_the_overlap(self, apikeys):
         old = apikeys(*KEY, "--json").json
         new = apikeys("rotate", old["id"], "--overlap", "1d", "--json").json
         assert list(new) == ["token", *RECORD, "replaces_expires_at"]
@@ -291,19 +340,19 @@ class TestRotate:
         assert shown["replaced_by"] == new["id"]
         assert shown["rotation_chain"] == [old["id"], new["id"]]
 
-    def test_without_overlap_the_old_one_ends_now(self, apikeys):
+    def test_without_an_overlap_the_old_key_expires_now(self, apikeys):
         old = apikeys(*PAT, "--json").json
         new = apikeys("rotate", old["id"], "--overlap", "0", "--json").json
         with pytest.raises(Refused, match="expired_key"):
             verify(old["token"])
         assert verify(new["token"]).credential_id == new["id"]
 
-    def test_for_people(self, apikeys):
+    def test_rotating_prints_the_token_and_names_the_old_key(self, apikeys):
         old = apikeys(*PAT, "--json").json
         done = apikeys("rotate", old["id"])
         (token,) = TOKEN.findall(done.out + done.err)
         assert verify(token)
-        assert f"It replaces {old['id']}" in done.out
+        assert f"This key replaces {old['id']}" in done.out
 
     @pytest.mark.parametrize(
         ("overlap", "code"),
@@ -313,24 +362,24 @@ class TestRotate:
             ("", "invalid_overlap"), ("999999y", "overlap_out_of_range"),
         ],
     )  # fmt: skip
-    def test_overlaps_that_cannot_be(self, apikeys, overlap, code):
+    def test_a_wrong_overlap_is_refused_and_nothing_is_rotated(self, apikeys, overlap, code):
         old = apikeys(*PAT, "--json").json
-        assert refused(apikeys("rotate", old["id"], f"--overlap={overlap}", "--json"), code)
+        assert is_error(apikeys("rotate", old["id"], f"--overlap={overlap}", "--json"), code)
         assert apikeys("show", old["id"], "--json").json["replaced_by"] is None
 
-    def test_once_only(self, apikeys):
+    def test_rotating_a_rotated_key_is_refused(self, apikeys):
         old = apikeys(*PAT, "--json").json
         new = apikeys("rotate", old["id"], "--json").json
-        assert refused(apikeys("rotate", old["id"], "--json"), "already_rotated", new["id"])
+        assert is_error(apikeys("rotate", old["id"], "--json"), "already_rotated", new["id"])
 
-    def test_not_what_has_ended(self, apikeys):
+    def test_rotating_a_revoked_key_is_refused(self, apikeys):
         old = apikeys(*PAT, "--json").json
         apikeys("revoke", old["id"], "--reason", "x")
-        assert refused(apikeys("rotate", old["id"], "--json"), "revoked_key")
+        assert is_error(apikeys("rotate", old["id"], "--json"), "revoked_key")
 
 
 class TestRevoke:
-    def test_is_refused_from_now_on(self, apikeys):
+    def test_a_revoked_key_is_refused(self, apikeys):
         minted = apikeys(*PAT, "--json").json
         done = apikeys("revoke", minted["id"], "--reason", "Lost.", "--by", "grace", "--json")
         assert list(done.json) == RECORD
@@ -340,21 +389,21 @@ class TestRevoke:
         with pytest.raises(Refused, match="revoked_key"):
             verify(minted["token"])
 
-    def test_the_first_one_counts(self, apikeys):
+    def test_revoking_again_keeps_the_first_reason(self, apikeys):
         minted = apikeys(*PAT, "--json").json
         first = apikeys("revoke", minted["id"], "--reason", "Lost.", "--json").json
         assert apikeys("revoke", minted["id"], "--reason", "Again.", "--json").json == first
         done = apikeys("revoke", minted["id"], "--reason", "Again.")
         assert (done.code, "Lost." in done.out) == (0, True)
 
-    def test_needs_a_reason(self, apikeys):
+    def test_a_missing_or_long_reason_is_refused(self, apikeys):
         minted = apikeys(*PAT, "--json").json
-        assert refused(apikeys("revoke", minted["id"], "--json"), "missing_argument", "--reason")
+        assert is_error(apikeys("revoke", minted["id"], "--json"), "missing_argument", "--reason")
         long = apikeys("revoke", minted["id"], "--reason", "x" * 201, "--json")
-        assert refused(long, "reason_too_long")
+        assert is_error(long, "reason_too_long")
         assert verify(minted["token"])
 
-    def test_points_at_the_rest_of_the_chain(self, apikeys):
+    def test_revoking_names_active_keys_of_the_same_chain(self, apikeys):
         old = apikeys(*PAT, "--json").json
         new = apikeys("rotate", old["id"], "--json").json
         done = apikeys("revoke", new["id"], "--reason", "Leaked.", "--json")
@@ -363,7 +412,7 @@ class TestRevoke:
 
 
 class TestVerify:
-    def test_the_facts(self, apikeys):
+    def test_a_valid_credential_prints_its_facts(self, apikeys):
         minted = apikeys(*PAT, "--json").json
         done = apikeys("verify", "--json", stdin=minted["token"] + "\n")
         assert done.code == 0
@@ -376,7 +425,7 @@ class TestVerify:
         for text in (done.out, people.out):
             assert minted["token"].rpartition("_")[2] not in text
 
-    def test_does_not_count_as_a_use(self, apikeys):
+    def test_verifying_does_not_count_as_a_use(self, apikeys):
         from apikeys import usage
 
         minted = apikeys(*PAT, "--json").json
@@ -393,13 +442,13 @@ class TestVerify:
             ("acme_pat_\udcff", "invalid_token"), ("a" * 100_000, "invalid_token"),
         ],
     )  # fmt: skip
-    def test_refusals_by_name(self, apikeys, text, code):
+    def test_a_refused_credential_prints_the_code(self, apikeys, text, code):
         done = apikeys("verify", stdin=text)
         assert (done.code, done.out) == (1, code + "\n")
         assert done.err
-        assert refused(apikeys("verify", "--json", stdin=text), code)
+        assert is_error(apikeys("verify", "--json", stdin=text), code)
 
-    def test_every_end_of_a_key(self, apikeys):
+    def test_a_mistyped_expired_revoked_and_deleted_key_have_different_codes(self, apikeys):
         minted = apikeys(*KEY, "--json").json
         typo = minted["token"][:-1] + ("a" if minted["token"][-1] != "a" else "b")
         assert apikeys("verify", stdin=typo).out == "malformed_key\n"
@@ -432,12 +481,12 @@ class TestSecretsInArguments:
     def test_a_key_is_refused_and_not_repeated(self, apikeys, words):
         token = mint_pat().token
         done = apikeys(*(word.format(token) for word in words), "--json")
-        assert refused(done, "secret_in_arguments", "rotate that key")
+        assert is_error(done, "secret_in_arguments", "Rotate that key")
         assert token.rpartition("_")[2][:10] not in done.out + done.err
         assert not PersonalAccessToken.objects.filter(name__contains=token).exists()
 
-    def test_a_secret_alone(self, apikeys):
+    def test_a_secret_without_its_id_is_refused_and_not_repeated(self, apikeys):
         secret = mint_pat().token.rpartition("_")[2]
         done = apikeys("show", secret, "--json")
-        assert refused(done, "secret_in_arguments")
+        assert is_error(done, "secret_in_arguments")
         assert secret[:10] not in done.out + done.err

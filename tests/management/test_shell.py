@@ -18,11 +18,11 @@ import pytest
 from tests.documents import ROOT
 from tests.management.test_apikeys import FACTS, KEY, PAT, TOKEN
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.slow
 
 
 class TestExitCodes:
-    def test_the_life_of_a_key(self, site):
+    def test_a_key_is_minted_verified_and_revoked(self, site):
         minted = site.json(*PAT)
         token = minted["token"].encode()
 
@@ -41,7 +41,7 @@ class TestExitCodes:
         assert done.returncode == 1
         assert json.loads(done.stdout)["code"] == "revoked_key"
 
-    def test_minting_for_people_prints_the_token_once_on_stdout(self, site):
+    def test_the_token_is_printed_once_on_standard_output(self, site):
         done = site.run("apikeys", *KEY)
         assert (done.returncode, done.stderr) == (0, b"")
         (token,) = TOKEN.findall(done.stdout.decode())
@@ -49,11 +49,11 @@ class TestExitCodes:
         assert token.split("_")[2] in listing
         assert not TOKEN.search(listing)
 
-    def test_an_error_is_one_line_and_1(self, site):
+    def test_an_error_prints_one_line_and_exits_with_1(self, site):
         done = site.run("apikeys", "show", "0" * 16)
         assert (done.returncode, done.stdout) == (1, b"")
         assert done.stderr.decode().splitlines() == [
-            "CommandError: There is no key with the id 0000000000000000."
+            "CommandError: No key has the ID 0000000000000000."
         ]
 
     @pytest.mark.parametrize(
@@ -64,12 +64,12 @@ class TestExitCodes:
             ["revoke", "{id}", "--reason", "x", "--by", b"\xff"],
         ],
     )
-    def test_a_name_that_is_no_text_is_nobodys(self, site, words):
+    def test_bytes_that_are_not_text_match_no_user_and_no_project(self, site, words):
         id_ = site.json(*PAT)["id"]
         done = site.run("apikeys", *(id_ if word == "{id}" else word for word in words))
         assert (done.returncode, done.stdout) == (1, b"")
         (line,) = done.stderr.decode().splitlines()
-        assert line.startswith("CommandError: There is no ")
+        assert line.startswith("CommandError: Unknown ")
 
     @pytest.mark.parametrize(
         ("garbage", "locale"),
@@ -79,7 +79,7 @@ class TestExitCodes:
             (b"a\x00" * 100_000, {}),
         ],
     )
-    def test_garbage_on_stdin(self, site, garbage, locale):
+    def test_garbage_on_standard_input_is_an_invalid_credential(self, site, garbage, locale):
         done = site.run("apikeys", "verify", stdin=garbage, **locale)
         assert (done.returncode, done.stdout) == (1, b"invalid_token\n")
         assert b"Traceback" not in done.stderr
@@ -104,18 +104,20 @@ def redirected(site, redirection, *words):
     return subprocess.run(command, cwd=ROOT, env=site.env, capture_output=True, text=True)
 
 
-class TestOutputThatNobodyGets:
+class TestUnwritableOutput:
     @pytest.mark.parametrize(
         ("redirection", "why"),
         [(">/dev/full", "No space left on device"), (">&-", "It is closed")],
     )
     @pytest.mark.parametrize("words", [["list"], ["show", "0" * 16, "--json"]])
-    def test_is_an_error_in_one_line(self, site, redirection, why, words):
+    def test_output_that_cannot_be_written_is_an_error_in_one_line(
+        self, site, redirection, why, words
+    ):
         done = redirected(site, redirection, *words)
         assert done.returncode == 1
         assert done.stderr == f"CommandError: Standard output cannot be written: {why}.\n"
 
-    def test_is_of_no_interest_where_the_reader_has_left(self, site):
+    def test_a_closed_pipe_ends_the_command_quietly(self, site):
         done = redirected(site, "| true", "list")
         assert (done.returncode, done.stderr) == (141, "")
 
@@ -123,26 +125,26 @@ class TestOutputThatNobodyGets:
         ("redirection", "words"),
         [(">/dev/full", PAT), (">&-", PAT), (">/dev/full", [*KEY, "--json"]), ("| true", KEY)],
     )
-    def test_a_new_key_is_named_and_revoked(self, site, redirection, words):
+    def test_a_new_key_that_cannot_be_printed_is_revoked_and_named(self, site, redirection, words):
         done = redirected(site, redirection, *words)
         assert done.returncode == 1
         (line,) = done.stderr.splitlines()
-        assert "was made but could not be shown, and so was revoked" in line
+        assert "was created and revoked, because it could not be printed" in line
         key = site.json("show", re.search(r"The key (\w{16}) ", line)[1])
         assert key["state"] == "revoked"
-        assert key["revoked_reason"] == "Its text could not be shown."
+        assert key["revoked_reason"] == "It could not be printed."
 
-    def test_the_key_that_replaces_another_is_named_and_the_other_goes_on(self, site):
+    def test_a_successor_that_cannot_be_printed_is_named_and_the_old_key_still_works(self, site):
         old = site.json(*PAT)
         done = redirected(site, ">/dev/full", "rotate", old["id"])
         assert done.returncode == 1
         (line,) = done.stderr.splitlines()
-        new = site.json("show", re.search(r"The key (\w{16}) was made", line)[1])
+        new = site.json("show", re.search(r"The key (\w{16}) was created", line)[1])
         assert new["replaces"] == old["id"]
-        assert f"{old['id']}, which it replaces, ends at " in line
+        assert f"{old['id']}, which it replaces, expires at " in line
         assert site.json("show", old["id"])["state"] == "live"
 
-    def test_who_takes_only_the_first_line_has_the_token(self, site):
+    def test_a_reader_of_only_the_first_line_gets_the_token(self, site):
         networks = [word for n in range(100) for word in ("--allow-network", f"2001:db8::{n:x}")]
         done = redirected(site, "| head -1", *PAT, *networks)
         assert (done.returncode, done.stderr) == (0, "")
@@ -190,7 +192,7 @@ def visible(text):
 
 
 class TestInATerminal:
-    def test_what_is_left_out_is_asked_for(self, site):
+    def test_mint_asks_for_missing_options(self, site):
         seen, code = in_terminal(
             site,
             "mint",
@@ -198,8 +200,8 @@ class TestInATerminal:
                 ("Username", "adda"),
                 ("Did you mean 'ada'?", "ada"),
                 ("Name: ", "laptop"),
-                ("separated by blanks: ", "9"),
-                ("No such scope: 9.", "1 reports:read"),
+                ("separated by spaces: ", "9"),
+                ("Unknown scope: 9.", "1 reports:read"),
             ],
         )
         assert code == 0
@@ -210,44 +212,44 @@ class TestInATerminal:
         assert (facts["user"], facts["name"]) == ("ada", "laptop")
         assert facts["scopes"] == ["payments:read", "reports:read"]
 
-    def test_a_project_key_is_asked_for(self, site):
+    def test_mint_asks_for_a_project_if_no_user_is_given(self, site):
         seen, code = in_terminal(
             site,
             "mint",
             answers=[
                 ("Username", ""),
-                ("Slug of the project: ", "engine"),
+                ("Project slug: ", "engine"),
                 ("Name: ", "server"),
-                ("separated by blanks: ", "payments:write"),
+                ("separated by spaces: ", "payments:write"),
             ],
         )
         assert code == 0
         assert "_key_" in TOKEN.findall(seen)[0]
 
-    def test_a_question_can_be_left(self, site):
+    def test_ctrl_c_at_a_question_changes_nothing(self, site):
         before = site.json("list")
         seen, code = in_terminal(site, "mint", answers=[("Username", "\x03")])
         assert code == 1
-        assert "Cancelled; nothing was changed." in seen
+        assert "Cancelled. Nothing was changed." in seen
         assert "Traceback" not in seen
         assert site.json("list") == before
 
-    def test_a_credential_that_is_typed_is_not_shown(self, site):
+    def test_a_typed_credential_is_not_echoed(self, site):
         token = site.json(*PAT)["token"]
         seen, code = in_terminal(site, "verify", answers=[("Credential: ", token)])
         assert code == 0
         assert token.rpartition("_")[2] not in seen
         assert token.split("_")[2] in seen
 
-    def test_what_is_to_be_revoked_is_shown_before_the_reason_is_asked(self, site):
+    def test_revoke_shows_the_key_before_it_asks_for_the_reason(self, site):
         key = site.json(*PAT)
         seen, code = in_terminal(site, "revoke", key["id"], answers=[("Reason: ", "Lost.")])
         assert code == 0
-        assert seen.index("To be revoked") < seen.index("Reason: ") < seen.index("Revoked ci")
+        assert seen.index("Key to revoke") < seen.index("Reason: ") < seen.index("Revoked ci")
         assert site.json("show", key["id"])["revoked_reason"] == "Lost."
 
     @pytest.mark.parametrize("columns", [40, 80, 120])
-    def test_tables_fit(self, site, columns):
+    def test_tables_fit_the_width_of_the_terminal(self, site, columns):
         key = site.json(
             "mint", "--user", "ada", "--name", "A rather long name of a laptop, with 车 and é",
             "--project", "engine", "--scope", "payments:write", "--scope", "reports:read",
@@ -263,7 +265,7 @@ class TestInATerminal:
         if columns >= 120:
             assert "SCOPES" in header
 
-    def test_colours_are_for_terminals_that_want_them(self, site):
+    def test_no_color_turns_colours_off(self, site):
         site.json(*PAT)
         assert "\x1b[32m" in in_terminal(site, "list")[0]
         assert "\x1b" not in in_terminal(site, "list", NO_COLOR="1")[0]

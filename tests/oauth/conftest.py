@@ -1,23 +1,20 @@
+from base64 import urlsafe_b64encode
+from hashlib import sha256
+
 import pytest
 from oauth2_provider.models import Application
 
-from example_project.payments.demo import PASSWORD
-from tests.factories import MembershipFactory, UserFactory
+from tests.factories import PASSWORD, MembershipFactory
 
-
-@pytest.fixture
-def ada(db, settings):
-    settings.DEMO = True  # lets the published password in
-    user = UserFactory(username="ada")
-    user.set_password(PASSWORD)
-    user.save()
-    MembershipFactory(user=user, project__slug="analytical-engine", role="owner")
-    return user
+VERIFIER = "v" * 64
+CHALLENGE = urlsafe_b64encode(sha256(VERIFIER.encode()).digest()).rstrip(b"=").decode()
+REDIRECT = "https://app.example/callback"
+SECRET = "a-secret-of-the-client"
 
 
 @pytest.fixture
 def webapp(db):
-    """The site's own page: a public client with the password grant."""
+    """Create the site's first-party client: public, with the password grant."""
     return Application.objects.create(
         client_id="webapp",
         name="Web app",
@@ -29,9 +26,9 @@ def webapp(db):
 
 @pytest.fixture
 def log_in(client, ada, webapp):
-    """The password grant (RFC 6749 section 4.3) against the real endpoint."""
+    """Return a function that gets a token with the password grant (RFC 6749 section 4.3)."""
 
-    def log_in(**changes):
+    def log_in(address="127.0.0.1", **changes):
         form = {
             "grant_type": "password",
             "client_id": webapp.client_id,
@@ -39,14 +36,14 @@ def log_in(client, ada, webapp):
             "password": PASSWORD,
             "scope": "payments:read",
         }
-        return client.post("/o/token/", form | changes)
+        return client.post("/o/token/", form | changes, REMOTE_ADDR=address)
 
     return log_in
 
 
 @pytest.fixture
 def cli_client(db):
-    """A program's public client: a browser's log-in on the loopback (RFC 8252)."""
+    """Create the public client of a program that logs in with a browser (RFC 8252)."""
     return Application.objects.create(
         client_id="acme-cli",
         name="Acme on the command line",
@@ -55,6 +52,50 @@ def cli_client(db):
         redirect_uris="http://127.0.0.1/callback",
         client_secret="",
     )
+
+
+@pytest.fixture
+def app(db):
+    """Create a public client with the authorization code grant."""
+    return Application.objects.create(
+        client_id="app",
+        name="Payments app",
+        client_type=Application.CLIENT_PUBLIC,
+        authorization_grant_type=Application.GRANT_AUTHORIZATION_CODE,
+        redirect_uris=REDIRECT,
+        client_secret="",
+    )
+
+
+@pytest.fixture
+def query(app):
+    """Return the parameters of an authorization request of ``app``."""
+    return {
+        "client_id": "app",
+        "response_type": "code",
+        "redirect_uri": REDIRECT,
+        "scope": "payments:read reports:read",
+        "state": "xyz",
+        "code_challenge": CHALLENGE,
+        "code_challenge_method": "S256",
+    }
+
+
+@pytest.fixture
+def service(db):
+    """Create a confidential client with the client credentials grant."""
+    return Application.objects.create(
+        client_id="service",
+        client_type=Application.CLIENT_CONFIDENTIAL,
+        authorization_grant_type=Application.GRANT_CLIENT_CREDENTIALS,
+        client_secret=SECRET,
+    )
+
+
+@pytest.fixture
+def two(ada):
+    """Make ada a member of a second project."""
+    return MembershipFactory(user=ada, project__slug="two", project__name="Two").project
 
 
 @pytest.fixture
@@ -67,7 +108,7 @@ def page(chromium):
 
 @pytest.fixture
 def authorize(page, ada, live_server):
-    """Has ada open a URL in Chromium, log in, and allow what the page there asks."""
+    """Return a function that opens a URL in Chromium, logs in as ada and authorizes the client."""
 
     def authorize(url, *, allow=True):
         page.goto(url)

@@ -1,21 +1,23 @@
-"""OAuth access tokens under the same header, and the same ``request.auth``, as keys."""
+"""OAuth access tokens use the same header and the same ``request.auth`` as keys."""
 
 import hashlib
 from datetime import timedelta
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from oauth2_provider.models import AccessToken, Application, RefreshToken
 
 from apikeys import verify
+from apikeys.access import Access
 from apikeys.oauth import bearer as bearer_module
 from apikeys.oauth.models import ClientSettings
 from apikeys.oauth.validators import Validator
 from apikeys.refusals import Refused
 from tests.factories import MembershipFactory, bearer
 
-# The token endpoint warns, by design, of the one grant that the example keeps.
+# The token endpoint warns about the password grant, which the example enables.
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The OAuth 2.0 resource owner password:DeprecationWarning"
 )
@@ -34,7 +36,7 @@ def stored(token):
     return AccessToken.objects.get(token_checksum=hashlib.sha256(token.encode()).hexdigest())
 
 
-def test_says_who_it_is(client, token, ada):
+def test_request_auth_describes_the_token(client, token, ada):
     response = whoami(client, token)
 
     assert response.status_code == 200
@@ -52,14 +54,14 @@ def test_says_who_it_is(client, token, ada):
     }
 
 
-def test_costs_one_query(token, django_assert_num_queries):
+def test_verification_costs_one_query(token, django_assert_num_queries):
     with django_assert_num_queries(1):
         access = verify.verify(token)
         assert access.user.username == "ada"
         assert access.client.client_id == "webapp"
 
 
-def test_is_held_to_its_scopes(client, log_in):
+def test_a_missing_scope_is_refused(client, log_in):
     token = log_in(scope="reports:read").json()["access_token"]
 
     response = client.get("/api/payments/", headers=bearer(token))
@@ -70,7 +72,7 @@ def test_is_held_to_its_scopes(client, log_in):
     assert 'scope="payments:read"' in response["WWW-Authenticate"]
 
 
-def test_reaches_the_projects_that_its_user_is_in_today(client, token, ada):
+def test_a_token_reaches_the_current_projects_of_its_user(client, token, ada):
     MembershipFactory(user=ada, project__slug="compiler", role="viewer")
     assert whoami(client, token).json()["projects"] == ["analytical-engine", "compiler"]
 
@@ -78,7 +80,7 @@ def test_reaches_the_projects_that_its_user_is_in_today(client, token, ada):
     assert whoami(client, token).json()["projects"] == []
 
 
-def test_a_viewer_does_not_get_more_from_a_wide_token(log_in, ada):
+def test_a_wide_token_gives_a_viewer_no_write_access(log_in, ada):
     project = MembershipFactory(user=ada, role="viewer").project
     access = verify.verify(log_in(scope="payments:write").json()["access_token"])
 
@@ -87,7 +89,7 @@ def test_a_viewer_does_not_get_more_from_a_wide_token(log_in, ada):
     assert not access.allows("payments:write", project=project)
 
 
-def test_nothing_usable_rests_in_the_database(log_in):
+def test_the_database_stores_no_usable_token(log_in):
     grant = log_in().json()
 
     assert [row.token for row in AccessToken.objects.all()] == [""]
@@ -95,7 +97,7 @@ def test_nothing_usable_rests_in_the_database(log_in):
     assert stored(grant["access_token"])
 
 
-def refused(client, token):
+def code_of_refusal(client, token):
     response = whoami(client, token)
     assert response.status_code == 401
     assert response["WWW-Authenticate"].startswith('Bearer realm="api", error="invalid_token"')
@@ -103,33 +105,33 @@ def refused(client, token):
 
 
 def test_an_unknown_token_is_refused(client, db):
-    assert refused(client, "nobody-has-made-this-one") == "invalid_token"
+    assert code_of_refusal(client, "nobody-has-made-this-one") == "invalid_token"
 
 
 def test_an_expired_token_is_refused(client, token):
     AccessToken.objects.update(expires=timezone.now() - timedelta(seconds=1))
 
-    assert refused(client, token) == "invalid_token"
+    assert code_of_refusal(client, token) == "invalid_token"
 
 
 def test_a_revoked_token_is_refused_at_the_next_request(client, token):
     client.post("/o/revoke_token/", {"token": token, "client_id": "webapp"})
 
-    assert refused(client, token) == "invalid_token"
+    assert code_of_refusal(client, token) == "invalid_token"
 
 
 def test_the_token_of_a_deactivated_user_is_refused(client, token, ada):
     ada.is_active = False
     ada.save()
 
-    assert refused(client, token) == "inactive_user"
+    assert code_of_refusal(client, token) == "inactive_user"
 
 
 def test_a_token_for_another_resource_is_refused(client, token):
     """RFC 8707 section 2: an audience that is not this API."""
     AccessToken.objects.update(resource=["https://elsewhere.example/api"])
 
-    assert refused(client, token) == "invalid_token"
+    assert code_of_refusal(client, token) == "invalid_token"
     with pytest.raises(Refused, match="invalid_token"):
         verify.verify(token)  # no request, so no audience to compare with
 
@@ -141,8 +143,8 @@ def test_a_token_for_this_resource_is_accepted(client, token):
 
 
 @pytest.mark.parametrize("where", ["its own", "beside it"])
-def test_a_persons_own_client_gets_no_token_for_nobody(client, ada, where):
-    """It would have any scope. An operator's slip, or one that was registered earlier."""
+def test_a_users_client_gets_no_client_credentials_token(client, ada, where):
+    """Such a token could have any scope. The client has the grant by mistake or from before."""
     app = Application.objects.create(
         user=ada,
         client_type=Application.CLIENT_CONFIDENTIAL,
@@ -160,7 +162,7 @@ def test_a_persons_own_client_gets_no_token_for_nobody(client, ada, where):
     assert not AccessToken.objects.exists()
 
 
-def test_one_that_it_got_earlier_is_dead(client, ada):
+def test_a_client_credentials_token_is_refused_once_its_client_has_a_user(client, ada):
     app = Application.objects.create(
         client_type=Application.CLIENT_CONFIDENTIAL,
         authorization_grant_type=Application.GRANT_CLIENT_CREDENTIALS,
@@ -176,8 +178,8 @@ def test_one_that_it_got_earlier_is_dead(client, ada):
     assert whoami(client, text).status_code == 401
 
 
-def test_a_token_with_no_user_reaches_no_project(client, db):
-    """The client credentials grant of django-oauth-toolkit stands for a client alone."""
+def test_a_token_without_a_user_reaches_no_project(client, db):
+    """The client credentials grant of django-oauth-toolkit acts as the client."""
     secret = "a-secret-of-the-client"
     app = Application.objects.create(
         name="Robot",
@@ -205,7 +207,7 @@ def test_a_token_with_no_user_reaches_no_project(client, db):
     assert str(access.principal) == f"client:{app.client_id}"
 
 
-def test_a_text_that_claims_to_be_a_key_is_not_looked_up_as_a_token(client, connection_of_tests):
+def test_a_malformed_key_is_not_looked_up_as_a_token(client, connection_of_tests):
     with CaptureQueriesContext(connection_of_tests) as queries:
         response = whoami(client, "acme_pat_mistyped")
 
@@ -221,7 +223,7 @@ def connection_of_tests(db):
     return connection
 
 
-def test_neither_the_token_nor_a_hash_of_a_password_is_fetched(log_in, settings):
+def test_token_and_password_hash_are_not_fetched(log_in, settings):
     settings.OAUTH2_PROVIDER = {
         **settings.OAUTH2_PROVIDER,
         "COMPLIANT_BCP_RFC9700_TOKEN_STORAGE": False,
@@ -234,7 +236,7 @@ def test_neither_the_token_nor_a_hash_of_a_password_is_fetched(log_in, settings)
     assert "token" in token.get_deferred_fields()
     assert "password" in token.user.get_deferred_fields()
     assert "client_secret" in token.application.get_deferred_fields()
-    assert token.application.redirect_uris == ""  # loads when asked for
+    assert token.application.redirect_uris == ""  # a deferred field loads on access
 
 
 class Picky(Validator):
@@ -242,17 +244,17 @@ class Picky(Validator):
         return super().validate_bearer_token(token, scopes, request) and len(token) < 5
 
 
-def test_a_validator_of_the_sites_own_decides(client, token, settings):
+def test_a_custom_validator_decides(client, token, settings):
     assert whoami(client, token).status_code == 200
 
     settings.OAUTH2_PROVIDER = {
         **settings.OAUTH2_PROVIDER,
         "OAUTH2_VALIDATOR_CLASS": f"{__name__}.Picky",
     }
-    assert refused(client, token) == "invalid_token"
+    assert code_of_refusal(client, token) == "invalid_token"
 
 
-def test_a_token_that_another_server_knows_is_introspected(client, db, settings, monkeypatch):
+def test_a_token_of_another_server_is_introspected(client, db, settings, monkeypatch):
     settings.OAUTH2_PROVIDER = {
         **settings.OAUTH2_PROVIDER,
         "RESOURCE_SERVER_INTROSPECTION_URL": "https://elsewhere.example/introspect/",
@@ -269,9 +271,48 @@ def test_a_token_that_another_server_knows_is_introspected(client, db, settings,
     assert whoami(client, "known-elsewhere").json()["scopes"] == ["payments:read"]
 
 
-def test_a_token_of_an_application_that_is_not_usable_is_refused(client, token, monkeypatch):
+def test_a_token_of_an_unusable_application_is_refused(client, token, monkeypatch):
     assert whoami(client, token).status_code == 200
 
     monkeypatch.setattr(Application, "is_usable", lambda application, request: False)
 
-    assert refused(client, token) == "invalid_token"
+    assert code_of_refusal(client, token) == "invalid_token"
+
+
+class TestResolversOfTheSite:
+    """A resolver of the site is called for tokens that OAuth does not know."""
+
+    @pytest.fixture
+    def register(self):
+        registered = []
+
+        def register(resolver, **how):
+            verify.register(resolver, **how)
+            registered.append(resolver)
+
+        yield register
+        for resolver in registered:
+            verify.unregister(resolver)
+
+    @staticmethod
+    def of_site(text, request):
+        if text == "from-elsewhere":
+            return Access(kind="elsewhere", credential_id="1", name="x", scope="payments:read")
+        return None
+
+    @pytest.mark.parametrize("first", [False, True])
+    def test_a_resolver_is_called_before_or_after_oauth(self, db, register, first):
+        register(self.of_site, first=first)
+        assert verify.verify("from-elsewhere").kind == "elsewhere"
+        assert async_to_sync(verify.averify)("from-elsewhere").kind == "elsewhere"
+        for text in ("nobody-knows", "ey.not.one"):
+            with pytest.raises(Refused, match="invalid_token"):
+                verify.verify(text)
+
+    def test_resolvers_are_called_in_order(self, db, register):
+        asked = []
+        for name in ("one", "two"):
+            register(lambda text, request, name=name: asked.append(name))
+        with pytest.raises(Refused, match="invalid_token"):
+            verify.verify("nobody-knows")
+        assert asked == ["one", "two"]

@@ -1,4 +1,4 @@
-"""The command in a real terminal, with Chromium finishing what it begins."""
+"""The command in a real terminal, with logins in Chromium."""
 
 import concurrent.futures
 import json
@@ -17,8 +17,8 @@ import pytest
 from oauth2_provider.models import AccessToken, Application, DeviceGrant, RefreshToken
 
 from apikeys.cli import BearerAuth, LoginError, NotLoggedIn, Session, Site
-from example_project.payments.demo import PASSWORD
 from tests.documents import ROOT
+from tests.factories import PASSWORD
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -129,10 +129,11 @@ def token_file(tmp_path):
     return file
 
 
-def test_login_by_the_browser(logged_in, run, tmp_path):
+def test_login_with_the_browser(logged_in, run, tmp_path):
     assert "You are logged in as ada." in logged_in.seen
-    assert f"no system keyring here, so the tokens are in {token_file(tmp_path)}" in (
-        re.sub(r"\s+", " ", logged_in.seen)
+    assert (
+        f"No system keyring is available, so the tokens are stored in {token_file(tmp_path)}"
+        in (re.sub(r"\s+", " ", logged_in.seen))
     )
     assert stat.S_IMODE(token_file(tmp_path).stat().st_mode) == 0o600
     assert stat.S_IMODE(token_file(tmp_path).parent.stat().st_mode) == 0o700
@@ -143,7 +144,7 @@ def test_login_by_the_browser(logged_in, run, tmp_path):
     assert re.search(r"^user +ada$", run("whoami"), re.MULTILINE)
 
 
-def test_the_url_that_it_opens(command, opened, authorize):
+def test_the_opened_url_uses_pkce_and_state(command, opened, authorize):
     terminal = command("login")
     url = opened()
     params = httpx.URL(url).params
@@ -153,24 +154,24 @@ def test_the_url_that_it_opens(command, opened, authorize):
     assert len(params["state"]) >= 32
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+/callback", params["redirect_uri"])
 
-    # What comes back without the state is not taken for the answer.
+    # A callback without the right state or path is refused.
     for forged in ("?code=x", "?code=x&state=guessed", "elsewhere?state=" + params["state"]):
         assert httpx.get(params["redirect_uri"] + forged).status_code == 404
     authorize(url)
     assert terminal.wait() == 0, terminal.seen
 
 
-def test_a_refused_login(command, opened, authorize, run):
+def test_a_denied_login_is_reported(command, opened, authorize, run):
     terminal = command("login")
     authorize(opened(), allow=False)
 
     assert terminal.wait() == 1
-    assert "The log-in was refused" in terminal.seen
+    assert "The login was refused" in terminal.seen
     assert "Traceback" not in terminal.seen
     assert "not logged in" in run("whoami", code=1)
 
 
-def test_login_by_device(command, page, ada, live_server, settings, run):
+def test_login_with_a_device_code(command, page, ada, live_server, settings, run):
     settings.OAUTH2_PROVIDER = settings.OAUTH2_PROVIDER | {"DEVICE_FLOW_INTERVAL": 1}
     Application.objects.update(authorization_grant_type=Application.GRANT_DEVICE_CODE)
     terminal = command("login", "--device", "--scope", "payments:read")
@@ -191,7 +192,7 @@ def test_login_by_device(command, page, ada, live_server, settings, run):
     assert DeviceGrant.objects.get().status == DeviceGrant.EXPIRED
 
 
-def test_token_and_api(logged_in, run, live_server):
+def test_the_token_and_api_commands_call_the_site(logged_in, run, live_server):
     token = run("token").strip()
     assert httpx.get(
         live_server.url + "/api/payments/", headers={"Authorization": f"Bearer {token}"}
@@ -204,11 +205,11 @@ def test_token_and_api(logged_in, run, live_server):
 
 
 @pytest.mark.parametrize("path", ["https://evil.example/", "//evil.example/", "http://localhost:1"])
-def test_the_token_goes_nowhere_else(logged_in, run, path):
+def test_the_token_is_not_sent_to_another_host(logged_in, run, path):
     assert "the token is not sent there" in run("api", "GET", path, code=1)
 
 
-def test_is_refreshed_without_asking(logged_in, run, tmp_path):
+def test_an_expired_token_is_refreshed_silently(logged_in, run, tmp_path):
     file = token_file(tmp_path)
     record = json.loads(file.read_text())
     file.write_text(json.dumps(record | {"expires_at": 1}))
@@ -218,13 +219,13 @@ def test_is_refreshed_without_asking(logged_in, run, tmp_path):
 
 
 def test_a_refused_token_is_refreshed_once(logged_in, run):
-    AccessToken.objects.update(token_checksum="0" * 64)  # the site knows it no more
+    AccessToken.objects.update(token_checksum="0" * 64)  # the site no longer knows the token
 
     assert json.loads(run("whoami", "--json"))["user"] == "ada"
     assert AccessToken.objects.count() == 1
 
 
-def test_a_login_that_is_over_says_so(logged_in, run):
+def test_an_ended_login_is_reported(logged_in, run):
     AccessToken.objects.all().delete()
     RefreshToken.objects.all().delete()
 
@@ -232,7 +233,7 @@ def test_a_login_that_is_over_says_so(logged_in, run):
     assert "You are not logged in" in run("token", code=1)
 
 
-def test_many_processes_refresh_once(logged_in, run, tmp_path):
+def test_parallel_processes_refresh_once(logged_in, run, tmp_path):
     file = token_file(tmp_path)
     record = json.loads(file.read_text())
     file.write_text(json.dumps(record | {"expires_at": 1}))
@@ -242,7 +243,7 @@ def test_many_processes_refresh_once(logged_in, run, tmp_path):
 
     assert len(tokens) == 1
     assert tokens != {record["access_token"]}
-    # A replayed refresh token would have ended the whole family.
+    # A replayed refresh token would have ended the whole family of tokens.
     assert json.loads(run("whoami", "--json"))["user"] == "ada"
 
 
@@ -280,11 +281,11 @@ def test_httpx_auth(logged_in, live_server, tmp_path, monkeypatch, request):
 
 
 @pytest.mark.parametrize("server", ["http://api.example.com", "ftp://api.example.com"])
-def test_nothing_goes_out_in_the_clear(run, server):
+def test_plain_http_is_refused(run, server):
     assert "is not https" in run("--server", server, "login", code=1)
 
 
-def test_a_site_that_lies_about_itself_is_not_trusted(tmp_path, request):
+def test_metadata_of_another_resource_is_refused(tmp_path, request):
     def answer(request):
         return httpx.Response(200, json={"resource": "https://other.example"})
 
@@ -297,7 +298,7 @@ def test_a_site_that_lies_about_itself_is_not_trusted(tmp_path, request):
         session.token()
 
 
-def test_the_keyring_where_there_is_one(tmp_path, monkeypatch, request):
+def test_the_keyring_stores_the_tokens(tmp_path, monkeypatch, request):
     kept = {}
     monkeypatch.setattr("keyring.set_password", lambda s, n, text: kept.__setitem__((s, n), text))
     monkeypatch.setattr("keyring.get_password", lambda s, n: kept.get((s, n)))
@@ -308,7 +309,7 @@ def test_the_keyring_where_there_is_one(tmp_path, monkeypatch, request):
 
     assert list(kept) == [("acme", "x at https://api.example.com")]
     assert not list(Path(tmp_path).glob("*.json"))
-    assert session.store.where == "The tokens are in the system's keyring."
+    assert session.store.where == "The tokens are stored in the system's keyring."
     assert session.token() == "a"
     session.log_out()
     assert not kept

@@ -5,11 +5,13 @@ import json
 from datetime import timedelta
 
 import pytest
+from django.test import RequestFactory
 from django.utils import timezone
 from joserfc import jwk, jwt
 from oauth2_provider.models import AccessToken, Application
 
-from apikeys import lifecycle, verify
+from apikeys import acceptance, lifecycle, verify
+from apikeys.access import PERSONAL_ACCESS_TOKEN, PROJECT_KEY
 from apikeys.refusals import Refused
 from tests.factories import (
     MembershipFactory,
@@ -19,6 +21,7 @@ from tests.factories import (
     mint_key,
     mint_pat,
 )
+from tests.oauth.conftest import SECRET
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The OAuth 2.0 resource owner password:DeprecationWarning"
@@ -27,7 +30,6 @@ pytestmark = pytest.mark.filterwarnings(
 EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"
 JWT = "urn:ietf:params:oauth:token-type:jwt"
-SECRET = "a-secret-of-the-client"
 
 
 def exchange(client, subject, **changes):
@@ -66,7 +68,7 @@ def status(client, token):
 
 
 class TestKey:
-    def test_is_exchanged_for_a_token_of_its_extent(self, client, minted):
+    def test_is_exchanged_for_a_token_with_its_scopes_and_project(self, client, minted):
         response = exchange(client, minted.token)
 
         assert response.status_code == 200
@@ -80,37 +82,37 @@ class TestKey:
         assert access.project == minted.key.project
         assert access.key == minted.key.public_id
 
-    def test_scopes_down(self, client, minted):
+    def test_fewer_scopes_can_be_requested(self, client, minted):
         grant = exchange(client, minted.token, scope="reports:read").json()
 
         assert grant["scope"] == "reports:read"
         assert verify.verify(grant["access_token"]).scopes == {"reports:read"}
 
-    def test_is_its_own_client_by_id(self, client, minted):
+    def test_its_id_is_accepted_as_client_id(self, client, minted):
         response = exchange(client, minted.token, client_id=minted.key.public_id)
         assert response.status_code == 200
 
-    def test_is_exchanged_by_a_client_that_the_token_then_names(self, client, minted):
+    def test_the_token_names_the_client_that_exchanged_the_key(self, client, minted):
         application()
         response = exchange(client, minted.token, client_id="service", client_secret=SECRET)
 
         access = verify.verify(response.json()["access_token"])
         assert (access.client.client_id, access.key) == ("service", minted.key.public_id)
 
-    def test_dies_with_it(self, client, minted):
+    def test_revoking_the_key_ends_the_token(self, client, minted):
         token = exchange(client, minted.token).json()["access_token"]
         lifecycle.revoke(minted.key)
 
         assert status(client, token) == 401
 
     @pytest.mark.parametrize("state", ["revoked_at", "expires_at"])
-    def test_dead_is_no_subject(self, client, minted, state):
+    def test_an_ended_key_is_refused(self, client, minted, state):
         type(minted.key).objects.update(**{state: timezone.now()})
         response = exchange(client, minted.token)
 
         assert (response.status_code, response.json()["error"]) == (400, "invalid_request")
 
-    def test_of_another_is_not_exchanged(self, client, minted, project):
+    def test_another_key_cannot_exchange_it(self, client, minted, project):
         other = mint_key(project)
         response = exchange(
             client, minted.token, client_id=other.key.public_id, client_secret=other.token
@@ -137,10 +139,10 @@ class TestExchangeOnly:
         for response in (by_credentials, exchange(client, kept.token)):
             assert status(client, response.json()["access_token"]) == 200
 
-    def test_stays_so_when_rotated(self, kept):
+    def test_rotation_keeps_exchange_only(self, kept):
         assert lifecycle.rotate(kept.key).key.direct_use is False
 
-    def test_an_edit_is_told(self, kept):
+    def test_an_edit_is_recorded(self, kept):
         changes = lifecycle.edit(kept.key, direct_use=True)
 
         assert changes == {"direct_use": (False, True)}
@@ -159,13 +161,13 @@ class TestAccessToken:
         assert (access.user, access.scopes) == (ada, {"payments:read"})
         assert grant["expires_in"] <= 300
 
-    def test_is_exchanged_by_a_service_that_was_called_with_it(self, client, token):
+    def test_is_exchanged_by_a_confidential_client(self, client, token):
         application()
         response = exchange(client, token, client_id="service", client_secret=SECRET)
 
         assert verify.verify(response.json()["access_token"]).client.client_id == "service"
 
-    def test_is_not_exchanged_by_nobody(self, client, token):
+    def test_is_not_exchanged_without_a_client(self, client, token):
         response = exchange(client, token)
         assert (response.status_code, response.json()["error"]) == (401, "invalid_client")
 
@@ -179,7 +181,7 @@ class TestAccessToken:
         response = exchange(client, token, client_id="service", client_secret="guessed")
         assert (response.status_code, response.json()["error"]) == (401, "invalid_client")
 
-    def test_never_gets_a_wider_or_a_longer_one(self, client, log_in):
+    def test_the_new_token_is_neither_wider_nor_longer(self, client, log_in):
         narrow = log_in(scope="payments:read").json()["access_token"]
         response = exchange(client, narrow, client_id="webapp", scope="payments:write")
         assert response.json()["error"] == "invalid_scope"
@@ -187,23 +189,23 @@ class TestAccessToken:
         AccessToken.objects.update(expires=timezone.now() + timedelta(seconds=20))
         assert exchange(client, narrow, client_id="webapp").json()["expires_in"] <= 20
 
-    def test_ends_what_it_was_exchanged_for(self, client, token):
+    def test_revoking_it_ends_the_new_token(self, client, token):
         derived = exchange(client, token, client_id="webapp").json()["access_token"]
         client.post("/o/revoke_token/", {"token": token, "client_id": "webapp"})
 
         assert status(client, derived) == 401
 
-    def test_dead_is_no_subject(self, client, token):
+    def test_an_expired_token_is_refused(self, client, token):
         AccessToken.objects.update(expires=timezone.now())
         response = exchange(client, token, client_id="webapp")
         assert (response.status_code, response.json()["error"]) == (400, "invalid_request")
 
-    def test_of_a_deactivated_user_is_no_subject(self, client, token, ada):
+    def test_a_token_of_a_deactivated_user_is_refused(self, client, token, ada):
         ada.is_active = False
         ada.save()
         assert exchange(client, token, client_id="webapp").json()["error"] == "invalid_request"
 
-    def test_of_one_service_gets_none_for_another(self, client, token):
+    def test_a_restricted_token_gets_no_token_for_another_service(self, client, token):
         AccessToken.objects.update(resource=["https://one.example/api"])
 
         for resource, answer in [
@@ -214,7 +216,7 @@ class TestAccessToken:
             response = exchange(client, token, client_id="webapp", resource=resource)
             assert response.status_code == answer, resource
         assert response.json()["error"] == "invalid_target"
-        # Naming none keeps the restriction.
+        # A request without a resource keeps the restriction.
         derived = exchange(client, token, client_id="webapp").json()["access_token"]
         assert status(client, derived) == 401
 
@@ -229,7 +231,7 @@ class TestChain:
         assert third.json()["error"] == "invalid_scope"
         assert exchange(client, second["access_token"]).json()["scope"] == "reports:read"
 
-    def test_ends_with_the_first_link(self, client, minted):
+    def test_ends_with_the_first_token(self, client, minted):
         first = exchange(client, minted.token).json()["access_token"]
         second = exchange(client, first).json()["access_token"]
         third = exchange(client, second).json()["access_token"]
@@ -246,7 +248,7 @@ class TestChain:
         assert status(client, second) == 401
         assert exchange(client, first).json()["error"] == "invalid_request"
 
-    def test_does_not_outlive_the_first_link(self, client, minted):
+    def test_does_not_outlive_the_first_token(self, client, minted):
         first = exchange(client, minted.token).json()["access_token"]
         AccessToken.objects.update(expires=timezone.now() + timedelta(seconds=5))
 
@@ -325,7 +327,7 @@ def test_a_jwt_is_verified_offline_from_the_published_keys(client, minted, jwks)
     assert metadata["jwks_uri"] == "http://testserver/o/.well-known/jwks.json"
 
 
-def test_a_key_as_a_client_gets_one_too(client, db, jwks):
+def test_a_key_as_a_client_gets_a_jwt(client, db, jwks):
     minted = mint_pat()
     form = {"client_id": minted.key.public_id, "client_secret": minted.token}
     grant = client.post(
@@ -342,14 +344,14 @@ def text(client, minted):
     return exchange(client, minted.token, requested_token_type=JWT).json()["access_token"]
 
 
-def test_our_own_api_takes_it_until_its_key_is_revoked(client, minted, text):
+def test_this_api_accepts_a_jwt_until_its_key_is_revoked(client, minted, text):
     assert status(client, text) == 200
 
     lifecycle.revoke(minted.key)
     assert status(client, text) == 401
 
 
-def test_one_for_another_service_is_refused_here(client, minted):
+def test_a_jwt_for_another_service_is_refused(client, minted):
     grant = exchange(
         client, minted.token, requested_token_type=JWT, audience="https://reports.example/"
     ).json()
@@ -362,14 +364,14 @@ def part(claims):
 
 
 @pytest.mark.parametrize("attack", ["none", "hmac", "claims", "unsigned"])
-def test_a_forged_one_is_refused_without_a_query(
+def test_a_forged_jwt_is_refused_without_a_query(
     client, text, jwks, attack, django_assert_num_queries
 ):
     header, body, signature = text.split(".")
     claims = decoded(text, jwks).claims | {"scope": "payments:write"}
     if attack == "none":
         forged = f"{part({'alg': 'none', 'typ': 'at+jwt'})}.{part(claims)}."
-    elif attack == "hmac":  # the public key as an HMAC secret
+    elif attack == "hmac":  # uses the public key as an HMAC secret
         import hashlib
         import hmac
 
@@ -386,7 +388,7 @@ def test_a_forged_one_is_refused_without_a_query(
         assert status(client, forged) == 401
 
 
-def test_one_whose_signing_key_was_withdrawn_is_refused(client, text, settings):
+def test_a_jwt_with_a_removed_signing_key_is_refused(client, text, settings):
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -406,14 +408,14 @@ def test_one_whose_signing_key_was_withdrawn_is_refused(client, text, settings):
     assert status(client, text) == 401
 
 
-def test_a_server_without_a_signing_key_issues_none(client, minted, settings):
+def test_a_server_without_a_signing_key_issues_no_jwt(client, minted, settings):
     settings.OAUTH2_PROVIDER = settings.OAUTH2_PROVIDER | {"OIDC_RSA_PRIVATE_KEY": ""}
     response = exchange(client, minted.token, requested_token_type=JWT)
 
     assert (response.status_code, response.json()["error"]) == (400, "invalid_request")
 
 
-def test_a_user_behind_a_token_of_many_projects_keeps_the_keys_projects(client, db):
+def test_a_chain_keeps_the_selected_projects_of_its_key(client, db):
     user = UserFactory()
     one = MembershipFactory(user=user).project
     MembershipFactory(user=user)
@@ -423,8 +425,8 @@ def test_a_user_behind_a_token_of_many_projects_keeps_the_keys_projects(client, 
     assert list(verify.verify(again["access_token"]).projects()) == [one]
 
 
-def test_an_exchanged_token_mints_nothing_that_outlives_it(client, project):
-    """Over the JSON API: no wider, no longer, and gone with the first key."""
+def test_a_key_created_with_an_exchanged_token_does_not_outlive_it(client, project):
+    """A key created over the JSON API is not wider, and ends with the first key."""
     from apikeys import scopes
     from apikeys.models import ProjectKey
 
@@ -436,7 +438,7 @@ def test_an_exchanged_token_mints_nothing_that_outlives_it(client, project):
         url = f"/api/projects/{project.slug}/keys/"
         return client.post(url, body, content_type="application/json", headers=bearer(token))
 
-    assert mint().json()["code"] == "outlives_credential"
+    assert mint(expires_at=None).json()["code"] == "outlives_credential"
     soon = (timezone.now() + timedelta(minutes=5)).isoformat()
     assert mint(expires_at=soon, scopes=["payments:write"]).json()["code"] == (
         "scope_not_grantable"
@@ -446,3 +448,14 @@ def test_an_exchanged_token_mints_nothing_that_outlives_it(client, project):
     assert made.json()["minted_with"] == parent.key.public_id
     lifecycle.revoke(parent.key)
     assert ProjectKey.objects.get(public_id=made.json()["id"]).revoked_at is not None
+
+
+def test_an_exchanged_token_enters_only_where_its_key_may(client, ada):
+    for minted, kind in ((mint_pat(ada), PERSONAL_ACCESS_TOKEN), (mint_key(), PROJECT_KEY)):
+        issued = exchange(client, minted.token).json()["access_token"]
+        access = verify.verify(issued, RequestFactory().get("/"))
+
+        acceptance.check(access, ["oauth", kind])
+        for kinds in (["oauth"], [kind]):
+            with pytest.raises(Refused, match="credential_not_accepted"):
+                acceptance.check(access, kinds)

@@ -1,10 +1,10 @@
-"""What the token endpoint gives, and to whom."""
+"""Which grants of the token endpoint each client can use."""
 
 import pytest
-from oauth2_provider.models import Application, RefreshToken
+from oauth2_provider.models import AccessToken, Application, RefreshToken
 
 from apikeys.oauth.scopes import Scopes
-from example_project.payments.demo import PASSWORD
+from example_project.payments import demo
 from tests.factories import bearer
 
 pytestmark = pytest.mark.filterwarnings(
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 
-def test_the_sites_own_page_has_the_password_grant(log_in):
+def test_a_first_party_client_can_use_the_password_grant(log_in):
     response = log_in()
 
     assert response.status_code == 200
@@ -23,8 +23,8 @@ def test_the_sites_own_page_has_the_password_grant(log_in):
     assert grant["refresh_token"]
 
 
-def test_no_other_client_has_it(log_in, db):
-    """RFC 9700 section 2.4, but for FIRST_PARTY_CLIENTS."""
+def test_other_clients_cannot_use_the_password_grant(log_in, db):
+    """RFC 9700 section 2.4 forbids it; FIRST_PARTY_CLIENTS are the exception."""
     Application.objects.create(
         client_id="stranger",
         client_type=Application.CLIENT_PUBLIC,
@@ -45,10 +45,21 @@ def test_wrong_credentials_get_no_token(log_in, changes):
     assert response.json()["error"] == "invalid_grant"
 
 
-def test_the_published_password_is_for_the_demo_only(log_in, settings):
+def test_the_published_password_works_only_in_the_demo(log_in, ada, settings):
+    ada.set_password(demo.PASSWORD)
+    ada.save()
     settings.DEMO = False
 
-    assert log_in(password=PASSWORD).json()["error"] == "invalid_grant"
+    assert log_in(password=demo.PASSWORD).json()["error"] == "invalid_grant"
+
+
+def test_a_scope_that_is_repeated_is_stored_once(log_in, client):
+    grant = log_in(scope="payments:write payments:read " * 10_000).json()
+    assert grant["scope"] == "payments:write payments:read"
+    form = {"grant_type": "refresh_token", "client_id": "webapp", "scope": "payments:read " * 9}
+    form["refresh_token"] = grant["refresh_token"]
+    assert client.post("/o/token/", form).json()["scope"] == "payments:read"
+    assert {len(row.scope) for row in AccessToken.objects.all()} <= {13, 28}
 
 
 def test_a_scope_that_the_site_does_not_declare_is_refused(log_in):

@@ -1,38 +1,28 @@
-"""Introspection (RFC 7662) and revocation (RFC 7009) of keys and of tokens."""
+"""Introspection (RFC 7662) and revocation (RFC 7009) of keys and tokens."""
 
 import base64
 from datetime import timedelta
 
 import pytest
 from django.utils import timezone
-from oauth2_provider.models import AccessToken, Application
+from oauth2_provider.models import AccessToken
 
 from apikeys import lifecycle, usage, verify
 from apikeys.policy import Policy
 from apikeys.refusals import Refused
 from tests.factories import ProjectFactory, UserFactory, bearer, mint_key, mint_pat
+from tests.oauth.conftest import SECRET
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The OAuth 2.0 resource owner password:DeprecationWarning"
 )
 
-SECRET = "a-secret-of-the-client"
 DEAD = {"active": False}
 
 
 class AtHome(Policy):
     def allowed_networks(self, owner):
         return ["203.0.113.0/24"]
-
-
-@pytest.fixture
-def service(db):
-    return Application.objects.create(
-        client_id="service",
-        client_type=Application.CLIENT_CONFIDENTIAL,
-        authorization_grant_type=Application.GRANT_CLIENT_CREDENTIALS,
-        client_secret=SECRET,
-    )
 
 
 @pytest.fixture
@@ -59,7 +49,7 @@ def token_of(client, minted, **changes):
 
 
 class TestIntrospection:
-    def test_of_a_project_key(self, introspect, minted):
+    def test_a_project_key_is_active(self, introspect, minted):
         assert introspect(minted.token) == {
             "active": True,
             "scope": "payments:read",
@@ -69,7 +59,7 @@ class TestIntrospection:
             "sub": "project:difference-engine",
         }
 
-    def test_of_a_personal_access_token(self, introspect, db):
+    def test_a_personal_access_token_is_active(self, introspect, db):
         ends = timezone.now() + timedelta(days=1)
         minted = mint_pat(UserFactory(username="ada"), expires_at=ends)
 
@@ -79,7 +69,7 @@ class TestIntrospection:
         assert facts["sub"] == str(minted.key.user.pk)
         assert facts["exp"] == int(ends.timestamp())
 
-    def test_of_a_token_got_with_a_key(self, client, introspect, minted):
+    def test_a_token_issued_for_a_key_is_active(self, client, introspect, minted):
         facts = introspect(token_of(client, minted, resource="https://one.example/"))
 
         assert facts["active"] is True
@@ -88,21 +78,21 @@ class TestIntrospection:
         assert facts["aud"] == ["https://one.example/"]
         assert facts["exp"] <= int(timezone.now().timestamp()) + 600
 
-    def test_of_an_oauth_token(self, introspect, log_in):
+    def test_an_oauth_token_is_active(self, introspect, log_in):
         facts = introspect(log_in().json()["access_token"])
 
         assert (facts["username"], facts["client_id"]) == ("ada", "webapp")
 
     @pytest.mark.parametrize("change", ["revoked_at", "expires_at", "is_pending", "direct_use"])
-    def test_of_a_dead_key_says_no_more(self, introspect, minted, change):
+    def test_an_ended_key_is_inactive_without_a_reason(self, introspect, minted, change):
         value = {"is_pending": True, "direct_use": False}.get(change, timezone.now())
         type(minted.key).objects.update(**{change: value})
 
         assert introspect(minted.token) == DEAD
 
     @pytest.mark.parametrize("bound", ["by itself", "by the policy"])
-    def test_of_what_is_bound_to_networks(self, client, introspect, minted, settings, bound):
-        """From where it is used is for the service to know that was called with it."""
+    def test_the_callers_address_is_not_checked(self, client, introspect, minted, settings, bound):
+        """Only the service that received the credential knows its address."""
         token = token_of(client, minted)
         if bound == "by itself":
             lifecycle.edit(minted.key, allowed_networks=["203.0.113.0/24"])
@@ -118,20 +108,20 @@ class TestIntrospection:
         for text in (minted.token, token):
             assert introspect(text) == DEAD
 
-    def test_of_a_revoked_keys_token(self, client, introspect, minted):
+    def test_a_token_of_a_revoked_key_is_inactive(self, client, introspect, minted):
         token = token_of(client, minted)
         lifecycle.revoke(minted.key)
 
         assert introspect(token) == DEAD
 
-    def test_of_a_narrowed_keys_token_tells_the_narrower_scope(self, client, introspect, db):
+    def test_a_token_of_a_narrowed_key_has_the_narrower_scope(self, client, introspect, db):
         minted = mint_key(scopes=["payments:write", "reports:read"])
         token = token_of(client, minted)
         lifecycle.edit(minted.key, scopes=["reports:read"])
 
         assert introspect(token)["scope"] == "reports:read"
 
-    def test_of_a_deactivated_users_token(self, client, introspect, log_in, ada):
+    def test_a_token_of_a_deactivated_user_is_inactive(self, client, introspect, log_in, ada):
         token = log_in().json()["access_token"]
         ada.is_active = False
         ada.save()
@@ -139,10 +129,10 @@ class TestIntrospection:
         assert introspect(token) == DEAD
 
     @pytest.mark.parametrize("token", ["made-up", "acme_key_mistyped", "a.b.c", "\x00"])
-    def test_of_nothing(self, introspect, token):
+    def test_an_unknown_token_is_inactive(self, introspect, token):
         assert introspect(token) == DEAD
 
-    def test_is_no_use_of_the_key(self, introspect, minted):
+    def test_introspection_does_not_count_as_a_use(self, introspect, minted):
         usage.flush()
         introspect(minted.token)
         assert usage.flush() == 0
@@ -151,14 +141,14 @@ class TestIntrospection:
         "credentials",
         [{}, {"client_id": "service"}, {"client_id": "service", "client_secret": "guessed"}],
     )
-    def test_is_for_clients_only(self, client, service, minted, credentials):
+    def test_an_unauthenticated_client_is_refused(self, client, service, minted, credentials):
         response = client.post("/o/introspect/", {"token": minted.token} | credentials)
 
         assert response.status_code == 401
         assert response.json()["error"] == "invalid_client"
         assert response["WWW-Authenticate"]
 
-    def test_is_not_for_public_clients(self, client, webapp, minted):
+    def test_a_public_client_is_refused(self, client, webapp, minted):
         pair = base64.b64encode(b"webapp:").decode()
         for form, headers in [
             ({"client_id": "webapp", "client_secret": ""}, {}),
@@ -169,7 +159,7 @@ class TestIntrospection:
             )
             assert response.status_code == 401
 
-    def test_is_not_for_keys(self, client, minted):
+    def test_a_key_is_refused_as_the_caller(self, client, minted):
         other = mint_key()
         form = {"client_id": other.key.public_id, "client_secret": other.token}
         response = client.post("/o/introspect/", {"token": minted.token} | form)
@@ -180,13 +170,13 @@ class TestIntrospection:
         )
         assert response.status_code == 401
 
-    def test_never_by_get(self, client, service, minted):
+    def test_get_is_refused(self, client, service, minted):
         pair = base64.b64encode(f"service:{SECRET}".encode()).decode()
         basic = {"Authorization": f"Basic {pair}"}
         response = client.get("/o/introspect/", {"token": minted.token}, headers=basic)
         assert response.status_code == 405
 
-    def test_needs_a_token(self, client, service):
+    def test_a_missing_token_is_refused(self, client, service):
         form = {"client_id": "service", "client_secret": SECRET}
         response = client.post("/o/introspect/", form)
         assert (response.status_code, response.json()["error"]) == (400, "invalid_request")
@@ -199,7 +189,7 @@ class TestRevocation:
     def as_itself(self, minted):
         return {"client_id": minted.key.public_id, "client_secret": minted.token}
 
-    def test_of_a_key_by_itself(self, client, minted):
+    def test_a_key_revokes_itself(self, client, minted):
         response = self.revoke(client, minted.token, **self.as_itself(minted))
 
         assert response.status_code == 200
@@ -207,7 +197,7 @@ class TestRevocation:
         assert minted.key.revoked_at is not None
         assert client.get("/api/token/", headers=bearer(minted.token)).status_code == 401
 
-    def test_of_a_key_by_a_client(self, client, service, minted):
+    def test_a_client_revokes_a_key(self, client, service, minted):
         hint = {"token_type_hint": "refresh_token"}  # RFC 7009 section 2.1: only a hint
         form = {"client_id": "service", "client_secret": SECRET}
         assert self.revoke(client, minted.token, **form, **hint).status_code == 200
@@ -216,14 +206,14 @@ class TestRevocation:
         assert minted.key.revoked_at is not None
 
     @pytest.mark.parametrize("change", [{"is_pending": True}, {"direct_use": False}])
-    def test_of_a_key_that_is_not_refused_for_good(self, client, service, minted, change):
+    def test_a_temporarily_refused_key_is_revoked(self, client, service, minted, change):
         type(minted.key).objects.update(**change)
         self.revoke(client, minted.token, client_id="service", client_secret=SECRET)
 
         minted.key.refresh_from_db()
         assert minted.key.revoked_at is not None
 
-    def test_takes_the_whole_key(self, client, service, minted):
+    def test_an_incomplete_key_is_not_revoked(self, client, service, minted):
         form = {"client_id": "service", "client_secret": SECRET}
         for guess in (minted.key.public_id, minted.token[:-1], minted.token[:-6] + "000000"):
             assert self.revoke(client, guess, **form).status_code == 200
@@ -231,7 +221,7 @@ class TestRevocation:
         minted.key.refresh_from_db()
         assert minted.key.revoked_at is None
 
-    def test_of_its_token_by_the_key(self, client, minted):
+    def test_a_key_revokes_its_token(self, client, minted):
         token = token_of(client, minted)
         other = token_of(client, minted)
         self.revoke(client, token, **self.as_itself(minted))
@@ -240,8 +230,8 @@ class TestRevocation:
         assert client.get("/api/token/", headers=bearer(other)).status_code == 200
         assert client.get("/api/token/", headers=bearer(minted.token)).status_code == 200
 
-    def test_of_anothers_token_changes_nothing(self, client, service, minted, log_in):
-        """RFC 7009 section 2.1: whether the token was issued to the client."""
+    def test_a_token_of_another_client_is_not_revoked(self, client, service, minted, log_in):
+        """RFC 7009 section 2.1: the token must have been issued to the client."""
         token, of_a_user = token_of(client, minted), log_in().json()["access_token"]
         stranger = self.as_itself(mint_key())
         for text in (token, of_a_user):
@@ -251,7 +241,7 @@ class TestRevocation:
 
         assert AccessToken.objects.count() == 2
 
-    def test_needs_a_client(self, client, minted):
+    def test_an_unauthenticated_client_is_refused(self, client, minted):
         assert self.revoke(client, minted.token).status_code == 401
         response = self.revoke(
             client, minted.token, client_id=minted.key.public_id, client_secret=minted.token[:-1]
@@ -260,7 +250,7 @@ class TestRevocation:
         minted.key.refresh_from_db()
         assert minted.key.revoked_at is None
 
-    def test_by_basic_is_challenged_in_kind(self, client, minted):
+    def test_a_refused_basic_login_gets_a_basic_challenge(self, client, minted):
         pair = base64.b64encode(f"service:{SECRET}".encode()).decode()
         response = client.post(
             "/o/revoke_token/", {"token": minted.token}, headers={"Authorization": f"Basic {pair}"}
@@ -268,7 +258,7 @@ class TestRevocation:
         assert response.status_code == 401
         assert response["WWW-Authenticate"].startswith("Basic ")
 
-    def test_of_nothing_is_no_error(self, client, minted):
+    def test_an_unknown_token_is_not_an_error(self, client, minted):
         """RFC 7009 section 2.2."""
         for text in ("made-up", "acme_pat_mistyped"):
             assert self.revoke(client, text, **self.as_itself(minted)).status_code == 200

@@ -1,4 +1,4 @@
-"""A key gets a short token with its id and itself as the client's credentials (RFC 6749 4.4)."""
+"""A key gets a short-lived token, with its ID and secret as client credentials (RFC 6749 4.4)."""
 
 import base64
 from datetime import timedelta
@@ -70,7 +70,7 @@ def test_gets_a_token_that_acts_as_its_project(client, minted, basic):
 
 
 @pytest.mark.parametrize("url", ["token", "revoke_token", "introspect", "device-authorization"])
-def test_a_program_has_no_csrf_cookie(db, url):
+def test_no_csrf_token_is_needed(db, url):
     from django.test import Client
 
     response = Client(enforce_csrf_checks=True).post(f"/o/{url}/", {})
@@ -78,7 +78,7 @@ def test_a_program_has_no_csrf_cookie(db, url):
     assert response.status_code in (400, 401)
 
 
-def test_makes_no_application(client, minted):
+def test_no_application_is_created(client, minted):
     ask(client, minted)
 
     assert not Application.objects.exists()
@@ -96,8 +96,8 @@ def test_a_persons_token_acts_on_their_behalf_in_the_selected_projects(client, d
     assert verify.verify(grant["access_token"]).principal == user
 
 
-def test_costs_two_queries(client, minted, django_assert_num_queries):
-    """One more than other tokens, which so are spared the joins to what keys have."""
+def test_verification_costs_two_queries(client, minted, django_assert_num_queries):
+    """The second query fetches the key. Other tokens are spared its joins."""
     token = ask(client, minted).json()["access_token"]
 
     with django_assert_num_queries(2):
@@ -106,7 +106,7 @@ def test_costs_two_queries(client, minted, django_assert_num_queries):
         assert access.principal.username == "project:analytical-engine"
 
 
-def test_a_narrower_scope(client, minted):
+def test_a_narrower_scope_can_be_requested(client, minted):
     grant = ask(client, minted, scope="payments:read").json()
 
     assert grant["scope"] == "payments:read"
@@ -118,7 +118,7 @@ def test_a_narrower_scope(client, minted):
 
 
 @pytest.mark.parametrize("scope", ["payments:write", "reports:read", "payments:read nothing:here"])
-def test_never_a_wider_one(client, project, scope):
+def test_a_wider_scope_is_refused(client, project, scope):
     response = ask(client, mint_key(project, scopes=["payments:read"]), scope=scope)
 
     assert response.status_code == 400
@@ -126,13 +126,13 @@ def test_never_a_wider_one(client, project, scope):
     assert not AccessToken.objects.exists()
 
 
-def test_how_long_it_lives_is_the_policys(client, minted, settings):
+def test_the_policy_sets_the_lifetime(client, minted, settings):
     settings.APIKEYS = {**settings.APIKEYS, "POLICY": ShortTokens}
 
     assert ask(client, minted).json()["expires_in"] == 90
 
 
-def test_it_does_not_outlive_the_key(client, project):
+def test_the_token_does_not_outlive_the_key(client, project):
     ends = timezone.now() + timedelta(seconds=60)
     grant = ask(client, mint_key(project, expires_at=ends)).json()
 
@@ -140,7 +140,7 @@ def test_it_does_not_outlive_the_key(client, project):
     assert AccessToken.objects.get().expires == ends
 
 
-def test_nothing_usable_rests_in_the_database(client, minted):
+def test_the_database_stores_no_usable_token(client, minted):
     ask(client, minted)
 
     assert AccessToken.objects.get().token == ""
@@ -158,20 +158,20 @@ def token(client, minted):
     return ask(client, minted).json()["access_token"]
 
 
-def test_dies_with_the_key(client, minted, token):
+def test_revoking_the_key_ends_the_token(client, minted, token):
     lifecycle.revoke(minted.key, reason="The server is gone.")
 
     assert refusal(client, token) == "invalid_token"
 
 
-def test_dies_with_the_deactivated_project(client, minted, token, project):
+def test_deactivating_the_project_ends_the_token(client, minted, token, project):
     project.is_active = False
     project.save()
 
     assert refusal(client, token) == "invalid_token"
 
 
-def test_dies_with_the_deactivated_user(client, db):
+def test_deactivating_the_user_ends_the_token(client, db):
     minted = mint_pat()
     token = ask(client, minted).json()["access_token"]
     minted.key.user.is_active = False
@@ -180,7 +180,7 @@ def test_dies_with_the_deactivated_user(client, db):
     assert refusal(client, token) == "inactive_user"
 
 
-def test_expires_when_the_key_is_made_to_expire_earlier(client, minted, token):
+def test_an_earlier_expiry_of_the_key_shortens_the_token(client, minted, token):
     ends = timezone.now() + timedelta(seconds=30)
     lifecycle.edit(minted.key, expires_at=ends)
     assert verify.verify(token).expires_at == ends
@@ -189,7 +189,7 @@ def test_expires_when_the_key_is_made_to_expire_earlier(client, minted, token):
     assert refusal(client, token) == "invalid_token"
 
 
-def test_is_narrowed_with_the_key(client, minted, token):
+def test_narrowing_the_key_narrows_the_token(client, minted, token):
     lifecycle.edit(minted.key, scopes=["payments:read"])
 
     assert verify.verify(token).scopes == {"payments:read"}
@@ -197,7 +197,7 @@ def test_is_narrowed_with_the_key(client, minted, token):
     assert (refused.status_code, refused.json()["code"]) == (403, "insufficient_scope")
 
 
-def test_loses_a_project_with_the_key(client, db):
+def test_removing_a_project_from_the_key_removes_it_from_the_token(client, db):
     user = MembershipFactory(project__slug="one").user
     two = MembershipFactory(user=user, project__slug="two").project
     minted = mint_pat(user)
@@ -207,8 +207,8 @@ def test_loses_a_project_with_the_key(client, db):
     assert whoami(client, token).json()["projects"] == ["two"]
 
 
-def test_is_never_set_free_by_the_deletion_of_its_key(client, db):
-    """An operator who deletes a row does not turn its tokens into the user's own."""
+def test_deleting_the_key_ends_the_token(client, db):
+    """Without the row of the key, its tokens must not lose their limits."""
     minted = mint_pat()
     token = ask(client, minted).json()["access_token"]
     minted.key.delete()
@@ -216,14 +216,14 @@ def test_is_never_set_free_by_the_deletion_of_its_key(client, db):
     assert refusal(client, token) == "invalid_token"
 
 
-def test_goes_with_the_cleaning_of_expired_tokens(client, token):
+def test_cleaning_expired_tokens_deletes_their_origins(client, token):
     AccessToken.objects.update(expires=timezone.now() - timedelta(seconds=1))
     clear_expired()
 
     assert not TokenOrigin.objects.exists()
 
 
-def test_a_key_made_with_it_ends_with_the_first_key_and_not_after_it(client, minted, token):
+def test_a_key_created_with_the_token_ends_with_the_first_key(client, minted, token):
     from apikeys import grants
 
     access = verify.verify(token)
@@ -239,7 +239,7 @@ def test_a_key_made_with_it_ends_with_the_first_key_and_not_after_it(client, min
         verify.verify(child.token)
 
 
-def test_its_use_counts_as_use_of_the_key(client, minted, token):
+def test_using_the_token_counts_as_a_use_of_the_key(client, minted, token):
     from apikeys import usage
 
     usage.flush()
@@ -251,54 +251,54 @@ def test_its_use_counts_as_use_of_the_key(client, minted, token):
 
 
 @pytest.fixture
-def refused(client, db):
-    """Asserts that a request to the token endpoint is answered with ``invalid_client``."""
+def assert_invalid_client(client, db):
+    """Return a function that asserts that the token endpoint answers ``invalid_client``."""
 
-    def refused(minted, **changes):
+    def assert_invalid_client(minted, **changes):
         for basic in (True, False):
             response = ask(client, minted, basic=basic, **changes)
             assert response.status_code == 401
             assert response.json()["error"] == "invalid_client"
             assert response["Content-Type"] == "application/json"
-            # RFC 6749 section 5.2: the scheme that the client used.
+            # RFC 6749 section 5.2: the challenge names the scheme that the client used.
             assert response["WWW-Authenticate"].startswith("Basic" if basic else "Bearer")
         assert not AccessToken.objects.exists()
 
-    return refused
+    return assert_invalid_client
 
 
-def test_a_revoked_key_gets_none(minted, refused):
+def test_a_revoked_key_gets_no_token(minted, assert_invalid_client):
     lifecycle.revoke(minted.key)
-    refused(minted)
+    assert_invalid_client(minted)
 
 
-def test_an_expired_key_gets_none(minted, refused):
+def test_an_expired_key_gets_no_token(minted, assert_invalid_client):
     type(minted.key).objects.update(expires_at=timezone.now())
-    refused(minted)
+    assert_invalid_client(minted)
 
 
-def test_a_pending_key_gets_none(minted, refused):
+def test_a_pending_key_gets_no_token(minted, assert_invalid_client):
     type(minted.key).objects.update(is_pending=True)
-    refused(minted)
+    assert_invalid_client(minted)
 
 
-def test_another_keys_secret_gets_none(minted, project, refused):
-    refused(lifecycle.Minted(mint_key(project).key, minted.token))
+def test_the_secret_of_another_key_gets_no_token(minted, project, assert_invalid_client):
+    assert_invalid_client(lifecycle.Minted(mint_key(project).key, minted.token))
 
 
-def test_a_mistyped_key_gets_none(minted, refused):
-    refused(lifecycle.Minted(minted.key, minted.token[:-1] + "~"))
+def test_a_mistyped_key_gets_no_token(minted, assert_invalid_client):
+    assert_invalid_client(lifecycle.Minted(minted.key, minted.token[:-1] + "~"))
 
 
-def test_a_wrong_secret_gets_none(minted, project, refused):
+def test_a_wrong_secret_gets_no_token(minted, project, assert_invalid_client):
     from apikeys import token
 
     parsed = token.parse(mint_key(project).token, "acme")
     forged = token.compose("acme", "key", minted.key.public_id, parsed.secret)
-    refused(lifecycle.Minted(minted.key, forged))
+    assert_invalid_client(lifecycle.Minted(minted.key, forged))
 
 
-def test_two_ways_to_authenticate_at_once_are_refused(client, minted):
+def test_two_authentication_methods_are_refused(client, minted):
     """RFC 6749 section 2.3: a client MUST NOT use more than one method in a request."""
     response = ask(client, minted, basic=True, client_secret=minted.token)
 
@@ -340,7 +340,7 @@ def test_a_token_for_one_service_is_refused_by_another(client, minted):
     assert refusal(client, elsewhere) == "invalid_token"
 
 
-def test_a_token_for_some_addresses_makes_no_key_for_all(client, db):
+def test_a_restricted_token_cannot_create_a_key(client, db):
     project = ProjectFactory(slug="engine")
     other = mint_key(project)
     minted = mint_key(project, scopes=["keys:write", "payments:read"])
@@ -362,13 +362,13 @@ def test_a_token_for_some_addresses_makes_no_key_for_all(client, db):
 
 
 @pytest.mark.parametrize("resource", ["not-a-uri", "https://api.example/#part", "urn:x:y"])
-def test_what_is_no_resource_is_an_invalid_target(client, minted, resource):
+def test_an_invalid_resource_is_refused(client, minted, resource):
     response = ask(client, minted, resource=resource)
 
     assert (response.status_code, response.json()["error"]) == (400, "invalid_target")
 
 
-def test_a_site_lists_its_services(client, minted, settings):
+def test_audiences_lists_the_allowed_resources(client, minted, settings):
     settings.APIKEYS = {**settings.APIKEYS, "AUDIENCES": ["https://billing.example/v1"]}
 
     assert ask(client, minted, resource="https://billing.example/v1/x").status_code == 200
@@ -377,7 +377,7 @@ def test_a_site_lists_its_services(client, minted, settings):
         assert response.json()["error"] == "invalid_target"
 
 
-def test_a_validator_of_another_make_sets_no_token_free(client, minted, token, settings):
+def test_another_validator_does_not_lift_the_limits_of_a_token(client, minted, token, settings):
     settings.OAUTH2_PROVIDER = settings.OAUTH2_PROVIDER | {
         "OAUTH2_VALIDATOR_CLASS": "oauth2_provider.oauth2_validators.OAuth2Validator"
     }
@@ -386,13 +386,13 @@ def test_a_validator_of_another_make_sets_no_token_free(client, minted, token, s
     assert verify.verify(token).scopes == {"reports:read"}
     lifecycle.revoke(minted.key)
     assert refusal(client, token) == "invalid_token"
-    # And the operator is told.
+    # The system check reports it.
     from django.core.checks import run_checks
 
     assert "apikeys.E070" in [message.id for message in run_checks(tags=["apikeys"])]
 
 
-def test_its_tokens_work_from_the_networks_of_the_key_alone(client, project):
+def test_tokens_are_limited_to_the_allowed_ip_ranges_of_the_key(client, project):
     minted = mint_key(project, allowed_networks=["127.0.0.0/8"])
     token = ask(client, minted).json()["access_token"]
 
@@ -401,8 +401,8 @@ def test_its_tokens_work_from_the_networks_of_the_key_alone(client, project):
     assert (away.status_code, away.json()["code"]) == (403, "ip_not_allowed")
 
 
-def test_its_tokens_count_with_the_key(client, project):
-    """Or a key would get around its limit with as many tokens as it likes."""
+def test_tokens_share_the_rate_limit_of_the_key(client, project):
+    """Otherwise a key could avoid its limit by getting many tokens."""
 
     class Limited(APIView):
         authentication_classes = (BearerAuthentication,)
@@ -423,7 +423,7 @@ def test_its_tokens_count_with_the_key(client, project):
 
 
 class TestChangedMeanwhile:
-    """A token was verified; then, before what it asked for was written, its key was changed."""
+    """The key changes after its token was verified and before the new key is saved."""
 
     @pytest.fixture
     def minted(self, project):
@@ -437,7 +437,7 @@ class TestChangedMeanwhile:
     def mint(self, project, within):
         return mint_key(project, expires_at=within.latest_expiry, within=within)
 
-    def test_as_it_was(self, project, minted, within):
+    def test_an_unchanged_key_creates_a_key(self, project, minted, within):
         child = self.mint(project, within).key
         assert child.minted_with == minted.key.public_id
 
@@ -453,7 +453,7 @@ class TestChangedMeanwhile:
         ],
         ids=["revoked", "narrowed", "bound", "limited", "deleted", "token revoked"],
     )
-    def test_it_makes_nothing(self, project, minted, within, change):
+    def test_a_changed_key_creates_nothing(self, project, minted, within, change):
         other = mint_key(project).key
         count = ProjectKey.objects.exclude(pk=minted.key.pk).count()
         change(minted.key)
@@ -463,17 +463,17 @@ class TestChangedMeanwhile:
             lambda: lifecycle.edit(other, name="x", within=within),
             lambda: lifecycle.rotate(other, expires_at=within.latest_expiry, within=within),
         ):
-            with pytest.raises(lifecycle.LifecycleError, match="changed just now"):
+            with pytest.raises(lifecycle.LifecycleError, match="has just changed"):
                 act()
         assert ProjectKey.objects.exclude(pk=minted.key.pk).count() == count
 
 
 @pytest.mark.filterwarnings("ignore:The OAuth 2.0 resource owner password:DeprecationWarning")
-def test_a_token_of_no_key_that_ended_meanwhile_gives_nothing(log_in, ada):
+def test_a_users_token_that_ended_meanwhile_creates_nothing(log_in, ada):
     access = verify.verify(log_in(scope="keys:write payments:read").json()["access_token"])
     within = grants.for_tokens(ada, access)
     mint_pat(ada, expires_at=access.expires_at, within=within)
     AccessToken.objects.update(expires=timezone.now())
 
-    with pytest.raises(lifecycle.LifecycleError, match="changed just now"):
+    with pytest.raises(lifecycle.LifecycleError, match="has just changed"):
         mint_pat(ada, expires_at=access.expires_at, within=within)

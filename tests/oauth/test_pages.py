@@ -1,14 +1,16 @@
-"""One's own OAuth clients, and the applications that one has authorised."""
+"""The settings pages of a user's OAuth clients and authorized applications."""
 
 import re
 from datetime import timedelta
 from html import unescape
-from urllib.parse import urlencode
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
+from django.test import Client
 from django.utils import timezone
 from oauth2_provider.models import AccessToken, Application, RefreshToken
 
+from apikeys.oauth import registration
 from apikeys.oauth.device import GRANT_TYPE as DEVICE
 from apikeys.oauth.models import ClientSettings, TokenLifetime
 from tests.factories import UserFactory, bearer
@@ -30,15 +32,28 @@ FORM = {
 
 @pytest.fixture
 def pages(client, ada):
-    """Django's client, in which ada has just logged in."""
+    """Return the test client, in which ada has just logged in."""
     client.force_login(ada)
     return client
 
 
+def open_form(client, url):
+    """Return the hidden fields of the form at ``url``."""
+    page = client.get(url).content.decode()
+    return dict(
+        re.findall(r'<input type="hidden" name="(once|confirm|user)" value="([^"]*)"', page)
+    )
+
+
+def send(client, url, form=(), **kwargs):
+    """Open the page at ``url`` and submit its form."""
+    return client.post(url.partition("?")[0], {**open_form(client, url), **dict(form)}, **kwargs)
+
+
 @pytest.fixture
 def made(pages):
-    """A confidential client of ada's and its secret."""
-    response = pages.post(OWN + "new/", FORM)
+    """Return a confidential client of ada and its secret."""
+    response = send(pages, OWN + "new/", FORM)
     assert response.status_code == 200, response.content
     assert "no-store" in response["Cache-Control"]
     secret = unescape(re.search(r'id="secret">([^<]+)<', response.content.decode())[1])
@@ -69,8 +84,8 @@ def test_the_secret_is_shown_once_and_works(pages, made, ada):
         assert "Ledger" in text_of(page)
 
 
-def test_a_public_client_has_none(pages):
-    response = pages.post(OWN + "new/", FORM | {"client_type": "public"}, follow=True)
+def test_a_public_client_has_no_secret(pages):
+    response = send(pages, OWN + "new/", FORM | {"client_type": "public"}, follow=True)
 
     assert "it has no secret" in text_of(response)
     application = Application.objects.get()
@@ -86,17 +101,17 @@ def test_a_public_client_has_none(pages):
         ({"grant_types": ["implicit"]}, "implicit is not one of the available choices"),
         ({"grant_types": []}, "Select at least one grant type"),
         ({"redirect_uris": ""}, "needs at least one redirect URI"),
-        ({"redirect_uris": "http://ledger.example/"}, "is no redirect URI"),
-        ({"redirect_uris": "https://ledger.example/#x"}, "is no redirect URI"),
+        ({"redirect_uris": "http://ledger.example/"}, "is not a valid redirect URI"),
+        ({"redirect_uris": "https://ledger.example/#x"}, "is not a valid redirect URI"),
         (
             {"grant_types": ["client_credentials"]},
             "client_credentials is not one of the available choices",
         ),
-        ({"access_token_minutes": "6"}, "At most 5 minutes"),
+        ({"access_token_minutes": "6"}, "at most 5 minutes"),
         ({"access_token_minutes": "0"}, "greater than or equal to 1"),
     ],
 )
-def test_what_is_refused_is_said_and_kept(pages, changes, said):
+def test_an_invalid_form_shows_the_error_and_keeps_the_input(pages, changes, said):
     response = pages.post(OWN + "new/", FORM | changes)
 
     assert response.status_code == 422
@@ -107,8 +122,8 @@ def test_what_is_refused_is_said_and_kept(pages, changes, said):
     assert not Application.objects.exists()
 
 
-def test_a_password_grant_by_the_side_door(pages, made, ada):
-    """Not even an operator's slip gives a user's client the password grant."""
+def test_a_users_client_never_gets_the_password_grant(pages, made, ada):
+    """Not even if an operator sets the grant by mistake."""
     application, secret = made
     Application.objects.update(authorization_grant_type=Application.GRANT_PASSWORD)
     ClientSettings.objects.update(grant_types="password")
@@ -123,10 +138,10 @@ def test_a_password_grant_by_the_side_door(pages, made, ada):
     assert response.json()["error"] == "unauthorized_client"
 
 
-def test_rotation_with_overlap(pages, made):
+def test_the_old_secret_works_until_the_overlap_ends(pages, made):
     application, old = made
     url = f"{OWN}{application.pk}/secret/"
-    response = pages.post(url, {"overlap": "3600"})
+    response = send(pages, url, {"overlap": "3600"})
     new = unescape(re.search(r'id="secret">([^<]+)<', response.content.decode())[1])
 
     assert new != old
@@ -136,13 +151,13 @@ def test_rotation_with_overlap(pages, made):
     assert not introspects(pages, application, old)
 
 
-def test_rotation_of_one_that_leaked(pages, made):
+def test_rotation_without_overlap_ends_the_old_secret(pages, made):
     application, old = made
-    pages.post(f"{OWN}{application.pk}/secret/", {"overlap": "0"})
+    send(pages, f"{OWN}{application.pk}/secret/", {"overlap": "0"})
     assert not introspects(pages, application, old)
 
 
-def test_somebody_elses_client_does_not_exist(client, made):
+def test_another_users_client_is_not_found(client, made):
     application, secret = made
     client.force_login(UserFactory())
 
@@ -153,7 +168,7 @@ def test_somebody_elses_client_does_not_exist(client, made):
     assert "Ledger" not in text_of(client.get(OWN))
 
 
-def test_it_takes_a_recent_log_in(pages, made):
+def test_changes_need_a_recent_login(pages, made):
     application, _ = made
     session = pages.session
     session["apikeys_logged_in_at"] = 0
@@ -163,20 +178,105 @@ def test_it_takes_a_recent_log_in(pages, made):
         (OWN + "new/", FORM),
         (f"{OWN}{application.pk}/", FORM | {"redirect_uris": "https://evil.example/"}),
         (f"{OWN}{application.pk}/secret/", {"overlap": "0"}),
+        (f"{OWN}{application.pk}/delete/", {"confirm": "yes"}),
+        (f"{OWN}{application.pk}/revoke/", {"confirm": "yes", "user": "ada"}),
+        (f"/settings/applications/{application.pk}/revoke/", {"confirm": "yes"}),
     ]:
         response = pages.post(url, form)
         assert response.status_code == 302
         assert "/confirm/" in response["Location"]
+        back = parse_qs(urlsplit(response["Location"]).query)["next"][0]
+        assert back == url + ("?user=ada" if "user" in form else "")
     application.refresh_from_db()
     assert application.redirect_uris == FORM["redirect_uris"]
 
 
-def test_nobody_gets_there_without_logging_in(client, db):
+@pytest.mark.parametrize("name", ["delete/", "revoke/"])
+def test_deleting_a_client_needs_the_confirmation(pages, made, log_in, name):
+    application, secret = made
+    response = pages.post(f"{OWN}{application.pk}/{name}")
+
+    assert response.status_code == 200
+    assert 'name="confirm"' in response.content.decode()
+    assert introspects(pages, application, secret)
+
+
+def test_revoking_an_authorization_needs_the_confirmation(pages, webapp, log_in):
+    token = log_in().json()["access_token"]
+    response = pages.post(f"/settings/applications/{webapp.pk}/revoke/")
+
+    assert "Revoke access for Web app?" in text_of(response)
+    assert pages.get("/api/token/", headers=bearer(token)).status_code == 200
+
+
+def test_submitting_the_form_twice_registers_one_client(pages):
+    form = FORM | open_form(pages, OWN + "new/")
+    first = pages.post(OWN + "new/", form)
+    again = pages.post(OWN + "new/", form)
+
+    assert (first.status_code, again.status_code) == (200, 409)
+    assert "already registered Ledger" in text_of(again)
+    assert Application.objects.count() == 1
+
+
+@pytest.mark.parametrize("once", [None, "", "made-up", "of another user"])
+def test_a_form_of_another_user_registers_nothing(pages, once):
+    form = dict(FORM)
+    if once == "of another user":
+        other = Client()
+        other.force_login(UserFactory())
+        form |= open_form(other, OWN + "new/")
+    elif once is not None:
+        form["once"] = once
+    response = pages.post(OWN + "new/", form)
+
+    assert response.status_code == 422
+    assert "This form has expired" in text_of(response)
+    assert not Application.objects.exists()
+
+
+def test_submitting_the_form_twice_creates_one_secret(pages, made):
+    application, _ = made
+    url = f"{OWN}{application.pk}/secret/"
+    form = {"overlap": "0"} | open_form(pages, url)
+    first = pages.post(url, form)
+    secret = unescape(re.search(r'id="secret">([^<]+)<', first.content.decode())[1])
+    again = pages.post(url, form)
+
+    assert again.status_code == 409
+    assert "The secret changed" in text_of(again)
+    assert introspects(pages, application, secret)
+
+
+@pytest.mark.parametrize("once", [None, "made-up", "of another client"])
+def test_a_form_of_another_client_creates_no_secret(pages, made, once):
+    application, secret = made
+    form = {"overlap": "0"}
+    if once == "of another client":
+        send(pages, OWN + "new/", FORM | {"name": "Other"})
+        other = Application.objects.exclude(pk=application.pk).get()
+        form |= open_form(pages, f"{OWN}{other.pk}/secret/")
+    elif once is not None:
+        form["once"] = once
+
+    assert pages.post(f"{OWN}{application.pk}/secret/", form).status_code in (409, 422)
+    assert introspects(pages, application, secret)
+
+
+def test_two_parallel_requests_create_one_secret(made):
+    application, _ = made
+    stale = Application.objects.get(pk=application.pk)
+
+    assert registration.rotate_secret(application, timedelta(0))
+    assert registration.rotate_secret(stale, timedelta(0)) is None
+
+
+def test_the_pages_need_a_login(client, db):
     for url in ("/settings/applications/", OWN, OWN + "new/"):
         assert client.get(url).status_code == 302
 
 
-def test_extra_grants_work(pages, made, ada):
+def test_all_grant_types_of_a_client_work(pages, made, ada):
     application, secret = made
     form = {"client_id": application.client_id, "client_secret": secret}
     assert pages.post("/o/token/", form | {"grant_type": DEVICE, "device_code": "x"}).json() == {
@@ -231,7 +331,7 @@ def test_the_most_specific_lifetime_wins(client, webapp, log_in):
     grant = log_in().json()
     assert grant["expires_in"] == 100
 
-    # Of another grant, and of no value: it does not count.
+    # A row of another grant type, and one without a value: both are ignored.
     lifetime(webapp, "authorization_code", access_token_seconds=1)
     lifetime(webapp, "password", access_token_seconds=None)
     form = {"grant_type": "refresh_token", "client_id": "webapp"}
@@ -248,7 +348,7 @@ def test_a_refresh_token_ends_with_its_clients_lifetime(client, webapp, log_in):
     assert client.post("/o/token/", form).json()["error"] == "invalid_grant"
 
 
-# Applications that a user has authorised
+# Authorized applications
 
 
 @pytest.fixture
@@ -256,24 +356,26 @@ def grant(log_in):
     return log_in().json()
 
 
-def test_the_user_sees_and_revokes_it(client, ada, webapp, grant):
+def test_the_user_sees_and_revokes_an_authorization(client, ada, webapp, grant):
     client.force_login(ada)
     text = text_of(client.get("/settings/applications/"))
     assert "Web app See payments" in text
 
-    client.post(f"/settings/applications/{webapp.pk}/revoke/")
+    send(client, f"/settings/applications/{webapp.pk}/revoke/")
 
     token = grant["access_token"]
     assert client.get("/api/token/", headers=bearer(token)).status_code == 401
     form = {"grant_type": "refresh_token", "client_id": "webapp"}
     response = client.post("/o/token/", form | {"refresh_token": grant["refresh_token"]})
     assert response.json()["error"] == "invalid_grant"
-    assert "No application acts for you" in text_of(client.get("/settings/applications/"))
+    assert "You have not authorized any applications" in text_of(
+        client.get("/settings/applications/")
+    )
 
 
 @pytest.mark.parametrize("how", ["authorization", "token", "refresh token", "client"])
-def test_what_it_made_of_a_token_ends_with_that(client, ada, webapp, log_in, how):
-    """Or else a program would mint itself a key before it is sent away."""
+def test_ending_a_token_ends_the_key_created_with_it(client, ada, webapp, log_in, how):
+    """Otherwise an application could create a key to survive its revocation."""
     grant = log_in(scope="payments:read keys:write").json()
     row = AccessToken.objects.get()
     body = {"name": "x", "scopes": ["payments:read"], "expires_at": row.expires.isoformat()}
@@ -286,7 +388,7 @@ def test_what_it_made_of_a_token_ends_with_that(client, ada, webapp, log_in, how
     form = {"client_id": "webapp"}
     if how == "authorization":
         client.force_login(ada)
-        client.post(f"/settings/applications/{webapp.pk}/revoke/")
+        send(client, f"/settings/applications/{webapp.pk}/revoke/")
     elif how == "token":
         client.post("/o/revoke_token/", form | {"token": grant["access_token"]})
     elif how == "refresh token":
@@ -298,27 +400,29 @@ def test_what_it_made_of_a_token_ends_with_that(client, ada, webapp, log_in, how
     assert (refused.status_code, refused.json()["code"]) == (401, "revoked_key")
 
 
-def test_a_registered_program_is_a_client_not_an_authorisation(client, ada):
+def test_registering_a_client_does_not_authorize_it(client, ada):
     client.force_login(ada)
     metadata = {"client_name": "Laptop", "redirect_uris": ["http://127.0.0.1/callback"],
                 "token_endpoint_auth_method": "none"}  # fmt: skip
     client.post("/o/register/", metadata, content_type="application/json")
 
-    assert "No application acts for you" in text_of(client.get("/settings/applications/"))
+    assert "You have not authorized any applications" in text_of(
+        client.get("/settings/applications/")
+    )
     assert "Laptop" in text_of(client.get(OWN))
     application = Application.objects.get()
-    client.post(f"{OWN}{application.pk}/delete/")
+    send(client, f"{OWN}{application.pk}/delete/")
     assert not Application.objects.exists()
 
 
-def test_nobody_revokes_for_somebody_else(client, ada, webapp, grant):
+def test_a_user_cannot_revoke_another_users_authorization(client, ada, webapp, grant):
     client.force_login(UserFactory())
-    client.post(f"/settings/applications/{webapp.pk}/revoke/")
+    send(client, f"/settings/applications/{webapp.pk}/revoke/")
 
     assert client.get("/api/token/", headers=bearer(grant["access_token"])).status_code == 200
 
 
-def test_the_owner_revokes_one_or_all(client, ada, webapp, grant):
+def test_the_owner_revokes_one_user_or_all_users(client, ada, webapp, grant):
     owner, other = UserFactory(), UserFactory(username="other")
     Application.objects.update(user=owner)
     for user in (other, owner):
@@ -329,12 +433,12 @@ def test_the_owner_revokes_one_or_all(client, ada, webapp, grant):
     client.force_login(owner)
     assert "ada See payments" in text_of(client.get(f"{OWN}{webapp.pk}/"))
 
-    client.post(f"{OWN}{webapp.pk}/revoke/", {"user": "ada"})
+    send(client, f"{OWN}{webapp.pk}/revoke/?user=ada")
     assert client.get("/api/token/", headers=bearer(grant["access_token"])).status_code == 401
     assert client.get("/api/token/", headers=bearer("other")).status_code == 200
-    assert client.post(f"{OWN}{webapp.pk}/revoke/", {"user": "ada"}).status_code == 409
+    assert send(client, f"{OWN}{webapp.pk}/revoke/?user=ada").status_code == 409
 
-    client.post(f"{OWN}{webapp.pk}/revoke/")
+    send(client, f"{OWN}{webapp.pk}/revoke/")
     assert not AccessToken.objects.exists()
     assert not RefreshToken.objects.filter(revoked=None).exists()
 
@@ -342,7 +446,7 @@ def test_the_owner_revokes_one_or_all(client, ada, webapp, grant):
 def test_deleting_a_client_ends_its_tokens(client, ada, webapp, grant):
     Application.objects.update(user=ada)
     client.force_login(ada)
-    client.post(f"{OWN}{webapp.pk}/delete/")
+    send(client, f"{OWN}{webapp.pk}/delete/")
 
     assert not Application.objects.exists()
     assert client.get("/api/token/", headers=bearer(grant["access_token"])).status_code == 401

@@ -1,4 +1,4 @@
-"""Clients that are not ours against the running example: Authlib and requests-oauthlib."""
+"""Third-party clients against the running example: Authlib and requests-oauthlib."""
 
 import json
 import secrets
@@ -20,8 +20,7 @@ from oauthlib.oauth2 import (
 )
 from requests_oauthlib import OAuth2Session as RequestsOAuthlib
 
-from example_project.payments.demo import PASSWORD
-from tests.factories import mint_key
+from tests.factories import PASSWORD, mint_key
 
 pytestmark = [
     pytest.mark.browser,
@@ -67,7 +66,7 @@ def test_requests_oauthlib_with_a_key(url, minted):
 
 
 def test_a_jwt_is_verified_offline(url, minted):
-    """With nothing but the metadata and the JWKS that it names."""
+    """The client needs only the metadata and the JWKS that it links to."""
     form = {
         "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
         "subject_token": minted.token,
@@ -109,7 +108,7 @@ def test_requests_oauthlib_with_a_password(url, ada, webapp):
 
 
 class Callback(HTTPServer):
-    """Where an application waits for the answer of the authorization endpoint."""
+    """Start a server that receives the redirect of the authorization endpoint."""
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
@@ -142,7 +141,7 @@ def callback(cli_client):
 
 
 def in_chromium(page, url, callback):
-    """Log in and allow, as ada; returns the address that Chromium is sent back to."""
+    """Log in as ada and authorize; return the URL that Chromium is redirected to."""
     import threading
 
     found = []
@@ -159,7 +158,7 @@ def in_chromium(page, url, callback):
 
 
 def refreshes_and_notices_a_replay(url, token, refresh):
-    """Rotation, and the end of the family when a used refresh token comes back."""
+    """Refresh tokens rotate, and reusing an old one ends the whole family."""
     first = dict(token)
     second = dict(refresh(first["refresh_token"]))
     assert second["refresh_token"] != first["refresh_token"]
@@ -236,9 +235,9 @@ def accept(page, device):
     page.get_by_label("Username").fill("ada")
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Log in").click()
-    page.get_by_role("button", name="Go on").click()
+    page.get_by_role("button", name="Continue").click()
     page.get_by_role("button", name="Accept").click()
-    page.get_by_role("heading", name="You accepted it.").wait_for()
+    page.get_by_role("heading", name="Request accepted").wait_for()
 
 
 def test_authlib_with_a_device(url, ada, page, device):

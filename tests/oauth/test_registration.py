@@ -1,9 +1,10 @@
-"""Clients that programs register for their user (RFC 7591, RFC 7592)."""
+"""Programs register clients for their user (RFC 7591, RFC 7592)."""
 
 import pytest
 from django.test import Client
 from oauth2_provider.models import AccessToken, Application
 
+from apikeys.oauth.scopes import Scopes
 from apikeys.policy import Policy
 from tests.factories import bearer, mint_pat
 
@@ -42,7 +43,7 @@ def made(session):
     return response.json()
 
 
-def test_somebody_who_is_logged_in(session, ada):
+def test_a_logged_in_user_registers_a_client(session, ada):
     response = register(session)
 
     assert response.status_code == 201
@@ -60,8 +61,8 @@ def test_somebody_who_is_logged_in(session, ada):
     assert not application.skip_authorization
 
 
-def test_a_secret_is_told_with_its_end(session):
-    """RFC 7591 section 3.2.1: client_secret_expires_at is REQUIRED with a secret."""
+def test_a_secret_is_returned_with_its_expiry(session):
+    """RFC 7591 section 3.2.1: client_secret_expires_at is required with a secret."""
     data = register(session, METADATA | {"token_endpoint_auth_method": "client_secret_basic"})
 
     assert data.json()["client_secret"]
@@ -69,14 +70,14 @@ def test_a_secret_is_told_with_its_end(session):
     assert Application.objects.get().client_secret != data.json()["client_secret"]
 
 
-def test_nobody(client, db):
+def test_an_anonymous_request_is_refused(client, db):
     response = register(client)
     assert response.status_code == 401
     assert response["WWW-Authenticate"].startswith("Bearer")
 
 
-def test_not_with_a_session_that_was_left_open(session, ada):
-    """The tokens of a client outlive it."""
+def test_an_old_session_is_refused(session, ada):
+    """The tokens of a client would outlive the session."""
     stamped = session.session
     stamped["apikeys_logged_in_at"] -= 16 * 60
     stamped.save()
@@ -97,27 +98,25 @@ def token(log_in):
     return log_in(scope=f"payments:read {SCOPE}").json()["access_token"]
 
 
-def test_a_token_with_the_scope_of_registration(client, token, ada):
+def test_a_token_with_the_registration_scope_registers_a_client(client, token, ada):
     response = register(client, Authorization=f"Bearer {token}")
 
     assert response.status_code == 201, response.content
     assert Application.objects.get(registration_source="dcr").user == ada
 
 
-def test_a_token_without_it(client, log_in, ada):
+def test_a_token_without_the_registration_scope_is_refused(client, log_in, ada):
     plain = log_in().json()["access_token"]
     for text in (plain, mint_pat(ada).token, "made-up"):
         assert register(client, Authorization=f"Bearer {text}").status_code == 401
 
 
-def test_a_registered_client_registers_no_further_ones(client, made):
+def test_a_registration_token_registers_no_other_clients(client, made):
     client.logout()
     token = made["registration_access_token"]
     assert register(client, Authorization=f"Bearer {token}").status_code == 401
 
-    # Nor does it get a token of its user's that could.
-    from apikeys.oauth.scopes import Scopes
-
+    # Its user cannot grant it the registration scope either.
     application = Application.objects.get(client_id=made["client_id"])
     assert SCOPE not in Scopes().get_available_scopes(application=application)
     query = {
@@ -132,9 +131,122 @@ def test_a_registered_client_registers_no_further_ones(client, made):
     assert "error=invalid_scope" in client.get("/o/authorize/", query)["Location"]
 
 
-def test_the_registration_token_is_no_bearer_of_the_api(client, made):
+def test_the_registration_token_cannot_call_the_api(client, made):
     token = made["registration_access_token"]
     assert client.get("/api/payments/", headers=bearer(token)).status_code == 403
+
+
+@pytest.mark.parametrize("source", ["dcr", "cimd"])
+def test_a_self_registered_client_registers_no_other_clients(client, token, ada, source):
+    Application.objects.update(registration_source=source)
+
+    assert register(client, Authorization=f"Bearer {token}").status_code == 401
+    application = Application.objects.get()
+    assert SCOPE not in Scopes().get_available_scopes(application=application)
+
+
+class TestAnyoneRegisters:
+    """The site uses ``AllowAllDCRPermission`` of django-oauth-toolkit."""
+
+    @pytest.fixture(autouse=True)
+    def allowed(self, settings, db):
+        classes = ["oauth2_provider.dcr.AllowAllDCRPermission"]
+        settings.OAUTH2_PROVIDER = settings.OAUTH2_PROVIDER | {
+            "DCR_REGISTRATION_PERMISSION_CLASSES": classes
+        }
+
+    def test_an_anonymous_client_has_no_user(self, client):
+        response = register(
+            client, METADATA | {"token_endpoint_auth_method": "client_secret_basic"}
+        )
+
+        assert response.status_code == 201, response.content
+        data = response.json()
+        application = Application.objects.get()
+        assert (application.user, application.registration_source) == (None, "dcr")
+        url, headers = (
+            f"/o/register/{data['client_id']}/",
+            bearer(data["registration_access_token"]),
+        )
+        assert client.get(url, headers=headers).json()["client_name"] == "Ada's laptop"
+        renamed = METADATA | {
+            "client_name": "Renamed",
+            "token_endpoint_auth_method": "client_secret_post",
+        }
+        answer = client.put(url, renamed, content_type="application/json", headers=headers)
+        assert answer.json()["client_name"] == "Renamed"
+
+    def test_an_anonymous_client_gets_no_client_credentials_token(self, client):
+        metadata = METADATA | {"token_endpoint_auth_method": "client_secret_basic"}
+        data = register(client, metadata).json()
+        form = {key: data[key] for key in ("client_id", "client_secret")}
+        for grant in ("authorization-code", "client-credentials"):
+            # Not even if an admin changes its grant type.
+            Application.objects.update(authorization_grant_type=grant)
+            response = client.post("/o/token/", form | {"grant_type": "client_credentials"})
+            assert response.json()["error"] == "unauthorized_client"
+
+    @pytest.mark.parametrize("grant", ["password", "client_credentials", "implicit"])
+    def test_an_anonymous_client_gets_no_other_grant(self, client, grant):
+        response = register(client, METADATA | {"grant_types": [grant]})
+        assert (response.status_code, response.json()["error"]) == (400, "invalid_client_metadata")
+
+    def test_a_logged_in_users_client_belongs_to_the_user(self, session, ada):
+        assert register(session).status_code == 201
+        assert Application.objects.get().user == ada
+
+    def test_anonymous_clients_from_one_address_are_limited(self, client, ada, monkeypatch):
+        monkeypatch.setattr("apikeys.oauth.views.register._FROM_ADDRESS", 2)
+        assert [register(client).status_code for _ in range(2)] == [201, 201]
+        refused = register(client)
+        assert (refused.status_code, refused.json()["error"]) == (429, "too_many_requests")
+        assert 0 < int(refused["Retry-After"]) <= 3600
+        assert register(Client(REMOTE_ADDR="192.0.2.7")).status_code == 201
+        assert Application.objects.count() == 3
+        client.force_login(ada)  # the policy limits users instead
+        assert register(client).status_code == 201
+
+    def test_a_cross_site_request_registers_no_client_for_the_user(self, ada):
+        browser = Client(enforce_csrf_checks=True)
+        browser.force_login(ada)
+        assert register(browser).status_code == 201
+        assert Application.objects.get().user is None
+
+    def test_the_consent_page_says_that_the_client_registered_itself(self, client, ada):
+        data = register(client).json()
+        client.force_login(ada)
+        query = {
+            "client_id": data["client_id"],
+            "response_type": "code",
+            "redirect_uri": METADATA["redirect_uris"][0],
+            "scope": "payments:read",
+            "code_challenge": "x" * 43,
+            "code_challenge_method": "S256",
+        }
+        assert "registered itself" in client.get("/o/authorize/", query).content.decode()
+
+
+@pytest.mark.parametrize("classes", [
+    ["apikeys.oauth.registration.OwnUserPermission"],
+    ["oauth2_provider.dcr.AllowAllDCRPermission"],
+    ["oauth2_provider.dcr.IsAuthenticatedDCRPermission"],
+])  # fmt: skip
+@pytest.mark.parametrize("is_logged_in", [True, False])
+def test_a_form_is_not_registration_metadata(client, ada, settings, classes, is_logged_in):
+    settings.OAUTH2_PROVIDER = settings.OAUTH2_PROVIDER | {
+        "DCR_REGISTRATION_PERMISSION_CLASSES": classes
+    }
+    client = Client(enforce_csrf_checks=True)  # the check would read the form
+    if is_logged_in:
+        client.force_login(ada)
+    for content_type in ("multipart/form-data; boundary=x", "application/x-www-form-urlencoded"):
+        body = b"--x\r\nContent-Disposition: form-data; name=a\r\n\r\nb\r\n--x--\r\n"
+        response = client.post("/o/register/", body, content_type=content_type)
+        assert response.status_code in (400, 401)
+        assert response.json()["error"] in ("invalid_client_metadata", "access_denied")
+        response = client.put("/o/register/x/", body, content_type=content_type)
+        assert response.status_code == 401
+    assert not Application.objects.exists()
 
 
 @pytest.mark.parametrize(
@@ -176,12 +288,12 @@ def test_errors(session, changes, error):
 
 
 @pytest.mark.parametrize("body", ["", "[]", "{", '"x"', "[" * 100_000], ids=len)
-def test_what_is_no_metadata(session, body):
+def test_invalid_metadata_is_refused(session, body):
     response = session.post("/o/register/", body, content_type="application/json")
     assert (response.status_code, response.json()["error"]) == (400, "invalid_client_metadata")
 
 
-def test_how_many_is_the_policys(session, settings, made):
+def test_the_policy_limits_the_number_of_clients(session, settings, made):
     settings.APIKEYS = {**settings.APIKEYS, "POLICY": OneClient}
     assert register(session).json()["error"] == "invalid_client_metadata"
 
@@ -276,7 +388,8 @@ def test_metadata_lists_what_is_on(client, settings, db):
         "urn:ietf:params:oauth:grant-type:token-exchange",
         "password",
     }
-    assert set(data["scopes_supported"]) == set(settings.APIKEYS["SCOPES"])
+    # Some clients request all listed scopes, so the list leaves out the scopes that manage keys.
+    assert data["scopes_supported"] == ["payments:read", "payments:write", "reports:read"]
     for name, endpoint in data.items():
         if name.endswith("_endpoint") or name == "jwks_uri":
             path = endpoint.removeprefix("http://testserver")
@@ -297,3 +410,4 @@ def test_metadata_of_the_resource(client, db):
     assert data["resource"] == "http://testserver"
     assert data["authorization_servers"] == ["http://testserver/o"]
     assert data["bearer_methods_supported"] == ["header"]
+    assert data["scopes_supported"] == ["payments:read", "payments:write", "reports:read"]

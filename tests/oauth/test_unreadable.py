@@ -1,4 +1,4 @@
-"""Requests that no honest client makes: each is told so, and none is an error of the server."""
+"""Malformed requests are refused with a client error and cause no server error."""
 
 import base64
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -37,18 +37,18 @@ def ask(session, query, method):
     return getattr(session, method)("/o/authorize/", form)
 
 
-def refused(response, error="invalid_request"):
+def assert_bad_request(response, error="invalid_request"):
     assert (response.status_code, response.json()["error"]) == (400, error)
     assert "no-store" in response["Cache-Control"]
 
 
-def refused_on_a_page(response):
+def assert_bad_request_on_a_page(response):
     assert response.status_code == 400
     assert "invalid_request" in response.content.decode()
     assert response["Cache-Control"] == "no-store, private"
 
 
-def refused_to_the_client(response, error):
+def assert_error_redirect(response, error):
     """RFC 6749 section 4.1.2.1."""
     assert response.status_code == 302
     assert response["Location"].startswith(CALLBACK + "?")
@@ -59,8 +59,10 @@ def refused_to_the_client(response, error):
 
 @pytest.mark.parametrize("url", ["token", "revoke_token", "introspect", "device-authorization"])
 @pytest.mark.parametrize("query", ["x=%zz", "x=%", "x=%00", "%00=x"])
-def test_a_query_that_is_no_text(client, cli_client, url, query):
-    refused(client.post(f"/o/{url}/?client_id=acme-cli&{query}", "token=x", content_type=FORM))
+def test_an_invalid_query_is_refused(client, cli_client, url, query):
+    assert_bad_request(
+        client.post(f"/o/{url}/?client_id=acme-cli&{query}", "token=x", content_type=FORM)
+    )
 
 
 @pytest.mark.parametrize(
@@ -73,12 +75,12 @@ def test_a_query_that_is_no_text(client, cli_client, url, query):
         "grant_type=refresh_token&client_id=acme-cli&refresh_token=x&%00=x",
     ],
 )
-def test_a_form_with_a_nul(client, cli_client, webapp, body):
-    refused(client.post("/o/token/", body, content_type=FORM))
+def test_a_form_with_a_nul_is_refused(client, cli_client, webapp, body):
+    assert_bad_request(client.post("/o/token/", body, content_type=FORM))
 
 
 @pytest.mark.parametrize("url", ["token", "revoke_token", "introspect"])
-def test_a_client_with_a_nul_is_none(client, db, url):
+def test_a_client_id_with_a_nul_is_refused(client, db, url):
     headers = {"Authorization": "Basic " + base64.b64encode(b"%00:\0").decode()}
     response = client.post(
         f"/o/{url}/", {"grant_type": "client_credentials", "token": "x"}, headers=headers
@@ -88,24 +90,24 @@ def test_a_client_with_a_nul_is_none(client, db, url):
 
 
 @pytest.mark.parametrize("method", ["get", "post"])
-def test_a_page_with_a_nul(session, query, method):
-    refused_on_a_page(ask(session, query | {"client_id": "\0"}, method))
+def test_the_consent_page_refuses_a_nul(session, query, method):
+    assert_bad_request_on_a_page(ask(session, query | {"client_id": "\0"}, method))
 
 
 @pytest.mark.parametrize("logged_in", [True, False])
-def test_a_page_that_is_no_text(client, ada, query, logged_in):
+def test_the_consent_page_refuses_an_invalid_query(client, ada, query, logged_in):
     if logged_in:
         client.force_login(ada)
-    refused_on_a_page(client.get("/o/authorize/?client_id=acme-cli&x=%zz"))
+    assert_bad_request_on_a_page(client.get("/o/authorize/?client_id=acme-cli&x=%zz"))
 
 
-def test_a_device_names_its_client_in_the_form(client, cli_client):
+def test_a_device_request_needs_the_client_id_in_the_form(client, cli_client):
     """RFC 8628 section 3.1."""
     cli_client.authorization_grant_type = Application.GRANT_DEVICE_CODE
     cli_client.save()
     url = "/o/device-authorization/?client_id=acme-cli"
 
-    refused(client.post(url, b"x=%zz\xff", content_type=FORM))
+    assert_bad_request(client.post(url, b"x=%zz\xff", content_type=FORM))
     assert not DeviceGrant.objects.exists()
 
 
@@ -118,10 +120,10 @@ def test_a_device_names_its_client_in_the_form(client, cli_client):
         {"redirect_uri": "http://["},
     ],
 )
-def test_a_form_for_another_client_goes_nowhere(session, query, changes):
-    refused_on_a_page(ask(session, query | changes, "post"))
+def test_a_form_with_an_invalid_client_is_not_redirected(session, query, changes):
+    assert_bad_request_on_a_page(ask(session, query | changes, "post"))
     denied = session.post("/o/authorize/", query | changes | {"allow": ""})
-    refused_on_a_page(denied)
+    assert_bad_request_on_a_page(denied)
 
 
 @pytest.mark.parametrize("method", ["get", "post"])
@@ -136,29 +138,29 @@ def test_a_form_for_another_client_goes_nowhere(session, query, changes):
         ({"nonce": "n" * 256}, "invalid_request"),
     ],
 )
-def test_what_is_not_to_be_stored(session, query, method, changes, error):
-    refused_to_the_client(ask(session, query | changes, method), error)
+def test_invalid_parameters_are_refused(session, query, method, changes, error):
+    assert_error_redirect(ask(session, query | changes, method), error)
 
 
 @pytest.mark.parametrize("changes", [{"nonce": "n" * 256}, {"resource": "https://["}])
-def test_what_only_the_pages_address_says_is_not_to_be_stored_either(session, query, changes):
-    """A browser posts the page to the address that it was got from."""
+def test_invalid_parameters_in_the_query_of_a_form_are_refused(session, query, changes):
+    """A browser submits the form to the URL of the page, with its query."""
     form = query | {"allow": "Authorize", "reach": "all"}
     response = session.post("/o/authorize/?" + urlencode(changes), form)
 
-    refused_to_the_client(
+    assert_error_redirect(
         response, "invalid_target" if "resource" in changes else "invalid_request"
     )
 
 
 @pytest.mark.parametrize("changes", [{"code_challenge": "c" * 128}, {"nonce": "n" * 255}])
-def test_the_longest_is_stored(session, query, changes):
+def test_the_longest_values_are_accepted(session, query, changes):
     assert ask(session, query | changes, "get").status_code == 200
     assert "code=" in ask(session, query | changes, "post")["Location"]
 
 
 @pytest.mark.parametrize("number", ["9" * 23, "-" + "9" * 23, "x", "\u00b2"])
-def test_a_project_that_is_no_number_of_one(session, query, number):
+def test_an_invalid_project_id_is_refused(session, query, number):
     form = {"allow": "Authorize", "reach": "selected", "projects": [number, "1"]}
     response = session.post("/o/authorize/", query | form)
 
@@ -166,14 +168,14 @@ def test_a_project_that_is_no_number_of_one(session, query, number):
     assert "Acme on the command line" in response.content.decode()
 
 
-def test_a_target_that_is_no_address(client, db):
+def test_an_invalid_resource_is_refused(client, db):
     minted = mint_key()
     form = {"client_id": minted.key.public_id, "client_secret": minted.token}
     form |= {"grant_type": "client_credentials", "resource": "https://["}
 
-    refused(client.post("/o/token/", form), "invalid_target")
+    assert_bad_request(client.post("/o/token/", form), "invalid_target")
 
 
 @pytest.mark.filterwarnings("ignore:The OAuth 2.0 resource owner password:DeprecationWarning")
-def test_a_target_of_a_client_that_is_no_address(log_in):
-    refused(log_in(resource="https://["), "invalid_target")
+def test_an_invalid_resource_of_a_client_is_refused(log_in):
+    assert_bad_request(log_in(resource="https://["), "invalid_target")

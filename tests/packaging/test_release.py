@@ -5,12 +5,16 @@ import json
 import re
 import sys
 import tarfile
+import tomllib
 import zipfile
+from html.parser import HTMLParser
 
 import pytest
+from packaging.requirements import Requirement
+from readme_renderer import markdown
 
 import apikeys
-from tests.documents import ROOT, read
+from tests.documents import DOCUMENTS, ROOT, headings, links, read
 from tests.packaging.test_wheel import UV, run
 from tests.services import require
 
@@ -31,20 +35,21 @@ django.setup()
 """
 #: What each extra is for, in use: (apps, code).
 EXTRAS = {
+    "channels": ("'apikeys'", "import channels; from apikeys.channels import BearerMiddleware"),
     "cli": ("'apikeys'", "from apikeys.cli import App, BearerAuth, Session"),
     "gateway": ("'apikeys', 'apikeys.gateway'", "from apikeys.gateway.proxy import ReverseProxy"),
     "leaks": (
         "'apikeys'",
-        "from apikeys.github import KeysUnavailable, is_signed\n"
+        "from apikeys.leaks.github import KeysUnavailable, is_signed\n"
         "try:\n    is_signed(b'', 'id', '')\nexcept KeysUnavailable:\n    pass",
     ),
     "limits": (
         "'apikeys'",
-        "from apikeys.drf.throttling import _limiter; _limiter('memory://')",
+        "from apikeys.limits.counting import _limiter; _limiter('memory://')",
     ),
     "networks": (
         "'apikeys'",
-        "from apikeys.networks import client_ip; from django.test import RequestFactory;"
+        "from apikeys.limits.networks import client_ip; from django.test import RequestFactory;"
         "request = RequestFactory().get('/', headers={'X-Forwarded-For': '203.0.113.9'});"
         "assert client_ip(request) == '203.0.113.9', client_ip(request)",
     ),
@@ -53,9 +58,13 @@ EXTRAS = {
         "'oauth2_provider', 'apikeys', 'apikeys.oauth'",
         "import apikeys.oauth.urls, apikeys.oauth.server, apikeys.oauth.validators",
     ),
-    "redis": ("'apikeys'", "from apikeys.tracking import Tracking; import redis"),
+    "redis": ("'apikeys'", "from apikeys.cache.invalidation import Tracking; import redis"),
     "schema": ("'apikeys', 'drf_spectacular'", "import apikeys.drf.schema, apikeys.api.schema"),
     "signatures": ("'apikeys'", "import apikeys.signatures.verification"),
+    "strawberry": (
+        "'apikeys'",
+        "from apikeys.strawberry import RequireScopes; RequireScopes('payments:read')",
+    ),
     "testing": (
         "'apikeys'",
         "from apikeys.testing import PersonalAccessTokenFactory; import apikeys.testing.pytest",
@@ -88,6 +97,23 @@ def metadata(wheel):
     archive = zipfile.ZipFile(wheel)
     (name,) = (n for n in archive.namelist() if n.endswith(".dist-info/METADATA"))
     return email.message_from_bytes(archive.read(name))
+
+
+@pytest.fixture(scope="module")
+def urls(metadata):
+    return dict(line.split(", ") for line in metadata.get_all("Project-URL"))
+
+
+class Page(HTMLParser):
+    """The targets of the links and pictures of a page."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.targets = []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attributes):
+        self.targets += [value for name, value in attributes if name in {"href", "src"}]
 
 
 def test_the_index_takes_them(wheel, sdist):
@@ -134,15 +160,44 @@ def test_the_version_is_said_in_one_place(metadata):
     assert "Development Status :: 5 - Production/Stable" in metadata.get_all("Classifier")
 
 
-def test_the_page_on_the_index_needs_no_file_beside_it(metadata):
-    page = metadata.get_payload()
+def test_pypi_shows_every_link_that_a_user_looks_for(urls):
+    assert set(urls) == {"Changelog", "Documentation", "Issues", "Security", "Source"}
+    assert all(url.startswith("https://") for url in urls.values())
+    assert urls["Changelog"] == urls["Documentation"] + "changelog.html"
+    assert urls["Issues"].startswith(urls["Source"] + "/")
+    assert urls["Security"].startswith(urls["Source"] + "/")
 
-    assert page.startswith("# apikeys\n")
-    assert "pip install apikeys" in page
-    assert "clone of this repository" not in page
-    targets = re.findall(r"\]\(([^)]*)\)", page)
-    assert targets
-    assert not [target for target in targets if not target.startswith("https://")]
+
+def test_every_link_of_the_page_on_pypi_leads_somewhere(metadata, urls):
+    """Links lead to the documentation site or to the repository, and their targets exist."""
+    page = metadata.get_payload(decode=True).decode()
+    assert metadata["Description-Content-Type"] == "text/markdown"
+    html = markdown.render(page)
+    assert html is not None
+    assert "pip install apikeys" in html
+    assert "in a clone" not in html.lower()
+
+    shown = {name for document in DOCUMENTS[1:] for name in links(document)}
+    repository = f"{urls['Source']}/blob/main/"
+    led = {"pages": 0, "pictures": 0, "files": 0}
+    for target in Page(html).targets:
+        if target.startswith("#"):  # what makes a heading linkable
+            continue
+        assert target.startswith(("https://", "http://127.0.0.1:8000/")), target
+        if target.startswith(urls["Documentation"]):
+            path, _, anchor = target.removeprefix(urls["Documentation"]).partition("#")
+            if path.startswith("_images/"):  # has the pictures that a page of the site shows
+                assert any(name.endswith(path[1:]) for name in shown), target
+                led["pictures"] += 1
+            else:
+                source = ROOT / "docs" / path.replace(".html", ".md")
+                assert source.is_file(), target
+                assert not anchor or anchor in headings(source), target
+                led["pages"] += 1
+        elif target.startswith(repository):
+            assert (ROOT / target.removeprefix(repository)).is_file(), target
+            led["files"] += 1
+    assert all(led.values()), led
 
 
 def test_every_extra_is_explained(metadata):
@@ -188,7 +243,20 @@ def test_without_extras_their_modules_say_what_is_missing(wheel, tmp_path):
     failed = json.loads(run(python, "-c", code, cwd=tmp_path))
 
     parts = ("apikeys.oauth", "apikeys.gateway", "apikeys.cli", "apikeys.ninja", "apikeys.testing")
+    parts += ("apikeys.strawberry", "apikeys.drf.dot")
     parts += ("apikeys.drf.schema", "apikeys.api.schema")
     parts += ("apikeys.signatures.public_keys", "apikeys.signatures.verification")
     assert not [name for name in failed if not name.startswith(parts)], failed
     assert failed["apikeys.ninja"] == "ninja"
+
+
+@pytest.mark.parametrize(
+    ("version", "is_taken"),
+    [("5.2.14", False), ("5.2.15", True), ("6.0", False), ("6.0.5", False), ("6.0.6", True),
+     ("6.1", True)],
+)  # fmt: skip
+def test_no_django_with_a_fault_in_its_cache_middleware_is_taken(version, is_taken):
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    (django,) = (r for r in map(Requirement, declared) if r.name == "django")
+
+    assert (version in django.specifier) is is_taken

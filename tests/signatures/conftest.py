@@ -1,6 +1,5 @@
 import pytest
 
-from tests.factories import ProjectFactory, UserFactory
 from tests.signing import caller, ed25519_key, p256_key
 
 
@@ -9,19 +8,9 @@ def _urls(settings):
     settings.ROOT_URLCONF = "tests.signatures.urls"
 
 
-@pytest.fixture
-def engine(db):
-    return ProjectFactory(slug="engine")
-
-
-@pytest.fixture
-def ada(db):
-    return UserFactory(username="ada")
-
-
 @pytest.fixture(params=[ed25519_key, p256_key], ids=["ed25519", "p256"])
 def someone(request, engine, ada):
-    """With a key of each algorithm."""
+    """Create a caller with a key of each algorithm."""
     return caller(engine, request.param(), name="worker-3", by=ada)
 
 

@@ -1,4 +1,4 @@
-"""The command signs, and keeps its private key to itself."""
+"""The command signs requests and never prints its private key."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ from tests.documents import ROOT
 from tests.factories import mint_key
 from tests.signing import caller, ed25519_key, p256_key, pem
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.process, pytest.mark.django_db(transaction=True)]
 
 
 def private_pem(key, encryption=None):
@@ -38,10 +38,10 @@ class TestTheClass:
         with httpx.Client(base_url=live_server.url, auth=auth, timeout=60) as client:
             yield client
 
-    def test_every_request_is_signed_anew(self, client):
+    def test_every_request_gets_a_new_signature(self, client):
         for _ in range(2):
             answer = client.get("/echo/", params={"q": "ä b&c", "x": ""})
-            assert (answer.status_code, answer.json()["who"]) == (200, "project:engine")
+            assert (answer.status_code, answer.json()["who"]) == (200, "project:analytical-engine")
         answer = client.post("/echo/", json={"amount": 1})
         assert answer.json()["data"] == {"amount": 1}
         assert client.put("/echo/", data={"a": "1"}).json()["data"] == {"a": "1"}
@@ -54,7 +54,7 @@ class TestTheClass:
         next(client.auth.sync_auth_flow(request))
         assert '"content-type" "content-digest"' in request.headers["Signature-Input"]
 
-    def test_async(self, live_server, worker):
+    def test_async_requests_are_signed(self, live_server, worker):
         auth = SignatureAuth(worker.key_id, worker.private_key)
 
         async def ask():
@@ -74,7 +74,7 @@ class TestTheClass:
             private_pem(ec.generate_private_key(ec.SECP384R1())),
         ],
     )
-    def test_what_it_does_not_take(self, given):
+    def test_an_invalid_private_key_is_refused(self, given):
         with pytest.raises(ValueError, match=r"\w+") as caught:
             SignatureAuth("0" * 16, given)
         assert not given or given not in str(caught.value)
@@ -108,12 +108,12 @@ def run(environment):
 
 
 @pytest.mark.parametrize("algorithm", ["ed25519", "p256"])
-def test_a_key_that_an_operator_registers(run, engine, tmp_path, algorithm):
+def test_a_registered_key_signs_requests(run, engine, tmp_path, algorithm):
     public = run("key", "new", "--algorithm", algorithm)
     assert run("key", "show") == public
     (file,) = (tmp_path / "data" / "apikeys").glob("*.json")
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert "register it" in run("api", "GET", "/api/token/", "--sign", code=1)
+    assert "ID of your project key is not set" in run("api", "GET", "/api/token/", "--sign", code=1)
 
     key = mint_key(engine, name="worker-3", public_key=public).key
     run("key", "use", key.public_id)
@@ -122,14 +122,14 @@ def test_a_key_that_an_operator_registers(run, engine, tmp_path, algorithm):
     assert (facts["id"], facts["signed"]) == (key.public_id, True)
     echoed = json.loads(run("api", "POST", "/echo/?a=b", "--sign", "-f", "amount=1"))
     assert echoed["data"] == {"amount": "1"}
-    assert "not at" in run("api", "GET", "http://other.example/", "--sign", code=1)
+    assert "is not on" in run("api", "GET", "http://other.example/", "--sign", code=1)
 
     run("key", "forget")
     assert not file.exists()
-    assert "no private key" in run("api", "GET", "/api/token/", "--sign", code=1)
+    assert "No private key" in run("api", "GET", "/api/token/", "--sign", code=1)
 
 
-def test_a_key_is_not_replaced_unasked(run):
+def test_an_existing_key_is_not_replaced(run):
     public = run("key", "new")
     assert "already" in run("key", "new", code=1)
     assert run("key", "show") == public
@@ -160,8 +160,8 @@ def test_the_keyring_is_preferred(tmp_path, monkeypatch):
         identity.make("ed25519")
         assert "PRIVATE KEY" in str(InMemory.kept)
         assert not list(tmp_path.glob("*.json"))
-        assert identity.where == "The keys for signing are in the system's keyring."
-        identity.forget()
+        assert identity.where == "The signing keys are stored in the system's keyring."
+        identity.delete()
         assert InMemory.kept == {}
         with pytest.raises(LoginError):
             identity.auth()
@@ -176,8 +176,8 @@ def test_a_key_of_another_site_is_not_used(tmp_path):
         other.public_key  # noqa: B018
 
 
-def test_what_the_command_signs_is_what_others_verify(engine):
-    """By the library's own verifier, so that it is not only us who understand us."""
+def test_another_library_verifies_the_signature(engine):
+    """Verify with the library alone, without the code of this project."""
     from http_message_signatures import HTTPMessageVerifier, MappingKeyResolver
 
     someone = caller(engine, p256_key())

@@ -1,4 +1,4 @@
-"""A nonce is good for one request, of however many at the same moment, wherever it is kept."""
+"""A nonce is accepted once, even in parallel, in the cache and in the table."""
 
 import time
 from datetime import timedelta
@@ -7,6 +7,7 @@ import pytest
 import requests
 from django.core.cache import caches
 from django.core.management import call_command
+from django.db import OperationalError
 from django.utils import timezone
 
 from apikeys.models import UsedNonce
@@ -49,7 +50,7 @@ def kept(request, transactional_db):
     return request.param
 
 
-def test_once(kept):
+def test_a_nonce_is_accepted_once(kept):
     assert nonces.use("a" * 16, "n", later())
     assert not nonces.use("a" * 16, "n", later())
     assert nonces.use("b" * 16, "n", later())
@@ -58,14 +59,14 @@ def test_once(kept):
 
 
 @pytest.mark.parametrize("round_", range(5))
-def test_of_many_at_once_one_is_the_first(kept, round_):
+def test_of_parallel_uses_one_succeeds(kept, round_):
     assert sorted(at_once(*[lambda: nonces.use("a" * 16, "n", later())] * AT_ONCE)) == [
         *[False] * (AT_ONCE - 1),
         True,
     ]
 
 
-def test_of_many_requests_at_once_one_passes(kept, live_server, engine):
+def test_of_parallel_requests_one_succeeds(kept, live_server, engine):
     request = caller(engine).sign("POST", f"{live_server.url}/echo/", body=b"{}", headers={
         "Content-Type": "application/json"
     })  # fmt: skip
@@ -81,7 +82,7 @@ def test_of_many_requests_at_once_one_passes(kept, live_server, engine):
     assert answers.count((401, "replayed_signature")) == AT_ONCE - 1
 
 
-def test_neither_the_nonce_nor_the_key_is_told_by_the_cache(in_redis, redis):
+def test_the_cache_stores_neither_nonce_nor_key(in_redis, redis):
     import redis as client
 
     nonces.use("a" * 16, "n" * 8, later())
@@ -90,7 +91,7 @@ def test_neither_the_nonce_nor_the_key_is_told_by_the_cache(in_redis, redis):
     assert b"aaaa" not in name
 
 
-def test_it_is_kept_longer_than_it_could_come_again(in_redis, redis, settings):
+def test_a_nonce_is_kept_longer_than_a_signature_is_accepted(in_redis, redis, settings):
     import redis as client
 
     window = 300
@@ -99,7 +100,7 @@ def test_it_is_kept_longer_than_it_could_come_again(in_redis, redis, settings):
     assert window < client.Redis(port=redis.port).ttl(name) <= 2 * window
 
 
-def test_a_cache_that_is_away_lets_nobody_in(settings, client, worker):
+def test_an_unavailable_cache_refuses_all_signatures(settings, client, worker):
     settings.APIKEYS = {**settings.APIKEYS, "SIGNATURE_NONCE_CACHE": "nonces"}
     settings.CACHES = {
         **settings.CACHES,
@@ -115,28 +116,54 @@ def test_a_cache_that_is_away_lets_nobody_in(settings, client, worker):
 
 class TestPruning:
     def rows(self, *ages):
-        now = timezone.now()
+        """Create nonces that were due for deletion so many seconds ago."""
+        now = timezone.now() - nonces.MARGIN
         for number, age in enumerate(ages):
             ends = now - timedelta(seconds=age)
             UsedNonce.objects.create(digest=f"{number:064}", ends_at=ends)
 
-    def test_what_is_over_goes(self, db):
+    def test_old_nonces_are_deleted(self, db):
         self.rows(10, 1, -10)
         assert nonces.prune() == 2
         assert [row.digest for row in UsedNonce.objects.all()] == [f"{2:064}"]
 
-    def test_so_many_at_a_time(self, db):
+    @pytest.mark.parametrize("ahead", [timedelta(hours=1), timedelta(days=400)])
+    def test_a_fast_clock_deletes_no_nonce_too_early(self, db, ahead, monkeypatch):
+        ends = int((timezone.now() + timedelta(minutes=5)).timestamp())
+        assert nonces.use("a" * 16, "nonce", ends)
+        right = timezone.now
+
+        with monkeypatch.context() as wrong:
+            wrong.setattr("django.utils.timezone.now", lambda: right() + ahead)
+            assert nonces.prune() == 0
+
+        assert not nonces.use("a" * 16, "nonce", ends)
+
+    def test_a_nonce_is_kept_for_a_day_after_its_end(self, db):
+        """The clock of the database may also be fast."""
+        UsedNonce.objects.create(digest="a" * 64, ends_at=timezone.now() - timedelta(hours=23))
+        assert nonces.prune() == 0
+
+    def test_a_failed_deletion_does_not_fail_the_request(self, db, monkeypatch, caplog):
+        def fail(most):
+            raise OperationalError("deadlock")
+
+        monkeypatch.setattr(nonces, "prune", fail)
+        assert all(nonces.use("a" * 16, str(number), later()) for number in range(2000))
+        assert "Could not delete old nonces." in caplog.text
+
+    def test_deletion_is_limited_per_call(self, db):
         self.rows(30, 20, 10)
         assert nonces.prune(2) == 2
         assert [row.digest for row in UsedNonce.objects.all()] == [f"{2:064}"]
 
-    def test_use_prunes_now_and_then(self, db):
+    def test_use_deletes_old_nonces(self, db):
         self.rows(*range(10, 40))
         for number in range(2000):
             nonces.use("a" * 16, str(number), later())
         assert UsedNonce.objects.count() == 2000
 
-    def test_the_command(self, db):
+    def test_the_prune_command_deletes_old_nonces(self, db):
         self.rows(10, -10)
         call_command("apikeys", "prune", "--json")
         assert UsedNonce.objects.count() == 1

@@ -1,4 +1,4 @@
-"""Which public keys are taken, and what the others are told."""
+"""Which public keys are accepted, and the errors for all others."""
 
 import base64
 import json
@@ -31,7 +31,7 @@ def p256_jwk(key):
 
 
 @pytest.mark.parametrize(("make", "jwk"), [(ed25519_key, ed25519_jwk), (p256_key, p256_jwk)])
-def test_every_spelling_is_stored_as_one(make, jwk):
+def test_every_format_is_stored_as_the_same_pem(make, jwk):
     key = make()
     spellings = [
         pem(key),
@@ -62,7 +62,7 @@ def private(key, encoding=Encoding.PEM, shape=PrivateFormat.PKCS8):
         {"kty": "oct", "k": "secret"},
     ],
 )
-def test_private_keys(given):
+def test_a_private_key_is_refused(given):
     with pytest.raises(public_keys.PrivateKeyGiven) as caught:
         public_keys.parse(given)
     assert str(caught.value) == ""
@@ -81,7 +81,7 @@ def test_private_keys(given):
         {"kty": "EC"},
     ],
 )
-def test_other_kinds(given):
+def test_an_unsupported_key_is_refused(given):
     with pytest.raises(public_keys.UnsupportedPublicKey):
         public_keys.parse(given)
 
@@ -93,8 +93,8 @@ def of_small_order():
         yield {"kty": "OKP", "crv": "Ed25519", "x": b64(raw)}
 
 
-def test_a_key_of_small_order_signs_everything_for_everybody():
-    # The premise: without a private key, R = identity and S = 0 is good for any message.
+def test_a_key_of_small_order_is_refused():
+    # Without a private key, R = identity and S = 0 is a valid signature for every message.
     identity = ed25519.Ed25519PublicKey.from_public_bytes(bytes([1]) + bytes(31))
     identity.verify(bytes([1]) + bytes(63), b"whatever")
     for given in of_small_order():
@@ -121,7 +121,12 @@ def test_a_key_of_small_order_signs_everything_for_everybody():
         {"kty": "OKP", "crv": "Ed25519"},
         {"kty": "OKP", "crv": "Ed25519", "x": "short"},
         {"kty": "OKP", "crv": "Ed25519", "x": 5},
-        {"kty": "EC", "crv": "P-256", "x": "A" * 43, "y": "A" * 43},  # not on the curve
+        {
+            "kty": "EC",
+            "crv": "P-256",
+            "x": "A" * 43,
+            "y": "A" * 43,
+        },  # a point that is not on the curve
         pem(ed25519_key())[:60],
         pem(ed25519_key()).replace("PUBLIC KEY", "CERTIFICATE"),
         pem(ed25519_key()) + " " * 5000 + "x",
@@ -129,6 +134,6 @@ def test_a_key_of_small_order_signs_everything_for_everybody():
     ],
     ids=lambda given: f"{given!r:.24}",
 )
-def test_what_is_none(given):
+def test_an_invalid_public_key_is_refused(given):
     with pytest.raises(public_keys.NotAPublicKey):
         public_keys.parse(given)

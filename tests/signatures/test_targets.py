@@ -1,4 +1,4 @@
-"""What was signed is what is routed, to the byte, on every kind of server."""
+"""The verified URL is the routed URL, byte by byte, on every kind of server."""
 
 import pytest
 import requests
@@ -7,7 +7,7 @@ from django.core.handlers.wsgi import WSGIRequest
 from django.test import RequestFactory
 
 from apikeys.refusals import Refused
-from apikeys.signatures import message_of
+from apikeys.signatures.messages import message_of
 from tests.gateway.servers import Site
 from tests.signing import caller
 
@@ -25,13 +25,13 @@ def asgi(path, raw, query=b""):
 @pytest.mark.parametrize(
     ("request_", "url"),
     [
-        # No server says how it came: as Django spells it.
+        # The server passes on no raw path: use Django's spelling.
         (wsgi("/a b/c", "x=%20&y"), "http://testserver/a%20b/c?x=%20&y"),
-        # It says so, and means what Django goes by.
+        # The raw path means the same as Django's path: use the raw path.
         (wsgi("/a/b", RAW_URI="/a%2Fb?x", QUERY_STRING="x"), "http://testserver/a%2Fb?x"),
         (wsgi("/a/b", REQUEST_URI="/%61/b"), "http://testserver/%61/b"),
         (asgi("/a/b", b"/a%2fb", b"x=1"), "http://testserver/a%2fb?x=1"),
-        # It says something else, as a proxy that rewrites paths makes it: what Django goes by.
+        # The raw path differs, because a proxy rewrote the path: use Django's path.
         (wsgi("/a/b", RAW_URI="/other"), "http://testserver/a/b"),
         (wsgi("/a", RAW_URI="http://evil.example/a"), "http://testserver/a"),
         (wsgi("/a", RAW_URI="/a#b"), "http://testserver/a"),
@@ -39,11 +39,11 @@ def asgi(path, raw, query=b""):
         (asgi("/a", b""), "http://testserver/a"),
     ],
 )
-def test_the_url(request_, url):
+def test_the_url_is_the_one_that_was_sent(request_, url):
     assert message_of(request_).url == url
 
 
-def test_what_a_client_says_of_itself_counts_for_nothing():
+def test_headers_of_the_client_do_not_change_the_url():
     said = {
         f"HTTP_{name}": "/other"
         for name in ("RAW_URI", "REQUEST_URI", "X_ORIGINAL_URI", "X_REWRITE_URL", "X_FORWARDED_URI")
@@ -52,13 +52,13 @@ def test_what_a_client_says_of_itself_counts_for_nothing():
 
 
 @pytest.mark.parametrize("name", ["HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH"])
-def test_a_header_that_a_server_took_for_another_is_refused(name):
-    """``Content_Type``: ``request.headers`` has it, a parser goes by ``Content-Type``."""
+def test_a_content_type_with_underscore_is_refused(name):
+    """``request.headers`` would return ``Content_Type``, but parsers use ``Content-Type``."""
     with pytest.raises(Refused, match="malformed_request"):
         message_of(wsgi("/a", **{name: "application/json"}))
 
 
-def test_what_a_trusted_proxy_says_does(settings):
+def test_headers_of_a_trusted_proxy_change_the_url(settings):
     settings.USE_X_FORWARDED_HOST = True
     settings.ALLOWED_HOSTS = ["api.example.com"]
     settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
@@ -67,8 +67,8 @@ def test_what_a_trusted_proxy_says_does(settings):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_under_asgi(engine):
-    """uvicorn, the whole site, and a caller whose paths are spelled as few would."""
+def test_unusual_paths_are_verified_under_asgi(engine):
+    """Run the whole site with uvicorn, and sign requests with unusual paths."""
     worker = caller(engine, scopes=["keys:read", "payments:read"])
     with Site() as site, requests.Session() as session:
         origin = f"http://127.0.0.1:{site.port}"
@@ -78,10 +78,14 @@ def test_under_asgi(engine):
             request.url = origin + changes.get("instead", path)
             return session.send(request, timeout=60)
 
-        for path in ("/api/token/", "/api/token/?a=%2F&b", "/api/projects/engine%2Fkeys/"):
+        for path in (
+            "/api/token/",
+            "/api/token/?a=%2F&b",
+            "/api/projects/analytical-engine%2Fkeys/",
+        ):
             assert ask(path).status_code == 200, path
         for signed, sent in (
-            ("/api/projects/engine/keys/", "/api/projects/engine%2Fkeys/"),
+            ("/api/projects/analytical-engine/keys/", "/api/projects/analytical-engine%2Fkeys/"),
             ("/api/token/?a=%2F", "/api/token/?a=/"),
         ):
             answer = ask(signed, instead=sent)

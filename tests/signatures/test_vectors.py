@@ -1,4 +1,4 @@
-"""The examples of RFC 9421, appendix B, with the two algorithms that are taken."""
+"""The examples of RFC 9421, appendix B, with the two accepted algorithms."""
 
 import base64
 
@@ -8,7 +8,8 @@ from http_message_signatures import ContentDigest
 
 from apikeys import refusals
 from apikeys.refusals import Refused
-from apikeys.signatures import Message, public_keys, verification
+from apikeys.signatures import public_keys, verification
+from apikeys.signatures.messages import Message
 
 # Section B.1.3
 P256 = """-----BEGIN PUBLIC KEY-----
@@ -45,7 +46,7 @@ def message(**changes):
     return Message("POST", "https://example.com/foo?param=Value&Pet=dog", headers, lambda: BODY)
 
 
-def test_ed25519():
+def test_the_ed25519_example_is_verified():
     key = public_keys.parse(ED25519)
     result = verification.check_signature(message(), "test-key-ed25519", key)
     assert result.covered_components['"@path"'] == "/foo"
@@ -54,12 +55,12 @@ def test_ed25519():
     assert refused.value.refusal is refusals.INVALID_SIGNATURE
 
 
-def test_the_digest():
+def test_the_example_digest_is_verified():
     ContentDigest.verify(HEADERS["Content-Digest"], BODY)
 
 
-def test_p256():
-    """Section B.2.4 signs an answer, so by its signature base."""
+def test_the_p256_example_is_verified():
+    """Section B.2.4 signs a response, so this test builds the signature base itself."""
     base = (
         '"@status": 200\n'
         '"content-type": application/json\n'
@@ -77,11 +78,11 @@ def test_p256():
 
 
 @pytest.mark.parametrize("key", [ED25519, P256])
-def test_the_keys_are_stored_as_they_are(key):
+def test_the_example_keys_are_stored_unchanged(key):
     assert public_keys.to_pem(public_keys.parse(key)) == key
 
 
-def test_the_example_itself_signs_too_little(db):
+def test_the_example_covers_too_few_components(db):
     with pytest.raises(Refused) as refused:
         verification.verify(message(), None)
     assert refused.value.refusal is refusals.INCOMPLETE_SIGNATURE

@@ -1,4 +1,4 @@
-"""Who gets in by a signature, and every way in which others are kept out."""
+"""Valid signatures are accepted, and every kind of invalid signature is refused."""
 
 import base64
 import json
@@ -25,22 +25,22 @@ JSON = {"Content-Type": "application/json"}
 P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 
-def refused(response):
-    """The status and the code; a challenge goes with every 401."""
+def status_and_code(response):
+    """Return status and code. Assert that the response has a challenge."""
     assert ("WWW-Authenticate" in response.headers) == (response.status_code in (400, 401, 403))
     return response.status_code, json.loads(response.content)["code"]
 
 
-class TestThoseWhoGetIn:
-    def test_without_a_body(self, client, someone):
+class TestAccepted:
+    def test_a_request_without_a_body_is_accepted(self, client, someone):
         response = send(client, someone.sign("GET", URL + "?a=1&b=%20x"))
-        assert (response.status_code, response.json()["who"]) == (200, "project:engine")
+        assert (response.status_code, response.json()["who"]) == (200, "project:analytical-engine")
 
     @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
-    def test_with_a_body(self, client, someone, method):
+    def test_a_request_with_a_body_is_accepted(self, client, someone, method):
         response = send(client, someone.sign(method, URL, body=BODY, headers=JSON))
         assert response.status_code == 200, response.content
-        assert response.json() == {"who": "project:engine", "data": {"amount": 1}}
+        assert response.json() == {"who": "project:analytical-engine", "data": {"amount": 1}}
 
     @pytest.mark.parametrize(
         "covered",
@@ -50,38 +50,44 @@ class TestThoseWhoGetIn:
             (*COVERED, "content-type", "x-more"),
         ],
     )
-    def test_whatever_else_is_covered(self, client, someone, covered):
+    def test_more_covered_components_are_accepted(self, client, someone, covered):
         headers = JSON | {"X-More": "1"}
         request = someone.sign("POST", URL + "?q", body=BODY, headers=headers, covered=covered)
         assert send(client, request).status_code == 200
 
     @pytest.mark.parametrize("options", [{"include_alg": False}, {"tag": "billing"}])
-    def test_whatever_parameters_there_are(self, client, someone, options):
+    def test_optional_parameters_are_accepted(self, client, someone, options):
         assert send(client, someone.sign("GET", URL, **options)).status_code == 200
 
     @pytest.mark.parametrize("path", ["a%20b", "%C3%A9", "a+b", "~x", "a:b@c"])
-    def test_any_path(self, client, someone, path):
+    def test_an_encoded_path_is_accepted(self, client, someone, path):
         assert send(client, someone.sign("GET", URL + path)).status_code == 200
 
     @pytest.mark.parametrize("path", ["/plain/", "/plain/async/"])
-    def test_plain_views(self, client, worker, path):
+    def test_plain_django_views_accept_signatures(self, client, worker, path):
         response = send(client, worker.sign("GET", "http://testserver" + path))
-        assert (response.status_code, response.json()) == (200, {"who": "project:engine"})
+        assert (response.status_code, response.json()) == (
+            200,
+            {"who": "project:analytical-engine"},
+        )
 
-    def test_ninja(self, client, worker):
+    def test_django_ninja_accepts_signatures(self, client, worker):
         url = "http://testserver/ninja/echo"
         response = send(client, worker.sign("POST", url, body=BODY))
-        assert (response.status_code, response.json()) == (200, {"who": "project:engine"})
+        assert (response.status_code, response.json()) == (
+            200,
+            {"who": "project:analytical-engine"},
+        )
         response = send(client, worker.sign("POST", url, body=BODY, age=301))
-        assert refused(response) == (401, "stale_signature")
+        assert status_and_code(response) == (401, "stale_signature")
 
-    def test_which_instance_by_whom(self, client, worker):
+    def test_the_access_names_instance_and_creator(self, client, worker):
         facts = send(client, worker.sign("GET", "http://testserver/api/token/")).json()
         assert facts["id"] == worker.key_id
-        assert (facts["kind"], facts["project"]) == ("project_key", "engine")
+        assert (facts["kind"], facts["project"]) == ("project_key", "analytical-engine")
         assert (facts["name"], facts["signed"], facts["authorized_by"]) == ("worker-3", True, "ada")
 
-    def test_the_approver_authorised_it(self, client, worker):
+    def test_the_access_names_the_approver(self, client, worker):
         key = ProjectKey.objects.get(public_id=worker.key_id)
         key.is_pending = True
         key.save()
@@ -89,7 +95,7 @@ class TestThoseWhoGetIn:
         facts = send(client, worker.sign("GET", "http://testserver/api/token/")).json()
         assert facts["authorized_by"] == "grace"
 
-    def test_a_secret_tells_no_instance(self, client, engine, ada):
+    def test_a_key_with_a_secret_names_no_instance(self, client, engine, ada):
         minted = mint_key(engine, by=ada)
         facts = client.get("/api/token/", headers=bearer(minted.token)).json()
         assert "signed" not in facts
@@ -104,91 +110,91 @@ class TestThoseWhoGetIn:
         assert key.last_used_ip == "127.0.0.1"
         assert usage.daily(ProjectKey, [key.pk])[key.pk][-1] == 1
 
-    def test_two_queries_and_none_for_the_owner(self, client, worker, django_assert_num_queries):
+    def test_verification_costs_two_queries(self, client, worker, django_assert_num_queries):
         request = worker.sign("GET", URL)
-        # The key with its project and people; the nonce, in a savepoint of the test's.
+        # One for the key with its project and users; one for the nonce, with a savepoint.
         with django_assert_num_queries(4):
             assert send(client, request).status_code == 200
 
 
 class TestAuthorizationComesFirst:
-    def test_a_bearer_credential_is_not_helped_by_a_signature(self, client, worker):
+    def test_a_signature_does_not_rescue_an_invalid_bearer_credential(self, client, worker):
         request = worker.sign("GET", URL, headers=bearer(of_nobody("key")))
-        assert refused(send(client, request)) == (401, "invalid_key")
+        assert status_and_code(send(client, request)) == (401, "invalid_key")
 
-    def test_another_scheme_is_not_passed_over(self, client, worker):
+    def test_an_unsupported_scheme_is_refused(self, client, worker):
         request = worker.sign("GET", URL, headers={"Authorization": "Basic YTpi"})
-        assert refused(send(client, request)) == (401, "not_authenticated")
+        assert status_and_code(send(client, request)) == (401, "not_authenticated")
 
-    def test_a_signature_without_its_input_is_none(self, client, worker):
+    def test_a_signature_without_input_is_ignored(self, client, worker):
         request = worker.sign("GET", URL)
         del request.headers["Signature-Input"]
-        assert refused(send(client, request)) == (401, "not_authenticated")
+        assert status_and_code(send(client, request)) == (401, "not_authenticated")
 
 
-class TestWhatWasChangedOnTheWay:
+class TestTampering:
     @pytest.fixture
     def signed(self, someone):
         return someone.sign("POST", URL + "a?x=1", body=BODY, headers=JSON)
 
     @pytest.mark.parametrize("method", ["PUT", "GET", "DELETE"])
-    def test_the_method(self, client, signed, method):
+    def test_a_changed_method_is_refused(self, client, signed, method):
         signed.method = method
-        assert refused(send(client, signed)) == (401, "invalid_signature")
+        assert status_and_code(send(client, signed)) == (401, "invalid_signature")
 
     @pytest.mark.parametrize(
         "path", ["b?x=1", "a?x=2", "a", "a?x=1&y=2", "a?", "a/?x=1", "A?x=1", "%61?x=1x", "?x=1"]
     )
-    def test_the_target(self, client, signed, path):
+    def test_a_changed_target_is_refused(self, client, signed, path):
         signed.url = URL + path
-        assert refused(send(client, signed)) == (401, "invalid_signature")
+        assert status_and_code(send(client, signed)) == (401, "invalid_signature")
 
-    def test_a_query_is_added(self, client, someone):
+    def test_an_added_query_is_refused(self, client, someone):
         for covered in (COVERED, ("@method", "@authority", "@path", "@query")):
             request = someone.sign("GET", URL, covered=covered)
             request.url += "?admin=1"
-            assert refused(send(client, request)) == (401, "invalid_signature")
+            assert status_and_code(send(client, request)) == (401, "invalid_signature")
 
-    def test_the_host(self, client, signed, settings):
+    def test_a_changed_host_is_refused(self, client, signed, settings):
         settings.ALLOWED_HOSTS = ["*"]
         response = send(client, signed, SERVER_NAME="other.example")
-        assert refused(response) == (401, "invalid_signature")
+        assert status_and_code(response) == (401, "invalid_signature")
 
-    def test_the_scheme(self, client, someone):
+    def test_a_changed_scheme_is_refused(self, client, someone):
         response = send(client, someone.sign("GET", URL), secure=True)
-        assert refused(response) == (401, "invalid_signature")
+        assert status_and_code(response) == (401, "invalid_signature")
         hidden = someone.sign("GET", URL, covered=("@method", "@authority", "@path", "@query"))
         response = send(client, hidden, secure=True, SERVER_PORT="443")
         assert response.status_code == 200
 
     @pytest.mark.parametrize("body", [b'{"amount": 2}', b"", b" " + BODY])
-    def test_the_body(self, client, signed, body):
+    def test_a_changed_body_is_refused(self, client, signed, body):
         signed.body = body
-        assert refused(send(client, signed)) == (401, "digest_mismatch")
+        assert status_and_code(send(client, signed)) == (401, "digest_mismatch")
 
-    def test_the_digest_with_the_body(self, client, signed, someone):
+    def test_a_changed_body_with_its_digest_is_refused(self, client, signed, someone):
         forged = someone.sign("POST", URL, body=b'{"amount": 2}', headers=JSON)
         signed.body = forged.body
         signed.headers["Content-Digest"] = forged.headers["Content-Digest"]
-        assert refused(send(client, signed)) == (401, "invalid_signature")
+        assert status_and_code(send(client, signed)) == (401, "invalid_signature")
 
-    def test_the_digest_alone(self, client, signed):
+    def test_a_changed_digest_is_refused(self, client, signed):
         signed.headers["Content-Digest"] = "sha-256=:AAAA:"
-        assert refused(send(client, signed)) == (401, "invalid_signature")
+        assert status_and_code(send(client, signed)) == (401, "invalid_signature")
         del signed.headers["Content-Digest"]
-        assert refused(send(client, signed)) == (401, "invalid_signature")
+        assert status_and_code(send(client, signed)) == (401, "invalid_signature")
 
-    def test_a_body_is_added(self, client, someone):
+    def test_an_added_body_is_refused(self, client, someone):
         request = someone.sign("POST", URL)
         request.body = BODY
-        assert refused(send(client, request)) == (401, "incomplete_signature")
+        assert status_and_code(send(client, request)) == (401, "incomplete_signature")
 
-    def test_a_covered_header(self, client, someone):
+    def test_a_changed_header_is_refused(self, client, someone):
         request = someone.sign(
             "POST", URL, body=BODY, headers=JSON, covered=(*COVERED, "content-type")
         )
         request.headers["Content-Type"] = "application/x-www-form-urlencoded"
-        assert refused(send(client, request)) == (401, "invalid_signature")
+        assert status_and_code(send(client, request)) == (401, "invalid_signature")
 
     @pytest.mark.parametrize(
         ("pattern", "by"),
@@ -201,37 +207,37 @@ class TestWhatWasChangedOnTheWay:
             (r"$", lambda m: ';tag="other"'),
         ],
     )
-    def test_the_parameters(self, client, signed, pattern, by):
+    def test_changed_parameters_are_refused(self, client, signed, pattern, by):
         signed.headers["Signature-Input"] = re.sub(
             pattern, by, signed.headers["Signature-Input"], count=1
         )
-        assert refused(send(client, signed)) == (401, "invalid_signature")
+        assert status_and_code(send(client, signed)) == (401, "invalid_signature")
 
-    def test_the_signature(self, client, signed):
+    def test_a_changed_signature_is_refused(self, client, signed):
         label, _, value = signed.headers["Signature"].partition("=:")
         octets = bytearray(base64.b64decode(value.rstrip(":")))
         for damaged in (octets[:-1], octets[:-1] + bytes([octets[-1] ^ 1]), bytes(64), b"", b"x"):
             signed.headers["Signature"] = f"{label}=:{base64.b64encode(damaged).decode()}:"
-            assert refused(send(client, signed)) == (401, "invalid_signature")
+            assert status_and_code(send(client, signed)) == (401, "invalid_signature")
 
 
-class TestWhoseKeyItIs:
-    def test_another_private_key(self, client, someone):
+class TestKey:
+    def test_another_private_key_is_refused(self, client, someone):
         for private_key in (ed25519_key(), p256_key()):
             forger = Caller(someone.key_id, private_key)
             request = forger.sign("GET", URL, include_alg=False)
-            assert refused(send(client, request)) == (401, "invalid_signature")
+            assert status_and_code(send(client, request)) == (401, "invalid_signature")
 
-    def test_the_id_of_another_key(self, client, someone):
+    def test_the_id_of_another_key_is_refused(self, client, someone):
         other = caller()
         request = Caller(other.key_id, someone.private_key).sign("GET", URL)
-        assert refused(send(client, request)) == (401, "invalid_signature")
+        assert status_and_code(send(client, request)) == (401, "invalid_signature")
         request = someone.sign("GET", URL)
         for name in ("Signature-Input",):
             request.headers[name] = request.headers[name].replace(someone.key_id, other.key_id)
-        assert refused(send(client, request)) == (401, "invalid_signature")
+        assert status_and_code(send(client, request)) == (401, "invalid_signature")
 
-    def test_an_id_of_nobody_and_of_a_secret_are_told_alike(self, client, someone):
+    def test_unknown_ids_get_the_same_refusal(self, client, someone):
         told = set()
         for key_id in ("0" * 16, mint_key().key.public_id, "x", "A" * 16, "' OR 1=1 --", "é"):
             try:
@@ -240,19 +246,19 @@ class TestWhoseKeyItIs:
                 assert not key_id.isascii(), error  # noqa: PT017
                 continue
             response = send(client, request)
-            told.add((*refused(response), response.content, response["WWW-Authenticate"]))
+            told.add((*status_and_code(response), response.content, response["WWW-Authenticate"]))
         assert len(told) == 1
         assert told.pop()[:2] == (401, "invalid_signature")
 
     @pytest.mark.parametrize("alg", ["ecdsa-p384-sha384", "rsa-pss-sha512", "hmac-sha256", "none"])
-    def test_an_algorithm_of_somebody_elses_choice(self, client, someone, alg):
+    def test_another_algorithm_is_refused(self, client, someone, alg):
         request = someone.sign("GET", URL)
         request.headers["Signature-Input"] = re.sub(
             r'alg="[^"]+"', f'alg="{alg}"', request.headers["Signature-Input"]
         )
-        assert refused(send(client, request)) == (401, "invalid_signature")
+        assert status_and_code(send(client, request)) == (401, "invalid_signature")
 
-    def test_the_public_key_as_the_secret_of_an_hmac(self, client, someone):
+    def test_an_hmac_with_the_public_key_is_refused(self, client, someone):
         secret = ProjectKey.objects.get(public_id=someone.key_id).public_key.encode()
         request = someone.sign("GET", URL)
         for include_alg in (True, False):
@@ -262,9 +268,9 @@ class TestWhoseKeyItIs:
                     public_keys={}, private_keys={someone.key_id: secret}
                 ),
             ).sign(request, key_id=someone.key_id, nonce="n" * 16, include_alg=include_alg)
-            assert refused(send(client, request)) == (401, "invalid_signature")
+            assert status_and_code(send(client, request)) == (401, "invalid_signature")
 
-    def test_a_key_with_a_public_key_has_no_text(self, client, worker, real_argon2):
+    def test_a_key_with_a_public_key_accepts_no_secret(self, client, worker, real_argon2):
         key = ProjectKey.objects.get(public_id=worker.key_id)
         assert (key.root, key.digest) == ("", "")
         from apikeys import token
@@ -272,23 +278,22 @@ class TestWhoseKeyItIs:
         for secret in (token.generate_secret(), "0" * 43):
             text = token.compose("acme", "key", key.public_id, secret)
             response = client.get(URL, headers=bearer(text))
-            assert refused(response) == (401, "invalid_key")
+            assert status_and_code(response) == (401, "invalid_key")
 
-    def test_nor_when_its_pepper_is_gone(self, client, worker, settings):
+    def test_a_lost_pepper_does_not_make_it_accept_a_secret(self, client, worker, settings):
         from apikeys import token
 
         settings.APIKEYS = {**settings.APIKEYS, "PEPPERS": ["another" * 8], "ARGON2_TRIES": 1}
-        for _ in range(3):  # and it costs no try of Argon2
+        for _ in range(3):  # and it uses no attempt of Argon2
             text = token.compose("acme", "key", worker.key_id, token.generate_secret())
-            assert refused(client.get(URL, headers=bearer(text))) == (401, "invalid_key")
+            assert status_and_code(client.get(URL, headers=bearer(text))) == (401, "invalid_key")
         assert send(client, worker.sign("GET", URL)).status_code == 200
 
-    def test_a_public_key_that_came_to_a_key_with_a_secret_by_itself(self, client, engine):
-        """By SQL, say: whichever way it is proved, it is one key."""
+    def test_a_key_with_a_secret_accepts_no_signature(self, client, engine):
         minted = mint_key(engine)
         private_key = ed25519_key()
         request = Caller(minted.key.public_id, private_key).sign("GET", URL)
-        assert refused(send(client, request)) == (401, "invalid_signature")
+        assert status_and_code(send(client, request)) == (401, "invalid_signature")
 
 
 class TestCoverage:
@@ -305,41 +310,41 @@ class TestCoverage:
             ("@path", "@authority", "@query"),
         ],
     )
-    def test_too_little(self, client, someone, covered):
+    def test_too_few_components_are_refused(self, client, someone, covered):
         request = someone.sign("GET", URL, covered=covered)
-        assert refused(send(client, request)) == (401, "incomplete_signature")
+        assert status_and_code(send(client, request)) == (401, "incomplete_signature")
 
-    def test_a_body_without_a_digest(self, client, someone):
+    def test_a_body_without_a_digest_is_refused(self, client, someone):
         request = someone.sign("POST", URL)
         request.body = BODY
-        assert refused(send(client, request)) == (401, "incomplete_signature")
+        assert status_and_code(send(client, request)) == (401, "incomplete_signature")
 
-    def test_a_digest_that_is_not_covered(self, client, someone):
+    def test_an_uncovered_digest_is_refused(self, client, someone):
         request = someone.sign("POST", URL, body=BODY)
         digest = request.headers["Content-Digest"]
         request = someone.sign("POST", URL)
         request.body, request.headers["Content-Digest"] = BODY, digest
-        assert refused(send(client, request)) == (401, "incomplete_signature")
+        assert status_and_code(send(client, request)) == (401, "incomplete_signature")
 
-    def test_a_digest_in_part(self, client, someone):
+    def test_a_partly_covered_digest_is_refused(self, client, someone):
         covered = (*COVERED, '"content-digest";key="sha-256"')
         request = someone.sign("POST", URL, body=BODY, covered=covered)
-        assert refused(send(client, request)) == (401, "incomplete_signature")
+        assert status_and_code(send(client, request)) == (401, "incomplete_signature")
 
     @pytest.mark.parametrize("parameter", ["created", "nonce", "keyid"])
-    def test_a_parameter_is_missing(self, client, someone, parameter):
+    def test_a_missing_parameter_is_refused(self, client, someone, parameter):
         request = someone.sign("GET", URL)
         request.headers["Signature-Input"] = re.sub(
             rf';{parameter}=("[^"]*"|\d+)', "", request.headers["Signature-Input"]
         )
-        assert refused(send(client, request)) == (401, "incomplete_signature")
+        assert status_and_code(send(client, request)) == (401, "incomplete_signature")
 
-    def test_an_empty_nonce(self, client, someone):
+    def test_an_empty_nonce_is_refused(self, client, someone):
         request = someone.sign("GET", URL, nonce="")
-        assert refused(send(client, request)) == (401, "incomplete_signature")
+        assert status_and_code(send(client, request)) == (401, "incomplete_signature")
 
     @pytest.mark.parametrize("digest", ["md5=:AAAA:", "sha-256=1", "sha-256", "", "?", "sha-256=:"])
-    def test_a_digest_that_is_none(self, client, someone, digest):
+    def test_an_invalid_digest_is_refused(self, client, someone, digest):
         request = someone.sign(
             "POST",
             URL,
@@ -347,9 +352,9 @@ class TestCoverage:
             covered=(*COVERED, "content-digest"),
         )
         request.body = BODY
-        assert refused(send(client, request)) == (401, "digest_mismatch")
+        assert status_and_code(send(client, request)) == (401, "digest_mismatch")
 
-    def test_a_weak_digest_does_not_stand_beside_a_good_one(self, client, someone):
+    def test_a_weak_second_digest_is_refused(self, client, someone):
         good = someone.sign("POST", URL, body=BODY).headers["Content-Digest"]
         request = someone.sign(
             "POST",
@@ -358,32 +363,38 @@ class TestCoverage:
             covered=(*COVERED, "content-digest"),
         )
         request.body = BODY
-        assert refused(send(client, request)) == (401, "digest_mismatch")
+        assert status_and_code(send(client, request)) == (401, "digest_mismatch")
 
 
 class TestTime:
     @pytest.mark.parametrize("age", [302, 100_000, -302, -100_000])
-    def test_beyond_the_window(self, client, someone, age):
-        assert refused(send(client, someone.sign("GET", URL, age=age))) == (401, "stale_signature")
+    def test_a_time_outside_the_window_is_refused(self, client, someone, age):
+        assert status_and_code(send(client, someone.sign("GET", URL, age=age))) == (
+            401,
+            "stale_signature",
+        )
 
     @pytest.mark.parametrize("age", [295, -295])
-    def test_within_it(self, client, someone, age):
+    def test_a_time_within_the_window_is_accepted(self, client, someone, age):
         assert send(client, someone.sign("GET", URL, age=age)).status_code == 200
 
-    def test_the_window_is_the_sites(self, client, someone, settings):
+    def test_the_setting_changes_the_window(self, client, someone, settings):
         settings.APIKEYS = {**settings.APIKEYS, "SIGNATURE_WINDOW": 5}
         assert send(client, someone.sign("GET", URL, age=3)).status_code == 200
-        assert refused(send(client, someone.sign("GET", URL, age=7))) == (401, "stale_signature")
+        assert status_and_code(send(client, someone.sign("GET", URL, age=7))) == (
+            401,
+            "stale_signature",
+        )
 
-    def test_an_end_of_its_own(self, client, someone):
+    def test_an_expired_signature_is_refused(self, client, someone):
         now = timezone.now()
         over = someone.sign("GET", URL, age=10, expires=now - timedelta(seconds=1))
-        assert refused(send(client, over)) == (401, "stale_signature")
+        assert status_and_code(send(client, over)) == (401, "stale_signature")
         request = someone.sign("GET", URL, age=10, expires=now + timedelta(seconds=30))
         assert send(client, request).status_code == 200
 
     @pytest.mark.parametrize("created", ["1.5", '"now"', "?1", "@1", "9" * 15, "-1"])
-    def test_no_time(self, client, someone, created):
+    def test_an_invalid_time_is_refused(self, client, someone, created):
         request = someone.sign("GET", URL)
         request.headers["Signature-Input"] = re.sub(
             r"created=\d+", f"created={created}", request.headers["Signature-Input"]
@@ -392,23 +403,23 @@ class TestTime:
 
 
 class TestReplays:
-    def test_a_signature_is_good_for_once(self, client, someone):
+    def test_a_signature_is_accepted_once(self, client, someone):
         request = someone.sign("POST", URL, body=BODY, headers=JSON)
         assert send(client, request).status_code == 200
         for _ in range(2):
-            assert refused(send(client, request)) == (401, "replayed_signature")
+            assert status_and_code(send(client, request)) == (401, "replayed_signature")
 
-    def test_a_nonce_is_good_for_once(self, client, someone):
+    def test_a_nonce_is_accepted_once(self, client, someone):
         assert send(client, someone.sign("GET", URL, nonce="again")).status_code == 200
         request = someone.sign("GET", URL + "?other", nonce="again")
-        assert refused(send(client, request)) == (401, "replayed_signature")
+        assert status_and_code(send(client, request)) == (401, "replayed_signature")
 
-    def test_a_nonce_is_its_keys(self, client, someone):
+    def test_another_key_can_use_the_same_nonce(self, client, someone):
         assert send(client, someone.sign("GET", URL, nonce="same")).status_code == 200
         assert send(client, caller().sign("GET", URL, nonce="same")).status_code == 200
 
-    def test_another_signature_of_the_same(self, client, engine):
-        """Of an ECDSA signature anybody makes a second one: (r, n - s)."""
+    def test_a_second_ecdsa_signature_is_refused(self, client, engine):
+        """Anyone can derive a second ECDSA signature from the first one: (r, n - s)."""
         someone = caller(engine, p256_key())
         request = someone.sign("GET", URL)
         label, _, value = request.headers["Signature"].partition("=:")
@@ -418,28 +429,28 @@ class TestReplays:
         mirrored = request.copy()
         mirrored.headers["Signature"] = f"{label}=:{base64.b64encode(other).decode()}:"
         assert send(client, mirrored).status_code == 200
-        assert refused(send(client, request)) == (401, "replayed_signature")
+        assert status_and_code(send(client, request)) == (401, "replayed_signature")
 
-    def test_who_is_refused_uses_no_nonce(self, client, someone):
+    def test_a_refused_request_uses_no_nonce(self, client, someone):
         request = someone.sign("GET", URL)
         damaged = request.copy()
         damaged.method = "POST"
-        assert refused(send(client, damaged)) == (401, "invalid_signature")
+        assert status_and_code(send(client, damaged)) == (401, "invalid_signature")
         key = ProjectKey.objects.get(public_id=someone.key_id)
         key.is_pending = True
         key.save()
-        assert refused(send(client, request)) == (401, "approval_required")
+        assert status_and_code(send(client, request)) == (401, "approval_required")
         assert UsedNonce.objects.count() == 0
         lifecycle.approve(key)
         assert send(client, request).status_code == 200
 
-    def test_a_view_that_refuses_keeps_it(self, client, engine):
+    def test_a_failing_view_keeps_the_nonce_used(self, client, engine):
         weak = caller(engine, scopes=["payments:write"], name="weak")
         key = ProjectKey.objects.get(public_id=weak.key_id)
         lifecycle.edit(key, scopes=["keys:read"])
         request = weak.sign("GET", URL)
-        assert refused(send(client, request)) == (403, "insufficient_scope")
-        assert refused(send(client, request)) == (401, "replayed_signature")
+        assert status_and_code(send(client, request)) == (403, "insufficient_scope")
+        assert status_and_code(send(client, request)) == (401, "replayed_signature")
 
 
 class TestForm:
@@ -472,86 +483,86 @@ class TestForm:
             "sig1=(" + '"@method" "@target-uri"' + ' "x"' * 60 + ');created=1;nonce="a";keyid="b"',
         ],
     )
-    def test_an_input_that_is_none(self, client, someone, value):
+    def test_an_invalid_signature_input_is_refused(self, client, someone, value):
         request = self.replaced(someone.sign("GET", URL), "Signature-Input", value)
-        status, code = refused(send(client, request))
+        status, code = status_and_code(send(client, request))
         assert (status, code) in [(400, "malformed_signature"), (401, "incomplete_signature")]
         assert status == 400 or value == "sig1=()" or '"@target-uri"' not in value
 
     @pytest.mark.parametrize("value", ["", "sig1", "sig1=1", "sig1=(:AAAA:)", "sig2=:AAAA:", ":x:"])
-    def test_a_signature_that_is_none(self, client, someone, value):
+    def test_an_invalid_signature_is_refused(self, client, someone, value):
         request = self.replaced(someone.sign("GET", URL), "Signature", value)
-        assert refused(send(client, request)) == (400, "malformed_signature")
+        assert status_and_code(send(client, request)) == (400, "malformed_signature")
 
-    def test_two_signatures(self, client, someone):
+    def test_two_signatures_are_refused(self, client, someone):
         request, other = someone.sign("GET", URL), caller().sign("GET", URL, label="sig2")
         for name in ("Signature-Input", "Signature"):
             request.headers[name] += ", " + other.headers[name]
-        assert refused(send(client, request)) == (400, "malformed_signature")
+        assert status_and_code(send(client, request)) == (400, "malformed_signature")
 
     @pytest.mark.parametrize("names", [("Signature-Input",), ("Signature-Input", "Signature")])
-    def test_a_header_that_came_twice(self, client, someone, names):
+    def test_a_repeated_header_is_refused(self, client, someone, names):
         request = someone.sign("GET", URL)
         for name in names:
             request.headers[name] += ", " + request.headers[name]
-        assert refused(send(client, request)) == (400, "malformed_signature")
+        assert status_and_code(send(client, request)) == (400, "malformed_signature")
 
-    def test_a_component_twice(self, client, someone):
+    def test_a_repeated_component_is_refused(self, client, someone):
         request = someone.sign("GET", URL)
         request.headers["Signature-Input"] = request.headers["Signature-Input"].replace(
             '"@method"', '"@method" "@method"'
         )
-        assert refused(send(client, request)) == (401, "invalid_signature")
+        assert status_and_code(send(client, request)) == (401, "invalid_signature")
 
-    def test_a_component_that_is_not_there(self, client, someone):
+    def test_a_missing_header_is_refused(self, client, someone):
         request = someone.sign("GET", URL, headers={"X-A": "1"}, covered=(*COVERED, "x-a"))
         del request.headers["X-A"]
-        assert refused(send(client, request)) == (401, "invalid_signature")
+        assert status_and_code(send(client, request)) == (401, "invalid_signature")
 
 
-class TestTheRestHolds:
-    """What holds for keys holds for those that sign."""
+class TestSharedChecks:
+    """The checks of all keys apply to signing keys as well."""
 
     @pytest.fixture
     def key(self, worker):
         return ProjectKey.objects.get(public_id=worker.key_id)
 
-    def test_revocation(self, client, worker, key):
+    def test_a_revoked_key_is_refused(self, client, worker, key):
         assert send(client, worker.sign("GET", URL)).status_code == 200
         lifecycle.revoke(key)
-        assert refused(send(client, worker.sign("GET", URL))) == (401, "revoked_key")
+        assert status_and_code(send(client, worker.sign("GET", URL))) == (401, "revoked_key")
 
-    def test_expiry(self, client, worker, key):
+    def test_an_expired_key_is_refused(self, client, worker, key):
         ProjectKey.objects.update(expires_at=timezone.now())
-        assert refused(send(client, worker.sign("GET", URL))) == (401, "expired_key")
+        assert status_and_code(send(client, worker.sign("GET", URL))) == (401, "expired_key")
 
-    def test_a_deactivated_project(self, client, worker, engine):
+    def test_a_key_of_a_deactivated_project_is_refused(self, client, worker, engine):
         engine.is_active = False
         engine.save()
-        assert refused(send(client, worker.sign("GET", URL))) == (401, "inactive_project")
+        assert status_and_code(send(client, worker.sign("GET", URL))) == (401, "inactive_project")
 
-    def test_networks(self, client, worker, key):
+    def test_allowed_ip_ranges_are_checked(self, client, worker, key):
         lifecycle.edit(key, allowed_networks=["203.0.113.0/24"])
-        assert refused(send(client, worker.sign("GET", URL))) == (403, "ip_not_allowed")
+        assert status_and_code(send(client, worker.sign("GET", URL))) == (403, "ip_not_allowed")
         request = worker.sign("GET", URL)
         assert send(client, request, REMOTE_ADDR="203.0.113.5").status_code == 200
 
-    def test_scopes(self, client, worker, key):
+    def test_scopes_are_checked(self, client, worker, key):
         lifecycle.edit(key, scopes=["keys:read"])
-        assert refused(send(client, worker.sign("GET", URL))) == (403, "insufficient_scope")
+        assert status_and_code(send(client, worker.sign("GET", URL))) == (403, "insufficient_scope")
 
-    def test_rate_limits(self, client, worker, key):
+    def test_rate_limits_are_enforced(self, client, worker, key):
         lifecycle.edit(key, rate_limits=["2/hour"])
         statuses = [send(client, worker.sign("GET", URL)).status_code for _ in range(3)]
         assert statuses == [200, 200, 429]
 
-    def test_a_forger_is_told_nothing_of_the_key(self, client, worker, key):
+    def test_a_forged_signature_reveals_nothing_about_the_key(self, client, worker, key):
         lifecycle.revoke(key)
         request = Caller(worker.key_id, ed25519_key()).sign("GET", URL)
-        assert refused(send(client, request)) == (401, "invalid_signature")
+        assert status_and_code(send(client, request)) == (401, "invalid_signature")
 
     @pytest.mark.django_db(transaction=True)
-    def test_the_cache(self, client, worker, key, settings):
+    def test_a_cached_key_is_invalidated_by_revocation(self, client, worker, key, settings):
         settings.APIKEYS = {**settings.APIKEYS, "CACHE": {"TIMEOUT": 60}}
         for queries in (1, 0):
             request = worker.sign("GET", URL)
@@ -559,15 +570,15 @@ class TestTheRestHolds:
                 assert send(client, request).status_code == 200
             assert sum("SELECT" in query["sql"] for query in context.captured_queries) == queries
         lifecycle.revoke(key)
-        assert refused(send(client, worker.sign("GET", URL))) == (401, "revoked_key")
+        assert status_and_code(send(client, worker.sign("GET", URL))) == (401, "revoked_key")
 
 
 class TestAudit:
-    def test_which_instance_did_it_authorised_by_whom(self, client, engine):
+    def test_an_event_names_instance_and_authorizer(self, client, engine):
         admin = MembershipFactory(project=engine, user__username="grace", role="owner").user
         scopes = ["keys:read", "keys:write", "payments:read"]
         worker = caller(engine, name="worker-3", scopes=scopes, by=admin)
-        url = "http://testserver/api/projects/engine/keys/"
+        url = "http://testserver/api/projects/analytical-engine/keys/"
         body = json.dumps({"name": "made", "scopes": ["payments:read"]}).encode()
 
         response = send(client, worker.sign("POST", url, body=body, headers=JSON))
@@ -577,29 +588,29 @@ class TestAudit:
         assert (event.using, event.instance) == (worker.key_id, "worker-3")
         assert (event.authorized_by, event.by) == ("grace", "")
 
-    def test_the_public_key_is_told_at_minting(self, worker):
+    def test_the_event_of_creation_has_the_public_key(self, worker):
         event = AuditEvent.objects.get(public_id=worker.key_id)
         assert event.changes["public_key"] == pem(worker.private_key)
         assert (event.by, event.instance, event.authorized_by) == ("ada", "", "")
 
 
-def test_without_the_library_it_is_said_so(client, worker, monkeypatch):
+def test_without_the_library_signatures_are_refused(client, worker, monkeypatch):
     import sys
 
     monkeypatch.delitem(sys.modules, "apikeys.signatures.verification", raising=False)
     monkeypatch.setitem(sys.modules, "http_message_signatures", None)
     monkeypatch.delattr("apikeys.signatures.verification", raising=False)
     response = send(client, worker.sign("GET", URL))
-    assert refused(response) == (401, "signature_not_accepted")
+    assert status_and_code(response) == (401, "signature_not_accepted")
 
 
-def test_debug_pages_and_the_body_that_was_read(worker, settings):
-    """A middleware that read a form before: nobody can compare it any more."""
+def test_a_body_read_by_a_middleware_is_refused(worker, settings):
+    """A middleware has parsed the form, so the raw body can no longer be compared."""
     settings.MIDDLEWARE = ["tests.signatures.test_verification.Reader", *settings.MIDDLEWARE]
     body = b"--b\r\nContent-Disposition: form-data; name=a\r\n\r\n1\r\n--b--\r\n"
     headers = {"Content-Type": "multipart/form-data; boundary=b"}
     response = send(Client(), worker.sign("POST", URL, body=body, headers=headers))
-    assert refused(response) == (403, "body_not_compared")
+    assert status_and_code(response) == (403, "body_not_compared")
 
 
 class Reader:
@@ -611,8 +622,8 @@ class Reader:
         return self.get_response(request)
 
 
-def test_der_is_not_how_ecdsa_is_sent(client, engine):
-    """RFC 9421 section 3.3.4: r and s, 32 octets each."""
+def test_a_der_signature_is_refused(client, engine):
+    """RFC 9421 section 3.3.4: the signature is r and s, 32 octets each."""
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -622,4 +633,4 @@ def test_der_is_not_how_ecdsa_is_sent(client, engine):
     request = someone.sign("GET", URL)
     label = request.headers["Signature"].partition("=:")[0]
     request.headers["Signature"] = f"{label}=:{base64.b64encode(der).decode()}:"
-    assert refused(send(client, request)) == (401, "invalid_signature")
+    assert status_and_code(send(client, request)) == (401, "invalid_signature")

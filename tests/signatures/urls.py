@@ -11,7 +11,7 @@ from tests.drf.conftest import View
 
 
 class Echo(View):
-    """Tells who asks, and with which body."""
+    """Return who called, and the body."""
 
     required_scopes = ["payments:read"]
     throttle_classes = [KeyThrottle]

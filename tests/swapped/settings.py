@@ -10,7 +10,14 @@ INSTALLED_APPS = [
 ]
 AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend"]
 ROOT_URLCONF = "apikeys.api.urls"
-APIKEYS_PROJECT_MODEL = "teams.Team"
+APIKEYS_PROJECT_MODEL = os.environ.get("SWAPPED_MODEL", "teams.Team")
+if "SWAPPED_SLUG" in os.environ:
+    APIKEYS_PROJECT_SLUG_FIELD = os.environ["SWAPPED_SLUG"]
+    ROOT_URLCONF = "tests.swapped.urls"
+    INSTALLED_APPS.insert(0, "apikeys.gateway")
+    INSTALLED_APPS = list(dict.fromkeys(INSTALLED_APPS))
+if "SWAPPED_UNMIGRATED" in os.environ:
+    MIGRATION_MODULES = {"teams": None}
 APIKEYS = {**APIKEYS, "LAST_USED_INTERVAL": None}  # noqa: F405
 
 DATABASES = {

@@ -1,6 +1,6 @@
-"""``force_access``: whatever a view is made with, it meets the credential as it would a real one.
+"""Views of every framework treat a credential of ``force_access`` like a real one.
 
-No test here may touch the database, but those that say so.
+Only tests that request it may use the database.
 """
 
 import asyncio
@@ -74,20 +74,20 @@ urlpatterns = [
 EVERYWHERE = pytest.mark.parametrize("where", ["/drf/", "/plain/", "/async/", "/ninja/"])
 
 
-def ada():
+def somebody():
     return get_user_model()(username="ada")
 
 
 @EVERYWHERE
-def test_a_view_meets_a_users_credential(where):
-    with force_access(access_for(user=ada(), scopes=["payments:write"])) as text:
+def test_a_view_gets_a_users_credential(where):
+    with force_access(access_for(user=somebody(), scopes=["payments:write"])) as text:
         response = Client(headers=bearer(text)).get(where)
 
     assert response.json() == {"kind": PERSONAL_ACCESS_TOKEN, "user": "ada"}
 
 
 @EVERYWHERE
-def test_a_view_meets_a_projects_credential(where):
+def test_a_view_gets_a_projects_credential(where):
     project = Project(slug="engine")
     with force_access(access_for(project=project, scopes=["payments:read"])) as text:
         response = Client(headers=bearer(text)).get(where)
@@ -96,27 +96,27 @@ def test_a_view_meets_a_projects_credential(where):
 
 
 @EVERYWHERE
-def test_a_credential_without_the_scope_is_refused_as_ever(where):
-    with force_access(access_for(user=ada(), scopes=["keys:read"])) as text:
+def test_a_credential_without_the_scope_is_refused(where):
+    with force_access(access_for(user=somebody(), scopes=["keys:read"])) as text:
         response = Client(headers=bearer(text)).get(where)
 
     assert (response.status_code, response.json()["code"]) == (403, "insufficient_scope")
 
 
 def test_a_view_that_checks_no_scope_still_refuses_it():
-    with force_access(access_for(user=ada(), scopes=["payments:read"])) as text:
+    with force_access(access_for(user=somebody(), scopes=["payments:read"])) as text:
         assert api_client(text).get("/undeclared/").json()["code"] == "scope_not_declared"
         assert api_client(text).get("/anyone/").status_code == 200
 
 
-def test_a_request_of_a_factory_carries_it():
-    with force_access(access_for(user=ada(), scopes=["payments:read"])) as text:
+def test_a_request_factory_sends_the_credential():
+    with force_access(access_for(user=somebody(), scopes=["payments:read"])) as text:
         request = APIRequestFactory(headers=bearer(text)).get("/")
         assert Reports.as_view()(request).data["user"] == "ada"
 
 
-def test_an_async_client_carries_it():
-    with force_access(access_for(user=ada(), scopes=["payments:read"])) as text:
+def test_an_async_client_sends_the_credential():
+    with force_access(access_for(user=somebody(), scopes=["payments:read"])) as text:
         response = asyncio.run(AsyncClient().get("/async/", headers=bearer(text)))
 
     assert response.json()["user"] == "ada"
@@ -124,15 +124,15 @@ def test_an_async_client_carries_it():
 
 @pytest.mark.django_db
 def test_it_ends_with_the_block():
-    with force_access(access_for(user=ada(), scopes=["payments:read"])) as text:
+    with force_access(access_for(user=somebody(), scopes=["payments:read"])) as text:
         verify(text)
 
     with pytest.raises(Refused, match="invalid_token"):
         verify(text)
 
 
-def test_several_at_once_are_told_apart():
-    reader = access_for(user=ada(), scopes=["payments:read"])
+def test_several_credentials_stay_separate():
+    reader = access_for(user=somebody(), scopes=["payments:read"])
     server = access_for(project=Project(slug="engine"), scopes=["payments:read"])
 
     with force_access(reader) as one, force_access(server) as other:
@@ -141,27 +141,27 @@ def test_several_at_once_are_told_apart():
         assert reader.credential_id != server.credential_id
 
 
-def test_further_fields_are_those_of_access():
+def test_more_fields_of_access_can_be_set():
     ends = datetime(2030, 1, 1, tzinfo=UTC)
 
-    access = access_for(user=ada(), scopes=["b", "a"], expires_at=ends, name="laptop")
+    access = access_for(user=somebody(), scopes=["b", "a"], expires_at=ends, name="laptop")
 
     assert (access.scope, access.expires_at, access.name) == ("a b", ends, "laptop")
     with pytest.raises(TypeError, match="colour"):
-        access_for(user=ada(), scopes=["a"], colour="red")
+        access_for(user=somebody(), scopes=["a"], colour="red")
 
 
-def test_it_is_a_users_or_a_projects():
-    with pytest.raises(TypeError, match="not both"):
+def test_a_user_and_a_project_cannot_be_combined():
+    with pytest.raises(TypeError, match="either a user or a project"):
         access_for(scopes=["a"])
-    with pytest.raises(TypeError, match="not both"):
-        access_for(user=ada(), project=Project(), scopes=["a"])
-    with pytest.raises(TypeError, match="projects only for a user"):
+    with pytest.raises(TypeError, match="either a user or a project"):
+        access_for(user=somebody(), project=Project(), scopes=["a"])
+    with pytest.raises(TypeError, match="projects only with a user"):
         access_for(project=Project(), projects=[], scopes=["a"])
 
 
 @pytest.mark.django_db
-def test_it_can_be_kept_to_some_projects_and_the_policy_has_its_say():
+def test_projects_are_restricted_and_the_policy_applies():
     member = MembershipFactory(role="viewer")
     other = MembershipFactory(user=member.user, role="owner")
     strange = MembershipFactory()

@@ -36,7 +36,7 @@ def test_a_key_is_minted_for_a_project():
     assert verify(minted.token).allows("payments:read", project=project)
 
 
-def test_what_is_not_said_is_made():
+def test_defaults_are_created():
     tokens = [PersonalAccessTokenFactory(scopes=["payments:read"]) for _ in range(2)]
     key = ProjectKeyFactory(scopes=["payments:read"])
 
@@ -46,7 +46,7 @@ def test_what_is_not_said_is_made():
 
 
 @pytest.mark.parametrize("make", [PersonalAccessTokenFactory, ProjectKeyFactory])
-def test_the_scopes_have_to_be_said(make):
+def test_scopes_are_required(make):
     with pytest.raises(TypeError, match="scopes"):
         make()
 
@@ -69,7 +69,7 @@ def test_a_key_in_another_state_is_refused(make, state, code):
     assert refused.value.refusal.code == code
 
 
-def test_a_key_that_needs_an_approval_can_be_had_with_it(settings):
+def test_a_key_that_needs_approval_can_be_created_approved(settings):
     settings.APIKEYS = {**settings.APIKEYS, "POLICY": "tests.testing.test_factories.Strict"}
 
     assert PersonalAccessTokenFactory(scopes=["payments:write"]).key.state() == "pending"
@@ -82,18 +82,18 @@ class Strict(Policy):
         return scope.endswith(":write")
 
 
-def test_a_state_that_there_is_not_is_an_error():
+def test_an_unknown_state_is_refused():
     with pytest.raises(ValueError, match="stolen"):
         PersonalAccessTokenFactory(scopes=["payments:read"], state="stolen")
 
 
 @pytest.mark.parametrize("make", [PersonalAccessTokenFactory, ProjectKeyFactory])
-def test_there_is_no_key_without_a_row(make):
+def test_a_key_cannot_be_built_without_saving(make):
     with pytest.raises(TypeError, match="create"):
         make.build(scopes=["payments:read"], user=None, project=None)
 
 
-def test_a_client_presents_the_key_with_each_request():
+def test_a_client_sends_the_key_with_each_request():
     minted = PersonalAccessTokenFactory(scopes=["payments:read"])
 
     for credential in (minted, minted.token):
@@ -102,7 +102,7 @@ def test_a_client_presents_the_key_with_each_request():
         assert client.get("/api/token/").json()["id"] == minted.key.public_id
 
 
-def test_hashing_is_as_before_after_it_was_fast():
+def test_fast_hashing_is_undone():
     before = hashing._argon2
 
     with fast_hashing():

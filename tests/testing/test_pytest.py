@@ -1,4 +1,4 @@
-"""The plugin: in this suite, and in that of a site which loads it before Django is set up."""
+"""The pytest plugin, in this suite and in a site that loads it before Django is set up."""
 
 import os
 import subprocess
@@ -12,6 +12,8 @@ from apikeys.testing import PersonalAccessTokenFactory, ProjectFactory
 from apikeys.verify import verify
 from tests.documents import ROOT
 from tests.factories import MembershipFactory
+
+pytestmark = pytest.mark.process
 
 
 def test_a_client_with_a_users_key(key_client):
@@ -35,7 +37,7 @@ def test_clients_without_a_key(access_client, django_user_model):
     ada = django_user_model(username="ada")
 
     for client in (access_client(user=ada, scopes=[scope]) for scope in ("keys:read", "other")):
-        # It has no scope for payments, and gets no further than that: to no database.
+        # It has no scope for payments, so it is refused without a query.
         assert client.get("/api/payments/").json()["code"] == "insufficient_scope"
 
 
@@ -49,13 +51,13 @@ def test_the_hashing_is_fast_and_real():
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("time", ["first", "second"])
-def test_uses_are_not_those_of_another_test(time):
+def test_uses_of_other_tests_are_cleared(time):
     assert not usage._pending
 
     verify(PersonalAccessTokenFactory(scopes=["payments:read"]).token)
 
 
-def test_a_site_loads_it_on_the_command_line(tmp_path):
+def test_the_plugin_loads_on_the_command_line(tmp_path):
     (tmp_path / "test_site.py").write_text(
         "def test_it(key_client, django_user_model):\n"
         "    ada = django_user_model.objects.create(username='ada')\n"
@@ -78,6 +80,6 @@ def test_a_site_loads_it_on_the_command_line(tmp_path):
     assert "1 passed" in done.stdout, done.stdout + done.stderr
 
 
-def test_nobody_gets_it_unasked():
-    """A plugin that loads by itself would be in every suite of every site."""
+def test_the_plugin_does_not_load_by_itself():
+    """Otherwise it would change the test suites of all sites."""
     assert not [e for e in entry_points(group="pytest11") if e.value.startswith("apikeys")]

@@ -22,7 +22,7 @@ from apikeys.verify import verify
 from tests.documents import ROOT
 from tests.upgrade.outcomes import EXPECTED, HERE, SETTINGS, outcomes
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.slow
 
 DUMP = (HERE / "first.sql").read_text(encoding="utf-8")
 
@@ -39,6 +39,14 @@ def dump():
 
 def migrate(targets):
     MigrationExecutor(connection).migrate(targets)  # a new one knows what is applied now
+
+
+def rebuild():
+    """MariaDB keeps dropped columns in a row until the table is rebuilt, and a row has a limit."""
+    if connection.vendor == "mysql":
+        with connection.cursor() as cursor:
+            for model in (PersonalAccessToken, ProjectKey):
+                cursor.execute(f"ALTER TABLE {model._meta.db_table} FORCE")
 
 
 def latest():
@@ -108,16 +116,18 @@ def test_keys_of_then_are_what_they_were_and_go_through_the_rest_of_their_lives(
     assert changed == {"token", "key", "token of the previous pepper"}
 
 
-def test_one_step_back_and_forth_again_changes_no_key(upgraded):
+def test_steps_back_and_forth_again_change_no_key(upgraded):
+    """One step, half of the steps, and all of them: each step is undone and done again."""
     graph = MigrationExecutor(connection).loader.graph
     (last,) = graph.leaf_nodes("apikeys")
     steps = [node for node in graph.forwards_plan(last) if node[0] == "apikeys"]
     assert len(steps) > 1
     now = latest()
-    for earlier in reversed(steps[:-1]):
+    for earlier in (steps[-2], steps[len(steps) // 2], steps[0]):
         migrate([earlier])
         migrate(now)
         assert outcomes() == EXPECTED, f"after going back to {earlier}"
+        rebuild()
 
 
 def test_the_file_itself_migrates_by_the_command(tmp_path):

@@ -1,4 +1,4 @@
-"""Settings of a site with django-allauth, for a process of its own."""
+"""Settings of a site with django-allauth, for a separate process."""
 
 from tests.settings import *  # noqa: F403
 

@@ -5,15 +5,14 @@ from types import SimpleNamespace
 import pytest
 
 from apikeys.models import PersonalAccessToken, ProjectKey
-from example_project.payments.demo import PASSWORD
-from tests.factories import MembershipFactory, ProjectFactory, UserFactory
+from tests.factories import MembershipFactory
 
 TOKENS = "/settings/keys/"
 KEYS = "/settings/keys/projects/analytical-engine/"
 
 
 def text_of(response):
-    """What a reader gets to see of a page, in one line."""
+    """Return the visible text of a page in one line."""
     body = re.sub(r"(?s)<(script|style|head).*?</\1>|<[^>]*>", " ", response.content.decode())
     return " ".join(unescape(body).split())
 
@@ -25,36 +24,20 @@ def secret_of(response):
 
 
 @pytest.fixture
-def engine(db):
-    return ProjectFactory(slug="analytical-engine", name="Analytical Engine")
-
-
-@pytest.fixture
-def ada(engine, settings):
-    """Owner of the analytical engine, with the demo's password."""
-    settings.DEMO = True
-    user = UserFactory(username="ada")
-    user.set_password(PASSWORD)
-    user.save()
-    MembershipFactory(user=user, project=engine, role="owner")
-    return user
-
-
-@pytest.fixture
 def viewer(engine):
     return MembershipFactory(user__username="vera", project=engine, role="viewer").user
 
 
 @pytest.fixture
 def page(client, ada):
-    """Django's client, in which ada has just logged in."""
+    """Django's test client, logged in as ada just now."""
     client.force_login(ada)
     return client
 
 
 @pytest.fixture(params=[TOKENS, KEYS], ids=["token", "project-key"])
 def place(request):
-    """Where keys of either kind are managed: ``url``, ``model``, and what is entered."""
+    """The pages of each kind of key: their ``url`` and ``model``, and the data of the form."""
     form = {"name": "laptop", "expiry": "30", "scopes:payments": "payments:read"}
     if request.param == TOKENS:
         return SimpleNamespace(url=TOKENS, model=PersonalAccessToken, form=form | {"reach": "all"})
@@ -62,7 +45,7 @@ def place(request):
 
 
 def open_form(page, url):
-    """What the form of minting carries to make one key only."""
+    """Return the hidden field with which the form creates one key only."""
     response = page.get(f"{url}new/")
     assert response.status_code == 200
     return {"once": re.search(r'name="once" value="([^"]+)"', response.content.decode())[1]}

@@ -1,10 +1,15 @@
 import csv
 import io
 import json
+from datetime import timedelta
 
-from apikeys import lifecycle
-from apikeys.models import AuditEvent
-from tests.factories import mint_key, mint_pat
+from django.utils import timezone
+
+from apikeys import audit, lifecycle
+from apikeys.audit import Event
+from apikeys.models import AuditEvent, PersonalAccessToken
+from apikeys.web import activity
+from tests.factories import UserFactory, mint_key, mint_pat
 from tests.web.conftest import KEYS, mint, text_of
 
 
@@ -12,7 +17,7 @@ def body(response):
     return b"".join(response.streaming_content).decode()
 
 
-def test_what_is_done_on_the_pages_is_told_there(page, ada, place):
+def test_actions_on_the_pages_are_listed(page, ada, place):
     mint(page, place)
     key = place.model.objects.get()
     page.post(f"{place.url}{key.public_id}/revoke/", {"reason": "Lost."})
@@ -26,7 +31,100 @@ def test_what_is_done_on_the_pages_is_told_there(page, ada, place):
     assert f"{place.url}activity/" in page.get(place.url).content.decode()
 
 
-def test_of_one_key(page, ada):
+def test_events_are_sentences_without_python(page, ada, place, engine):
+    mint(page, place)
+    key = place.model.objects.get()
+    soon = timezone.now() + timedelta(days=9)
+    lifecycle.edit(key, scopes=["payments:write", "reports:read"], by=ada)
+    lifecycle.edit(key, name="desk", description="Nightly.", expires_at=soon, by=ada)
+    lifecycle.edit(key, allowed_networks=["203.0.113.0/24"], rate_limits=["9/second"], by=ada)
+    lifecycle.edit(key, allowed_networks=[], expires_at=None, description="", by=ada)
+    new = lifecycle.rotate(key, by=ada).key
+    lifecycle.revoke(new, reason="It was lost.", by=ada)
+    audit.write(Event.NEW_NETWORK, key, changes={"network": "203.0.113.0/24"})
+    audit.write(Event.LEAKED, key, changes={"source": "GitHub", "revoked": False})
+    audit.write(Event.NOTIFIED, key, changes={"days": 7, "expires_at": None})
+    text = text_of(page.get(f"{place.url}activity/")).replace(" .", ".").replace(" ,", ",")
+
+    for sentence in (
+        "laptop was created. Permissions: See payments.",
+        "Access changed: removed See payments, added Make payments, and see them, See reports.",
+        "Renamed from laptop to desk.",
+        "Description set to Nightly.",
+        "Allowed IP ranges set to 203.0.113.0/24.",
+        "Rate limits set to 9/second.",
+        "Allowed IP ranges removed. It was 203.0.113.0/24.",
+        f"desk was rotated. {new.public_id} replaces it.",
+        f"was created to replace {key.public_id}.",
+        "desk was revoked. Reason: It was lost.",
+        "was used from a new network: 203.0.113.0/24.",
+        "was reported as leaked by GitHub. It was not revoked by this report.",
+        "was announced to expire within 7 days, by mail.",
+    ):
+        assert sentence in text, sentence
+    for python in ("None", "['", "{'", "&#x27;", "true", "False", "before", ".."):
+        assert python not in text, python
+    if place.model is PersonalAccessToken:
+        lifecycle.edit(key := mint_pat(ada).key, projects=[engine], by=ada)
+        changed = "Projects changed from all, also future ones to analytical-engine."
+        assert changed in text_of(page.get(f"{place.url}activity/")).replace(" .", ".")
+
+
+def test_unknown_changes_are_hidden_and_escaped(page, ada):
+    key = mint_pat(ada).key
+    audit.write("later", key, changes={"new": {"deep": ["<b>"]}})
+    audit.write(Event.EDITED, key, changes={"new": {"before": 1, "after": "<b>"}, "old": 3})
+    audit.write(Event.REVOKED, key, changes={"reason": "<script>alert(1)</script> {0} {}"})
+    audit.write(Event.MINTED, key, changes={"expires_at": "nonsense", "scopes": ["gone:read"]})
+    html = page.get("/settings/keys/activity/").content.decode()
+    assert "<script>alert" not in html
+    assert "{0} {}" in html
+    assert "New changed from <em>1</em> to <em>&lt;b&gt;</em>." in html
+    assert "gone:read" in html
+
+
+def test_events_are_grouped_by_day(page, ada):
+    key = mint_pat(ada).key
+    for days in (0, 1, 1):
+        audit.write(Event.APPROVED, key, at=timezone.now() - timedelta(days=days))
+    days = page.get("/settings/keys/activity/").context["days"]
+    assert [len(day["events"]) for day in days] in ([2, 2], [1, 1, 2])
+
+
+def test_events_are_filtered_by_event_name_person_and_time(page, place, ada, engine):
+    mint(page, place)
+    key = place.model.objects.get()
+    lifecycle.edit(key, name="server", by=ada)
+    audit.write(Event.APPROVED, key, by=UserFactory(username="grace"))
+    audit.write(Event.EXPIRED, key, at=timezone.now() - timedelta(days=40))
+
+    def found(**params):
+        context = page.get(f"{place.url}activity/", params).context
+        return [row["event"].event for day in context["days"] for row in day["events"]]
+
+    today = timezone.now().date().isoformat()
+    assert found(event="edited") == ["edited"]
+    assert found(q="laptop") == ["minted"]
+    assert found(q=key.public_id[:9]) == ["expired", "approved", "edited", "minted"]
+    assert found(by="Grace") == ["approved"]
+    assert found(until=(timezone.now() - timedelta(days=30)).date().isoformat()) == ["expired"]
+    assert found(since=today) == ["approved", "edited", "minted"]
+    for wrong in ({"event": "nonsense"}, {"since": "nonsense"}, {"q": "\0"}, {"by": "\0"}):
+        assert found(**wrong) == []
+    assert found(since="9999-12-31") == found(until="0001-01-01") == []
+    exported = body(page.get(f"{place.url}activity/", {"event": "edited", "format": "jsonl"}))
+    assert [json.loads(line)["event"] for line in exported.splitlines()] == ["edited"]
+    html = page.get(f"{place.url}activity/", {"by": "grace"}).content.decode()
+    assert "?by=grace&amp;format=csv" in html
+
+
+def test_page_is_localized(page, ada):
+    lifecycle.edit(mint_pat(ada).key, scopes=["reports:read"], by=ada)
+    told = text_of(page.get("/settings/keys/activity/", headers={"Accept-Language": "de"}))
+    assert "Zugriff geändert: entfernt" in told
+
+
+def test_events_are_filtered_by_key(page, ada):
     one, other = mint_pat(ada).key, mint_pat(ada).key
     text = text_of(page.get(f"/settings/keys/activity/?key={one.public_id}"))
 
@@ -35,7 +133,7 @@ def test_of_one_key(page, ada):
     assert page.get("/settings/keys/activity/?key=%00'").status_code == 404
 
 
-def test_a_long_list_is_paged(page, ada):
+def test_long_list_is_paged(page, ada):
     key = mint_pat(ada).key
     for n in range(60):
         lifecycle.edit(key, name=f"name {n}")
@@ -48,7 +146,7 @@ def test_a_long_list_is_paged(page, ada):
     assert "name 3" in page.get(f"/settings/keys/activity/?after={oldest}").content.decode()
 
 
-def test_nothing_is_after_what_is_no_event(page, ada, place):
+def test_invalid_cursor_shows_no_events(page, ada, place):
     mint(page, place)
     key = place.model.objects.get()
 
@@ -59,12 +157,12 @@ def test_nothing_is_after_what_is_no_event(page, ada, place):
             assert key.public_id not in text_of(response)
 
 
-def test_no_project_has_a_nul_in_its_name(page):
+def test_project_slug_with_nul_is_404(page):
     for rest in ("", "new/", "activity/"):
         assert page.get(f"/settings/keys/projects/%00/{rest}").status_code == 404
 
 
-def test_exports(page, ada, place):
+def test_events_are_exported_as_csv_and_json_lines(page, ada, place):
     mint(page, place)
     rows = list(csv.DictReader(io.StringIO(body(page.get(f"{place.url}activity/?format=csv")))))
     response = page.get(f"{place.url}activity/?format=jsonl")
@@ -77,7 +175,7 @@ def test_exports(page, ada, place):
     assert page.get(f"{place.url}activity/?format=xml").status_code == 400
 
 
-def test_who_may_not_see_it(client, viewer, engine, ada):
+def test_events_are_hidden_without_permission(client, viewer, engine, ada):
     mint_key(engine)
     assert client.get(f"{KEYS}activity/").status_code == 302
     client.force_login(viewer)
@@ -87,12 +185,12 @@ def test_who_may_not_see_it(client, viewer, engine, ada):
     )
 
 
-def test_a_name_is_no_markup(page, ada):
+def test_name_is_escaped(page, ada):
     mint_pat(ada, name="<script>alert(1)</script>")
     assert "<script>alert" not in page.get("/settings/keys/activity/").content.decode()
 
 
-def test_networks_and_limits_are_entered_on_the_pages(page, ada, place):
+def test_ip_ranges_and_rate_limits_are_entered_on_the_pages(page, ada, place):
     mint(page, place, allowed_networks="203.0.113.0/24, 2001:db8::/32", rate_limits="10/s")
     key = place.model.objects.get()
     assert key.allowed_networks == "203.0.113.0/24 2001:db8::/32"
@@ -101,5 +199,19 @@ def test_networks_and_limits_are_entered_on_the_pages(page, ada, place):
 
     response = mint(page, place, allowed_networks="203.0.113.7/24", step="review")
     assert response.status_code == 422
-    assert "203.0.113.7/24 is not a network" in text_of(response)
-    assert "203.0.113.7/24" in response.content.decode()  # and what was entered is still there
+    assert "203.0.113.7/24 is not an IP range" in text_of(response)
+    assert "203.0.113.7/24" in response.content.decode()  # the form keeps its data
+
+
+def test_an_event_without_words_is_escaped():
+    event = AuditEvent(event="<script>alert(1)</script>.", changes={})
+
+    assert "<script>" not in activity.sentence(event)
+
+
+def test_a_pasted_secret_is_not_shown(page, ada):
+    token = mint_pat(ada).token
+    response = page.get("/settings/keys/activity/", {"by": token}, follow=True)
+
+    assert token not in response.content.decode()
+    assert "You entered a key or its secret" in text_of(response)

@@ -1,4 +1,4 @@
-"""The pages in a real Chromium: the whole life of a key, without JavaScript, and for everybody."""
+"""The pages in a real Chromium: all actions on a key, without JavaScript, and accessibly."""
 
 from datetime import timedelta
 from urllib.error import HTTPError
@@ -12,15 +12,14 @@ from playwright.sync_api import Error, expect
 
 from apikeys import lifecycle, usage
 from apikeys.models import PersonalAccessToken, ProjectKey
-from example_project.payments.demo import PASSWORD
-from tests.factories import MembershipFactory
+from tests.factories import PASSWORD, MembershipFactory
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 
 @pytest.fixture
 def open_page(chromium, live_server, ada):
-    """Opens pages; none of them may break the policy of content, or fail in its script."""
+    """Open pages. Fail if a page violates the Content-Security-Policy or its script fails."""
     contexts, complaints = [], []
 
     def open_page(*, watched=True, **options):
@@ -36,7 +35,7 @@ def open_page(chromium, live_server, ada):
     yield open_page
     for context in contexts:
         context.close()
-    # A browser tells its console of every status beyond 399, which is no complaint.
+    # The browser also logs every status above 399. That is not a failure.
     assert [c for c in complaints if not c.startswith("Failed to load resource")] == []
 
 
@@ -50,7 +49,7 @@ def log_in(page, url="/settings/keys/"):
 
 
 def call(live_server, token, path="/api/payments/"):
-    """The status that the API answers with."""
+    """Return the status of the API's response."""
     request = Request(live_server.url + path, headers={"Authorization": f"Bearer {token}"})
     try:
         with urlopen(request) as answer:
@@ -59,21 +58,21 @@ def call(live_server, token, path="/api/payments/"):
         return error.code
 
 
-def test_the_whole_life_of_a_token(open_page, live_server):
+def test_token_is_created_used_rotated_narrowed_and_revoked(open_page, live_server):
     page = open_page(permissions=["clipboard-read", "clipboard-write"])
     log_in(page)
 
-    # Mint
+    # Create
     page.get_by_role("link", name="New token").click()
     page.get_by_label("Name").fill("laptop")
     page.get_by_role("group", name="payments").get_by_label("Read and write").check()
     page.get_by_role("group", name="reports").get_by_label("Read").check()
     summary = page.locator("#ak-summary")
     expect(summary).to_contain_text("Make payments, and see them")
-    expect(summary).to_contain_text("In all your projects")
-    page.get_by_role("button", name="Make the token").click()
+    expect(summary).to_contain_text("In all your current and future projects")
+    page.get_by_role("button", name="Create token").click()
 
-    # Copy, and call the API with what was copied
+    # Copy the secret, and call the API with it
     page.get_by_role("button", name="Copy", exact=True).click()
     expect(page.locator("#ak-status")).to_have_text("Copied")
     token = page.evaluate("navigator.clipboard.readText()")
@@ -83,11 +82,16 @@ def test_the_whole_life_of_a_token(open_page, live_server):
     curl = page.evaluate("navigator.clipboard.readText()")
     assert curl == f'curl -H "Authorization: Bearer {token}" {live_server.url}/api/payments/'
 
-    # See the use appear
+    page.get_by_role("button", name="Test it now").click()
+    expect(page.locator("[data-ak-result]")).to_have_text(
+        "200 · works as ada · payments:write, reports:read"
+    )
+
+    # The usage appears
     usage.flush()
     page.get_by_role("link", name="I have copied it").click()
     expect(page.get_by_role("main")).to_contain_text("just now from 127.0.0.1")
-    expect(page.get_by_role("img", name="1 request in the last 30 days")).to_be_visible()
+    expect(page.get_by_role("img", name="2 requests in the last 30 days")).to_be_visible()
 
     # Rotate with overlap: both work, then only the new one
     page.get_by_role("link", name="Rotate").click()
@@ -114,43 +118,43 @@ def test_the_whole_life_of_a_token(open_page, live_server):
     page.get_by_label("Reason").fill("The laptop was lost.")
     page.get_by_role("button", name="Revoke").click()
     expect(page.get_by_role("status")).to_contain_text("Revoked")
-    expect(page.get_by_role("main")).to_contain_text("There is no live key here.")
+    expect(page.get_by_role("main")).to_contain_text("No active tokens.")
     assert call(live_server, new) == 401
 
 
 @pytest.mark.parametrize("script", [True, False], ids=["with-script", "without"])
-def test_neither_back_nor_reload_shows_the_secret_again(open_page, script):
+def test_back_and_reload_do_not_show_the_secret_again(open_page, script):
     page = open_page(java_script_enabled=script)
     log_in(page, "/settings/keys/projects/analytical-engine/new/")
     page.get_by_label("Name").fill("server")
     page.get_by_role("group", name="payments").get_by_label("Read and write").check()
     if not script:
         page.get_by_role("button", name="Review").click()
-    page.get_by_role("button", name="Make the key").click()
+    page.get_by_role("button", name="Create key").click()
     secret = page.get_by_label("Project key", exact=True)
     token = secret.input_value()
     assert token not in page.url
 
     page.get_by_role("link", name="I have copied it").click()
-    # It kept no copy, and asks before it sends a form again. Then the person says yes:
+    # The browser has no copy of the page. It asks before it submits the form again. Confirm:
     with pytest.raises(Error, match="ERR_CACHE_MISS"):
         page.go_back()
     page.wait_for_load_state()
     expect(secret).to_have_count(0)
     page.reload()
-    expect(page.get_by_role("alert")).to_contain_text("made the key server already")
+    expect(page.get_by_role("alert")).to_contain_text("already created server")
     expect(secret).to_have_count(0)
     assert token not in page.content()
     assert ProjectKey.objects.count() == 1
 
 
-def test_leaving_the_page_wipes_the_secret(open_page):
-    """For browsers that keep pages alive in memory whatever Cache-Control says."""
+def test_secret_is_removed_when_the_user_leaves_the_page(open_page):
+    """Some browsers keep pages in memory regardless of Cache-Control."""
     page = open_page()
     log_in(page, "/settings/keys/new/")
     page.get_by_label("Name").fill("laptop")
     page.get_by_role("group", name="payments").get_by_label("Read and write").check()
-    page.get_by_role("button", name="Make the token").click()
+    page.get_by_role("button", name="Create token").click()
     secret = page.get_by_label("Personal token", exact=True)
     expect(secret).not_to_have_value("")
     page.evaluate("dispatchEvent(new PageTransitionEvent('pagehide', {persisted: true}))")
@@ -159,7 +163,7 @@ def test_leaving_the_page_wipes_the_secret(open_page):
     expect(page.get_by_label("Try it")).to_have_value("")
 
 
-def test_a_life_without_script(open_page, live_server):
+def test_pages_work_without_javascript(open_page, live_server):
     page = open_page(java_script_enabled=False)
     log_in(page)
     page.get_by_role("link", name="New token").click()
@@ -169,12 +173,12 @@ def test_a_life_without_script(open_page, live_server):
     page.get_by_role("group", name="payments").get_by_label("Read and write").check()
     page.get_by_role("button", name="Review").click()
     main = page.get_by_role("main")
-    expect(main).to_contain_text("In Analytical Engine only")
+    expect(main).to_contain_text("Only in Analytical Engine")
     page.get_by_role("button", name="Change").click()
     page.get_by_label("Name").fill("desk")
     page.get_by_role("button", name="Review").click()
     expect(main).to_contain_text("desk")
-    page.get_by_role("button", name="Make the token").click()
+    page.get_by_role("button", name="Create token").click()
     expect(page.get_by_role("button", name="Copy")).to_have_count(0)
     token = page.get_by_label("Personal token", exact=True).input_value()
     assert call(live_server, token) == 200
@@ -189,7 +193,32 @@ def test_a_life_without_script(open_page, live_server):
     assert [call(live_server, each) for each in (token, new)] == [401, 401]
 
 
-def test_with_the_keyboard_alone(open_page, live_server):
+@pytest.mark.parametrize("script", [True, False], ids=["with-script", "without"])
+def test_selected_tokens_are_revoked_with_one_confirmation(open_page, ada, script):
+    for n in range(3):
+        lifecycle.mint(user=ada, name=f"job {n}", scopes=["payments:read"], expires_at=None)
+    page = open_page(java_script_enabled=script)
+    log_in(page)
+    page.get_by_label("Name, description or ID").or_(page.get_by_placeholder("Name")).first.fill(
+        "job"
+    )
+    page.get_by_role("button", name="Search").click()
+    if script:
+        expect(page.get_by_role("button", name="Revoke selected")).to_be_disabled()
+        page.get_by_label("Select all on this page").check()
+        page.get_by_label("Select job 1").uncheck()
+        expect(page.get_by_role("button", name="Revoke selected… (2)")).to_be_enabled()
+    else:
+        page.get_by_label("Select job 0").check()
+        page.get_by_label("Select job 2").check()
+    page.get_by_role("button", name="Revoke selected").click()
+    expect(page.get_by_role("heading", name="Revoke 2 tokens?")).to_be_visible()
+    page.get_by_role("button", name="Revoke").click()
+    expect(page.get_by_role("status")).to_contain_text("Revoked 2 tokens.")
+    assert [key.name for key in PersonalAccessToken.objects.filter(revoked_at=None)] == ["job 1"]
+
+
+def test_pages_work_with_the_keyboard_alone(open_page, live_server):
     page = open_page()
     log_in(page, "/settings/keys/new/")
     press = page.keyboard.press
@@ -202,7 +231,7 @@ def test_with_the_keyboard_alone(open_page, live_server):
         pytest.fail(f"Tab does not lead to {locator}.")
 
     press("Tab")
-    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
     press("Enter")
     tab_to(page.get_by_label("Name"))
     page.keyboard.type("laptop")
@@ -211,7 +240,7 @@ def test_with_the_keyboard_alone(open_page, live_server):
     press("ArrowDown")
     payments = page.get_by_role("group", name="payments")
     expect(payments.get_by_label("Read and write")).to_be_checked()
-    make = page.get_by_role("button", name="Make the token")
+    make = page.get_by_role("button", name="Create token")
     expect(make).to_be_visible()
     tab_to(make)
     press("Enter")
@@ -220,38 +249,44 @@ def test_with_the_keyboard_alone(open_page, live_server):
     assert call(live_server, field.input_value()) == 200
 
 
-def test_the_password_again_and_nothing_is_lost(open_page, ada):
+def test_confirming_the_password_keeps_the_form_data(open_page, ada):
     page = open_page()
     log_in(page, "/settings/keys/new/")
     page.get_by_label("Name").fill("typed with care")
     page.get_by_role("group", name="payments").get_by_label("Read and write").check()
-    expect(page.get_by_role("button", name="Make the token")).to_be_visible()
+    expect(page.get_by_role("button", name="Create token")).to_be_visible()
     (cookie,) = (c for c in page.context.cookies() if c["name"] == "sessionid")
     session = SessionStore(cookie["value"])
     session["apikeys_logged_in_at"] = 0
     session.save()
 
-    page.get_by_role("button", name="Make the token").click()
+    page.get_by_role("button", name="Create token").click()
     page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Go on").click()
+    page.get_by_role("button", name="Continue").click()
     expect(page.get_by_label("Name")).to_have_value("typed with care")
     payments = page.get_by_role("group", name="payments")
     expect(payments.get_by_label("Read and write")).to_be_checked()
-    page.get_by_role("button", name="Make the token").click()
+    page.get_by_role("button", name="Create token").click()
     expect(page.get_by_label("Personal token", exact=True)).to_be_visible()
+
+
+#: A description that is hard to show: one word.
+LONGEST = "W" * 500
 
 
 @pytest.fixture
 def some_keys(ada, engine):
     MembershipFactory(user=ada, project__slug="difference-engine", role="viewer")
     soon = timezone.now() + timedelta(days=3)
-    token = lifecycle.mint(user=ada, name="laptop", scopes=["payments:read"], expires_at=soon).key
+    told = {"scopes": ["payments:read"], "description": LONGEST}
+    token = lifecycle.mint(user=ada, name="laptop", expires_at=soon, **told).key
     new = lifecycle.rotate(token, by=ada).key
     gone = lifecycle.mint(user=ada, name="gone", scopes=["payments:read"]).key
     lifecycle.revoke(gone, by=ada, reason="It was lost.")
-    key = lifecycle.mint(project=engine, name="server", scopes=["payments:write"], by=ada).key
+    told = {"scopes": ["payments:write"], "description": "Asks the bank every hour. " * 19}
+    key = lifecycle.mint(project=engine, name="server", by=ada, **told).key
     type(key).objects.update(is_pending=True)
-    usage.record(PersonalAccessToken, token.pk, "203.0.113.7")
+    usage.note_use(PersonalAccessToken, token.pk, "203.0.113.7")
     usage.flush()
     return {"old": token.public_id, "new": new.public_id, "key": key.public_id}
 
@@ -259,6 +294,10 @@ def some_keys(ada, engine):
 PAGES = [
     "",
     "?state=ended",
+    "?q=nowhere&used=never&sort=name",
+    "activity/?event=edited",
+    "new/?name=CI&scope=payments:read&scope=nonsense",
+    "activity/",
     "projects/",
     "projects/analytical-engine/",
     "projects/analytical-engine/{key}/",
@@ -276,8 +315,8 @@ PAGES = [
 
 @pytest.mark.parametrize("width", [1280, 375])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_no_page_keeps_anybody_out(open_page, some_keys, scheme, width):
-    """axe-core finds nothing to complain of, and nothing is wider than the screen."""
+def test_pages_are_accessible(open_page, some_keys, scheme, width):
+    """axe-core finds no violations, and no page is wider than the screen."""
     page = open_page(color_scheme=scheme, viewport={"width": width, "height": 800})
     axe, found = Axe(), {}
 
@@ -295,7 +334,7 @@ def test_no_page_keeps_anybody_out(open_page, some_keys, scheme, width):
         page.goto("/settings/keys/" + path.format(**some_keys))
         check(path)
     page.goto("/settings/keys/new/")
-    page.get_by_role("button", name="Make the token").click()
+    page.get_by_role("button", name="Create token").click()
     expect(page.get_by_role("alert")).to_be_visible()
     check("errors")
     page.get_by_label("Name").fill("desk")
@@ -306,8 +345,8 @@ def test_no_page_keeps_anybody_out(open_page, some_keys, scheme, width):
     page.get_by_role("group", name="payments").get_by_label("Read and write").check()
     expect(page.locator("#ak-summary")).to_contain_text("Make payments")
     check("filled in")
-    page.get_by_role("button", name="Make the token").click()
-    expect(page.get_by_role("heading", name="copy it now")).to_be_visible()
+    page.get_by_role("button", name="Create token").click()
+    expect(page.get_by_role("heading", name="Copy desk now")).to_be_visible()
     check("secret")
     page.reload()
     check("made already")
@@ -315,8 +354,8 @@ def test_no_page_keeps_anybody_out(open_page, some_keys, scheme, width):
     assert found == {}
 
 
-def test_strictness_is_real(open_page):
-    """The browser would refuse an inline script: the count of violations above can fail."""
+def test_browser_blocks_inline_scripts(open_page):
+    """Prove that the fixture detects violations."""
     page = open_page(watched=False)
     log_in(page)
     with page.expect_console_message(lambda m: "Content Security Policy" in m.text):

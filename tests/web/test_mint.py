@@ -1,4 +1,4 @@
-"""Minting: one page, one key, one look at the secret."""
+"""The page that creates a key and shows its secret once."""
 
 import logging
 from datetime import timedelta
@@ -20,7 +20,7 @@ from tests.threads import at_once
 from tests.web.conftest import KEYS, TOKENS, mint, open_form, secret_of, text_of
 
 
-def test_the_secret_is_shown_and_works(page, place, ada, engine):
+def test_new_key_shows_its_secret_and_works(page, place, ada, engine):
     response = mint(page, place)
 
     assert response.status_code == 200
@@ -32,43 +32,43 @@ def test_the_secret_is_shown_and_works(page, place, ada, engine):
     secret = secret_of(response)
     curl = f"curl -H &quot;Authorization: Bearer {secret}&quot; http://testserver/api/payments/"
     assert curl.replace("&quot;", '"') in response.content.decode().replace("&quot;", '"')
-    assert "only time that it is shown" in text_of(response)
+    assert "You will not be able to see it again" in text_of(response)
 
 
-def test_who_made_a_project_key_is_known(page, ada, engine):
+def test_project_key_stores_its_creator(page, ada, engine):
     form = {"name": "x", "expiry": "none", "scopes:payments": "payments:write"}
     page.post(f"{KEYS}new/", form | open_form(page, KEYS))
     key = engine.project_keys.get()
     assert (key.created_by, key.expires_at) == (ada, None)
 
 
-def test_the_answer_is_kept_nowhere(page, place):
+def test_page_with_the_secret_is_not_cached(page, place):
     response = mint(page, place)
     assert response["Cache-Control"] == "no-store, private"
     assert response["Referrer-Policy"] == "same-origin"
 
 
-def test_sending_the_form_again_makes_no_second_key_and_shows_no_secret(page, place):
+def test_resubmitted_form_creates_no_second_key_and_shows_no_secret(page, place):
     form = place.form | open_form(page, place.url)
     page.post(f"{place.url}new/", form)
 
     again = page.post(f"{place.url}new/", form)
 
     assert again.status_code == 409
-    assert "made the key laptop already" in text_of(again)
+    assert "already created laptop" in text_of(again)
     key = place.model.objects.get()
     assert f'href="{place.url}{key.public_id}/"' in again.content.decode()
     assert "acme_" not in again.content.decode()
 
 
-def test_two_keys_take_two_forms(page, place):
+def test_two_forms_create_two_keys(page, place):
     mint(page, place)
     mint(page, place)
     assert place.model.objects.count() == 2
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_form_sent_twice_at_the_same_moment_makes_one_key(page, ada, engine):
+def test_concurrent_submissions_of_one_form_create_one_key(page, ada, engine):
     form = {"name": "x", "expiry": "30", "scopes:payments": "payments:read", "reach": "all"}
     form |= open_form(page, TOKENS)
 
@@ -84,7 +84,7 @@ def test_a_form_sent_twice_at_the_same_moment_makes_one_key(page, ada, engine):
 
 
 @pytest.mark.parametrize("once", ["", "x", "Im5vdCBvdXJzIg:1abc:xyz"])
-def test_a_form_that_is_not_ours_makes_nothing_and_loses_nothing(page, place, once):
+def test_form_with_invalid_signature_creates_nothing_and_keeps_the_data(page, place, once):
     response = mint(page, place, once=once)
 
     assert response.status_code == 422
@@ -92,7 +92,7 @@ def test_a_form_that_is_not_ours_makes_nothing_and_loses_nothing(page, place, on
     assert 'value="laptop"' in response.content.decode()
 
 
-def test_a_form_of_somebody_else_makes_nothing(page, place, engine):
+def test_form_of_another_user_creates_nothing(page, place, engine):
     other = Client()
     other.force_login(MembershipFactory(project=engine, role="owner").user)
 
@@ -102,15 +102,15 @@ def test_a_form_of_somebody_else_makes_nothing(page, place, engine):
     assert not place.model.objects.exists()
 
 
-def test_a_form_for_a_token_makes_no_project_key(page, ada):
+def test_form_for_a_token_creates_no_project_key(page, ada):
     form = {"name": "x", "expiry": "30", "scopes:payments": "payments:read"}
     response = page.post(f"{KEYS}new/", form | open_form(page, TOKENS))
     assert response.status_code == 422
 
 
-def test_a_stale_form_makes_nothing(page, place, monkeypatch):
+def test_expired_form_creates_nothing(page, place, monkeypatch):
     form = place.form | open_form(page, place.url)
-    monkeypatch.setattr("apikeys.web.views._FORM_AGE", -1)
+    monkeypatch.setattr("apikeys.keys.once.MAX_AGE", -1)
 
     response = page.post(f"{place.url}new/", form)
 
@@ -119,7 +119,7 @@ def test_a_stale_form_makes_nothing(page, place, monkeypatch):
     assert not place.model.objects.exists()
 
 
-def test_the_review_tells_and_makes_nothing(page, place):
+def test_review_shows_the_key_and_creates_nothing(page, place):
     form = place.form | open_form(page, place.url)
 
     review = page.post(f"{place.url}new/", form | {"step": "review"})
@@ -127,12 +127,12 @@ def test_the_review_tells_and_makes_nothing(page, place):
     assert review.status_code == 200
     assert "See payments" in text_of(review)
     assert not place.model.objects.exists()
-    # Its hidden fields are the form; its button is the one that makes the key.
+    # The hidden fields repeat the form, and the button submits it.
     hidden = dict(review.context["form"].hidden())
     assert secret_of(page.post(f"{place.url}new/", hidden | {"once": form["once"]}))
 
 
-def test_back_from_the_review_nothing_is_lost(page, place):
+def test_going_back_from_the_review_keeps_the_form_data(page, place):
     form = place.form | open_form(page, place.url)
     response = page.post(f"{place.url}new/", form | {"step": "edit"})
     assert response.status_code == 200
@@ -140,40 +140,40 @@ def test_back_from_the_review_nothing_is_lost(page, place):
     assert not place.model.objects.exists()
 
 
-def test_the_summary_says_where_and_how_long(page, ada):
+def test_summary_shows_projects_and_expiry(page, ada):
     form = {"name": "x", "expiry": "none", "reach": "selected", "projects": "analytical-engine"}
     form |= {"scopes:payments": "payments:write", "step": "summary"}
 
     told = text_of(page.post(f"{TOKENS}new/", form))
 
     assert "Make payments, and see them" in told
-    assert "In Analytical Engine only" in told
-    assert "It never expires" in told
+    assert "Only in Analytical Engine" in told
+    assert "Never expires" in told
 
 
-def test_a_summary_of_half_a_form_asks_for_the_rest(page, place):
+def test_summary_of_an_incomplete_form_lists_the_missing_fields(page, place):
     response = page.post(f"{place.url}new/", {"step": "summary"})
     assert response.status_code == 200
-    assert "Give it a name" in text_of(response)
+    assert "Enter a name, an expiry" in text_of(response)
 
 
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"name": " "}, "Give the key a name."),
+        ({"name": " "}, "Enter a name."),
         ({"name": "x" * 101}, "at most 100 characters"),
-        ({"expiry": ""}, "Choose when it expires."),
+        ({"expiry": ""}, "Choose an expiry."),
         ({"expiry": "31"}, "Select a valid choice"),
         ({"expiry": "longest"}, "Select a valid choice"),
         ({"expiry": "custom"}, "Enter the last day"),
         ({"expiry": "custom", "expires_on": "soon"}, "Enter a date"),
         ({"expiry": "custom", "expires_on": "2001-01-01"}, "must be in the future"),
-        ({"scopes:payments": ""}, "at least one thing"),
-        ({"scopes:payments": "root"}, "You cannot give the scope root."),
-        ({"scopes": ["payments:read", "admin:all"]}, "You cannot give the scope admin:all."),
+        ({"scopes:payments": ""}, "Choose at least one permission."),
+        ({"scopes:payments": "root"}, "You cannot grant the scope root."),
+        ({"scopes": ["payments:read", "admin:all"]}, "You cannot grant the scope admin:all."),
     ],
 )
-def test_what_is_wrong_is_said_and_nothing_is_lost(page, place, changes, told):
+def test_invalid_form_shows_errors_and_keeps_the_data(page, place, changes, told):
     response = mint(page, place, **changes)
 
     assert response.status_code == 422
@@ -187,11 +187,17 @@ def test_what_is_wrong_is_said_and_nothing_is_lost(page, place, changes, told):
     [
         ({"reach": "selected"}, "Select at least one project."),
         ({"reach": "some"}, "Select a valid choice"),
-        ({"reach": "selected", "projects": "not-mine"}, "You cannot give the project not-mine."),
-        ({"reach": "selected", "projects": "nowhere"}, "You cannot give the project nowhere."),
+        (
+            {"reach": "selected", "projects": "not-mine"},
+            "You cannot grant access to the project not-mine.",
+        ),
+        (
+            {"reach": "selected", "projects": "nowhere"},
+            "You cannot grant access to the project nowhere.",
+        ),
     ],
 )
-def test_a_token_reaches_its_users_projects_only(page, ada, changes, told):
+def test_token_for_a_foreign_project_is_refused(page, ada, changes, told):
     ProjectFactory(slug="not-mine")
     form = {"name": "x", "expiry": "30", "scopes:payments": "payments:read"} | changes
 
@@ -202,7 +208,7 @@ def test_a_token_reaches_its_users_projects_only(page, ada, changes, told):
     assert not PersonalAccessToken.objects.exists()
 
 
-def test_only_what_one_may_give_is_offered_and_taken(client, viewer):
+def test_scopes_that_the_user_cannot_grant_are_hidden_and_refused(client, viewer):
     client.force_login(viewer)
     offered = client.get(f"{TOKENS}new/").content.decode()
     assert 'value="payments:read"' in offered
@@ -212,11 +218,11 @@ def test_only_what_one_may_give_is_offered_and_taken(client, viewer):
     response = client.post(f"{TOKENS}new/", form | open_form(client, TOKENS))
 
     assert response.status_code == 422
-    assert "You cannot give the scope payments:write." in text_of(response)
+    assert "You cannot grant the scope payments:write." in text_of(response)
     assert not PersonalAccessToken.objects.exists()
 
 
-def test_other_actions_are_checkboxes_and_a_lone_write_is_offered(page, settings):
+def test_other_actions_are_checkboxes_and_write_without_read_is_offered(page, settings):
     settings.APIKEYS = settings.APIKEYS | {
         "SCOPES": {"refunds:approve": "Approve refunds", "logs:write": "Write logs", "all": "All"}
     }
@@ -231,7 +237,7 @@ def test_other_actions_are_checkboxes_and_a_lone_write_is_offered(page, settings
     assert PersonalAccessToken.objects.get().scopes == ("all", "logs:write", "refunds:approve")
 
 
-def test_the_secret_leaks_nowhere(page, place, caplog):
+def test_secret_is_not_stored_or_logged(page, place, caplog):
     for logger in ("", "django", "django.db.backends", "apikeys"):
         caplog.set_level(logging.DEBUG, logger)
     cache.set("here", "is what the cache holds")
@@ -240,7 +246,7 @@ def test_the_secret_leaks_nowhere(page, place, caplog):
         response = mint(page, place)
     finally:
         connection.force_debug_cursor = False
-    # All of the text is looked for, and its secret part alone.
+    # Search for the whole text and for its secret part.
     secret = secret_of(response)
     part = secret.rpartition("_")[2]
 
@@ -259,11 +265,11 @@ def test_the_secret_leaks_nowhere(page, place, caplog):
     assert not mail.outbox
     stored = str(list(place.model.objects.values()))
     assert part not in stored
-    assert response.content.decode().count(part) == 2  # the text, and the curl
+    assert response.content.decode().count(part) == 4  # the text, and three examples
 
 
-def test_an_error_report_has_no_secret(page, place, monkeypatch):
-    """Whatever fails while the secret is at hand."""
+def test_error_report_does_not_contain_the_secret(page, place, monkeypatch):
+    """An error occurs while a local variable holds the secret."""
     page.raise_request_exception = False
     reports, texts = [], []
 
@@ -274,10 +280,10 @@ def test_an_error_report_has_no_secret(page, place, monkeypatch):
             raise RuntimeError("The template is broken.")
         return real(request, template, context, **kwargs)
 
-    from apikeys.web import views
+    from apikeys.web.views import pages
 
-    real = views.render
-    monkeypatch.setattr(views, "render", fail)
+    real = pages.render
+    monkeypatch.setattr(pages, "render", fail)
 
     class Handler(logging.Handler):
         def emit(self, record):
@@ -304,19 +310,19 @@ def test_csrf_is_checked(ada, place):
     assert not place.model.objects.exists()
 
 
-def test_it_takes_a_log_in(client, db):
+def test_form_requires_a_log_in(client, db):
     response = client.get(f"{TOKENS}new/")
     assert response["Location"] == f"/login/?next={TOKENS}new/"
 
 
-def test_somebody_in_no_project_may_mint(client, db):
+def test_user_without_projects_can_create_a_token(client, db):
     user = UserFactory()
     client.force_login(user)
     form = {"name": "x", "expiry": "30", "reach": "all", "scopes:payments": "payments:read"}
     assert secret_of(client.post(f"{TOKENS}new/", form | open_form(client, TOKENS)))
 
 
-def test_a_key_for_exchange_only(page, place, client):
+def test_key_without_direct_use_is_created(page, place, client):
     response = mint(page, place, exchange_only="on")
 
     key = place.model.objects.get()
@@ -325,4 +331,47 @@ def test_a_key_for_exchange_only(page, place, client):
         "/api/token/", headers={"Authorization": f"Bearer {secret_of(response)}"}
     )
     assert refused.json()["code"] == "exchange_required"
-    assert "For exchange only" in text_of(page.get(f"{place.url}{key.public_id}/"))
+    assert "Exchange only" in text_of(page.get(f"{place.url}{key.public_id}/"))
+
+
+@pytest.mark.parametrize(
+    ("configured", "shown"),
+    [
+        ("/api/reports/", "http://testserver/acme/api/reports/"),
+        ("api/reports/", "http://testserver/acme/api/reports/"),
+        ("/acme/api/reports/", "http://testserver/acme/api/reports/"),
+        ("https://api.example.com/v1/", "https://api.example.com/v1/"),
+        ("//api.example.com/v1/", "http://api.example.com/v1/"),
+    ],
+)
+def test_curl_example_contains_the_script_prefix(page, place, settings, configured, shown):
+    settings.FORCE_SCRIPT_NAME = "/acme"
+    settings.APIKEYS = settings.APIKEYS | {"CURL_URL": configured}
+    settings.STATIC_URL = "/acme/static/"
+
+    response = mint(page, place)
+
+    assert f" {shown}</textarea>" in response.content.decode()
+    assert '<a href="/acme/">' in response.content.decode()
+
+
+class TestContradiction:
+    """The form is refused and shown again with all its data."""
+
+    def test_selected_project_with_all_projects_is_refused(self, page, ada):
+        form = {"name": "laptop", "expiry": "30", "scopes:payments": "payments:read"}
+        project = MembershipFactory(user=ada).project
+        form |= {"reach": "all", "projects": [project.slug]} | open_form(page, TOKENS)
+
+        response = page.post(f"{TOKENS}new/", form)
+
+        assert response.status_code == 422
+        assert "You selected projects" in response.content.decode()
+        assert not PersonalAccessToken.objects.exists()
+
+    def test_date_with_another_expiry_is_refused(self, page, place):
+        response = mint(page, place, expiry="30", expires_on="2199-01-01")
+
+        assert response.status_code == 422
+        assert "You entered a date" in response.content.decode()
+        assert not place.model.objects.exists()

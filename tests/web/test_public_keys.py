@@ -1,4 +1,4 @@
-"""A project key that holds a public key, on the pages."""
+"""The pages of a project key with a public key."""
 
 import pytest
 from django.contrib.sessions.models import Session
@@ -13,7 +13,7 @@ from tests.web.conftest import KEYS, TOKENS, open_form, text_of
 
 
 class Never(Sudo):
-    """Nobody's log-in is recent."""
+    """No log-in is recent."""
 
     def is_recent(self, request):
         return False
@@ -32,26 +32,26 @@ def make(page, **changes):
 
 
 @pytest.mark.parametrize("make_key", [ed25519_key, p256_key])
-def test_there_is_no_secret_to_be_shown(page, engine, make_key):
+def test_key_with_public_key_has_no_secret(page, engine, make_key):
     private = make_key()
-    # As a browser sends the lines of a text area.
+    # Browsers submit a textarea with CRLF.
     response = make(page, public_key=pem(private).replace("\n", "\r\n"))
     key = ProjectKey.objects.get()
     assert response.status_code == 200
     assert key.public_key == pem(private)
     told = text_of(response)
     assert "It has no secret" in told
-    assert "only time that it is shown" not in told
+    assert "You will not be able to see it again" not in told
     assert f'value="{key.public_id}"' in response.content.decode()
     signer = Caller(key.public_id, private)
     answer = send(Client(), signer.sign("GET", "http://testserver/api/token/"))
     assert (answer.status_code, answer.json()["authorized_by"]) == (200, "ada")
 
 
-def test_the_review_says_so_and_loses_nothing(page, engine):
+def test_review_shows_the_public_key_and_creates_nothing(page, engine):
     public = pem(ed25519_key())
     response = make(page, public_key=public, step="review")
-    assert "requests with it are signed with your private key" in text_of(response)
+    assert "You sign requests with your private key" in text_of(response)
     assert public.splitlines()[1] in response.content.decode()
     assert ProjectKey.objects.count() == 0
 
@@ -68,7 +68,7 @@ def test_a_private_key_is_refused_and_not_shown_again(page, engine, step):
 
 
 @pytest.mark.parametrize("given", [private_pem(ed25519_key()), "hello"])
-def test_nor_is_it_kept_until_they_are_back(page, engine, given, settings):
+def test_private_key_is_not_kept_in_the_session(page, engine, given, settings):
     answer = open_form(page, KEYS)
     settings.APIKEYS = {**settings.APIKEYS, "SUDO": "tests.web.test_public_keys.Never"}
     response = page.post(f"{KEYS}new/", FORM | answer | {"public_key": given})
@@ -78,7 +78,7 @@ def test_nor_is_it_kept_until_they_are_back(page, engine, given, settings):
     assert given.splitlines()[-1] not in str(kept)
 
 
-def test_a_public_key_is(page, engine, settings):
+def test_public_key_is_kept_in_the_session(page, engine, settings):
     answer, public = open_form(page, KEYS), pem(ed25519_key())
     settings.APIKEYS = {**settings.APIKEYS, "SUDO": "tests.web.test_public_keys.Never"}
     page.post(f"{KEYS}new/", FORM | answer | {"public_key": public})
@@ -86,22 +86,22 @@ def test_a_public_key_is(page, engine, settings):
     assert row.get_decoded()["apikeys_draft"]["data"]["public_key"] == [public]
 
 
-def test_what_is_wrong_is_said(page, engine):
-    for given, told in [("hello", "This is no public key"), ("{}", "This is no public key")]:
+def test_invalid_or_reused_public_key_is_refused(page, engine):
+    for given, told in [("hello", "This is not a public key"), ("{}", "This is not a public key")]:
         response = make(page, public_key=given)
         assert (response.status_code, told in text_of(response)) == (422, True)
     public = pem(ed25519_key())
     mint_key(engine, public_key=public)
     response = make(page, public_key=public)
-    assert (response.status_code, "Make a new pair" in text_of(response)) == (422, True)
+    assert (response.status_code, "Generate a new key pair" in text_of(response)) == (422, True)
 
 
-def test_tokens_have_no_such_field(page):
+def test_form_for_tokens_has_no_public_key_field(page):
     assert 'name="public_key"' not in page.get(f"{TOKENS}new/").content.decode()
     assert 'name="public_key"' in page.get(f"{KEYS}new/").content.decode()
 
 
-def test_the_page_of_the_key_shows_it(page, engine):
+def test_page_of_the_key_shows_the_public_key(page, engine):
     key = mint_key(engine, public_key=pem(ed25519_key())).key
     response = page.get(f"{KEYS}{key.public_id}/")
     assert key.public_key.splitlines()[1] in response.content.decode()
@@ -109,7 +109,7 @@ def test_the_page_of_the_key_shows_it(page, engine):
     assert 'name="public_key"' not in edit
 
 
-def test_rotation_takes_a_new_one(page, engine):
+def test_rotation_requires_a_new_public_key(page, engine):
     key = mint_key(engine, public_key=pem(ed25519_key())).key
     url = f"{KEYS}{key.public_id}/rotate/"
     assert page.post(url, ROTATION).status_code == 422
@@ -127,14 +127,14 @@ def test_rotation_takes_a_new_one(page, engine):
     assert "Its predecessor still works" in text_of(response)
 
 
-def test_a_key_with_a_secret_is_rotated_as_ever(page, engine):
+def test_key_with_a_secret_is_rotated_without_a_public_key(page, engine):
     key = mint_key(engine).key
     url = f"{KEYS}{key.public_id}/rotate/"
     assert 'name="public_key"' not in page.get(url).content.decode()
     assert "acme_key_" in page.post(url, ROTATION).content.decode()
 
 
-def test_the_admin_shows_it(client, engine, django_user_model):
+def test_admin_shows_the_public_key(client, engine, django_user_model):
     client.force_login(django_user_model.objects.create_superuser("root"))
     key = mint_key(engine, public_key=pem(ed25519_key())).key
     page = client.get(f"/admin/apikeys/projectkey/{key.pk}/change/").content.decode()

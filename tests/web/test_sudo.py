@@ -1,28 +1,23 @@
-"""A recent log-in: asked for before keys are made or widened, and nothing entered is lost."""
+"""Creating or widening a key requires a recent log-in, and keeps the form data meanwhile."""
 
 import time
 from datetime import timedelta
 
 import pytest
-from django.core.cache import cache
 
 from apikeys.checks import check_settings
+from apikeys.checks.pages import check_pages
+from apikeys.models import AttemptCount
 from apikeys.web import sudo
-from example_project.payments.demo import PASSWORD
-from tests.factories import MembershipFactory, mint_key, mint_pat
+from tests.factories import PASSWORD, MembershipFactory, mint_key, mint_pat
 from tests.web.conftest import KEYS, TOKENS, open_form, text_of
 
 CONFIRM = f"{TOKENS}confirm/"
 
 
-@pytest.fixture(autouse=True)
-def _no_tries_of_other_tests():
-    cache.clear()
-
-
 @pytest.fixture
 def age(page):
-    """Make the log-in as old as this."""
+    """Return a function that makes the log-in some minutes old."""
 
     def age(minutes):
         session = page.session
@@ -38,14 +33,14 @@ def is_asked(response, url):
     )
 
 
-def test_a_log_in_is_recent_for_its_time(page, place, age):
+def test_log_in_is_recent_until_sudo_max_age(page, place, age):
     age(14)
     assert page.get(f"{place.url}new/").status_code == 200
     age(16)
     assert is_asked(page.get(f"{place.url}new/"), f"{place.url}new/")
 
 
-def test_the_time_is_a_setting(page, place, age, settings):
+def test_sudo_max_age_is_a_setting(page, place, age, settings):
     settings.APIKEYS = settings.APIKEYS | {"SUDO_MAX_AGE": timedelta(hours=1)}
     age(59)
     assert page.get(f"{place.url}new/").status_code == 200
@@ -53,19 +48,19 @@ def test_the_time_is_a_setting(page, place, age, settings):
     assert is_asked(page.get(f"{place.url}new/"), f"{place.url}new/")
 
 
-def test_a_session_without_a_known_log_in_is_asked(page, place):
+def test_session_without_log_in_time_must_confirm(page, place):
     session = page.session
     del session["apikeys_logged_in_at"]
     session.save()
     assert is_asked(page.get(f"{place.url}new/"), f"{place.url}new/")
 
 
-def test_a_log_in_from_the_future_counts_for_nothing(page, place, age):
+def test_log_in_time_in_the_future_is_ignored(page, place, age):
     age(-10)
     assert is_asked(page.get(f"{place.url}new/"), f"{place.url}new/")
 
 
-def test_what_was_entered_is_not_lost(page, place, age):
+def test_form_data_is_kept_during_the_confirmation(page, place, age):
     form = place.form | open_form(page, place.url) | {"name": "typed with care"}
     age(16)
 
@@ -78,12 +73,12 @@ def test_what_was_entered_is_not_lost(page, place, age):
 
     assert 'value="typed with care"' in again.content.decode()
     assert "payments:read" in again.context["form"]["scopes"].value()
-    assert "What you entered is all here" in text_of(again)
-    # Once: the next form is an empty one.
+    assert "Your entries are still here" in text_of(again)
+    # Only once: the next form is empty.
     assert "typed with care" not in page.get(url).content.decode()
 
 
-def test_what_was_entered_elsewhere_does_not_show_up(page, age, ada, engine):
+def test_form_data_of_another_page_is_not_shown(page, age, ada, engine):
     age(16)
     page.post(f"{TOKENS}new/", {"name": "for a token"})
     page.post(CONFIRM, {"password": PASSWORD})
@@ -91,20 +86,20 @@ def test_what_was_entered_elsewhere_does_not_show_up(page, age, ada, engine):
 
 
 @pytest.mark.parametrize("sent", [{"password": "x"}, {"name": "x" * 200_000}])
-def test_a_session_keeps_only_what_a_person_enters_there(page, place, age, sent):
+def test_session_keeps_form_fields_only(page, place, age, sent):
     age(16)
     page.post(f"{place.url}new/", sent)
     assert "x" not in str(page.session.get("apikeys_draft", {}).get("data"))
 
 
-def test_a_key_pasted_into_the_wrong_field_gets_into_no_session(page, place, age, ada):
+def test_key_pasted_into_another_field_is_not_kept_in_the_session(page, place, age, ada):
     pasted = mint_pat(ada).token
     age(16)
     page.post(f"{place.url}new/", place.form | {"name": f"my {pasted}"})
     assert pasted not in str(dict(page.session))
 
 
-def test_rotating_asks(page, age, ada):
+def test_rotating_requires_a_recent_log_in(page, age, ada):
     key = mint_pat(ada).key
     url = f"{TOKENS}{key.public_id}/rotate/"
     age(16)
@@ -119,7 +114,7 @@ def edit_form(key, **changes):
     return form | changes
 
 
-def test_narrowing_and_renaming_do_not_ask(page, age, ada):
+def test_narrowing_and_renaming_require_no_recent_log_in(page, age, ada):
     key = mint_pat(ada, scopes=["payments:write"]).key
     age(16)
     response = page.post(f"{TOKENS}{key.public_id}/edit/", edit_form(key, name="desk"))
@@ -133,13 +128,13 @@ def test_narrowing_and_renaming_do_not_ask(page, age, ada):
     [
         {"scopes:payments": "payments:write"},
         {"scopes:reports": "reports:read"},
-        {"reach": "all"},
+        {"reach": "all", "projects": []},
         {"projects": ["analytical-engine", "difference-engine"]},
         {"expiry": "60"},
         {"expiry": "none"},
     ],
 )
-def test_widening_asks(page, age, ada, engine, changes):
+def test_widening_requires_a_recent_log_in(page, age, ada, engine, changes):
     from django.utils import timezone
 
     MembershipFactory(user=ada, project__slug="difference-engine", role="owner")
@@ -160,7 +155,7 @@ def test_widening_asks(page, age, ada, engine, changes):
     )
 
 
-def test_revoking_does_not_ask(page, age, ada):
+def test_revoking_requires_no_recent_log_in(page, age, ada):
     key = mint_pat(ada).key
     age(1000)
     page.post(f"{TOKENS}{key.public_id}/revoke/", {})
@@ -168,7 +163,7 @@ def test_revoking_does_not_ask(page, age, ada):
     assert key.revoked_at is not None
 
 
-def test_approving_asks_and_rejecting_does_not(page, age, engine):
+def test_approving_requires_a_recent_log_in_and_rejecting_does_not(page, age, engine):
     key = mint_key(engine).key
     type(key).objects.update(is_pending=True)
     age(16)
@@ -182,7 +177,7 @@ def test_approving_asks_and_rejecting_does_not(page, age, engine):
     assert key.revoked_at is not None
 
 
-def test_the_session_gets_a_new_id(page, age):
+def test_confirming_changes_the_session_id(page, age):
     age(16)
     before = page.session.session_key
     page.post(CONFIRM, {"password": PASSWORD})
@@ -194,20 +189,20 @@ def test_a_wrong_password_is_refused(page, age):
     age(16)
     response = page.post(CONFIRM, {"password": "wrong", "next": f"{TOKENS}new/"})
     assert response.status_code == 422
-    assert "This is not your password." in text_of(response)
+    assert "Incorrect password." in text_of(response)
     assert f'value="{TOKENS}new/"' in response.content.decode()
     assert "wrong" not in response.content.decode()
     assert page.get(f"{TOKENS}new/").status_code == 302
 
 
-def test_somebody_elses_password_is_refused(page, age, viewer):
+def test_password_of_another_user_is_refused(page, age, viewer):
     viewer.set_password("veras-own-password")
     viewer.save()
     age(16)
     assert page.post(CONFIRM, {"password": "veras-own-password"}).status_code == 422
 
 
-def test_guessing_ends_after_five(page, age):
+def test_passwords_are_refused_after_five_wrong_ones(page, age):
     age(16)
     for _ in range(sudo.TRIES):
         assert page.post(CONFIRM, {"password": "wrong"}).status_code == 422
@@ -217,11 +212,11 @@ def test_guessing_ends_after_five(page, age):
     assert refused.status_code == 429
     assert refused["Retry-After"] == "900"
     assert page.get(f"{TOKENS}new/").status_code == 302
-    cache.clear()  # the time passes
+    AttemptCount.objects.all().delete()  # the time passes
     assert page.post(CONFIRM, {"password": PASSWORD}).status_code == 302
 
 
-def test_the_right_password_starts_the_count_anew(page, age):
+def test_correct_password_resets_the_count(page, age):
     for _ in range(2):
         age(16)
         for _ in range(sudo.TRIES - 1):
@@ -232,17 +227,17 @@ def test_the_right_password_starts_the_count_anew(page, age):
 @pytest.mark.parametrize(
     "elsewhere", ["https://evil.example/", "//evil.example/", "javascript:alert(1)", "", "\\\\evil"]
 )
-def test_it_leads_to_this_site_only(page, elsewhere):
+def test_confirmation_never_redirects_to_another_site(page, elsewhere):
     response = page.post(CONFIRM, {"password": PASSWORD, "next": elsewhere})
     assert response["Location"] == TOKENS
 
 
-def test_without_a_password_the_page_says_what_to_do(client, viewer):
+def test_user_without_a_password_is_sent_to_the_log_in_page(client, viewer):
     viewer.set_unusable_password()
     viewer.save()
     client.force_login(viewer)
     response = client.get(CONFIRM, {"next": f"{TOKENS}new/"})
-    assert "Log in again the way you always do" in text_of(response)
+    assert "Log in again as you usually do" in text_of(response)
     assert f'href="/login/?next={TOKENS}new/"' in response.content.decode()
     assert client.post(CONFIRM, {"password": ""}).status_code == 422
 
@@ -255,7 +250,7 @@ class Never(sudo.Sudo):
         return f"/two-factor/?next={next_url}"
 
 
-def test_a_site_replaces_it(page, place, settings):
+def test_custom_sudo_class_is_used(page, place, settings):
     settings.APIKEYS = settings.APIKEYS | {"SUDO": f"{__name__}.Never"}
     response = page.get(f"{place.url}new/")
     assert response["Location"] == f"/two-factor/?next={place.url}new/"
@@ -264,12 +259,36 @@ def test_a_site_replaces_it(page, place, settings):
 @pytest.mark.parametrize(
     "wrong", ["nowhere.Sudo", "apikeys.policy.Policy", "apikeys.web.sudo.TRIES"]
 )
-def test_a_wrong_one_is_found_by_the_check(settings, wrong):
+def test_invalid_sudo_class_is_a_check_error(settings, wrong):
     settings.APIKEYS = settings.APIKEYS | {"SUDO": wrong}
     assert [m.id for m in check_settings()] == ["apikeys.E015"]
 
 
 @pytest.mark.parametrize("wrong", [timedelta(0), 900, None])
-def test_a_wrong_time_is_found_by_the_check(settings, wrong):
+def test_invalid_sudo_max_age_is_a_check_error(settings, wrong):
     settings.APIKEYS = settings.APIKEYS | {"SUDO_MAX_AGE": wrong}
     assert [m.id for m in check_settings()] == ["apikeys.E014"]
+
+
+@pytest.fixture
+def allauth(settings):
+    settings.APIKEYS = settings.APIKEYS | {"SUDO": "apikeys.web.sudo.AllauthSudo"}
+
+
+@pytest.mark.usefixtures("allauth")
+def test_allauth_without_reauthentication_asks_for_the_password(page, place, age):
+    url = f"{place.url}new/"
+    assert page.get(url).status_code == 200
+    age(16)
+    assert is_asked(page.get(url), url)
+    assert page.post(CONFIRM, {"password": "wrong", "next": url}).status_code == 422
+    assert page.get(url).status_code == 302
+    assert page.post(CONFIRM, {"password": PASSWORD, "next": url})["Location"] == url
+    assert page.get(url).status_code == 200
+
+
+@pytest.mark.usefixtures("allauth")
+def test_check_names_the_missing_reauthentication_of_allauth(settings):
+    assert [m.id for m in check_pages()] == ["apikeys.W091"]
+    settings.ROOT_URLCONF = "tests.web.allauth_reauthentication"
+    assert check_pages() == []

@@ -1,4 +1,4 @@
-"""The German catalogue is complete, and what is shipped is what was compiled of it."""
+"""The German catalogue is complete, and the shipped file is compiled from it."""
 
 import gettext
 import os
@@ -14,10 +14,12 @@ from tests.factories import mint_pat
 from tests.services import require
 from tests.web.conftest import TOKENS, text_of
 
-CATALOGUE = ROOT / "apikeys" / "locale" / "de" / "LC_MESSAGES"
+GERMAN = "locale/de/LC_MESSAGES"
+PACKAGES = pytest.mark.parametrize("package", ["apikeys", "example_project"])
 
 AGAIN = (
-    "In apikeys/, run `django-admin makemessages -l de --no-wrap --add-location file`, translate, "
+    "In the package, run `django-admin makemessages -l de --no-wrap --add-location file`, "
+    "translate, "
     "and run `django-admin compilemessages -l de`."
 )
 
@@ -34,33 +36,36 @@ def _gettext():
     require("gettext", shutil.which("msgattrib") is not None, "apt-get install gettext")
 
 
-def test_no_string_is_missing_or_fuzzy(tmp_path):
-    shutil.copytree(ROOT / "apikeys", tmp_path / "apikeys")
+@PACKAGES
+def test_no_string_is_missing_or_fuzzy(tmp_path, package):
+    shutil.copytree(ROOT / package, tmp_path / package)
     make = (sys.executable, "-P", "-m", "django", "makemessages", "-l", "de")
-    run(*make, cwd=tmp_path / "apikeys")
-    found = tmp_path / "apikeys" / "locale" / "de" / "LC_MESSAGES" / "django.po"
+    run(*make, cwd=tmp_path / package)
+    found = tmp_path / package / GERMAN / "django.po"
 
     for state in ("--untranslated", "--only-fuzzy"):
         assert "msgid" not in run("msgattrib", state, "--no-obsolete", str(found)), AGAIN
 
 
-def test_it_is_well_formed():
-    # Placeholders of a translation that are not those of the string would fail at run time.
-    run("msgfmt", "--check-format", "-o", "/dev/null", str(CATALOGUE / "django.po"))
+@PACKAGES
+def test_catalogue_is_well_formed(package):
+    # A translation with other placeholders than its string would fail at run time.
+    run("msgfmt", "--check-format", "-o", "/dev/null", str(ROOT / package / GERMAN / "django.po"))
 
 
-def test_what_is_compiled_is_up_to_date(tmp_path):
-    run("msgfmt", "-o", str(tmp_path / "django.mo"), str(CATALOGUE / "django.po"))
+@PACKAGES
+def test_compiled_catalogue_is_up_to_date(tmp_path, package):
+    run("msgfmt", "-o", str(tmp_path / "django.mo"), str(ROOT / package / GERMAN / "django.po"))
 
     def strings(path):
         with path.open("rb") as file:
             catalogue = dict(gettext.GNUTranslations(file)._catalog)
         return catalogue | {"": None}  # without the header
 
-    assert strings(CATALOGUE / "django.mo") == strings(tmp_path / "django.mo"), AGAIN
+    assert strings(ROOT / package / GERMAN / "django.mo") == strings(tmp_path / "django.mo"), AGAIN
 
 
-def test_a_browser_that_asks_for_german_gets_it(page, ada):
+def test_browser_with_german_language_gets_german_pages(page, ada):
     mint_pat(ada)
     german = {"Accept-Language": "de"}
     response = page.get(TOKENS, headers=german)
@@ -69,11 +74,11 @@ def test_a_browser_that_asks_for_german_gets_it(page, ada):
     assert "Persönliche Token" in told
     assert "Keine Anfragen in den letzten 30 Tagen" in response.content.decode()
     wrong = page.post(f"{TOKENS}new/", {}, headers=german)
-    assert "Geben Sie dem Schlüssel einen Namen." in text_of(wrong)
+    assert "Geben Sie einen Namen ein." in text_of(wrong)
 
 
-def test_refusals_speak_german_too():
+def test_refusals_are_translated():
     from apikeys.refusals import EXPIRED_KEY
 
     with translation.override("de"):
-        assert str(EXPIRED_KEY.message).startswith("Dieser Schlüssel ist abgelaufen.")
+        assert str(EXPIRED_KEY.message).startswith("Diese Zugangsdaten sind abgelaufen.")

@@ -1,7 +1,6 @@
-"""The subcommands of ``manage.py apikeys``, a module each.
+"""The subcommands of ``manage.py apikeys``, one module each.
 
-A module has ``HELP``, a sentence, perhaps ``MORE`` of them, ``add_arguments(parser)`` and
-``handle(terminal, **options)``.
+Arguments and output that several subcommands share live in the package above.
 """
 
 from typing import Any, Final
@@ -10,7 +9,9 @@ from . import (
     approve,
     audit,
     audit_policy,
+    audit_views,
     edit,
+    health,
     import_,
     list,
     mint,
@@ -37,6 +38,8 @@ SUBCOMMANDS: Final[dict[str, Any]] = {
     "approve": approve,
     "reject": reject,
     "audit-policy": audit_policy,
+    "audit-views": audit_views,
     "verify": verify,
+    "health": health,
     "import": import_,
 }

@@ -9,24 +9,42 @@ from .. import arguments
 from ..output import show
 from ..terminal import Terminal
 
-HELP = "Tell what happened to keys, oldest first."
-MORE = "All of it as CSV or JSON lines with --format, else the newest events as a table."
+HELP = "Show the audit log: what happened to keys, oldest first."
+MORE = "Without --format, it shows the newest events only, as many as --limit says."
 
 _CHUNK = 500  # rows in memory at a time
-_FIELDS = ("at", "event", "key", "name", "owner", "by", "using", "ip")
 
 
 def add_arguments(parser: CommandParser) -> None:
     parser.add_argument(
-        "--format", choices=list(FORMATS), help="Print every event, for other programs."
+        "--format",
+        choices=list(FORMATS),
+        help="Export every event as CSV or as lines of JSON. --limit and --json do not apply.",
     )
-    parser.add_argument("--user", metavar="USERNAME", help="Of this user's tokens only.")
-    parser.add_argument("--project", metavar="SLUG", help="Of this project's keys only.")
-    parser.add_argument("--key", metavar="ID", help="Of this key only, even a deleted one.")
-    parser.add_argument("--event", choices=AuditEvent.Event.values, help="Of this kind only.")
-    parser.add_argument("--since", metavar="WHEN", help="From this date, or date and time, on.")
-    parser.add_argument("--until", metavar="WHEN", help="Before this date, or date and time.")
-    arguments.add_limit(parser, "At most so many in the table or --json.")
+    parser.add_argument(
+        "--user", metavar="USERNAME", help="Only show events of this user's tokens."
+    )
+    parser.add_argument(
+        "--project", metavar="SLUG", help="Only show events of this project's keys."
+    )
+    parser.add_argument(
+        "--key", metavar="ID", help="Only show events of this key, even if it was deleted."
+    )
+    parser.add_argument(
+        "--event", choices=AuditEvent.Event.values, help="Only show events of this kind."
+    )
+    parser.add_argument(
+        "--since",
+        metavar="WHEN",
+        help="Only show events since then. 30d means: of the last 30 days.",
+    )
+    parser.add_argument(
+        "--until",
+        metavar="WHEN",
+        help="Only show events before then; a date includes that day. 30d means: more than 30 "
+        "days ago.",
+    )
+    arguments.add_limit(parser, "events")
 
 
 def handle(terminal: Terminal, *, limit: int, **options: Any) -> None:
@@ -38,11 +56,11 @@ def handle(terminal: Terminal, *, limit: int, **options: Any) -> None:
         return
     arguments.check_limit(limit)
     newest = [audit.record(event) for event in events.order_by("-pk")[:limit]]
-    terminal.tell_all(
+    terminal.show_list(
         newest[::-1],
-        [name.upper() for name in _FIELDS],
-        lambda facts: [show(name, facts[name]) for name in _FIELDS],
-        none="Nothing happened.",
+        [name.upper() for name in audit.COLUMNS],
+        lambda facts: [show(name, facts[name]) for name in audit.COLUMNS],
+        none="No events.",
         expendable=("NAME", "USING"),
     )
 
@@ -58,16 +76,16 @@ def _events(
     **options: Any,
 ) -> Any:
     events = AuditEvent.objects.all()
-    if user:
+    if user is not None:
         events = events.of(arguments.find_user(user))
-    if project:
+    if project is not None:
         events = events.of(arguments.find_project(project))
-    if key:
+    if key is not None:
         events = events.filter(public_id=arguments.clean_id(key))
-    if event:
+    if event is not None:
         events = events.filter(event=event)
-    if since:
+    if since is not None:
         events = events.filter(at__gte=arguments.moment(since, "since"))
-    if until:
+    if until is not None:
         events = events.filter(at__lt=arguments.moment(until, "until"))
     return events

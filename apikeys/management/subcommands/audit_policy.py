@@ -3,11 +3,12 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
+from ..output import counted
 from ..policy_audit import violations
 from ..terminal import Terminal
 
-HELP = "List keys that the policy of today would not let be made, and why."
-MORE = "Exits with 1 if there are any."
+HELP = "List active keys that today's policy would refuse to create, and why."
+MORE = "Exits with 1 if it finds any."
 
 
 def add_arguments(parser: CommandParser) -> None:
@@ -17,20 +18,20 @@ def add_arguments(parser: CommandParser) -> None:
 def handle(terminal: Terminal, **options: Any) -> None:
     count = 0
 
-    def counted() -> Iterator[dict[str, Any]]:
+    def counting() -> Iterator[dict[str, Any]]:
         nonlocal count
         for each in violations():
             count += 1
             yield each
 
     if terminal.as_json:
-        terminal.json_list(counted())
+        terminal.json_list(counting())
     else:
-        for each in counted():
+        for each in counting():
             owner = each["user"] or each["project"]
             terminal.screen.line(f"{each['id']}  {each['kind']}  {owner}  {each['name']}")
             for violation in each["violations"]:
                 terminal.screen.line(f"    {violation['code']}: {violation['detail']}")
     if count:
-        raise CommandError(f"{count} live keys that the policy would not let be made today.")
-    terminal.notes.line("The policy would let all live keys be made today.")
+        raise CommandError(f"Today's policy would refuse to create {counted(count, 'active key')}.")
+    terminal.notes.line("Today's policy allows all active keys.")

@@ -3,52 +3,43 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from ... import lifecycle
-from ...lifecycle import LifecycleError
-from ...models import PersonalAccessToken
-from ...records import AnyKey, record
+from ...errors import LifecycleError
+from ...keys.facts import record
+from ...models import AnyKey
+from ...restrictions import RESTRICTIONS
 from .. import arguments
 from ..output import show
 from ..terminal import Terminal
 
-HELP = "Change a key's name, scopes, projects or expiry, from the next request on."
-MORE = "What is not given stays as it is."
+HELP = "Change a key. Changes apply to the next request."
+MORE = "Options that you leave out change nothing."
 
 
 def add_arguments(parser: CommandParser) -> None:
     arguments.add_id(parser)
-    parser.add_argument("--name", help="A new name.")
+    parser.add_argument("--name", help=f"The new name, up to {arguments.MAX_NAME} characters.")
+    arguments.add_texts(parser, "edit")
     parser.add_argument(
         "--scope",
         metavar="SCOPE",
         action="append",
-        help="All scopes that it is to have (may be given several times).",
+        help="A scope. Your scopes replace all scopes of the key. Repeat the option for several.",
     )
     parser.add_argument(
         "--project",
         metavar="SLUG",
         action="append",
-        help="All projects that a personal access token is to be restricted to (may be given "
-        "several times).",
+        help="A project that a personal access token may access. Your projects replace all "
+        "projects of the token. Repeat the option for several.",
     )
     parser.add_argument(
         "--all-projects",
         action="store_true",
-        help="Lift a personal access token's restriction to some projects.",
+        help="Let a personal access token access all projects of its user.",
     )
-    parser.add_argument("--expires", metavar="WHEN", help="When it expires, as for mint.")
-    parser.add_argument(
-        "--allow-network",
-        metavar="CIDR",
-        action="append",
-        help="All networks from which it is to be allowed; `any` for no bound.",
-    )
-    parser.add_argument(
-        "--rate-limit",
-        metavar="RATE",
-        action="append",
-        help="All rate limits that it is to have; `none` for no bound.",
-    )
-    parser.add_argument("--by", metavar="USERNAME", help="The user who changes it.")
+    parser.add_argument("--expires", metavar="WHEN", help="When the key expires, as for mint.")
+    arguments.add_restrictions(parser, "edit")
+    arguments.add_by(parser)
 
 
 def handle(terminal: Terminal, *, public_id: str, by: str | None, **options: Any) -> None:
@@ -61,10 +52,10 @@ def handle(terminal: Terminal, *, public_id: str, by: str | None, **options: Any
         before_and_after = {f: {"before": b, "after": a} for f, (b, a) in changed.items()}
         return terminal.json(facts | {"changes": before_and_after})
     for field, (before, after) in changed.items():
-        told = (show(field, value) for value in (before, after))
-        terminal.screen.line(f"{field.replace('_', ' ')}: {' -> '.join(told)}")
+        shown = (show(field, value) for value in (before, after))
+        terminal.screen.line(f"{field.replace('_', ' ')}: {' -> '.join(shown)}")
     if not changed:
-        terminal.screen.line("It was so already; nothing was changed.")
+        terminal.screen.line("Nothing to change: the key has these values.")
     return None
 
 
@@ -76,13 +67,11 @@ def _changes(
     project: list[str] | None,
     all_projects: bool,
     expires: str | None,
-    allow_network: list[str] | None,
-    rate_limit: list[str] | None,
     **options: Any,
 ) -> dict[str, Any]:
-    """What is to be changed, as arguments of ``lifecycle.edit``."""
+    """Return the changes as arguments of ``lifecycle.edit``."""
     if project and all_projects:
-        message = "Either --project or --all-projects."
+        message = "Give either --project or --all-projects."
         raise LifecycleError("contradictory_arguments", message, "projects")
     changes: dict[str, Any] = {}
     if name is not None:
@@ -90,22 +79,25 @@ def _changes(
     if scope is not None:
         changes["scopes"] = arguments.words(scope)
     if project or all_projects:
-        if not isinstance(key, PersonalAccessToken):
-            message = "A project key belongs to one project, for good: mint another."
+        if not key.SELECTS_PROJECTS:
+            message = "The project of a project key cannot change. Create another key."
             raise LifecycleError("not_editable", message, "projects")
         changes["projects"] = None
         if project:
             changes["projects"] = [arguments.find_project(slug) for slug in project]
     if expires is not None:
         changes["expires_at"] = arguments.expiry(expires)
-    if allow_network is not None:
-        changes["allowed_networks"] = [] if allow_network == ["any"] else allow_network
-    if rate_limit is not None:
-        changes["rate_limits"] = [] if rate_limit == ["none"] else rate_limit
+    changes |= arguments.texts(options) | arguments.restrictions(options, "edit")
     if not changes:
-        message = (
-            "Say what to change, with one or more of --name, --scope, --project, "
-            "--all-projects, --expires, --allow-network, --rate-limit."
-        )
+        flags = [
+            "--name",
+            *arguments.flags_of_texts(),
+            "--scope",
+            "--project",
+            "--all-projects",
+            "--expires",
+        ]
+        flags += [each.option.flag for each in RESTRICTIONS if each.option.edit_help]
+        message = f"Give one or more of {', '.join(flags)}."
         raise LifecycleError("missing_argument", message)
     return changes

@@ -6,67 +6,81 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 from django.db import connections, router
 
-from ... import tables
 from ...conf import app_settings
-from ...legacy import csv_file, sources
-from ...legacy.importer import IMPORTED, THERE, Importer, Outcome, Place
+from ...errors import LifecycleError
+from ...importing import csv_keys, csv_rows, live, sources
+from ...importing.importer import IMPORTED, THERE, Importer, Outcome, Place
+from ...importing.sources import Candidate
+from ...legacy.options import live_of
 from ...legacy.schemes import HEADERS
-from ...legacy.sources import Candidate
-from ...lifecycle import LifecycleError
 from ...models import LegacyKey
 from .. import arguments
 from ..progress import open_text, position, progress, size_of
 from ..terminal import Terminal
 
-HELP = "Take over the keys of a predecessor, so that they go on working as they are."
+HELP = "Import keys from another package or a CSV file. They keep working as they are."
 MORE = (
-    "What was taken before stays as it is, so an import may be interrupted and repeated. Which "
-    "header they are then taken in, and until when, is the setting LEGACY."
+    "Keys that were imported before stay as they are, so you can repeat an import that was "
+    "interrupted. The setting LEGACY says in which header the keys are accepted, and until when."
 )
 
-_TOLD = 100  # that are not taken, one by one, to people
+_SHOWN = 100  # keys with a problem, to people
 _MAPPING = ("key", "project", "scopes")
 
 
 def add_arguments(parser: CommandParser) -> None:
-    parser.add_argument("--from", dest="scheme", required=True, choices=[*HEADERS])
     parser.add_argument(
-        "file", metavar="FILE", nargs="?", help="Of --from csv: a path; - is standard input."
+        "--from",
+        dest="scheme",
+        required=True,
+        choices=[*HEADERS],
+        help="The package that created the keys, or csv.",
     )
-    parser.add_argument("--dry-run", action="store_true", help="Check all, store nothing.")
+    parser.add_argument(
+        "file", metavar="FILE", nargs="?", help="With --from csv: a path, or - for standard input."
+    )
+    parser.add_argument("--dry-run", action="store_true", help="Check all keys and store nothing.")
     parser.add_argument(
         "--scope",
         metavar="SCOPE",
         action="append",
-        help="What the keys may be used for, as their source does not say (may be given several "
-        "times).",
+        help="A scope of keys whose source names none. Repeat the option for several.",
     )
     parser.add_argument(
         "--project",
         metavar="SLUG",
         action="append",
-        help="The project of keys that belong to no one; or one that users' tokens are "
-        "restricted to (may be given several times).",
+        help="The owner of keys that have no user. For keys of users, a project that they may "
+        "access. Repeat the option for several.",
     )
     parser.add_argument(
         "--map",
         metavar="FILE",
-        help="A CSV file with the columns key, project, scopes, for single keys: `key` is the "
-        "prefix of a drf-api-key, or a user name.",
+        help="The project and scopes of single keys: a CSV file with the columns key, project and "
+        "scopes. `key` is the prefix of a drf-api-key, or a username.",
     )
     parser.add_argument(
         "--expires",
         metavar="WHEN",
-        help="When those expire that have no expiry, as for mint; by default never.",
+        help="When keys without an expiry expire, as for mint (default: never).",
     )
     parser.add_argument(
-        "--model", metavar="APP.MODEL", help="The model of the keys, if it is the site's own."
+        "--model", metavar="APP.MODEL", help="The model of the keys, if it is your own."
     )
     parser.add_argument(
+        "--field",
+        metavar="NAME=FIELD",
+        action="append",
+        help="A field of --model that has another name than in the package, such as key=token. "
+        "Repeat the option for several. For authtoken, hash=FIELD names hashes in place of keys.",
+    )
+    parser.add_argument(
+        "--owner",
         "--project-field",
+        dest="owner",
         metavar="NAME",
-        help="The foreign key of that model (--from drf-api-key) to the project, or to what has "
-        "the slug of one.",
+        help="With --model: the path to the user or project that owns a key, such as account.user, "
+        "or to an object with the slug of a project. Keys without an owner go to --project.",
     )
 
 
@@ -81,66 +95,77 @@ def handle(
     map: str | None,  # noqa: A002
     expires: str | None,
     model: str | None,
-    project_field: str | None,
+    field: list[str] | None,
+    owner: str | None,
     **options: Any,
 ) -> None:
-    _check_arguments(scheme, file, model, project_field)
+    _check_arguments(scheme, file, model, field, owner)
     projects = [arguments.find_project(slug) for slug in project or ()]
     if scheme == "drf-api-key" and len(projects) > 1:
-        message = "A project key belongs to one project: give one --project, or a --map."
+        message = "A project key belongs to one project. Give one --project, or a --map."
         raise LifecycleError("several_projects", message, "project")
     importer = Importer(
         scheme,
         scopes=arguments.words(scope),
         projects=projects,
-        expires_at=arguments.expiry(expires) if expires else None,
+        expires_at=None if expires is None else arguments.expiry(expires),
         places=_read_places(map) if map else {},
         dry_run=dry_run,
     )
     with ExitStack() as stack:
-        candidates, total, where = _open(stack, scheme, file, model, project_field)
+        shape = sources.Shape(model or "", _fields(field or ()), owner or "")
+        candidates, total, where = _open(stack, scheme, file, shape)
         advance = stack.enter_context(progress("keys", total))
         _report(terminal, importer, _watched(importer.run(candidates), advance, where))
+    if live_of(scheme) is not None and not dry_run:
+        gone = live.sweep(scheme)
+        terminal.notes.line(f"Revoked {gone:,} imported keys that {scheme} no longer has.")
     if scheme not in app_settings.LEGACY:
         terminal.notes.line(
-            f"The setting LEGACY does not name {scheme!r}: until it does, requests with these keys "
-            "are refused."
+            f"Requests with these keys are refused until the setting LEGACY names {scheme!r}."
         )
 
 
 def _check_arguments(
-    scheme: str, file: str | None, model: str | None, project_field: str | None
+    scheme: str, file: str | None, model: str | None, field: list[str] | None, owner: str | None
 ) -> None:
     if (scheme == "csv") != (file is not None):
-        message = "--from csv takes a FILE, and nothing else does; - is standard input."
+        message = "Give a FILE, or - for standard input, with --from csv and only then."
         raise LifecycleError("invalid_arguments", message, "file")
-    if model and scheme == "csv":
-        raise LifecycleError("invalid_arguments", "--from csv has no model.", "model")
-    if project_field and scheme != "drf-api-key":
-        message = "--project-field is for --from drf-api-key."
-        raise LifecycleError("invalid_arguments", message, "project_field")
+    for name, given in (("model", model), ("field", field), ("owner", owner)):
+        if given and scheme == "csv":
+            message = f"--{name} does not apply to --from csv."
+            raise LifecycleError("invalid_arguments", message, name)
+
+
+def _fields(given: Iterable[str]) -> dict[str, str]:
+    fields = {}
+    for pair in given:
+        name, equals, field = pair.partition("=")
+        if not (name and equals and field):
+            message = f"--field {pair} is not NAME=FIELD, such as key=token."
+            raise LifecycleError("invalid_arguments", message, "field")
+        fields[name] = field
+    return fields
 
 
 def _open(
-    stack: ExitStack, scheme: str, file: str | None, model: str | None, project_field: str | None
+    stack: ExitStack, scheme: str, file: str | None, shape: sources.Shape
 ) -> tuple[Iterable[Candidate], int | None, Any]:
-    """The candidates, of how much they are, and what tells how far they were read."""
+    """Return the candidates, their total, and a function that returns how far they were read."""
     _check_table(LegacyKey)
     if file is not None:
         text = stack.enter_context(_readable(file))
-        return csv_file.read(text), size_of(file), lambda: position(text)
-    if scheme == "drf-api-key":
-        source = sources.drf_api_key(model, project_field)
-    else:
-        source = (sources.knox if scheme == "knox" else sources.authtoken)(model)
+        return csv_keys.read(text), size_of(file), lambda: position(text)
+    source = sources.SOURCES[scheme](shape)
     _check_table(source.model)
     return source.read(), source.model._default_manager.count(), lambda: None
 
 
 def _check_table(model: Any) -> None:
-    connection = connections[router.db_for_read(model)]
+    connection = connections[router.db_for_write(model)]
     if model._meta.db_table not in connection.introspection.table_names():
-        message = f"There is no table of {model._meta.label} yet. Run `manage.py migrate`."
+        message = f"The table of {model._meta.label} is missing. Run `manage.py migrate`."
         raise LifecycleError("not_migrated", message)
 
 
@@ -154,7 +179,7 @@ def _readable(file: str) -> Any:
 def _read_places(file: str) -> dict[str, Place]:
     places = {}
     with _readable(file) as text:
-        for number, row in tables.rows(text, _MAPPING, [{"key"}, {"project", "scopes"}]):
+        for number, row in csv_rows.rows(text, _MAPPING, [{"key"}, {"project", "scopes"}]):
             if isinstance(row, str):
                 raise LifecycleError("invalid_csv", f"{file}, line {number}: {row}", "map")
             slug, names = row.get("project"), row.get("scopes", "").split()
@@ -170,13 +195,13 @@ def _watched(outcomes: Iterator[Outcome], advance: Any, where: Any) -> Iterator[
 
 
 def _report(terminal: Terminal, importer: Importer, outcomes: Iterator[Outcome]) -> None:
-    # Before anything is written: a file that is none is told at its first line.
+    # Read the first key before anything is printed, so that a wrong file is one error.
     outcomes = chain(list(islice(outcomes, 1)), outcomes)
     if terminal.as_json:
         keys = (each._asdict() for each in outcomes)
         terminal.json_object("keys", keys, lambda: _facts(importer))
     else:
-        _tell(terminal, outcomes)
+        _show_problems(terminal, outcomes)
         counts, reasons = importer.counts, _reasons(importer).items()
         verb = "would be imported" if importer.dry_run else "imported"
         skipped = ", ".join(f"{number:,} {reason}" for reason, number in reasons)
@@ -185,20 +210,20 @@ def _report(terminal: Terminal, importer: Importer, outcomes: Iterator[Outcome])
             f"{counts[THERE]:,} imported before, {skipped or 'none skipped'}."
         )
     if "invalid_line" in importer.counts:
-        raise CommandError("Some lines were wrong; mend them and repeat.")
+        raise CommandError("Some lines are wrong. Correct them and repeat the import.")
 
 
-def _tell(terminal: Terminal, outcomes: Iterator[Outcome]) -> None:
-    """Of what people should look at: what is not taken, and what is weak."""
-    told = 0
+def _show_problems(terminal: Terminal, outcomes: Iterator[Outcome]) -> None:
+    """Print the skipped keys and the weak ones."""
+    count = 0
     for each in outcomes:
         if each.outcome in (IMPORTED, THERE) and not each.weak:
             continue
-        told += 1
-        if told <= _TOLD:
+        count += 1
+        if count <= _SHOWN:
             terminal.notes.line(f"{each.where}: {each.outcome}. {each.detail}")
-    if told > _TOLD:
-        terminal.notes.line(f"… and {told - _TOLD:,} more; --json tells all.")
+    if count > _SHOWN:
+        terminal.notes.line(f"… and {count - _SHOWN:,} more. Use --json to list all.")
 
 
 def _reasons(importer: Importer) -> dict[str, int]:

@@ -1,13 +1,17 @@
 import heapq
 from collections.abc import Iterator
+from datetime import datetime
 from itertools import islice
 from operator import attrgetter
 from typing import Any
 
 from django.core.management.base import CommandParser
+from django.db.models import Q
+from django.utils import timezone
 
-from ...models import PersonalAccessToken, State, live
-from ...records import KINDS, AnyKey, record, with_facts
+from ...acceptance import used_kinds
+from ...keys.facts import COLUMNS_OF_COMMAND, KINDS, record, with_facts
+from ...models import AnyKey, PersonalAccessToken, State, live
 from .. import arguments
 from ..output import show
 from ..terminal import Terminal
@@ -16,22 +20,24 @@ HELP = "List keys, newest first."
 
 _CHUNK = 500  # rows in memory at a time
 
-_COLUMNS = (
-    "ID", "KIND", "NAME", "OWNER", "PROJECTS", "SCOPES", "EXPIRES", "LAST USED", "STATE",
-)  # fmt: skip
 _EXPENDABLE = ("PROJECTS", "LAST USED", "SCOPES")
 
 
 def add_arguments(parser: CommandParser) -> None:
-    parser.add_argument("--user", metavar="USERNAME", help="Only this user's.")
+    parser.add_argument("--user", metavar="USERNAME", help="Only list tokens of this user.")
     parser.add_argument(
         "--project",
         metavar="SLUG",
-        help="Only this project's keys, and personal access tokens restricted to it.",
+        help="Only list keys of this project, and tokens that are restricted to it.",
     )
-    parser.add_argument("--kind", choices=[*KINDS], help="Only keys of this kind.")
-    parser.add_argument("--all", action="store_true", help="Also revoked and expired ones.")
-    arguments.add_limit(parser, "At most so many (default: %(default)s).")
+    parser.add_argument("--kind", choices=[*KINDS], help="Only list keys of this kind.")
+    parser.add_argument("--all", action="store_true", help="Also list revoked and expired keys.")
+    parser.add_argument(
+        "--unused",
+        metavar="DURATION",
+        help="Only list keys whose last use, or creation if they were never used, is longer ago.",
+    )
+    arguments.add_limit(parser, "keys")
 
 
 def handle(
@@ -41,30 +47,39 @@ def handle(
     project: str | None,
     kind: str | None,
     limit: int,
+    unused: str | None,
     **options: Any,
 ) -> None:
     arguments.check_limit(limit)
-    kinds = [kind] if kind else [*KINDS]
+    kinds = [kind] if kind else [each for each in KINDS if each in used_kinds()]
     owner = arguments.find_user(user) if user else None
     inside = arguments.find_project(project) if project else None
+    since = timezone.now() - arguments.duration(unused, "unused") if unused is not None else None
     found = heapq.merge(
-        *(_keys(each, owner, inside, options["all"], limit + 1) for each in kinds),
+        *(_keys(each, owner, inside, options["all"], since, limit + 1) for each in kinds),
         key=attrgetter("created_at"),
         reverse=True,
     )
-    terminal.tell_all(
+    terminal.show_list(
         map(record, islice(found, limit)),
-        _COLUMNS,
+        [name.removesuffix("_at").replace("_", " ").upper() for name in COLUMNS_OF_COMMAND],
         _row,
-        none="No keys." if options["all"] else "No live keys; --all lists the others too.",
+        none="No keys." if options["all"] else "No active keys. Use --all to list all keys.",
         expendable=_EXPENDABLE,
     )
     if next(found, None) is not None:
-        terminal.notes.line(f"There are more than these {limit}; --limit sets how many to list.")
+        terminal.notes.line(f"There are more than {limit}. Use --limit to list more.")
 
 
-def _keys(kind: str, owner: Any, project: Any, everything: bool, limit: int) -> Iterator[AnyKey]:
-    """Newest first."""
+def _keys(
+    kind: str,
+    owner: Any,
+    project: Any,
+    everything: bool,
+    unused_since: datetime | None,
+    limit: int,
+) -> Iterator[AnyKey]:
+    """Return the keys of one kind, newest first."""
     model = KINDS[kind]
     is_pat = model is PersonalAccessToken
     keys = with_facts(model)
@@ -74,17 +89,22 @@ def _keys(kind: str, owner: Any, project: Any, everything: bool, limit: int) -> 
         keys = keys.filter(projects=project) if is_pat else keys.filter(project=project)
     if not everything:
         keys = keys.filter(live())
+    if unused_since is not None:
+        never = Q(last_used_at=None, created_at__lt=unused_since)
+        keys = keys.filter(Q(last_used_at__lt=unused_since) | never)
     return iter(keys[:limit].iterator(chunk_size=_CHUNK))
 
 
 def _row(facts: dict[str, Any]) -> list[str]:
     legacy = facts["legacy"]
     rotated = facts["state"] == State.LIVE and facts["rotated_at"]
+    facts = facts | {
+        "kind": KINDS[facts["kind"]].KIND,
+        "owner": facts["user"] or facts["project"],
+        "state": show("state", facts["state"])
+        + (" (rotated)" if rotated else "")
+        + (" (legacy)" if legacy else ""),
+    }
     return [
-        facts["id"],
-        KINDS[facts["kind"]].KIND,
-        facts["name"],
-        facts["user"] or facts["project"],
-        *(show(name, facts[name]) for name in ("projects", "scopes", "expires_at", "last_used_at")),
-        facts["state"] + (" (rotated)" if rotated else "") + (" (legacy)" if legacy else ""),
+        facts[name] if name == "state" else show(name, facts[name]) for name in COLUMNS_OF_COMMAND
     ]

@@ -2,14 +2,15 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from ... import notices
+from ... import mail
+from ..output import counted
 from ..terminal import Terminal
 
-HELP = "Mail the owners of keys that end within 7 days, and again within one."
+HELP = "Mail the owners of keys that expire soon."
 MORE = (
-    "So are those who use imported keys, 14 days before the header of these is no longer taken. "
-    "Run it daily. Each is told once, however often and wherever it runs. The audit log is told "
-    "of the keys that have expired."
+    "Each owner gets a mail 7 days before a key expires and another 1 day before, and owners of "
+    "imported keys 14 days before the old header stops working. Run it daily; however often it "
+    "runs, it sends each mail once. It also records expired keys in the audit log."
 )
 
 
@@ -18,11 +19,11 @@ def add_arguments(parser: CommandParser) -> None:
 
 
 def handle(terminal: Terminal, **options: Any) -> None:
-    done = notices.notify()
-    terminal.tell(
+    done = mail.notify()
+    terminal.show(
         done,
-        f"Told the owners of {done['notified']} keys that they end soon; "
-        f"{done['expired']} have expired.",
+        f"Sent {counted(done['notified'], 'expiry notice')}. "
+        f"Recorded {counted(done['expired'], 'expired key')}.",
     )
     if done["failed"]:
-        raise CommandError(f"{done['failed']} mails could not be sent; the log says why.")
+        raise CommandError(f"{counted(done['failed'], 'mail')} could not be sent. See the log.")

@@ -4,14 +4,17 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from ... import usage
-from ...lifecycle import LifecycleError
+from ...errors import LifecycleError
+from ...limits import attempts
 from ...signatures import nonces
 from .. import arguments
+from ..output import counted
 from ..terminal import Terminal
 
-HELP = "Roll up and delete old counts of use, and the nonces of old signatures."
-MORE = "Run it every night or every week: it keeps those tables small."
+HELP = "Delete old usage counts, nonces and attempt counts."
+MORE = "Run it nightly or weekly to keep those tables small."
 
+_SHORTEST = timedelta(days=31)  # a whole month, which becomes one row
 _LONGEST = timedelta(days=365) * 1000  # the calendar begins 2000 years ago
 
 
@@ -20,22 +23,26 @@ def add_arguments(parser: CommandParser) -> None:
         "--daily",
         metavar="DURATION",
         default="90d",
-        help="For how long there is a count a day; then there is one a month "
-        "(default: %(default)s).",
+        help="How long to keep a usage count for each day, at least "
+        f"{_SHORTEST.days}d. Older counts are added up by month (default: %(default)s).",
     )
     parser.add_argument(
         "--keep",
         metavar="DURATION",
         default="2y",
-        help="When even those are deleted (default: %(default)s).",
+        help="How long to keep usage counts at all, at least as long as --daily and at most "
+        f"{_LONGEST.days // 365}y (default: %(default)s).",
     )
 
 
 def handle(terminal: Terminal, *, daily: str, keep: str, **options: Any) -> None:
     daily_for = arguments.duration(daily, "daily")
     kept_for = arguments.duration(keep, "keep")
-    if not timedelta(days=31) <= daily_for <= kept_for <= _LONGEST:
-        message = "--daily takes 31d or more, and --keep no less than that, up to 1000y."
+    if not _SHORTEST <= daily_for <= kept_for <= _LONGEST:
+        message = (
+            f"--daily takes {_SHORTEST.days}d or more. --keep takes at least as much as --daily, "
+            f"up to {_LONGEST.days // 365}y."
+        )
         raise LifecycleError("invalid_duration", message, "daily")
-    deleted = usage.prune(daily_for, kept_for) + nonces.prune()
-    terminal.tell({"deleted": deleted}, f"{deleted} rows fewer.")
+    deleted = usage.prune(daily_for, kept_for) + nonces.prune() + attempts.prune()
+    terminal.show({"deleted": deleted}, f"Deleted {counted(deleted, 'row')}.")

@@ -3,17 +3,17 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from ... import lifecycle
-from ...records import record
+from ...keys.facts import record
 from .. import arguments
 from ..terminal import Terminal
 
-HELP = "Revoke a key that awaits approval."
+HELP = "Reject a key that is pending approval. It is revoked."
 
 
 def add_arguments(parser: CommandParser) -> None:
     arguments.add_id(parser)
-    parser.add_argument("--reason", help="Why, for whoever asks later.")
-    parser.add_argument("--by", metavar="USERNAME", help="The user who rejects it.")
+    arguments.add_reason(parser)
+    arguments.add_by(parser)
 
 
 def handle(
@@ -23,4 +23,4 @@ def handle(
     key = arguments.find_key(public_id)
     user = arguments.find_user(by) if by else None
     lifecycle.reject(key, by=user, reason=reason or terminal.ask_reason())
-    terminal.tell(record(key), f"Rejected {key}: it is revoked.")
+    terminal.show(record(key), f"Rejected {key}. It is revoked.")

@@ -3,15 +3,14 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from ... import lifecycle
-from ...lifecycle import LifecycleError
-from ...models import ProjectKey
-from ...records import record
+from ...errors import LifecycleError
+from ...keys.facts import record
 from .. import arguments
 from ..output import show
 from ..terminal import Terminal
 
-HELP = "Replace a key by one with a new secret."
-MORE = "The new token is shown, once; the old one goes on working for a while."
+HELP = "Create a successor of a key, with a new secret."
+MORE = "It shows the new key once. The old key works until the overlap ends, and then expires."
 
 
 def add_arguments(parser: CommandParser) -> None:
@@ -19,18 +18,18 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument(
         "--overlap",
         metavar="DURATION",
-        help="How long the old key stays valid, from 0 to 7d; by default the setting "
-        "ROTATION_OVERLAP.",
+        help="How long the old key stays valid, from 0 to 7d (default: the setting "
+        "ROTATION_OVERLAP).",
     )
     parser.add_argument(
         "--expires",
         metavar="WHEN",
-        help="When the new key expires, as for mint; by default when the old one would have.",
+        help="When the new key expires, as for mint (default: as the old key would have).",
     )
     arguments.add_public_key(
         parser,
-        "A file with the public key that is to replace that of a key which signs, or the secret "
-        "of a project key.",
+        "A file with the new public key of a project key that signs its requests. A key that has "
+        "a secret starts to sign instead.",
     )
 
 
@@ -44,10 +43,10 @@ def handle(
     **options: Any,
 ) -> None:
     key = arguments.find_key(public_id)
-    if public_key is not None and not isinstance(key, ProjectKey):
-        message = "A personal access token has a secret: --public-key is for project keys."
+    if public_key is not None and not key.TAKES_PUBLIC_KEY:
+        message = "--public-key is for project keys. A personal access token has a secret."
         raise LifecycleError("contradictory_arguments", message, "public_key")
-    terminal.preview("To be rotated", key)
+    terminal.preview("Key to rotate", key)
     minted: lifecycle.Minted[Any] = lifecycle.rotate(
         key,
         overlap=arguments.overlap(overlap) if overlap is not None else None,
@@ -57,9 +56,9 @@ def handle(
     ends = record(key)["expires_at"]
     until = show("expires_at", ends)
     lost = (
-        f"The key {minted.key.public_id} was made but could not be shown. {public_id}, which it "
-        f"replaces, ends at {until}."
+        f"The key {minted.key.public_id} was created, but it could not be printed. "
+        f"{public_id}, which it replaces, expires at {until}."
     )
     terminal.reveal(minted, if_lost=lambda: lost, replaces_expires_at=ends)
     if not terminal.as_json:
-        terminal.screen.line(f"\nIt replaces {public_id}, which ends at {until}.")
+        terminal.screen.line(f"\nThis key replaces {public_id}, which expires at {until}.")

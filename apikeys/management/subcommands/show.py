@@ -2,11 +2,11 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from ...records import record
+from ...keys.facts import record
 from .. import arguments
 from ..terminal import Terminal
 
-HELP = "Show all there is to know about a key but its secret."
+HELP = "Show a key in full, except for its secret."
 
 
 def add_arguments(parser: CommandParser) -> None:
@@ -17,4 +17,4 @@ def handle(terminal: Terminal, *, public_id: str, **options: Any) -> None:
     key = arguments.find_key(public_id)
     chain = [each.public_id for each in key.chain()]
     shown = chain if terminal.as_json else " -> ".join(chain)
-    terminal.tell_facts(record(key) | {"rotation_chain": shown})
+    terminal.show_facts(record(key) | {"rotation_chain": shown})

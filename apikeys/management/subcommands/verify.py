@@ -11,10 +11,10 @@ from .. import arguments
 from ..prompts import read_credential
 from ..terminal import Terminal
 
-HELP = "Tell whose credential comes on standard input."
+HELP = "Show who a credential on standard input belongs to."
 MORE = (
-    "Exits with 0 if it is good, and with 1 and the name of the refusal if not. It does not "
-    "count as a use of the key."
+    "Exits with 0 if the credential is accepted. Otherwise it prints the code of the refusal and "
+    "exits with 1. It does not count as a use of the key."
 )
 
 
@@ -34,7 +34,7 @@ def handle(terminal: Terminal, *, misplaced: list[str], **options: Any) -> None:
     except Refused as refused:
         refusal = refused.refusal
     else:
-        return terminal.tell_facts(access.facts())
-    detail = str(refusal.message) if text else "Nothing came on standard input."
-    terminal.tell({"code": refusal.code, "detail": detail}, refusal.code)
+        return terminal.show_facts(access.facts())
+    detail = str(refusal.message) if text else "Standard input is empty."
+    terminal.show({"code": refusal.code, "detail": detail}, refusal.code)
     raise CommandError(detail)

@@ -1,5 +1,6 @@
-"""Settings pages: one's own OAuth clients, and the applications that one has authorised.
+"""Settings pages for a user's OAuth clients, and for the applications that they authorized.
 
-They stand beside the pages of keys (``apikeys.web``) and need them:
-``path("settings/applications/", include("apikeys.oauth.pages.urls"))``.
+Mount them beside the settings pages of keys (``apikeys.web``), which they need:
+``path("settings/applications/", include("apikeys.oauth.pages.urls"))``. The consent page of the
+OAuth protocol is in ``apikeys.oauth.views``.
 """

@@ -7,47 +7,57 @@ from oauth2_provider.models import get_application_model
 from oauth2_provider.settings import oauth2_settings
 
 from ...conf import app_settings
+from ...databases import transactions
 from .. import registration
 from ..device import GRANT_TYPE as DEVICE
 from ..models import TokenLifetime
 from ..registration import RegistrationError
 
 _GRANTS = {
-    "authorization_code": _("Authorization code with PKCE: people log in with their browser"),
-    DEVICE: _("Device code: people log in with a browser elsewhere"),
+    "authorization_code": _("Authorization code with PKCE: users log in with their browser"),
+    DEVICE: _("Device code: users log in with a browser on another device"),
 }
 
 
 class ClientForm(forms.Form):
-    """``registration`` is the judge of it; this offers what it will accept."""
+    """Register or edit a client. ``registration.check`` decides what is valid."""
 
-    name = forms.CharField(label=_("Name"), max_length=100, help_text=_("People see it."))
+    name = forms.CharField(
+        label=_("Name"), max_length=100, help_text=_("Shown to users when they authorize it.")
+    )
     client_type = forms.ChoiceField(
-        label=_("Where it runs"),
+        label=_("Type"),
         choices=[
-            ("confidential", _("On a server that keeps a secret")),
-            ("public", _("In a browser, on a phone or a desktop: it keeps none")),
+            ("confidential", _("Confidential: runs on a server and can keep a secret")),
+            ("public", _("Public: runs in a browser, on a phone or on a desktop")),
         ],
         widget=forms.RadioSelect,
         initial="confidential",
     )
     grant_types = forms.MultipleChoiceField(
-        label=_("How it gets tokens"), widget=forms.CheckboxSelectMultiple, required=False
+        label=_("Grant types"), widget=forms.CheckboxSelectMultiple, required=False
     )
     redirect_uris = forms.CharField(
         label=_("Redirect URIs"),
-        help_text=_("One a line: https://…, or http://127.0.0.1/… for a program on a desktop."),
+        help_text=_("One per line: https://…, or http://127.0.0.1/… for a desktop program."),
         widget=forms.Textarea(attrs={"rows": 3}),
         required=False,
     )
     access_token_minutes = forms.IntegerField(
-        label=_("Access tokens live for (minutes)"), required=False, min_value=1
+        label=_("Access token lifetime (minutes)"), required=False, min_value=1
     )
     refresh_token_days = forms.IntegerField(
-        label=_("Refresh tokens live for (days)"), required=False, min_value=1, max_value=3650
+        label=_("Refresh token lifetime (days)"), required=False, min_value=1, max_value=3650
     )
 
-    def __init__(self, data: Any = None, *, user: Any, application: Any = None) -> None:
+    def __init__(
+        self,
+        data: Any = None,
+        *,
+        user: Any,
+        application: Any = None,
+        client_id: str | None = None,
+    ) -> None:
         initial: dict[str, Any] = {"grant_types": ["authorization_code"]}
         if application is not None:
             initial = {
@@ -58,7 +68,7 @@ class ClientForm(forms.Form):
                 **_lifetimes(application),
             }
         super().__init__(data, initial=initial)
-        self.user, self.application = user, application
+        self.user, self.application, self.client_id = user, application, client_id
         fields: Any = self.fields
         fields["grant_types"].choices = [
             (name, _GRANTS[name]) for name in registration.grant_types(user)
@@ -72,7 +82,7 @@ class ClientForm(forms.Form):
         minutes: int | None = self.cleaned_data["access_token_minutes"]
         longest = oauth2_settings.ACCESS_TOKEN_EXPIRE_SECONDS // 60
         if minutes is not None and minutes > longest:
-            message = _("At most %(longest)d minutes, which is what this site gives.")
+            message = _("Enter at most %(longest)d minutes, the maximum on this site.")
             raise forms.ValidationError(message, params={"longest": longest})
         return minutes
 
@@ -82,6 +92,8 @@ class ClientForm(forms.Form):
             return data
         model = get_application_model()
         checked = self.application or model(user=self.user)
+        if self.client_id is not None:
+            checked.client_id = self.client_id
         checked.name = data["name"].strip()
         checked.client_type = data["client_type"]
         checked.redirect_uris = " ".join(data["redirect_uris"].split())
@@ -96,20 +108,21 @@ class ClientForm(forms.Form):
         return data
 
     def save(self) -> str | None:
-        """Returns the secret of a new confidential client."""
+        """Save the client. Return the secret of a new confidential client, or ``None``."""
         data = self.cleaned_data
         secret = registration.save(
             self.checked, data["grant_types"], new_secret=self.application is None
         )
         minutes, days = data["access_token_minutes"], data["refresh_token_days"]
-        TokenLifetime.objects.update_or_create(
-            application=self.checked,
-            grant_type="",
-            defaults={
-                "access_token_seconds": minutes and minutes * 60,
-                "refresh_token_seconds": days and days * 24 * 60 * 60,
-            },
-        )
+        with transactions.atomic(TokenLifetime):
+            TokenLifetime.objects.update_or_create(
+                application=self.checked,
+                grant_type="",
+                defaults={
+                    "access_token_seconds": minutes and minutes * 60,
+                    "refresh_token_seconds": days and days * 24 * 60 * 60,
+                },
+            )
         return secret
 
 
@@ -125,14 +138,14 @@ def _lifetimes(application: Any) -> dict[str, int]:
 
 class RotateForm(forms.Form):
     overlap = forms.TypedChoiceField(
-        label=_("The old secret goes on working for"), coerce=int, widget=forms.RadioSelect
+        label=_("Keep the old secret working for"), coerce=int, widget=forms.RadioSelect
     )
 
     def __init__(self, data: Any = None) -> None:
         default = app_settings.ROTATION_OVERLAP
         super().__init__(data, initial={"overlap": int(default.total_seconds())})
         spans = [
-            (timedelta(0), _("No longer: it leaked")),
+            (timedelta(0), _("No time: it leaked")),
             (timedelta(hours=1), _("1 hour")),
             (timedelta(days=1), _("1 day")),
             (timedelta(days=7), _("7 days")),

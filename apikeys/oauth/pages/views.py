@@ -1,20 +1,30 @@
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
-from django.http import HttpRequest, HttpResponse
+from django.db import IntegrityError
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
+from django.utils.crypto import salted_hmac
+from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
+from oauth2_provider.generators import generate_client_id
 from oauth2_provider.models import get_application_model
 
-from ...web.views import Page
+from ...databases import transactions
+from ...keys import once
+from ...web.sudo import get_sudo
+from ...web.views.pages import SettingsPage
 from .. import authorizations, consent, registration
 from .forms import ClientForm, RotateForm
 
+_SALT_OF_CLIENTS: Final = "apikeys.oauth.client"
+_SALT_OF_SECRETS: Final = "apikeys.oauth.secret"
 
-class Authorized(Page):
-    """The applications that the user has let act for them."""
+
+class Authorized(SettingsPage):
+    """List the applications that the user has authorized."""
 
     section = "authorized"
 
@@ -26,18 +36,60 @@ class Authorized(Page):
         return self.page("oauth/authorized", rows=rows)
 
 
-class Leave(Page):
-    section = "authorized"
+class Confirmed(SettingsPage):
+    """Base class of pages that need a recent login and a confirmation to end something."""
+
+    def get(self, request: HttpRequest, pk: int) -> HttpResponse:
+        return self.ask(self.find())
 
     def post(self, request: HttpRequest, pk: int) -> HttpResponse:
-        application = get_object_or_404(get_application_model(), pk=pk)
-        authorizations.end(application, request.user)
-        done = _("%(name)s acts for you no more, from its next request on.")
+        application = self.find()
+        if not self.is_recent or request.POST.get("confirm") != "yes":
+            return self.ask(application)
+        return self.end(application)
+
+    def ask(self, application: Any) -> HttpResponse:
+        if not self.is_recent:
+            return HttpResponseRedirect(get_sudo().url(self.request, self.here()))
+        return self.page("oauth/confirm", application=application, **self.question(application))
+
+    def find(self) -> Any:
+        raise NotImplementedError
+
+    def here(self) -> str:
+        """Return the path to return to after the login."""
+        return self.request.path
+
+    def question(self, application: Any) -> dict[str, Any]:
+        """Return the template context: ``title``, ``lead``, ``action`` and the URL ``back``."""
+        raise NotImplementedError
+
+    def end(self, application: Any) -> HttpResponse:
+        raise NotImplementedError
+
+
+class Leave(Confirmed):
+    section = "authorized"
+
+    def find(self) -> Any:
+        return get_object_or_404(get_application_model(), pk=self.kwargs["pk"])
+
+    def question(self, application: Any) -> dict[str, Any]:
+        return {
+            "title": _("Revoke access for %(name)s?") % {"name": application},
+            "lead": _("It can no longer act on your behalf. You can authorize it again later."),
+            "action": _("Revoke"),
+            "back": reverse("apikeys_oauth:authorized"),
+        }
+
+    def end(self, application: Any) -> HttpResponse:
+        authorizations.end(application, self.user)
+        done = _("Revoked access for %(name)s.")
         return self.go(reverse("apikeys_oauth:authorized"), done % {"name": application})
 
 
-class OwnPage(Page):
-    """A page about the user's own clients; somebody else's do not exist for them."""
+class OwnPage(SettingsPage):
+    """Base class of pages about the user's clients. Clients of other users are not found."""
 
     section = "clients"
 
@@ -48,7 +100,7 @@ class OwnPage(Page):
     def find(self) -> Any:
         return get_object_or_404(self.own(), pk=self.kwargs["pk"])
 
-    @sensitive_variables("secret")
+    @sensitive_variables()
     def secret_page(self, application: Any, secret: str) -> HttpResponse:
         return self.page("oauth/secret", application=application, secret=secret)
 
@@ -62,20 +114,48 @@ class Register(OwnPage):
     def get(self, request: HttpRequest) -> HttpResponse:
         if not self.is_recent:
             return self.ask_who()
-        return self.page("oauth/client", form=ClientForm(self.draft(), user=self.user))
+        return self.form_page(ClientForm(self.draft(), user=self.user))
 
-    @sensitive_variables("secret")
+    @sensitive_variables()
     def post(self, request: HttpRequest) -> HttpResponse:
         if not self.is_recent:
             return self.ask_who()
-        form = ClientForm(request.POST, user=self.user)
+        client_id = self.once()
+        if client_id and (made := self.own().filter(client_id=client_id).first()):
+            return self.made_already(made)
+        form = ClientForm(request.POST, user=self.user, client_id=client_id)
         if not form.is_valid():
-            return self.page("oauth/client", 422, form=form)
-        secret = form.save()
+            return self.form_page(form, 422)
+        if client_id is None:
+            form.add_error(None, _("This form has expired. Check it and submit it again."))
+            return self.form_page(form, 422)
+        try:
+            with transactions.atomic(get_application_model()):
+                secret = form.save()
+        except IntegrityError:  # the same form was submitted twice at the same moment
+            return self.made_already(get_object_or_404(self.own(), client_id=client_id))
         if secret is not None:
             return self.secret_page(form.checked, secret)
         url = reverse("apikeys_oauth:client", args=[form.checked.pk])
-        return self.go(url, _("Registered. It is public, so it has no secret."))
+        return self.go(url, _("Client registered. It is public, so it has no secret."))
+
+    def form_page(self, form: ClientForm, status: int = 200) -> HttpResponse:
+        # The form contains the client's ID, so that one form registers only one client.
+        signed = once.sign([generate_client_id(), str(self.user.pk)], _SALT_OF_CLIENTS)
+        return self.page("oauth/client", status, form=form, once=signed)
+
+    def once(self) -> str | None:
+        """Return the client ID in the submitted form; ``None`` if another user got the form."""
+        said = once.read(self.request.POST.get("once", ""), _SALT_OF_CLIENTS)
+        return said[0] if said and said[1:] == [str(self.user.pk)] else None
+
+    def made_already(self, application: Any) -> HttpResponse:
+        message = _(
+            "This form already registered %(name)s. Its secret was shown once and cannot be shown "
+            "again."
+        )
+        url = reverse("apikeys_oauth:client", args=[application.pk])
+        return self.refused(message % {"name": application}, 409, url=url)
 
 
 class Edit(OwnPage):
@@ -86,14 +166,14 @@ class Edit(OwnPage):
 
     def post(self, request: HttpRequest, pk: int) -> HttpResponse:
         application = self.find()
-        # Where its codes go decides who gets them, so this takes a recent log-in.
+        # Require a recent login: a changed redirect URI decides who gets the codes.
         if not self.is_recent:
             return self.ask_who()
         form = ClientForm(request.POST, user=self.user, application=self.find())
         if not form.is_valid():
             return self.form_page(application, form, 422)
         form.save()
-        return self.go(request.path, _("Saved. It counts from the next request on."))
+        return self.go(request.path, _("Saved. Changes apply to the next request."))
 
     def form_page(self, application: Any, form: ClientForm, status: int = 200) -> HttpResponse:
         users = [
@@ -110,9 +190,9 @@ class Rotate(OwnPage):
             return self.go(reverse("apikeys_oauth:client", args=[pk]))
         if not self.is_recent:
             return self.ask_who()
-        return self.page("oauth/rotate", application=application, form=RotateForm())
+        return self.form_page(application, RotateForm())
 
-    @sensitive_variables("secret")
+    @sensitive_variables()
     def post(self, request: HttpRequest, pk: int) -> HttpResponse:
         application = self.find()
         if application.client_type != application.CLIENT_CONFIDENTIAL:
@@ -120,33 +200,81 @@ class Rotate(OwnPage):
         if not self.is_recent:
             return self.ask_who()
         form = RotateForm(request.POST)
-        if not form.is_valid():
-            return self.page("oauth/rotate", 422, application=application, form=form)
+        said = once.read(request.POST.get("once", ""), _SALT_OF_SECRETS)
+        if not form.is_valid() or said is None:
+            return self.form_page(application, form, 422)
         overlap = timedelta(seconds=form.cleaned_data["overlap"])
-        return self.secret_page(application, registration.rotate_secret(application, overlap))
+        secret = None
+        if said == self.to_replace(application):
+            secret = registration.rotate_secret(application, overlap)
+        if secret is None:
+            message = _(
+                "The secret changed after you opened this form. The new secret was shown once and "
+                "cannot be shown again."
+            )
+            url = reverse("apikeys_oauth:client", args=[pk])
+            return self.refused(message, 409, url=url)
+        return self.secret_page(application, secret)
+
+    def form_page(self, application: Any, form: RotateForm, status: int = 200) -> HttpResponse:
+        # The form names the secret that it replaces, so that one form creates only one secret.
+        signed = once.sign(self.to_replace(application), _SALT_OF_SECRETS)
+        return self.page("oauth/rotate", status, application=application, form=form, once=signed)
+
+    def to_replace(self, application: Any) -> list[str]:
+        stored = salted_hmac(_SALT_OF_SECRETS, application.client_secret, algorithm="sha256")
+        return [str(application.pk), stored.hexdigest()]
 
 
-class RevokeUsers(OwnPage):
-    """Take from the client what one user, or all of them, let it do."""
+class RevokeUsers(OwnPage, Confirmed):
+    """Revoke the authorization that one user, or every user, gave to the client."""
 
-    def post(self, request: HttpRequest, pk: int) -> HttpResponse:
-        application = self.find()
+    @property
+    def username(self) -> str:
+        """The user name whose authorization to revoke; empty for all users."""
+        request = self.request
+        return str(request.POST.get("user") or request.GET.get("user") or "")
+
+    def here(self) -> str:
+        query = urlencode({"user": self.username}) if self.username else ""
+        return f"{self.request.path}?{query}" if query else self.request.path
+
+    def question(self, application: Any) -> dict[str, Any]:
+        names = {"name": application, "user": self.username}
+        title = _("Revoke access for %(name)s for all users?")
+        if self.username:
+            title = _("Revoke access for %(name)s for %(user)s?")
+        return {
+            "title": title % names,
+            "lead": _("It can no longer act on their behalf until they authorize it again."),
+            "action": _("Revoke"),
+            "back": reverse("apikeys_oauth:client", args=[application.pk]),
+            "user_to_revoke": self.username,
+        }
+
+    def end(self, application: Any) -> HttpResponse:
         user = None
-        if username := request.POST.get("user"):
+        if self.username:
             users = [each.user for each in authorizations.live(application=application)]
-            user = next((u for u in users if u.get_username() == username), None)
+            user = next((u for u in users if u.get_username() == self.username), None)
             if user is None:
-                return self.refused(_("This user has not authorised it (any more)."), 409)
+                return self.refused(_("This user does not authorize the client any more."), 409)
         authorizations.end(application, user)
-        url = reverse("apikeys_oauth:client", args=[pk])
-        return self.go(url, _("Revoked, from the next request on."))
+        url = reverse("apikeys_oauth:client", args=[application.pk])
+        return self.go(url, _("Access revoked."))
 
 
-class Delete(OwnPage):
-    def post(self, request: HttpRequest, pk: int) -> HttpResponse:
-        application = self.find()
-        authorizations.end(application)
+class Delete(OwnPage, Confirmed):
+    def question(self, application: Any) -> dict[str, Any]:
+        return {
+            "title": _("Delete %(name)s?") % {"name": application},
+            "lead": _("All its tokens stop working, for all users. You cannot undo this."),
+            "action": _("Delete client"),
+            "back": reverse("apikeys_oauth:client", args=[application.pk]),
+        }
+
+    def end(self, application: Any) -> HttpResponse:
         name = str(application)
-        application.delete()
-        done = _("%(name)s is deleted, and so are all of its tokens.")
+        authorizations.delete(application)
+        done = _("Deleted %(name)s and all its tokens.")
         return self.go(reverse("apikeys_oauth:clients"), done % {"name": name})

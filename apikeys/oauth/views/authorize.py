@@ -1,9 +1,11 @@
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 from urllib.parse import parse_qs, urlsplit
 
+from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse, QueryDict
+from django.utils.decorators import method_decorator
 from django.utils.http import urlencode
 from oauth2_provider import views
 from oauth2_provider.exceptions import FatalClientError, OAuthToolkitError
@@ -12,13 +14,23 @@ from oauth2_provider.http import OAuth2ResponseRedirect
 from oauth2_provider.models import get_application_model, get_grant_model
 from oauth2_provider.settings import oauth2_settings
 from oauthlib.oauth2.rfc6749 import errors
+from oauthlib.openid.connect.core.exceptions import ConsentRequired
 from oauthlib.uri_validate import is_absolute_uri
 
-from .. import consent, targets
+from ...databases import transactions
+from ...http import outages
+from ...http.hidden import hidden
+from ...web.headers import guard
+from .. import consent, recent_login, targets
+from ..models import Consent
 from ..targets import LOOPBACK
 from .token import Readable
 
 _CHALLENGE = re.compile(r"[A-Za-z0-9._~-]{43,128}")
+
+
+class _ConsentNeededError(Exception):
+    """No consent covers the request, so the user must see the consent page."""
 
 
 class AllowedForm(consent.ReachFields, AllowForm):
@@ -27,11 +39,14 @@ class AllowedForm(consent.ReachFields, AllowForm):
 
 
 class AuthorizationView(Readable, views.AuthorizationView):
-    """The consent page: which client, what in words, and in which projects."""
+    """The consent page: shows the client and its scopes, and lets the user select projects."""
 
     template_name = "apikeys_oauth/authorize.html"
     form_class = AllowedForm
+    http_method_names = ["get", "post", "head", "options"]
 
+    # The view redirects to the login itself, except for a request with `prompt=none`.
+    @method_decorator((login_not_required, hidden, outages.answered(outages.page)))
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         return guarded(super().dispatch(request, *args, **kwargs))
 
@@ -40,17 +55,73 @@ class AuthorizationView(Readable, views.AuthorizationView):
         return cast("HttpResponse", self.error_response(error, application=None))
 
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        """Nothing tells one public client from another, so all are asked about (RFC 8252 8.6)."""
+        """Decide here whether to show the page: DOT counts any token of a client as consent."""
         parameters: Any = request.GET.copy()
-        public = get_application_model()._default_manager.filter(client_type="public")
-        if public.filter(client_id=parameters.get("client_id", "")).exists():
-            parameters["approval_prompt"] = "force"
-            request.GET = parameters
-        return cast("HttpResponse", super().get(request, *args, **kwargs))
+        default = oauth2_settings.REQUEST_APPROVAL_PROMPT
+        prompts = set(parameters.get("prompt", "").split())
+        self.asks_for_nothing = "none" in prompts
+        self.may_skip_page = self.asks_for_nothing or (
+            parameters.get("approval_prompt", default) == "auto"
+            and prompts.isdisjoint(("consent", "select_account"))
+        )
+        parameters["approval_prompt"] = "force"
+        request.GET = parameters
+        try:
+            return cast("HttpResponse", super().get(request, *args, **kwargs))
+        except _ConsentNeededError:  # raised for a client with skip_authorization
+            self.may_skip_page = False
+            context = self.get_context_data(**self.oauth2_data)
+            return self.render_to_response(context)
+
+    def render_to_response(self, context: dict[str, Any], **kwargs: Any) -> HttpResponse:
+        if self.request.method != "POST" and "form" in context:
+            response = self.instead_of_page(context["application"], context["scopes"])
+            if response is not None:
+                return response
+        return cast("HttpResponse", super().render_to_response(context, **kwargs))
+
+    def instead_of_page(self, application: Any, scopes: Iterable[str]) -> HttpResponse | None:
+        """Return a redirect instead of the consent page, or ``None`` to show the page."""
+        # Another program could use the ID of a public client (RFC 8252 section 8.6).
+        if self.may_skip_page and application.client_type == application.CLIENT_CONFIDENTIAL:
+            try:
+                uri, *_rest = self.create_authorization_response(
+                    self.request, " ".join(scopes), self.credentials, allow=True
+                )
+                return self.redirect(uri, application)
+            except OAuthToolkitError as error:
+                return cast("HttpResponse", self.error_response(error, application))
+            except _ConsentNeededError:
+                pass
+        if self.asks_for_nothing:  # OpenID Connect Core section 3.1.2.6
+            required = ConsentRequired(state=self.credentials.get("state"))
+            redirect_uri = self.credentials["redirect_uri"]
+            refused = OAuthToolkitError(error=required, redirect_uri=redirect_uri)
+            return cast("HttpResponse", self.error_response(refused, application))
+        if recent_login.is_missing(self.request, application):
+            return recent_login.ask(self.request, self.own_url)
+        return None
+
+    @property
+    def own_url(self) -> str:
+        """The URL of this page with its query, even if the form was sent without the query."""
+        if "client_id" in self.request.GET:
+            return self.request.get_full_path()
+        said = self.request.POST
+        names = [name for name in AllowForm.base_fields if said.get(name) and name != "allow"]
+        fields: dict[str, Any] = {name: said[name] for name in names}
+        if "resource" in fields:
+            fields["resource"] = fields["resource"].split()
+        return f"{self.request.path}?{urlencode(fields, doseq=True)}"
+
+    def get_initial(self) -> dict[str, Any]:
+        initial: dict[str, Any] = super().get_initial()
+        return initial | recent_login.draft(self.request, self.own_url)
 
     def validate_authorization_request(self, request: HttpRequest) -> Any:
         scopes, credentials = super().validate_authorization_request(request)
         _check(credentials, request.GET)
+        self.credentials = credentials
         return scopes, credentials
 
     def get_form_kwargs(self) -> dict[str, Any]:
@@ -58,7 +129,7 @@ class AuthorizationView(Readable, views.AuthorizationView):
         return kwargs | {"user": self.request.user}
 
     def form_valid(self, form: AllowedForm) -> HttpResponse:
-        """A browser sends the fields of the page as it likes: they are checked once more."""
+        """Check the hidden fields again, because the browser can change them."""
         self.projects = form.selected
         said = form.cleaned_data
         applications = get_application_model()._default_manager
@@ -71,6 +142,8 @@ class AuthorizationView(Readable, views.AuthorizationView):
             _check(said, self.request.GET)
         except OAuthToolkitError as error:
             return cast("HttpResponse", self.error_response(error, application))
+        if form.is_allowed() and recent_login.is_missing(self.request, application):
+            return recent_login.ask(self.request, self.own_url)
         return cast("HttpResponse", super().form_valid(form))
 
     def form_invalid(self, form: AllowedForm) -> HttpResponse:
@@ -79,7 +152,7 @@ class AuthorizationView(Readable, views.AuthorizationView):
         context = self.get_context_data(
             form=form, application=application, scopes=form.data.get("scope", "").split()
         )
-        return cast("HttpResponse", self.render_to_response(context, status=422))
+        return self.render_to_response(context, status=422)
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         context: dict[str, Any] = super().get_context_data(**kwargs)
@@ -93,24 +166,43 @@ class AuthorizationView(Readable, views.AuthorizationView):
         if allow and not names:
             raise OAuthToolkitError(
                 error=errors.InvalidScopeError(
-                    "None of the scopes is the user's to give.", state=credentials.get("state")
+                    "The user cannot grant any of these scopes.", state=credentials.get("state")
                 ),
                 redirect_uri=credentials["redirect_uri"],
             )
-        if request.method == "POST":
-            projects = self.projects
-        else:  # the user is not asked (again)
-            applications = get_application_model()._default_manager
-            application = applications.get(client_id=credentials["client_id"])
-            projects = consent.latest_projects(request.user, application)
-        credentials["apikeys_projects"] = projects
-        return super().create_authorization_response(request, " ".join(names), credentials, allow)
+        with transactions.atomic(Consent):
+            credentials["apikeys_is_given"] = request.method == "POST"
+            if request.method == "POST":
+                credentials["apikeys_projects"] = self.projects
+            else:
+                credentials["apikeys_projects"] = self.projects_without_asking(credentials, names)
+            return super().create_authorization_response(
+                request, " ".join(names), credentials, allow
+            )
+
+    def projects_without_asking(
+        self, credentials: Mapping[str, Any], names: Iterable[str]
+    ) -> list[Any] | None:
+        """Return the projects that the client gets without the consent page; ``None`` for all.
+
+        Raise ``_ConsentNeededError`` unless a consent covers the request. A client with
+        ``skip_authorization`` needs a consent only if the user ever limited its projects.
+        """
+        user = self.request.user
+        applications = get_application_model()._default_manager
+        application = applications.get(client_id=credentials["client_id"])
+        covering = consent.covering(user, application, names)
+        if covering is not None:
+            return consent.projects_of(covering)
+        if application.skip_authorization and not consent.is_restricted(user, application):
+            return None
+        raise _ConsentNeededError
 
     def redirect(self, redirect_to: str, application: Any) -> HttpResponse:
-        """To a native app's loopback too, where plain http is right (RFC 8252 section 8.3)."""
+        """Redirect to the client. Allow plain http on the loopback (RFC 8252 section 8.3)."""
         target = urlsplit(redirect_to)
         if "error" in (params := parse_qs(target.query)) and "iss" not in params:
-            # RFC 9207 section 2: errors name the issuer as well.
+            # RFC 9207 section 2: error responses also contain the issuer.
             issuer = oauth2_settings.oauth2_authorization_server_issuer(self.request)
             redirect_to += "&" + urlencode({"iss": issuer})
         if application is None:
@@ -122,7 +214,7 @@ class AuthorizationView(Readable, views.AuthorizationView):
         return response
 
     def _application_of(self, redirect_to: str) -> Any:
-        """DOT names none for an error of the request; oauthlib has checked the address by then."""
+        """Return the client of an error redirect, for which DOT passes none, or ``None``."""
         client_id = self.request.GET.get("client_id", "")
         found = get_application_model()._default_manager.filter(client_id=client_id).first()
         base = redirect_to.partition("?")[0]
@@ -137,7 +229,10 @@ def _is_redirect_uri(application: Any, uri: str) -> bool:
 
 
 def _check(said: Mapping[str, Any], query: QueryDict) -> None:
-    """Raises ``OAuthToolkitError`` for what DOT would store unseen: it takes it of either."""
+    """Raise ``OAuthToolkitError`` for invalid values in the form or the query.
+
+    DOT stores these values unchecked, from either place.
+    """
 
     def values(name: str) -> list[str]:
         return [said.get(name) or "", *query.getlist(name)]
@@ -146,7 +241,13 @@ def _check(said: Mapping[str, Any], query: QueryDict) -> None:
     try:
         if any(value and not _CHALLENGE.fullmatch(value) for value in values("code_challenge")):
             # RFC 7636 section 4.2
-            raise errors.InvalidRequestError("A code_challenge has 43 to 128 letters.", state=state)
+            raise errors.InvalidRequestError(
+                "The code_challenge must have 43 to 128 characters.", state=state
+            )
+        methods = set(filter(None, values("code_challenge_method")))
+        if any(values("code_challenge")) and methods != {"S256"}:
+            # RFC 9700 section 2.1.1. RFC 7636 reads a missing method as "plain".
+            raise errors.InvalidRequestError("The code_challenge_method must be S256.", state=state)
         for name in ("code_challenge_method", "nonce"):
             if any(len(value) > field(name).max_length for value in values(name)):
                 raise errors.InvalidRequestError(f"The {name} is too long.", state=state)
@@ -156,14 +257,8 @@ def _check(said: Mapping[str, Any], query: QueryDict) -> None:
 
 
 def guarded(response: HttpResponse) -> HttpResponse:
-    """No cache keeps the page, and nothing frames it (RFC 9700 section 4.16).
+    """Add headers that forbid caching and framing of the page (RFC 9700 section 4.16).
 
-    Its form may lead anywhere: browsers hold the client's redirect URI to ``form-action``.
+    The policy has no ``form-action``: browsers would apply it to the client's redirect URI.
     """
-    response["Content-Security-Policy"] = (
-        "default-src 'self'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
-    )
-    response["Cache-Control"] = "no-store, private"
-    response["Referrer-Policy"] = "same-origin"
-    response["X-Content-Type-Options"] = "nosniff"
-    return response
+    return guard(response, restricts_forms=False)

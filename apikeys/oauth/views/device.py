@@ -1,54 +1,65 @@
-import re
-from typing import Any, cast
+from datetime import timedelta
+from typing import Any, Final, cast
 
-from django.core.cache import cache
 from django.core.exceptions import ValidationError
-from django.db import router, transaction
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import get_object_or_404
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.http import urlencode
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from oauth2_provider import views
-from oauth2_provider.models import (
-    DeviceCodeResponse,
-    DeviceRequest,
-    create_device_grant,
-    get_application_model,
-)
+from oauth2_provider.models import get_application_model, get_device_grant_model
 from oauth2_provider.settings import oauth2_settings
 from oauth2_provider.views import device
 from oauthlib.oauth2 import OAuth2Error
 
-from .. import consent
+from ...databases import transactions
+from ...http import outages
+from ...http.hidden import hidden
+from ...limits import attempts, networks
+from ...web.login import LoginRequiredView
+from .. import consent, recent_login
+from ..device import is_expired, is_full
 from .authorize import guarded
-from .token import ENDPOINT, Readable, challenged, error_response
+from .token import ENDPOINT, Readable, error_response, finished, too_many
 
-#: User codes that a user may try within so many seconds (RFC 8628 section 5.1).
+#: Maximum number of user codes that a user can try, and the window in seconds (RFC 8628
+#: section 5.1).
 _TRIES, _WINDOW = 20, 300
+
+#: Maximum number of device codes for one address (or one IPv6 /64) in ``_WINDOW`` seconds.
+_FROM_ADDRESS: Final = 50
+
+_LONGEST_CODE: Final = 100
 
 
 class DeviceAuthorizationView(Readable, views.DeviceAuthorizationView):
-    """RFC 8628 section 3.1: a code for the device and one for the user."""
+    """Issue a device code and a user code (RFC 8628 section 3.1)."""
 
     @method_decorator(ENDPOINT)
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        return super().dispatch(request, *args, **kwargs)
+        return finished(request, super().dispatch(request, *args, **kwargs))
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        if "client_id" not in request.POST:  # oauthlib takes it from the query too
+        if "client_id" not in request.POST:  # oauthlib would also read it from the query
             return error_response("invalid_request", "The parameter client_id is missing.")
+        address = networks.counted(networks.client_ip(request))
+        if attempts.count(f"device:{address}", _WINDOW).number > _FROM_ADDRESS:
+            return too_many("Too many device codes were requested from this address.", _WINDOW)
         core = self.get_oauthlib_core()
         try:
             _headers, answer, status = core.server.create_device_authorization_response(
                 *core._extract_params(request)
             )
         except OAuth2Error as error:
-            response = error_response(error.error, error.description or "", error.status_code)
-            return challenged(request, response)
+            return error_response(error.error, error.description or "", error.status_code)
         if status != 200:
             return JsonResponse(answer, status=status)
+        if is_full(request.POST["client_id"]):
+            return too_many("This client has too many pending device codes.", _WINDOW)
         uri = oauth2_settings.OAUTH_DEVICE_VERIFICATION_URI or request.build_absolute_uri(
             reverse("oauth2_provider:device")
         )
@@ -58,15 +69,18 @@ class DeviceAuthorizationView(Readable, views.DeviceAuthorizationView):
             "verification_uri_complete", f"{uri}?{urlencode({'user_code': answer['user_code']})}"
         )
         answer.setdefault("interval", oauth2_settings.DEVICE_FLOW_INTERVAL)
-        create_device_grant(
-            DeviceRequest(client_id=request.POST["client_id"], scope=scope),
-            DeviceCodeResponse(**answer),
+        get_device_grant_model()._default_manager.create(
+            client_id=request.POST["client_id"],
+            device_code=answer["device_code"],
+            user_code=answer["user_code"],
+            scope=" ".join(dict.fromkeys((scope or "").split())),
+            expires=timezone.now() + timedelta(seconds=answer["expires_in"]),
         )
         return JsonResponse(answer, headers={"Cache-Control": "no-store"})
 
 
 class UserCodeForm(device.DeviceGrantForm):
-    """Takes a code as people type it (section 6.1): any case, with spaces or dashes."""
+    """Accept a user code in any case, with or without spaces and dashes (section 6.1)."""
 
     def __init__(self, *args: Any, user: Any = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -74,22 +88,29 @@ class UserCodeForm(device.DeviceGrantForm):
         self.fields["user_code"].label = _("Code")
 
     def clean_user_code(self) -> str:
-        key = f"apikeys:user-code:{self.user.pk}"
-        cache.add(key, 0, _WINDOW)
-        if cache.incr(key) > _TRIES:
+        if attempts.count(f"user-code:{self.user.pk}", _WINDOW).number > _TRIES:
             raise ValidationError(
-                gettext("Too many tries. Wait five minutes."), code="too_many_tries"
+                gettext("Too many attempts. Try again in five minutes."), code="too_many_tries"
             )
-        typed = self.cleaned_data["user_code"].upper()
-        self.cleaned_data["user_code"] = re.sub(r"[^0-9A-Z]", "", typed)
-        code: str = super().clean_user_code()
+        typed = self.cleaned_data["user_code"][:_LONGEST_CODE].upper()
+        code = "".join(c for c in typed if c.isascii() and c.isalnum())
+        grant = get_device_grant_model()._default_manager.filter(user_code=code).first()
+        if grant is None:
+            raise ValidationError("Incorrect user code", code="incorrect_user_code")
+        if is_expired(grant):
+            raise ValidationError("Expired user code", code="expired_user_code")
+        if grant.status != grant.AUTHORIZATION_PENDING:
+            raise ValidationError("User code has already been used", code="user_code_already_used")
+        self.cleaned_data["device_grant"] = grant  # read by the view
         return code
 
 
-class DeviceUserCodeView(views.DeviceUserCodeView):
+class DeviceUserCodeView(LoginRequiredView, views.DeviceUserCodeView):
     template_name = "apikeys_oauth/device_code.html"
     form_class = UserCodeForm
+    http_method_names = ["get", "post", "head", "options"]
 
+    @method_decorator((hidden, outages.answered(outages.page)))
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         return guarded(cast("HttpResponse", super().dispatch(request, *args, **kwargs)))
 
@@ -103,14 +124,30 @@ class DeviceConfirmForm(consent.ReachFields, device.DeviceConfirmForm):
         return bool(self.cleaned_data.get("action") == "accept")
 
 
-class DeviceConfirmView(views.DeviceConfirmView):
-    """The consent page of a device."""
+class DeviceConfirmView(LoginRequiredView, views.DeviceConfirmView):
+    """The consent page for a device code."""
 
     template_name = "apikeys_oauth/device_confirm.html"
     form_class = DeviceConfirmForm
+    http_method_names = ["get", "post", "head", "options"]
 
+    @method_decorator((hidden, outages.answered(outages.page)))
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         return guarded(cast("HttpResponse", super().dispatch(request, *args, **kwargs)))
+
+    def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if recent_login.is_missing(request, self.get_application()):
+            return recent_login.ask(request, request.path)
+        return cast("HttpResponse", super().get(request, *args, **kwargs))
+
+    def get_application(self) -> Any:
+        """Return the client that requested the code. Raise ``Http404`` if it was deleted."""
+        client_id = self.get_object().client_id
+        return get_object_or_404(get_application_model(), client_id=client_id)
+
+    def get_initial(self) -> dict[str, Any]:
+        initial: dict[str, Any] = super().get_initial()
+        return initial | recent_login.draft(self.request, self.request.path)
 
     def get_form_kwargs(self) -> dict[str, Any]:
         kwargs: dict[str, Any] = super().get_form_kwargs()
@@ -123,27 +160,34 @@ class DeviceConfirmView(views.DeviceConfirmView):
 
     def form_valid(self, form: DeviceConfirmForm) -> HttpResponse:
         grant = self.get_object()
-        if grant.is_expired():
+        if is_expired(grant):
             raise Http404
         if form.is_allowed():
             names = consent.allowed(grant.scope.split(), self.request.user, grant.client_id)
             if not names:
-                form.add_error(None, gettext("None of this is yours to give."))
+                form.add_error(None, gettext("You do not have any of the requested permissions."))
                 return cast("HttpResponse", self.form_invalid(form))
-            applications = get_application_model()._default_manager
-            application = applications.get(client_id=grant.client_id)
-            with transaction.atomic(using=router.db_for_write(type(grant))):
+            application = self.get_application()
+            if recent_login.is_missing(self.request, application):
+                return recent_login.ask(self.request, self.request.path)
+            with transactions.atomic(type(grant)):
                 grant.scope = " ".join(names)
                 grant.save(update_fields=["scope"])
-                consent.record(
-                    self.request.user, application, grant.scope, form.selected, device=grant
+                consent.save(
+                    self.request.user,
+                    application,
+                    grant.scope,
+                    form.selected,
+                    is_given=True,
+                    device=grant,
                 )
                 return cast("HttpResponse", super().form_valid(form))
         return cast("HttpResponse", super().form_valid(form))
 
 
-class DeviceGrantStatusView(views.DeviceGrantStatusView):
+class DeviceGrantStatusView(LoginRequiredView, views.DeviceGrantStatusView):
     template_name = "apikeys_oauth/device_done.html"
 
+    @method_decorator((hidden, outages.answered(outages.page)))
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         return guarded(cast("HttpResponse", super().dispatch(request, *args, **kwargs)))

@@ -5,15 +5,29 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from oauth2_provider import views
 from oauth2_provider.settings import oauth2_settings
 
-from ...conf import app_settings
+from ...scopes import default
+from ..conf import oauth_settings
 from ..device import GRANT_TYPE as DEVICE
 from ..grants import TokenExchangeGrant
+from ..scopes import OPENID
+
+
+def _scopes_supported() -> list[str]:
+    """Return the scopes to offer every client.
+
+    Some clients request every scope in this list, so it leaves out the scopes that manage
+    keys. RFC 8414 section 2 allows that. A client can still request them by name.
+    """
+    offered = default()
+    if not oauth2_settings.OIDC_ENABLED:
+        offered = [name for name in offered if name != OPENID]
+    return sorted(offered)
 
 
 class OAuthServerMetadataView(views.OAuthServerMetadataView):
-    """RFC 8414: what is really on, under the one issuer that there is.
+    """Publish the enabled endpoints and grants under the server's issuer (RFC 8414).
 
-    At the root of the host it answers for the issuer's path (section 3.1) and no other.
+    At the root of the host, answers only for the path of the issuer (section 3.1).
     """
 
     def get(
@@ -29,9 +43,12 @@ class OAuthServerMetadataView(views.OAuthServerMetadataView):
         grants = ["authorization_code", "refresh_token", "client_credentials"]
         grants += [DEVICE, TokenExchangeGrant.NAME]
         password = not oauth2_settings.COMPLIANT_BCP_RFC9700_PASSWORD_GRANT
-        if password and app_settings.FIRST_PARTY_CLIENTS:
+        if password and oauth_settings.FIRST_PARTY_CLIENTS:
             grants.append("password")
         data["grant_types_supported"] = grants
+        data["scopes_supported"] = _scopes_supported()
+        if "code_challenge_methods_supported" in data:
+            data["code_challenge_methods_supported"] = ["S256"]
         if url := self._get_endpoint_url(request, "device-authorization"):
             data["device_authorization_endpoint"] = url
         methods = data.get("token_endpoint_auth_methods_supported", [])
@@ -44,7 +61,10 @@ class OAuthServerMetadataView(views.OAuthServerMetadataView):
 
 
 class OAuthProtectedResourceMetadataView(views.OAuthProtectedResourceMetadataView):
-    """RFC 9728: this API. A path below it is no resource of its own."""
+    """Describe this API as a resource (RFC 9728). Paths below it are not separate resources."""
+
+    def get_scopes_supported(self) -> list[str]:
+        return _scopes_supported()
 
     def get(
         self, request: HttpRequest, *args: Any, resource_path: str = "", **kwargs: Any

@@ -1,20 +1,27 @@
-"""Dynamic client registration (RFC 7591, RFC 7592), bound to a user."""
+"""Dynamic client registration for users (RFC 7591, RFC 7592)."""
 
 import json
-from typing import Any
+from typing import Any, Final
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.decorators import method_decorator
 from oauth2_provider import views
+from oauth2_provider.dcr import IsAuthenticatedDCRPermission
 from oauth2_provider.models import get_application_model
 from oauth2_provider.settings import oauth2_settings
 from oauth2_provider.views import dynamic_client_registration as dcr
 
-from .. import registration
+from ...limits import attempts, networks
+from .. import authorizations, registration
 from ..device import GRANT_TYPE as DEVICE
 from ..http import is_text
 from ..registration import RegistrationError
-from .token import ENDPOINT, error_response
+from .token import ENDPOINT, error_response, finished, too_many
+
+#: Maximum number of clients that anonymous visitors can register from one address (or one IPv6
+#: /64) in ``_WINDOW`` seconds.
+_FROM_ADDRESS: Final = 50
+_WINDOW: Final = 60 * 60
 
 _NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
@@ -22,29 +29,40 @@ _NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 class DynamicClientRegistrationView(views.DynamicClientRegistrationView):
     @method_decorator(ENDPOINT)
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        response: HttpResponse = super().dispatch(request, *args, **kwargs)
-        return response
+        return finished(request, super().dispatch(request, *args, **kwargs))
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        # Read the body first: a permission that reads the form would consume it.
+        body = request.body
         if not dcr._check_permissions(request):
             refused: HttpResponse = dcr._error_response(
-                "access_denied", "Log in, or use a token with the registration scope.", 401
+                "access_denied", "Log in, or send a token with the registration scope.", 401
             )
             return refused
         model = get_application_model()
-        application = model(user=request.user, registration_source=model.RegistrationSource.DCR)
+        # If the site lets anyone register, an anonymous visitor's client has no user. Neither
+        # has a client that another site made a logged-in browser register.
+        user: Any = request.user if IsAuthenticatedDCRPermission().has_permission(request) else None
+        application = model(user=user, registration_source=model.RegistrationSource.DCR)
         try:
-            grants = _apply(application, request.body)
-            registration.check(application, request.user, grants=grants)
+            grants = _apply(application, body)
+            registration.check(application, user, grants=grants)
+            if user is None and _are_too_many(request):
+                return too_many("Too many clients were registered from this address.", _WINDOW)
         except RegistrationError as error:
             return error_response(error.code, error.message)
         secret = registration.save(application, grants, new_secret=True)
-        token = dcr._issue_registration_token(application, request.user)
-        data = _told(application, token, request)
+        token = registration.issue_token(application, user)
+        data = _registered(application, token, request)
         if secret is not None:
-            # RFC 7591 section 3.2.1: REQUIRED with a secret; 0 is never.
+            # RFC 7591 section 3.2.1: required with a secret; 0 means never.
             data |= {"client_secret": secret, "client_secret_expires_at": 0}
         return JsonResponse(data, status=201, headers=_NO_STORE)
+
+
+def _are_too_many(request: HttpRequest) -> bool:
+    address = networks.counted(networks.client_ip(request))
+    return attempts.count(f"register:{address}", _WINDOW).number > _FROM_ADDRESS
 
 
 class DynamicClientRegistrationManagementView(views.DynamicClientRegistrationManagementView):
@@ -52,7 +70,7 @@ class DynamicClientRegistrationManagementView(views.DynamicClientRegistrationMan
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         response: HttpResponse = super().dispatch(request, *args, **kwargs)
         response["Cache-Control"] = "no-store"
-        return response
+        return finished(request, response)
 
     def _authenticate_registration_request(self, request: HttpRequest, client_id: str) -> Any:
         auth = super()._authenticate_registration_request(request, client_id)
@@ -64,7 +82,7 @@ class DynamicClientRegistrationManagementView(views.DynamicClientRegistrationMan
         auth = self._authenticate_registration_request(request, client_id)
         if isinstance(auth, HttpResponse):
             return auth
-        return JsonResponse(_told(auth.application, auth.presented_token, request))
+        return JsonResponse(_registered(auth.application, auth.presented_token, request))
 
     def put(self, request: HttpRequest, client_id: str, *args: Any, **kwargs: Any) -> HttpResponse:
         auth = self._authenticate_registration_request(request, client_id)
@@ -83,17 +101,31 @@ class DynamicClientRegistrationManagementView(views.DynamicClientRegistrationMan
             return error_response(error.code, error.message)
         registration.save(application, grants, new_secret=False)
         if oauth2_settings.DCR_ROTATE_REGISTRATION_TOKEN_ON_UPDATE:
-            token = dcr._issue_registration_token(application, application.user)
+            token = registration.issue_token(application, application.user)
             auth.registration_token.delete()
-        return JsonResponse(_told(application, token, request))
+        return JsonResponse(_registered(application, token, request))
+
+    def delete(
+        self, request: HttpRequest, client_id: str, *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        auth = self._authenticate_registration_request(request, client_id)
+        if isinstance(auth, HttpResponse):
+            return auth
+        authorizations.delete(auth.application)
+        return HttpResponse(status=204)
 
 
 def _apply(application: Any, body: bytes) -> list[str]:
-    """Put the metadata of RFC 7591 section 2 on ``application``; returns its grant types."""
+    """Set the metadata (RFC 7591 section 2) on ``application``; return its grant types.
+
+    Raise ``RegistrationError`` for invalid metadata.
+    """
     try:
         data, refused = dcr._parse_metadata(body)
     except RecursionError:
-        raise RegistrationError("invalid_client_metadata", "The body is nested deeply.") from None
+        raise RegistrationError(
+            "invalid_client_metadata", "The body is nested too deeply."
+        ) from None
     if refused is not None:
         raise RegistrationError(
             "invalid_client_metadata", json.loads(refused.content)["error_description"]
@@ -107,8 +139,8 @@ def _apply(application: Any, body: bytes) -> list[str]:
     name = data.get("client_name", "")
     if not isinstance(name, str) or not is_text(name):
         raise RegistrationError("invalid_client_metadata", "client_name must be a string.")
-    # DOT knows one grant of a client; ours are checked and kept by ``registration``. It gets
-    # one that needs no redirect URI, as those are checked there too.
+    # DOT stores one grant type per client; ``registration`` checks and stores all of them, and
+    # checks the redirect URIs. So give DOT a grant type that needs no redirect URI.
     kwargs, refused = dcr._build_application_kwargs(data | {"grant_types": ["client_credentials"]})
     if refused is not None:
         found = json.loads(refused.content)
@@ -123,7 +155,7 @@ def _apply(application: Any, body: bytes) -> list[str]:
     return grants
 
 
-def _told(application: Any, token: str, request: HttpRequest) -> dict[str, Any]:
+def _registered(application: Any, token: str, request: HttpRequest) -> dict[str, Any]:
     data: dict[str, Any] = dcr._application_to_response(application, token, request)
     grants = registration.grants_of(application)
     refreshes = {"authorization_code", DEVICE}.intersection(grants)

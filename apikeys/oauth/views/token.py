@@ -1,19 +1,48 @@
 import re
+import time
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http.response import HttpResponseBase
 from django.utils.decorators import method_decorator
 from django.views.decorators.csrf import csrf_exempt
-from django.views.decorators.debug import sensitive_post_parameters
 from django.views.generic import View
 from oauth2_provider import views
+from oauthlib.oauth2 import OAuth2Error
 
+from ... import refusals
 from ...conf import app_settings
+from ...http import outages, shared_caches
+from ...http.hidden import hidden
+from ...refusals import Refusal
 from ..http import is_text
 
-#: What a client without cookies needs, and what its secrets need.
-ENDPOINT = (csrf_exempt, login_not_required, sensitive_post_parameters())
+
+def _for_one_client(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+    """Keep responses out of shared caches, even if the credential is in the request's body."""
+
+    @wraps(view)
+    def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        response = view(request, *args, **kwargs)
+        shared_caches.protect(request.META, response)
+        shared_caches.make_private(response)
+        return response
+
+    return wrapped
+
+
+def _unavailable(request: HttpRequest, refusal: Refusal) -> HttpResponse:
+    return error_response("temporarily_unavailable", str(refusal.message), refusal.status)
+
+
+_outages = outages.answered(_unavailable)
+
+#: Decorators of endpoints for clients without cookies. ``hidden`` keeps secrets out of error
+#: reports.
+ENDPOINT = (csrf_exempt, login_not_required, hidden, _for_one_client, _outages)
 
 #: Parameters of the token endpoint that may be repeated (RFC 8707, RFC 8693).
 _REPEATABLE = {"resource", "audience"}
@@ -22,15 +51,16 @@ _NO_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})", re.ASCII)
 
 
 class Readable(View):
-    """Refuses what oauthlib does not read and no database takes, before either sees it."""
+    """Refuse requests that oauthlib cannot parse or a database cannot store."""
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         if not _is_readable(request):
-            return self.unreadable("The request has a NUL or is not percent-encoded.")
+            return self.unreadable("The request contains a NUL or invalid percent-encoding.")
         response: HttpResponse = super().dispatch(request, *args, **kwargs)  # type: ignore[assignment]
         return response
 
     def unreadable(self, description: str) -> HttpResponse:
+        """Return the response to an unreadable request."""
         return error_response("invalid_request", description)
 
 
@@ -41,17 +71,17 @@ def _is_readable(request: HttpRequest) -> bool:
         is_text(name) and (name == "token" or all(map(is_text, values)))
         for form in (request.GET, request.POST)
         for name, values in form.lists()
-        # A token is looked for by its checksum: it is unknown, not malformed.
+        # Accept any text as a token: it is looked up by checksum, so it is just unknown.
     )
 
 
 class TokenView(Readable, views.TokenView):
-    """RFC 6749 section 3.2, to the letter where DOT's view is lax."""
+    """The token endpoint (RFC 6749 section 3.2), stricter than DOT's view."""
 
     @method_decorator(ENDPOINT)
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         response: HttpResponse = super().dispatch(request, *args, **kwargs)
-        return challenged(request, response)
+        return finished(request, response)
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         if repeated := sorted(
@@ -60,17 +90,18 @@ class TokenView(Readable, views.TokenView):
             if len(values) > 1 and name not in _REPEATABLE
         ):
             # Section 3.2: parameters MUST NOT be included more than once.
-            return error_response("invalid_request", f"Repeated: {', '.join(repeated)}.")
-        # Not DOT's post(): it takes the device grant apart before the client is known.
+            names = ", ".join(repeated)
+            return error_response("invalid_request", f"Parameters are repeated: {names}.")
+        # Skip DOT's post(): it handles a device code before the client is authenticated.
         response: HttpResponse = self.authorization_flow_token_response(request)
-        # DOT sends neither with an error of its own.
+        # DOT omits both headers on some errors.
         response["Content-Type"] = "application/json"
         response["Cache-Control"] = "no-store"
         return response
 
 
 def error_response(error: str, description: str, status: int = 400) -> JsonResponse:
-    """An error of RFC 6749 section 5.2."""
+    """Return an error response (RFC 6749 section 5.2)."""
     clean = "".join(c if " " <= c <= "~" and c not in '"\\' else "?" for c in description)
     return JsonResponse(
         {"error": error, "error_description": clean},
@@ -79,8 +110,29 @@ def error_response(error: str, description: str, status: int = 400) -> JsonRespo
     )
 
 
-def challenged(request: HttpRequest, response: HttpResponse) -> HttpResponse:
-    """A 401 answers a client that used HTTP Basic in kind (RFC 6749 section 5.2)."""
+def too_many(description: str, window: int) -> HttpResponse:
+    """Refuse a request until the current window of ``window`` seconds ends."""
+    response = error_response("too_many_requests", description, 429)
+    response["Retry-After"] = str(window - int(time.time()) % window)
+    return response
+
+
+def answer(error: OAuth2Error) -> JsonResponse:
+    """Return the response for an ``error`` that a view of this app raised."""
+    response = error_response(error.error, error.description or "", error.status_code)
+    for name, value in error.headers.items():
+        response[name] = value
+    return response
+
+
+def finished(request: HttpRequest, response: HttpResponse) -> HttpResponse:
+    """Return the response of an endpoint with the headers that its status and body need."""
+    if not response.streaming and not response.content:
+        # Remove Django's default of text/html from an empty response.
+        del response["Content-Type"]
+    if response.status_code == 503:  # oauthlib sends no Retry-After
+        response.setdefault("Retry-After", str(refusals.TEMPORARILY_UNAVAILABLE.retry_after))
+    # A 401 to a client that used HTTP Basic names that scheme (RFC 6749 section 5.2).
     scheme = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")[0]
     if response.status_code == 401 and scheme.lower() == "basic":
         response["WWW-Authenticate"] = f'Basic realm="{app_settings.REALM}", charset="UTF-8"'

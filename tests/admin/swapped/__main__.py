@@ -1,4 +1,4 @@
-"""Uses the admin of such a site, in a process of its own: models are swapped for good."""
+"""Use the admin of a site with swapped models, in a separate process: swapping is permanent."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""A site with users and projects of its own."""
+"""A site with custom user and project models."""
 
 import uuid
 

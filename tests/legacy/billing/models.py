@@ -30,3 +30,15 @@ class Token(models.Model):
 
     def __str__(self):
         return f"of {self.user}"
+
+
+class ScopedToken(models.Model):
+    """Has its own scopes."""
+
+    key = models.CharField(max_length=40, primary_key=True)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE)
+    created = models.DateTimeField(auto_now_add=True)
+    scopes = models.CharField(max_length=200, blank=True)
+
+    def __str__(self):
+        return f"of {self.user}"

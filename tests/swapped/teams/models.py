@@ -11,3 +11,14 @@ class Team(models.Model):
 
     def __str__(self):
         return self.slug
+
+
+class Customer(models.Model):
+    """A project without a slug: ``APIKEYS_PROJECT_SLUG_FIELD`` is its ``code``."""
+
+    id = models.BigAutoField(primary_key=True)
+    code = models.CharField(max_length=20, unique=True)
+    title = models.CharField(max_length=100)
+
+    def __str__(self):
+        return self.title

@@ -3,6 +3,7 @@ import json
 import os
 import signal
 import socket
+import sys
 from argparse import ArgumentTypeError
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -29,75 +30,109 @@ from ...gateway import Gateway, examples
 HOST = "127.0.0.1"
 
 _CALLERS = (
-    ("The page at {base_url}, with ada's OAuth access token (for {minutes}):", "oauth"),
-    ("ada's script, with her personal access token:", "pat"),
-    ("Analytical Engine's server, with the project's key:", "project_key"),
+    ("The page at {base_url} sends ada's OAuth access token (expires in {minutes}):", "oauth"),
+    ("A script of ada sends her personal access token:", "pat"),
+    ("The server of Analytical Engine sends a project key:", "project_key"),
 )
 
 
 class Command(BaseCommand):
     help = (
-        "Serve a small payments SaaS: make its SQLite database (DEMO_DATABASE, or demo.sqlite3), "
-        "its people and their credentials, show them, and listen. It may be started again; "
-        "the credentials are new each time, and the former ones end."
+        "Create demo users, projects and credentials in a SQLite database (DEMO_DATABASE, or "
+        "demo.sqlite3), print them, and serve the example. Run it as often as you like: each "
+        "run creates new credentials and revokes the old ones."
     )
+
+    _is_ready = False  # whether the credentials were printed
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
             "--port",
             type=_port,
             default=8000,
-            help=f"Where to listen on {HOST}; 0 takes a free port (default: %(default)s).",
+            help=f"Listen on this port of {HOST}. Use 0 for a free port (default: %(default)s).",
         )
         parser.add_argument(
             "--no-serve",
             action="store_false",
             dest="serve",
-            help="Do all but listen.",
+            help="Create and print the credentials, then exit without serving.",
         )
         parser.add_argument(
             "--json",
             action="store_true",
-            help="Print the credentials as JSON on standard output, and nothing else there.",
+            help="Print the credentials as JSON on standard output.",
         )
 
         parser.add_argument(
             "--gateway",
             action="store_true",
-            help="Also start an old server of offers that answers everybody, and a gateway in "
-            "front of it, on the next port.",
+            help="Also start an old server without access control, and a gateway in front of it "
+            "on the next port.",
         )
 
-    @sensitive_variables("made")
     def handle(
         self, *, port: int, serve: bool, json: bool, gateway: bool = False, **options: Any
     ) -> None:
         if connection.vendor != "sqlite":
             raise CommandError(
-                "The demo has people with a published password, so it makes them in SQLite only; "
-                f"these settings name {connection.display_name}."
+                "The demo only runs on SQLite, because its users have a published password. "
+                f"These settings use {connection.display_name}."
             )
         if not serve and port == 0:
-            raise CommandError("--port 0 takes a free port to serve on: leave out --no-serve.")
-        settings.DEMO = True  # of this process, which is also the one that serves
-        # Whoever calls early waits in the queue; and a port in use costs no credentials.
+            raise CommandError("--port 0 needs a server. Leave out --no-serve.")
+        settings.DEMO = True  # this process also serves
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # exit cleanly, as after Ctrl+C
+        try:
+            self._run(port, serve, json, gateway)
+        except KeyboardInterrupt:
+            self.stderr.write("\nThe demo has stopped.", style_func=str)
+            if not self._is_ready:  # nothing is half done: it creates everything in transactions
+                sys.exit(130)  # 128 + SIGINT
+
+    @sensitive_variables("made")
+    def _run(self, port: int, serve: bool, json: bool, gateway: bool) -> None:
+        # Listen first: early requests wait, and a port in use does not revoke credentials.
         server = _listen(port) if serve else None
         base_url = f"http://{HOST}:{server.server_port if server else port}"
         if gateway and server is None:
-            raise CommandError("--gateway serves: leave out --no-serve.")
+            raise CommandError("--gateway needs a server. Leave out --no-serve.")
         with ExitStack() as stack:
             guarded = None
             if gateway:
                 listening = _bind(port + 1 if port else 0)
                 guarded = stack.enter_context(Gateway(listening))
-            made = _prepare()
+            made = self._prepare()
             if json:
                 self._print_json(base_url, made, guarded)
             else:
                 self._print(base_url, made, serve, guarded)
             self.stdout.flush()
+            self._is_ready = True
             if server is not None:
                 self._serve(server)
+
+    @sensitive_variables()
+    def _prepare(self) -> seed.Credentials:
+        name = connection.settings_dict["NAME"]
+        try:
+            self._note(f"Creating the tables in {name} …")
+            call_command("migrate", verbosity=0, interactive=False)
+            self._note("Creating users, projects, payments and clients …")
+            seed.seed()
+            self._note("Creating a credential for each kind of caller …\n")
+            return seed.credentials()
+        except DatabaseError as error:
+            raise CommandError(
+                f"The demo cannot use its database {name}: {error}. Set the environment variable "
+                "DEMO_DATABASE to a writable file, or delete this file to start again."
+            ) from error
+
+    def _note(self, step: str) -> None:
+        """Show a person at a terminal what takes its time."""
+        if self.stderr.isatty():
+            self.stderr.write(step, style_func=str)
+            self.stderr.flush()
 
     def _print_json(
         self, base_url: str, made: seed.Credentials, gateway: Gateway | None = None
@@ -140,9 +175,9 @@ class Command(BaseCommand):
     ) -> None:
         colors = self.style.SUCCESS("x") != "x" and not os.environ.get("NO_COLOR")
         screen = Screen(self.stdout, color=colors and self.stdout.isatty())
-        screen.line(f"Acme Payments. Everybody's password is {PASSWORD}\n")
+        screen.line(f"Acme Payments. The password of every user is {PASSWORD}\n")
         screen.table(
-            ("WHO", "WHAT", "WHERE", "PAYMENTS"),
+            ("USER", "ROLE", "PROJECT", "PAYMENTS"),
             [(person.username, person.role, *_reach(person.project)) for person in seed.PEOPLE],
         )
         tokens = {
@@ -150,16 +185,14 @@ class Command(BaseCommand):
             "pat": made.pat.token,
             "project_key": made.project_key.token,
         }
-        screen.line("\nThree callers, one header:")
+        screen.line("\nThree kinds of caller, one header:")
         for title, name in _CALLERS:
             minutes = _duration(made.expires_in)
             screen.line("\n" + title.format(base_url=base_url, minutes=minutes))
             header = f"Authorization: Bearer {tokens[name]}"
             screen.line(f"curl -H '{header}' {base_url}/api/payments/1/")
         if gateway is not None:
-            screen.line(
-                f"\nAn old server of offers at {gateway.upstream}, which answers everybody:"
-            )
+            screen.line(f"\nAn old server without access control at {gateway.upstream}:")
             screen.line(f"curl {gateway.upstream}/subscribers/1002/offers")
             screen.line(f"\nThe gateway in front of it, at {gateway.base_url}:")
             for each in examples(gateway.base_url, made):
@@ -170,11 +203,8 @@ class Command(BaseCommand):
     def _serve(self, server: ThreadedWSGIServer) -> None:
         server.set_app(StaticFilesHandler(get_internal_wsgi_application()))
         connections.close_all()
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # a clean exit, as by Ctrl+C
         try:
             server.serve_forever()
-        except KeyboardInterrupt:
-            self.stderr.write("\nThe demo has stopped.", style_func=str)
         finally:
             server.server_close()
 
@@ -195,26 +225,12 @@ def _explained(port: int) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            advice = f"is in use. Stop what uses it, or choose another: --port {port + 1}"
+            advice = f"is in use. Stop that program, or choose another: --port {port + 1}"
         elif error.errno == errno.EACCES:
-            advice = "needs more rights than you have. Choose one above 1023, like --port 8000"
+            advice = "needs administrator rights. Choose a port above 1023, such as --port 8000"
         else:
-            advice = f"cannot be listened on: {error.strerror}"
+            advice = f"cannot be used: {error.strerror}"
         raise CommandError(f"Port {port} of {HOST} {advice}") from error
-
-
-@sensitive_variables()
-def _prepare() -> seed.Credentials:
-    try:
-        call_command("migrate", verbosity=0, interactive=False)
-        seed.seed()
-        return seed.credentials()
-    except DatabaseError as error:
-        name = connection.settings_dict["NAME"]
-        raise CommandError(
-            f"The demo cannot use its database {name}: {error}. Name a file that can be written "
-            "in the environment variable DEMO_DATABASE, or delete this one to start afresh."
-        ) from error
 
 
 def _reach(project: str | None) -> tuple[str, str]:
@@ -230,5 +246,5 @@ def _duration(seconds: int) -> str:
 
 def _port(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) < 65536):
-        raise ArgumentTypeError(f"{text!r} is not a port: give a number from 0 to 65535.")
+        raise ArgumentTypeError(f"{text!r} is not a port. Use a number from 0 to 65535.")
     return int(text)

@@ -1,8 +1,8 @@
-/* The page: logs in with the password grant, and calls the API with the token it gets.
+/* Logs in with the password grant and calls the API with the access token.
  *
- * The tokens are in this module's memory and nowhere else. sessionStorage would outlive a
- * reload, but a duplicated tab would copy the refresh token with it, and its second use ends
- * the session of both (RFC 9700 section 4.14.2).
+ * The tokens stay in this module's memory. sessionStorage would survive a reload, but a
+ * duplicated tab would copy the refresh token, and using a refresh token twice ends both
+ * sessions (RFC 9700 section 4.14.2).
  */
 
 const { client, tokenUrl, revokeUrl } = document.body.dataset;
@@ -14,7 +14,7 @@ const byId = (id) => document.getElementById(id);
 const [loginForm, paymentForm, news, problem] = ["login-form", "payment-form", "news", "problem"].map(byId);
 const rows = document.querySelector("#payments tbody");
 
-/** A sentence for the person, and what it is about. */
+/** An error with a sentence for the user, a code, and errors by field. */
 class Problem extends Error {
   constructor(message, { code = "", fields = {} } = {}) {
     super(message);
@@ -22,7 +22,7 @@ class Problem extends Error {
   }
 }
 
-// Talking to the server
+// Call the server
 
 let session = null; // { username, access, refresh, expiresAt, refreshing }
 
@@ -65,7 +65,7 @@ async function logIn(username, password) {
   session = { username, ...tokens };
 }
 
-/** One at a time: a refresh token works once. */
+/** Refresh once at a time: a refresh token works once. */
 function refresh(mine) {
   mine.refreshing ??= grant({ grant_type: "refresh_token", refresh_token: mine.refresh })
     .then((tokens) => {
@@ -79,12 +79,12 @@ function refresh(mine) {
   return mine.refreshing;
 }
 
-/** Ends the session at the server as well; works while the page is going away. */
+/** Revoke the refresh token. `sendBeacon` works while the page unloads. */
 function revoke({ refresh }) {
   navigator.sendBeacon(revokeUrl, new URLSearchParams({ client_id: client, token: refresh }));
 }
 
-/** Calls the API; the person never notices that a token has expired. */
+/** Call the API, and refresh an expired token first. */
 async function api(path, { method = "GET", data } = {}) {
   const mine = session;
   const attempt = () => {
@@ -112,7 +112,7 @@ async function api(path, { method = "GET", data } = {}) {
   });
 }
 
-// Showing it
+// Show the answers
 
 function element(name, { text, ...properties } = {}, ...children) {
   const made = Object.assign(document.createElement(name), properties);
@@ -143,14 +143,14 @@ function showFieldErrors(form, fields) {
   return first !== null;
 }
 
-/** What is left empty, by name. */
+/** Return an error for each required field that is empty. */
 function missing(form) {
   const empty = [...form.elements].filter((input) => input.required && !input.value.trim());
   const label = (input) => input.labels[0].textContent.toLowerCase();
   return Object.fromEntries(empty.map((input) => [input.name, `Enter the ${label(input)}.`]));
 }
 
-/** Runs `action` unless it runs already; the button says so without losing the focus. */
+/** Run `action` unless it is running. The button shows that and keeps the focus. */
 async function once(button, action) {
   if (button.ariaBusy === "true") return;
   button.ariaBusy = "true";
@@ -222,14 +222,14 @@ function showPayments(payments, projects) {
 
 function emptiness(projects) {
   if (projects.length) return `There are no payments in ${listed(projects)} yet.`;
-  return "You are in no project, so there are no payments to see. Ask the owner of a project to add you.";
+  return "You are not a member of any project. Ask the owner of a project to add you.";
 }
 
 function listed(projects) {
   return new Intl.ListFormat("en").format(projects.map(({ name }) => name));
 }
 
-/** In whole cents, so that sums are exact. */
+/** Add in whole cents, so that sums are exact. */
 function showTotals(payments) {
   const cents = {};
   for (const { amount, currency } of payments) {
@@ -280,7 +280,7 @@ function handle(error, where) {
   else say(where, error.message);
 }
 
-// What the person does
+// Handle events
 
 loginForm.addEventListener("submit", (event) => {
   event.preventDefault();
@@ -331,7 +331,7 @@ byId("log-out").addEventListener("click", () => {
   showLogin();
 });
 
-// Nobody else finds a session here: neither by "Back", nor in the database.
+// End the session when the page unloads, so that "Back" does not restore it.
 addEventListener("pagehide", () => {
   if (!session) return;
   revoke(session);

@@ -19,4 +19,12 @@ class Migration(migrations.Migration):
                 ('slug', models.SlugField(unique=True)),
             ],
         ),
+        migrations.CreateModel(
+            name='Customer',
+            fields=[
+                ('id', models.BigAutoField(primary_key=True, serialize=False)),
+                ('code', models.CharField(max_length=20, unique=True)),
+                ('title', models.CharField(max_length=100)),
+            ],
+        ),
     ]

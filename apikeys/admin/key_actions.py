@@ -1,0 +1,163 @@
+"""The admin's actions on selected keys: revoke, set an expiry, approve and reject."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin import helpers
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from .. import lifecycle
+from ..databases import transactions
+from ..errors import LifecycleError
+from ..models import AnyKey
+from ..policy import get_policy
+from .forms import ConfirmForm, ExpireForm, ReasonForm
+from .lists import ListAdmin
+
+_MOST_AT_ONCE = 500
+_MOST_SHOWN = 50
+
+Do = Callable[[Any, dict[str, Any]], str]
+
+
+class KeyActions(ListAdmin):
+    """Add actions to the lists of keys.
+
+    Each shows a confirmation page first, and writes to the history of each key.
+    """
+
+    actions = ("revoke_selected", "expire_selected", "approve_selected", "reject_selected")
+
+    @admin.action(description=gettext_lazy("Revoke selected keys"), permissions=["change"])
+    def revoke_selected(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
+        def do(key: Any, data: dict[str, Any]) -> str:
+            if not lifecycle.revoke(key, by=request.user, reason=data["reason"]):
+                raise LifecycleError("revoked_key", _("Already revoked."))
+            return _("Revoked: %(reason)s") % data
+
+        return self._confirm(
+            request, queryset, ReasonForm, do,
+            name="revoke_selected", title=_("Revoke"),
+            text=_(
+                "The next request with any of these keys is refused. Keys that were created "
+                "with them over the API are revoked too. This cannot be undone."
+            ),
+        )  # fmt: skip
+
+    @admin.action(
+        description=gettext_lazy("Set an expiry for selected keys"), permissions=["change"]
+    )
+    def expire_selected(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
+        now = timezone.now()
+
+        def do(key: Any, data: dict[str, Any]) -> str:
+            ends = now + timedelta(days=data["days"])
+            if key.expires_at is not None and key.expires_at <= ends:
+                raise LifecycleError("ends_before", _("Already expires earlier."))
+            lifecycle.edit(key, expires_at=ends, by=request.user)
+            return _("Expires at %(at)s.") % {"at": ends.isoformat(timespec="seconds")}
+
+        return self._confirm(
+            request, queryset, ExpireForm, do,
+            name="expire_selected", title=_("Expire"),
+            text=_("These keys keep working until then. Keys that expire earlier do not change."),
+        )  # fmt: skip
+
+    @admin.action(description=gettext_lazy("Approve selected keys"), permissions=["change"])
+    def approve_selected(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
+        def do(key: Any, data: dict[str, Any]) -> str:
+            self._may_approve(request, key)
+            lifecycle.approve(key, by=request.user)
+            return _("Approved.")
+
+        return self._confirm(
+            request, queryset, ConfirmForm, do,
+            name="approve_selected", title=_("Approve"),
+            text=_("These keys start to work at once."),
+        )  # fmt: skip
+
+    @admin.action(description=gettext_lazy("Reject selected keys"), permissions=["change"])
+    def reject_selected(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
+        def do(key: Any, data: dict[str, Any]) -> str:
+            self._may_approve(request, key)
+            lifecycle.reject(key, by=request.user, reason=data["reason"])
+            return _("Rejected: %(reason)s") % data
+
+        return self._confirm(
+            request, queryset, ReasonForm, do,
+            name="reject_selected", title=_("Reject"),
+            text=_("These pending keys are revoked. This cannot be undone."),
+        )  # fmt: skip
+
+    def _may_approve(self, request: HttpRequest, key: AnyKey) -> None:
+        if not get_policy().may_approve(request.user, key):
+            message = _("You cannot approve this key.")
+            raise LifecycleError("not_allowed", message)
+
+    def _confirm(
+        self,
+        request: HttpRequest,
+        queryset: QuerySet[Any],
+        form_class: Any,
+        do: Do,
+        *,
+        name: str,
+        title: str,
+        text: str,
+    ) -> HttpResponse | None:
+        """Show a confirmation page. Once confirmed, call ``do`` for each key.
+
+        Write the text that ``do`` returns to the history of the key.
+        """
+        keys = list(queryset.order_by("pk")[: _MOST_AT_ONCE + 1])
+        if len(keys) > _MOST_AT_ONCE:
+            message = _("Select at most %(most)d keys at a time.") % {"most": _MOST_AT_ONCE}
+            self.message_user(request, message, messages.ERROR)
+            return None
+        confirmed = "confirmed" in request.POST
+        form = form_class(request.POST if confirmed else None)
+        if confirmed and form.is_valid():
+            self._do(request, keys, do, form.cleaned_data)
+            return None
+        context = {
+            **self.admin_site.each_context(request),
+            "theme": self.theme,
+            "title": title,
+            "text": text,
+            "opts": self.opts,
+            "media": self.media,
+            "form": form,
+            "action": name,
+            "keys": keys,
+            "shown": keys[:_MOST_SHOWN],
+            "more": max(0, len(keys) - _MOST_SHOWN),
+            "checkbox": helpers.ACTION_CHECKBOX_NAME,
+            "list_url": self.url("changelist"),
+        }
+        return TemplateResponse(request, "admin/apikeys/key/confirm.html", context)
+
+    def _do(self, request: HttpRequest, keys: list[Any], do: Do, data: dict[str, Any]) -> None:
+        done = 0
+        for key in keys:
+            try:
+                if not self.has_change_permission(request, key):
+                    raise LifecycleError(
+                        "not_allowed", _("You do not have permission to change this key.")
+                    )
+                with transactions.atomic(self.model):
+                    self.log_change(request, key, do(key, data))
+            except LifecycleError as error:
+                warning = f"{key.public_id}: {error.message}"
+                self.message_user(request, warning, messages.WARNING)
+            else:
+                done += 1
+        if done:
+            message = ngettext("Done, for %(done)d key.", "Done, for %(done)d keys.", done)
+            self.message_user(request, message % {"done": done}, messages.SUCCESS)

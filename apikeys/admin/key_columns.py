@@ -1,0 +1,127 @@
+"""Columns of the admin's lists and read-only fields of its pages, with links between keys."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.utils import quote
+from django.urls import NoReverseMatch, reverse
+from django.utils import timezone
+from django.utils.formats import localize
+from django.utils.html import format_html, format_html_join
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from .. import moments, restrictions, usage
+from ..keys.facts import BY_NAME, COLUMNS_OF_ADMIN
+from ..models import KEY_MODELS, AbstractKey, AnyKey, State
+from .lists import ListAdmin
+
+_MOST_SHOWN = 50
+_MOST_OF_CHAIN = 20  # keys in each direction, one query each
+_BARS = "▁▂▃▄▅▆▇█"
+
+
+#: The attributes of ``KeyColumns`` and of the models that are not called as their fact.
+_ATTRIBUTES = {"id": "public_id", "expires_at": "expires", "last_used_at": "last_used"}
+
+
+def columns(model: type[AnyKey]) -> tuple[str, ...]:
+    """Return the columns of the list of keys of ``model``, for ``list_display``."""
+    attributes = _ATTRIBUTES | {"owner": model.OWNER}
+    return tuple(attributes.get(name, name) for name in COLUMNS_OF_ADMIN[model.KIND])
+
+
+def _column(name: str) -> Any:
+    fact = BY_NAME[name]
+
+    @admin.display(description=fact.label)
+    def column(self: Any, key: AnyKey) -> Any:
+        return fact.shown(key)
+
+    return column
+
+
+class KeyColumns(ListAdmin):
+    """Add the columns of the lists and the read-only fields of a key's page."""
+
+    @admin.display(description=BY_NAME["state"].label)
+    def state(self, key: AbstractKey) -> str:
+        state = key.state()
+        if state is State.LIVE and key.rotated_at:
+            return _("active, rotated")
+        pauses = restrictions.pauses(restrictions.of(key), timezone.now())
+        if state is State.LIVE and pauses:
+            return ", ".join(pause.words for pause in pauses)
+        return str(state.label)
+
+    scopes = _column("scopes")
+    expires = _column("expires_at")
+    last_used = _column("last_used_at")
+
+    @admin.display(description=gettext_lazy("owner"))
+    def owner_link(self, key: AnyKey) -> str:
+        return self._link(key.owner)
+
+    @admin.display(description=gettext_lazy("imported from"))
+    def former(self, key: AnyKey) -> Any:
+        return key.former
+
+    @admin.display(description=gettext_lazy("rotation chain"))
+    def rotation_chain(self, key: AnyKey) -> str:
+        older = key.predecessors(_MOST_OF_CHAIN + 1)
+        newer = key.successors(_MOST_OF_CHAIN + 1)
+        if not older and not newer:
+            return _("Never rotated.")
+        rows: list[str] = [
+            format_html(
+                "{} ({}, {})",
+                format_html("<b>{}</b>", each.public_id)
+                if each == key
+                else self._link(each, each.public_id),
+                self.state(each),
+                localize(moments.local(each.created_at)),
+            )
+            for each in [*older[:_MOST_OF_CHAIN][::-1], key, *newer[:_MOST_OF_CHAIN]]
+        ]
+        if len(older) > _MOST_OF_CHAIN:
+            rows.insert(0, "…")
+        if len(newer) > _MOST_OF_CHAIN:
+            rows.append("…")
+        return format_html(
+            '<ol class="apikeys-chain">{}</ol>',
+            format_html_join("", "<li>{}</li>", ((row,) for row in rows)),
+        )
+
+    @admin.display(description=gettext_lazy("created with this key"))
+    def made_keys(self, key: AnyKey) -> str:
+        made = [
+            each
+            for model in KEY_MODELS.values()
+            for each in model._default_manager.filter(minted_with=key.public_id)[:_MOST_SHOWN]
+        ]
+        if not made:
+            return _("None.")
+        return format_html_join(", ", "{}", ((self._link(each, each.public_id),) for each in made))
+
+    @admin.display(description=gettext_lazy("requests in the last 30 days"))
+    def requests(self, key: AnyKey) -> str:
+        counts = usage.daily(type(key), [key.pk])[key.pk]
+        most = max(counts)
+        bars = "".join(_BARS[-(-n * (len(_BARS) - 1) // most) if most else 0] for n in counts)
+        text = _("%(total)s in total, %(most)s on the busiest day, %(today)s today (UTC)") % {
+            "total": localize(sum(counts)),
+            "most": localize(most),
+            "today": localize(counts[-1]),
+        }
+        return format_html(
+            "<span class='apikeys-usage' aria-hidden='true'>{}</span> {}", bars, text
+        )
+
+    def _link(self, row: Any, text: str = "") -> str:
+        meta = row._meta
+        name = f"admin:{meta.app_label}_{meta.model_name}_change"
+        try:
+            url = reverse(name, args=[quote(row.pk)], current_app=self.admin_site.name)
+        except NoReverseMatch:  # the model is not registered in this admin
+            return text or str(row)
+        return format_html('<a href="{}">{}</a>', url, text or str(row))

@@ -1,0 +1,96 @@
+"""The admin's page that finds a key by its whole text, including the secret."""
+
+from typing import Any
+
+from django.contrib.admin.utils import quote
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import path
+from django.utils.decorators import method_decorator
+from django.utils.translation import gettext as _
+from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
+
+from .. import refusals, token
+from ..conf import app_settings
+from ..models import KEY_MODELS, AnyKey
+from ..refusals import Refused
+from ..restrictions import CODES
+from ..verify import verify
+from .forms import WholeKeyForm
+from .lists import ListAdmin
+
+#: The codes of refusals for a key whose secret is correct.
+_RECOGNISED = {
+    refusals.REVOKED_KEY.code,
+    refusals.EXPIRED_KEY.code,
+    refusals.APPROVAL_REQUIRED.code,
+    refusals.INACTIVE_USER.code,
+    refusals.INACTIVE_PROJECT.code,
+    *CODES,
+}
+
+
+class KeyFinder(ListAdmin):
+    """Add the page to the URLs of a list."""
+
+    def get_urls(self) -> list[Any]:
+        name = f"{self.opts.app_label}_{self.opts.model_name}_find"
+        find = path("find/", self.admin_site.admin_view(self.find_view), name=name)
+        return [find, *super().get_urls()]
+
+    @method_decorator(sensitive_post_parameters("key"))
+    @sensitive_variables()
+    def find_view(self, request: HttpRequest) -> HttpResponseBase:
+        """Redirect from the whole text of a key to its page. The text is not stored or logged."""
+        if not self.has_view_or_change_permission(request):
+            raise PermissionDenied
+        form = WholeKeyForm(request.POST if request.method == "POST" else None)
+        if form.is_valid():
+            try:
+                key = recognise(form.cleaned_data["key"].strip())
+            except Refused as refused:
+                form.add_error("key", _why_not(refused))
+            else:
+                other: Any = self.admin_site._registry.get(type(key))
+                if other is not None and other.has_view_or_change_permission(request, key):
+                    return HttpResponseRedirect(other.url("change", quote(key.pk)))
+                form.add_error("key", _("You do not have permission to view keys of this kind."))
+        context = {
+            **self.admin_site.each_context(request),
+            "theme": self.theme,
+            "title": _("Find by whole key"),
+            "opts": self.opts,
+            "media": self.media,
+            "form": form,
+            "list_url": self.url("changelist"),
+        }
+        response = TemplateResponse(request, "admin/apikeys/key/find.html", context)
+        response["Cache-Control"] = "no-store, private"
+        return response
+
+
+@sensitive_variables("text", "parsed")
+def recognise(text: str) -> AnyKey:
+    """Return the key with this whole text, in any state. This does not count as a use.
+
+    Raise ``Refused`` if ``text`` is malformed, no key has this ID, or the secret is wrong.
+    """
+    parsed = token.parse(text, app_settings.PREFIX)
+    if parsed is None:
+        raise Refused(refusals.MALFORMED_KEY)
+    try:
+        verify(text, counts_as_use=False)
+    except Refused as refused:
+        if refused.refusal.code not in _RECOGNISED:
+            raise
+    key = KEY_MODELS[parsed.kind]._default_manager.filter(public_id=parsed.public_id).first()
+    if key is None:  # deleted between the two queries
+        raise Refused(refusals.INVALID_KEY)
+    return key
+
+
+def _why_not(refused: Refused) -> str:
+    if refused.refusal is refusals.INVALID_KEY:
+        return _("No key matches this ID and secret.")
+    return str(refused.refusal.message)

@@ -1,0 +1,14 @@
+"""The examples that the schema shows: a key, an event, a secret."""
+
+from typing import Any
+
+from ... import audit
+from ...keys.facts import FACTS
+
+RECORD: dict[str, Any] = {fact.name: fact.example for fact in FACTS}
+OF_PROJECT = RECORD | {"kind": "project_key", "name": "server", "user": None}
+OF_PROJECT |= {"project": "analytical-engine"}
+EVENT = {fact.name: fact.example for fact in audit.FACTS}
+SECRET = {"token": "acme_pat_7k2m4q0x9c1v8b3n_9fQ3…"}
+SECRET_OF_PROJECT = {"token": "acme_key_7k2m4q0x9c1v8b3n_9fQ3…"}
+REPLACES = {"replaces": "0c5v7b9n1m3k5j7h"}

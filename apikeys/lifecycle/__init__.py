@@ -1,0 +1,37 @@
+"""Create, edit, approve, rotate and revoke keys. Nothing else writes keys.
+
+Each verb has its module. ``apikeys.keys`` reads keys, ``apikeys.verify`` checks them.
+"""
+
+from typing import Final
+
+from ..errors import LifecycleError
+from ..restrictions import networks, rates
+from .approval import approve, reject
+from .cleaning import MAX_YEAR
+from .editing import KEEP, edit
+from .ending import revoke, revoke_all
+from .minting import Minted, mint
+from .rotation import MAX_OVERLAP, rotate
+
+__all__ = [
+    "KEEP",
+    "MAX_NETWORKS",
+    "MAX_OVERLAP",
+    "MAX_RATES",
+    "MAX_YEAR",
+    "LifecycleError",
+    "Minted",
+    "approve",
+    "edit",
+    "mint",
+    "reject",
+    "revoke",
+    "revoke_all",
+    "rotate",
+]
+
+#: Maximum number of allowed networks per key.
+MAX_NETWORKS: Final = networks.MAX_NETWORKS
+#: Maximum number of rate limits per key.
+MAX_RATES: Final = rates.MAX_RATES

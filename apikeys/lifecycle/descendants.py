@@ -1,0 +1,211 @@
+"""Revoke every key that was created with a credential, directly or through other keys.
+
+The number of queries does not depend on the length of the chain: one query fetches all keys
+of a lineage, and the links between them are followed in memory.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator
+from typing import Any, NamedTuple
+
+from django.db import router
+from django.db.models import Q, QuerySet, prefetch_related_objects
+from django.db.models.signals import pre_delete
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from .. import audit
+from ..access import Access
+from ..databases import deletions, transactions
+from ..keys.facts import KINDS
+from ..models import KEY_MODELS, AnyKey, PersonalAccessToken, live
+from ..signals import key_revoked
+
+#: Maximum number of IDs in one statement.
+_CHUNK = 5000
+
+
+class _Link(NamedTuple):
+    """A key and the credentials whose end revokes it."""
+
+    model: type[AnyKey]
+    pk: int
+    public_id: str
+    lineage: str
+    minted_with: str
+    made_with_token: str
+    replaces: str | None
+
+
+#: The other fields of a link whose parents do not matter.
+_UNKNOWN = ("", "", "", None)
+
+_FIELDS = ("pk", "public_id", "lineage", "minted_with", "made_with_token", "replaces__public_id")
+
+
+def lineage_of(key: AnyKey) -> str:
+    """Return the ID of the first key in the chain that led to ``key``."""
+    return key.lineage or key.public_id
+
+
+def token_of(using: Access | None) -> str:
+    """Return the primary key of the OAuth access token ``using``, or an empty string for a key."""
+    return "" if using is None or using.kind in KINDS else using.credential_id
+
+
+def upstream_of(using: Access | None, user: Any) -> str:
+    """Return the users and OAuth clients behind a key that ``using`` creates for ``user``."""
+    if using is None:
+        return ""
+    names = set(using.upstream.split())
+    if using.user is not None:
+        names.add(f"user:{using.user.pk}")
+    if user is not None:
+        names.discard(f"user:{user.pk}")  # verification of the key checks this user anyway
+    return " ".join(sorted(names))
+
+
+def end_made_with(
+    *,
+    keys: Collection[AnyKey] = (),
+    access_tokens: Collection[str] = (),
+    reason: str,
+    by: Any = None,
+    using: Access | None = None,
+) -> None:
+    """Revoke all descendants of ``keys`` and ``access_tokens``.
+
+    ``keys`` and their successors stay valid. The successors of a revoked descendant are
+    revoked too.
+    """
+    with transactions.atomic(PersonalAccessToken, savepoint=False):
+        spared = {key.public_id for key in keys}
+        lineages = {lineage_of(key) for key in keys}
+        makers: Collection[str] = spared
+        tokens: Collection[str] = set(access_tokens)
+        successors: Collection[_Link] = ()
+        known = set(spared)
+        # The next round finds a key that was created while its parent was being revoked.
+        while makers or tokens or lineages:
+            found = _linked(makers, tokens, lineages, successors)
+            doomed = _below(found, makers, tokens, known, spared)
+            known.update(link.public_id for link in doomed)
+            _revoke(doomed, reason, by, using)
+            makers, tokens, successors = {link.public_id for link in doomed}, (), doomed
+            lineages = {link.lineage or link.public_id for link in doomed} - lineages
+
+
+def end_from(upstream: Collection[str], *, user: Any = None, reason: str) -> None:
+    """Revoke all keys whose upstream includes all of ``upstream``, and their descendants.
+
+    ``user`` limits this to the user's tokens and to the project keys that the user created.
+    Keys store their upstream, so they are found even if their access token was deleted.
+    """
+    keys: list[AnyKey] = []
+    with transactions.atomic(PersonalAccessToken, savepoint=False):
+        for model in KEY_MODELS.values():
+            rows, names = _rows(model).filter(live()), set(upstream)
+            if user is not None and model is PersonalAccessToken:
+                rows = rows.filter(user=user)
+            elif user is not None:
+                names.add(f"user:{user.pk}")
+            for name in names:
+                rows = rows.filter(upstream__contains=name)
+            keys += [key for key in rows.order_by() if names <= set(key.upstream.split())]
+        if keys:
+            links = [_Link(type(key), key.pk, key.public_id, *_UNKNOWN) for key in keys]
+            _revoke(links, reason, None, None)
+            end_made_with(keys=keys, reason=reason)
+
+
+def _linked(
+    makers: Collection[str],
+    tokens: Collection[str],
+    lineages: Collection[str],
+    replaced: Collection[_Link],
+) -> list[_Link]:
+    """Fetch the keys of ``lineages`` and the keys that one of the given credentials created."""
+    conditions = [Q(minted_with__in=ids) for ids in _chunks(makers)]
+    conditions += [Q(made_with_token__in=ids) | Q(minted_with__in=ids) for ids in _chunks(tokens)]
+    conditions += [Q(lineage__in=ids) for ids in _chunks(lineages)]
+    found: dict[str, _Link] = {}
+    for model in KEY_MODELS.values():
+        pks = [link.pk for link in replaced if link.model is model]
+        for condition in (*conditions, *(Q(replaces__in=ids) for ids in _chunks(pks))):
+            rows = _rows(model).filter(condition).order_by().values_list(*_FIELDS)
+            found.update((row[1], _Link(model, *row)) for row in rows)
+    return list(found.values())
+
+
+def _below(
+    found: Iterable[_Link],
+    makers: Iterable[str],
+    tokens: Iterable[str],
+    known: Collection[str],
+    spared: Collection[str],
+) -> list[_Link]:
+    """Return the members of ``found`` that the links lead to, each once."""
+    by_link: dict[tuple[str, str], list[_Link]] = defaultdict(list)
+    for link in found:
+        by_link["key", link.minted_with].append(link)
+        by_link["token", link.minted_with].append(link)
+        by_link["token", link.made_with_token].append(link)
+        if link.replaces is not None and link.replaces not in spared:
+            by_link["key", link.replaces].append(link)
+    doomed: dict[str, _Link] = {}
+    ahead = [*(("key", each) for each in makers), *(("token", each) for each in tokens)]
+    while ahead:
+        for link in by_link[ahead.pop()]:
+            if link.public_id not in doomed and link.public_id not in known:
+                doomed[link.public_id] = link
+                ahead.append(("key", link.public_id))
+    return list(doomed.values())
+
+
+def _revoke(doomed: Iterable[_Link], reason: str, by: Any, using: Access | None) -> None:
+    by_model: dict[Any, list[int]] = defaultdict(list)
+    for link in doomed:
+        by_model[link.model].append(link.pk)
+    for model, pks in by_model.items():
+        for chunk in _chunks(pks):
+            # Descendants of an expired key may still be active.
+            rows = _rows(model).filter(live(), pk__in=chunk).order_by("pk")
+            keys: list[Any] = list(rows.select_for_update())
+            now = timezone.now()
+            values = {
+                "revoked_at": now,
+                "revoked_by": by.pk if by is not None else None,
+                "revoked_reason": reason,
+            }
+            _rows(model).filter(pk__in=[key.pk for key in keys]).update(**values)
+            owner = model.OWNER
+            prefetch_related_objects(keys, owner)
+            with audit.together():
+                for key in keys:
+                    key.revoked_at, key.revoked_by, key.revoked_reason = now, by, reason
+                    key_revoked.send(model, key=key, by=by, using=using)
+
+
+def _rows(model: Any) -> Any:
+    return model._default_manager.using(router.db_for_write(model))
+
+
+def _chunks(values: Iterable[Any]) -> Iterator[list[Any]]:
+    listed = list(values)
+    for start in range(0, len(listed), _CHUNK):
+        yield listed[start : start + _CHUNK]
+
+
+def _deleted(sender: Any, instance: AnyKey, origin: Any = None, **kwargs: Any) -> None:
+    deletions.once(instance, origin, _end_what_they_made, "descendants")
+
+
+def _end_what_they_made(rows: QuerySet[Any]) -> None:
+    if keys := list(rows.filter(live()).select_for_update()):
+        end_made_with(keys=keys, reason=_("Created with a key that was deleted."))
+
+
+def connect() -> None:
+    """Revoke the descendants of a key when the key is deleted."""
+    for model in KEY_MODELS.values():
+        pre_delete.connect(_deleted, sender=model, dispatch_uid="apikeys.lifecycle.descendants")

@@ -1,0 +1,106 @@
+"""Revoke keys and the keys that were created with them."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+from django.db import router
+from django.db.models import Case, Value, When
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from .. import audit
+from ..access import Access
+from ..databases import transactions
+from ..databases.primary import reading_primary
+from ..errors import LifecycleError
+from ..models import KEY_MODELS, AnyKey, PersonalAccessToken
+from ..models.chains import chains
+from ..signals import key_revoked
+from . import cleaning, descendants, locking
+
+
+@transactions.retried
+@reading_primary()
+def revoke(key: AnyKey, *, by: Any = None, reason: str = "", using: Access | None = None) -> bool:
+    """Revoke ``key`` permanently, and every key that was created with it over the API.
+
+    Keys that were created with one of its predecessors are revoked too. A thief cannot keep
+    a key that was created before a rotation.
+
+    Return ``False`` if the key was already revoked: the first revocation stays recorded.
+    Raises ``LifecycleError`` (``reason_too_long``, ``invalid_reason``, ``secret_in_text``,
+    ``unknown_key``).
+    """
+    _check_reason(key, reason)
+    with transactions.atomic(type(key)):
+        locking.lock(key)
+        if not _end(key, by, reason, using):
+            return False
+        makers: list[Any] = [key, *key.predecessors()]
+        why = _("Created with %(id)s, which was revoked.") % {"id": key.public_id}
+        descendants.end_made_with(keys=makers, reason=why, by=by, using=using)
+    return True
+
+
+def _check_reason(key: AnyKey, reason: str) -> None:
+    limit = cleaning.max_length(key, "revoked_reason")
+    if len(reason) > limit:
+        message = _("Enter a reason of at most %(limit)d characters.") % {"limit": limit}
+        raise LifecycleError("reason_too_long", message, "reason")
+    if not cleaning.is_text(reason):
+        message = _("The reason contains a character that cannot be displayed.")
+        raise LifecycleError("invalid_reason", message, "reason")
+    cleaning.check_no_key_in(reason, "reason")
+
+
+def _end(key: AnyKey, by: Any, reason: str, using: Access | None) -> bool:
+    if key.revoked_at is not None:
+        return False
+    key.revoked_at, key.revoked_by, key.revoked_reason = timezone.now(), by, reason
+    key.save(update_fields=["revoked_at", "revoked_by", "revoked_reason"])
+    key_revoked.send(type(key), key=key, by=by, using=using)
+    return True
+
+
+@transactions.retried
+@reading_primary()
+def revoke_all(reasons: Mapping[AnyKey, str], *, by: Any = None) -> list[AnyKey]:
+    """Revoke many keys, like ``revoke``, each for its reason.
+
+    Return the keys that were not revoked before, read again. Up to 1,000 keys take as many
+    queries as one. Raises ``LifecycleError`` (``reason_too_long``, ``invalid_reason``,
+    ``secret_in_text``) before it revokes any.
+    """
+    for reason, key in {reason: key for key, reason in reasons.items()}.items():
+        _check_reason(key, reason)
+    ended: list[AnyKey] = []
+    with transactions.atomic(PersonalAccessToken):
+        for model in KEY_MODELS.values():
+            of_model = {key.pk: text for key, text in reasons.items() if isinstance(key, model)}
+            keys = [k for k in locking.lock_many(model, of_model) if k.revoked_at is None]
+            if keys:
+                _end_all(model, keys, of_model, by)
+                ended += keys
+    return ended
+
+
+def _end_all(model: Any, keys: list[Any], reasons: Mapping[Any, str], by: Any) -> None:
+    now, by_reason = timezone.now(), defaultdict(list)
+    for key in keys:
+        key.revoked_at, key.revoked_by, key.revoked_reason = now, by, reasons[key.pk]
+        by_reason[key.revoked_reason].append(key.pk)
+    whens = [When(pk__in=pks, then=Value(text)) for text, pks in by_reason.items()]
+    reason = Case(*whens) if len(whens) > 1 else Value(keys[0].revoked_reason)
+    rows = model._default_manager.using(router.db_for_write(model))
+    rows.filter(pk__in=[key.pk for key in keys]).update(
+        revoked_at=now, revoked_by=by, revoked_reason=reason
+    )
+    with audit.together():
+        for key in keys:
+            key_revoked.send(model, key=key, by=by, using=None)
+    why = _("Created with a key that was revoked.")
+    if len(keys) == 1:
+        why = _("Created with %(id)s, which was revoked.") % {"id": keys[0].public_id}
+    older = [each for chain in chains(keys).values() for each in chain]
+    descendants.end_made_with(keys=[*keys, *older], reason=why, by=by)

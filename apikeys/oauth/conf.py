@@ -1,0 +1,44 @@
+"""Declare the settings of OAuth. This module also imports without the extra ``oauth``."""
+
+import re
+from collections.abc import Collection
+from typing import Any, Final
+
+from ..conf import rules
+from ..conf.setting import Setting, Table
+
+
+def _is_audience(uri: Any) -> bool:
+    match = isinstance(uri, str) and re.fullmatch(r"([a-z][a-z0-9+.-]*+)://[^/#][^#]*+", uri)
+    return bool(match and rules.is_url(uri, [match[1]]))
+
+
+class OAuthSettings(Table):
+    CONSENT_SUDO = Setting(
+        default=True,
+        rule=rules.YES_OR_NO,
+        about="Whether a user's first consent to a third-party OAuth client needs a login within "
+        "[`SUDO_MAX_AGE`](#sudo_max_age). `FIRST_PARTY_CLIENTS` are exempt. "
+        "See [consent](oauth.md#consent).",
+        check="E073",
+    )
+    FIRST_PARTY_CLIENTS = Setting[Collection[str]](
+        (),
+        rules.list_of("a list of client IDs", lambda each: isinstance(each, str)),
+        "Client IDs of your own pages. Only these clients can use the password grant, if "
+        "`OAUTH2_VALIDATOR_CLASS` is `apikeys.oauth.validators.Validator`.",
+        check="E013",
+        hint="Set it to, for example, ['webapp'].",
+    )
+    AUDIENCES = Setting[Collection[str] | None](
+        None,
+        rules.list_of("a list of absolute URIs without a fragment", _is_audience).or_none(),
+        "URIs that `resource` and `audience` may restrict an access token to (RFC 8707, RFC "
+        "8693), including all paths below them. `None` allows any absolute URI. A restricted "
+        "token is refused by every other service.",
+        check="E016",
+        hint='Set it to, for example, ["https://api.example.com/"].',
+    )
+
+
+oauth_settings: Final = OAuthSettings()

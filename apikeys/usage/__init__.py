@@ -1,0 +1,330 @@
+"""Record the last use of each key and its requests per day, without a write during the request.
+
+A request adds a note in memory. A thread writes the notes every ``LAST_USED_INTERVAL`` seconds
+and when the process exits. A killed process loses the notes since the last write. Rate limits
+are in ``apikeys.limits``.
+"""
+
+import atexit
+import ipaddress
+import logging
+import os
+import threading
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from django.db import ProgrammingError, connections, router
+from django.utils import timezone
+
+from ..conf import app_settings
+from ..databases import clock, tenants, transactions
+from ..models import (
+    AnyKey,
+    PersonalAccessToken,
+    PersonalAccessTokenUsage,
+    ProjectKey,
+    ProjectKeyUsage,
+)
+from . import findings
+
+__all__ = ["daily", "flush", "prune"]
+
+_USAGE: dict[type[AnyKey], type[PersonalAccessTokenUsage] | type[ProjectKeyUsage]] = {
+    PersonalAccessToken: PersonalAccessTokenUsage,
+    ProjectKey: ProjectKeyUsage,
+}
+
+logger = logging.getLogger("apikeys")
+
+_BATCH = 500  # keys in one statement
+_UPSERT = 5000  # rows in one statement
+_SKEW = timedelta(minutes=1)  # usual difference between the clocks of servers
+_MOST_PLACES = 10_000  # addresses noted between two writes; a stolen key may have many
+
+
+class _Notes:
+    """Notes about the keys of one model since the last write, by primary key."""
+
+    def __init__(self) -> None:
+        self.last: dict[int, tuple[datetime, str | None]] = {}
+        self.counts: dict[tuple[int, date], int] = {}
+        #: When a key was first used from an address, and first refused from an address.
+        self.used_from: dict[tuple[int, str | None], datetime] = {}
+        self.refused_from: dict[tuple[int, str | None], datetime] = {}
+
+    def add(self, pk: int, at: datetime, ip: str | None) -> None:
+        """Note a use."""
+        self.last[pk] = at, ip
+        day = pk, at.date()
+        self.counts[day] = self.counts.get(day, 0) + 1
+        if len(self.used_from) < _MOST_PLACES:
+            self.used_from.setdefault((pk, ip), at)
+
+    def refuse(self, pk: int, at: datetime, ip: str | None) -> None:
+        """Note a refusal because of the address."""
+        if len(self.refused_from) < _MOST_PLACES:
+            self.refused_from.setdefault((pk, ip), at)
+
+    def put_back(self, earlier: "_Notes") -> None:
+        """Add notes that could not be written."""
+        self.last = earlier.last | self.last
+        for day, count in earlier.counts.items():
+            self.counts[day] = self.counts.get(day, 0) + count
+        self.used_from |= earlier.used_from
+        self.refused_from |= earlier.refused_from
+
+
+_lock = threading.Lock()
+_writing = threading.Lock()
+# By model and place, because keys of two tenants may have the same primary keys.
+_pending: defaultdict[tuple[type[AnyKey], tenants.Place], _Notes] = defaultdict(_Notes)
+_writer: threading.Thread | None = None
+
+
+def note_use(model: type[AnyKey], pk: int, ip: str | None) -> None:
+    """Note that a key was used just now. Makes no query."""
+    at, place = timezone.now(), tenants.place_of(model) or tenants.ask_place_of(model)
+    with _lock:
+        _pending[model, place].add(pk, at, ip)
+    if _writer is None:
+        _start_if_needed()
+
+
+def note_refusal(model: type[AnyKey], pk: int, ip: str | None) -> None:
+    """Note that a valid key was refused because of the client's address. Makes no query."""
+    at, place = timezone.now(), tenants.place_of(model) or tenants.ask_place_of(model)
+    with _lock:
+        _pending[model, place].refuse(pk, at, ip)
+    if _writer is None:
+        _start_if_needed()
+
+
+def _start_if_needed() -> None:
+    if app_settings.LAST_USED_INTERVAL is not None:
+        _start()
+
+
+def daily(model: type[AnyKey], pks: Iterable[int], days: int = 30) -> dict[int, list[int]]:
+    """Return the number of requests of each key on each of the last ``days``, oldest first.
+
+    Takes one query.
+    """
+    today = timezone.now().date()
+    found = {pk: [0] * days for pk in pks}
+    rows = _USAGE[model]._default_manager.filter(
+        key__in=list(found), day__gt=today - timedelta(days=days), day__lte=today
+    )
+    for pk, day, count in rows.values_list("key_id", "day", "count"):
+        found[pk][days - 1 - (today - day).days] = count
+    return found
+
+
+def flush() -> int:
+    """Write all notes to the database; return the number of keys.
+
+    Waits for a flush in another thread, because the process may exit afterwards.
+    """
+    with _writing:
+        return _flush()
+
+
+def _flush() -> int:
+    with _lock:
+        batches = dict(_pending)
+        _pending.clear()
+    written = 0
+    while batches:
+        (model, place), notes = batches.popitem()
+        try:
+            with tenants.entered(place):
+                _write(model, notes)
+        except BaseException as error:
+            if place.schema and isinstance(error, ProgrammingError):
+                logger.warning("Dropped the uses of a deleted tenant: %s.", place.schema)
+                continue
+            with _lock:  # keep them for the next attempt
+                for unwritten, its_notes in [((model, place), notes), *batches.items()]:
+                    _pending[unwritten].put_back(its_notes)
+            raise
+        written += len(notes.last)
+    return written
+
+
+@transactions.retried
+def _write(model: type[AnyKey], notes: _Notes) -> None:
+    with transactions.atomic(model):
+        _write_all(model, notes)
+
+
+def _write_all(model: type[AnyKey], notes: _Notes) -> None:
+    now = clock.now(model)
+    rows: Any = model._default_manager.using(router.db_for_write(model)).filter(
+        last_used_at__isnull=False
+    )
+    written: dict[int, datetime] = {}  # last uses in the database
+    used_before: dict[int, str | None] = {}
+    pks = sorted(notes.last)
+    for start in range(0, len(pks), _BATCH):
+        batch = rows.filter(pk__in=pks[start : start + _BATCH])
+        for pk, at, ip in batch.values_list("pk", "last_used_at", "last_used_ip"):
+            written[pk], used_before[pk] = at, ip
+    # Write in a fixed order, so that parallel processes cannot deadlock.
+    keys: list[Any] = [
+        model(pk=pk, last_used_at=at, last_used_on=at.date(), last_used_ip=_clean_ip(ip))
+        for pk, (at, ip) in sorted(_until(notes.last, now).items())
+        # Also replace a time in the future, written by a server with a fast clock.
+        if pk not in written or not at <= written[pk] <= now + _SKEW
+    ]
+    fields = ["last_used_at", "last_used_on", "last_used_ip"]
+    model._default_manager.bulk_update(keys, fields, batch_size=_BATCH)
+    counts: dict[tuple[int, date], int] = {}
+    for (pk, day), count in notes.counts.items():
+        there = pk, min(day, now.date())
+        counts[there] = counts.get(there, 0) + count
+    _count(_USAGE[model], sorted(counts.items()))
+    used, refused = (_clean(places, now) for places in (notes.used_from, notes.refused_from))
+    findings.tell(model, used_before, used, refused)
+
+
+def _until(last: dict[int, tuple[datetime, str | None]], now: datetime) -> dict[int, Any]:
+    return {pk: (min(at, now), ip) for pk, (at, ip) in last.items()}
+
+
+def _clean(
+    places: dict[tuple[int, str | None], datetime], now: datetime
+) -> dict[tuple[int, str | None], datetime]:
+    return {(pk, _clean_ip(ip)): min(at, now) for (pk, ip), at in reversed(places.items())}
+
+
+def _count(model: Any, counts: Sequence[tuple[tuple[int, date], int]]) -> None:
+    """Add to the counts of days, and create missing rows. Takes one statement per batch."""
+    connection = connections[router.db_for_write(model)]
+    table, key, day, count = map(
+        connection.ops.quote_name, (model._meta.db_table, "key_id", "day", "count")
+    )
+    if connection.vendor == "mysql":
+        add = f"ON DUPLICATE KEY UPDATE {count} = {count} + VALUES({count})"
+    else:
+        add = (
+            f"ON CONFLICT ({key}, {day}) DO UPDATE SET {count} = {table}.{count} + EXCLUDED.{count}"
+        )
+    size = min(_UPSERT, (connection.features.max_query_params or 3 * _UPSERT) // 3)
+    with connection.cursor() as cursor:
+        for start in range(0, len(counts), size):
+            batch = counts[start : start + size]
+            rows = ", ".join(["(%s, %s, %s)"] * len(batch))
+            cursor.execute(
+                f"INSERT INTO {table} ({key}, {day}, {count}) VALUES {rows} {add}",  # noqa: S608
+                [
+                    value
+                    for (pk, date_), n in batch
+                    for value in (pk, connection.ops.adapt_datefield_value(date_), n)
+                ],
+            )
+
+
+def prune(daily_for: timedelta, kept_for: timedelta, now: datetime | None = None) -> int:
+    """Combine daily counts older than ``daily_for`` into months; delete those after ``kept_for``.
+
+    A month is stored on its first day. Only whole months are combined, so that no day which is
+    shown stands for a month. Return the number of deleted rows.
+    """
+    gone = 0
+    for model in _USAGE.values():
+        today = (now or clock.now(model)).date()
+        rows = model._default_manager.using(router.db_for_write(model))
+        gone += _delete(rows.filter(day__lt=(today - kept_for).replace(day=1)))
+        before = (today - daily_for).replace(day=1)
+        unrolled = rows.filter(day__lt=before).exclude(day__day=1)
+        for first in list(unrolled.dates("day", "month")):
+            after = (first + timedelta(days=31)).replace(day=1)
+            gone += _roll_up(model, rows.filter(day__gt=first, day__lt=after), first)
+    return gone
+
+
+def _roll_up(model: Any, rows: Any, first: date) -> int:
+    gone, last = 0, 0
+    while True:
+        keys = rows.filter(key_id__gt=last).order_by("key_id").values_list("key_id", flat=True)
+        if not (batch := list(keys.distinct()[:_BATCH])):
+            return gone
+        last = batch[-1]
+        gone += _roll_up_keys(model, rows.filter(key_id__in=batch), first)
+
+
+@transactions.retried
+def _roll_up_keys(model: Any, rows: Any, first: date) -> int:
+    """Add these rows to the rows of ``first`` and delete them; return how many.
+
+    Locks them first, because another process may combine the same rows.
+    """
+    with transactions.atomic(model):
+        locked = rows.select_for_update().order_by("pk").values_list("pk", "key_id", "count")
+        sums: Counter[int] = Counter()
+        pks = []
+        for pk, key, count in locked:
+            sums[key] += count
+            pks.append(pk)
+        _count(model, [((key, first), total) for key, total in sorted(sums.items())])
+        for start in range(0, len(pks), _BATCH):
+            rows.filter(pk__in=pks[start : start + _BATCH])._raw_delete(rows.db)
+    return len(pks)
+
+
+@transactions.retried
+def _delete(rows: Any) -> int:
+    deleted: int = rows.order_by()._raw_delete(rows.db)
+    return deleted
+
+
+def _clean_ip(text: str | None) -> str | None:
+    try:
+        # Databases do not store the zone of a link-local address.
+        return str(ipaddress.ip_address(text.partition("%")[0])) if text else None
+    except ValueError:  # for example, of a server on a Unix socket
+        return None
+
+
+def _start() -> None:
+    global _writer
+    with _lock:
+        if _writer is not None:
+            return
+        atexit.register(_flush_quietly)
+        _writer = threading.Thread(target=_run, name="apikeys-usage", daemon=True)
+        try:
+            _writer.start()
+        except RuntimeError:  # no thread can be started, or the interpreter is exiting
+            logger.warning("The last use of keys is only written at exit.", exc_info=True)
+
+
+def _run() -> None:
+    wake = threading.Event()
+    while (interval := app_settings.LAST_USED_INTERVAL) is not None and not wake.wait(interval):
+        _flush_quietly()
+        connections.close_all()  # keep no connection open in the meantime
+
+
+def _flush_quietly() -> None:
+    try:
+        flush()
+    except Exception:  # the thread must survive a database outage
+        logger.warning("Could not write the last use of keys.", exc_info=True)
+
+
+def _after_fork() -> None:
+    # A child process has no thread yet, and must not write the notes of its parent.
+    global _writer, _lock, _writing
+    _lock, _writing = threading.Lock(), threading.Lock()
+    _pending.clear()
+    _writer = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+# The names in version 1.0.
+record, record_refusal = note_use, note_refusal

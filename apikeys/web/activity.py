@@ -1,0 +1,249 @@
+"""Audit events in words: a sentence for each event, in the language and time zone of the page."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import date, datetime
+from itertools import groupby
+from typing import Any, Final
+
+from django.utils.formats import date_format
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
+from django.utils.text import capfirst
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from .. import moments, scopes
+from ..audit import Event
+from ..models import AuditEvent
+from ..models.texts import TEXTS
+from ..restrictions import BY_NAME
+
+#: Empty values of a change: the event does not show them.
+_EMPTY: Final[tuple[Any, ...]] = (None, "", [], {})
+
+
+def by_day(events: Iterable[AuditEvent], url_of: Callable[[str], str]) -> list[dict[str, Any]]:
+    """Return template data of ``events`` by day, in the given order.
+
+    ``url_of`` returns the URL of the page of a key by its ID.
+    """
+
+    def day_of(event: AuditEvent) -> date:
+        return moments.local(event.at).date()
+
+    return [
+        {"day": day, "events": [_row(event, url_of) for event in of_day]}
+        for day, of_day in groupby(events, day_of)
+    ]
+
+
+def _row(event: AuditEvent, url_of: Callable[[str], str]) -> dict[str, Any]:
+    is_deleted = event.event == Event.DELETED
+    return {
+        "event": event,
+        "sentence": sentence(event),
+        "is_edit": event.event == Event.EDITED,
+        "url": "" if is_deleted else url_of(event.public_id),
+    }
+
+
+def sentence(event: AuditEvent) -> str:
+    """Return what happened to the key, as HTML that follows its name. Without the user."""
+    words = _WORDS.get(event.event)
+    parts = list(words(event.changes)) if words else []
+    parts = parts or [f"{event.get_event_display()}."]
+    return format_html_join(" ", "{}", ((_once_ended(part),) for part in parts))
+
+
+def _once_ended(part: str) -> str:
+    """Return a sentence with one full stop: a time may end with ``a.m.``."""
+    if not part.endswith(".."):
+        return part
+    return mark_safe(part[:-1]) if isinstance(part, SafeString) else part[:-1]  # noqa: S308
+
+
+def _minted(changes: Mapping[str, Any]) -> Iterator[str]:
+    if old := changes.get("replaces"):
+        yield format_html(_("was created to replace {}."), _code(old))
+    else:
+        yield _("was created.")
+    yield from _facts(changes)
+    if changes.get("awaits_approval"):
+        yield _("It needs approval before it works.")
+
+
+def _imported(changes: Mapping[str, Any]) -> Iterator[str]:
+    yield format_html(_("was imported from {}."), changes.get("scheme", ""))
+    yield from _facts(changes)
+
+
+def _facts(changes: Mapping[str, Any]) -> Iterator[str]:
+    if names := changes.get("scopes"):
+        yield format_html(_("Permissions: {}."), _scopes(names))
+    if "projects" in changes:
+        projects = changes["projects"]
+        yield format_html(_("Projects: {}."), _all() if projects is None else _listed(projects))
+    if "expires_at" in changes:
+        when = changes["expires_at"]
+        yield format_html(_("Expires on {}."), _when(when)) if when else _("It never expires.")
+    for name, restriction in BY_NAME.items():
+        if name in changes and changes[name] not in (
+            *_EMPTY,
+            restriction.as_json(restriction.empty),
+        ):
+            yield format_html("{}: {}.", restriction.label, _value(name, changes[name]))
+    if changes.get("public_key"):
+        yield _("It signs requests and has no secret.")
+
+
+def _edited(changes: Mapping[str, Any]) -> Iterator[str]:
+    for name, change in changes.items():
+        if not isinstance(change, Mapping):
+            continue
+        before, after = change.get("before"), change.get("after")
+        if name == "name":
+            yield format_html(_("Renamed from {} to {}."), _em(before), _em(after))
+        elif name == "scopes":
+            yield _access(before or [], after or [])
+        else:
+            yield _changed(name, before, after)
+
+
+def _access(before: list[str], after: list[str]) -> str:
+    removed = [name for name in before if name not in after]
+    added = [name for name in after if name not in before]
+    if removed and added:
+        words = _("Access changed: removed {}, added {}.")
+        return format_html(words, _scopes(removed), _scopes(added))
+    if removed:
+        return format_html(_("Access changed: removed {}."), _scopes(removed))
+    return format_html(_("Access changed: added {}."), _scopes(added))
+
+
+def _changed(name: str, before: Any, after: Any) -> str:
+    field = capfirst(str(_label(name)))
+    before, after = _value(name, before), _value(name, after)
+    if before and after:
+        return format_html(_("{} changed from {} to {}."), field, before, after)
+    if after:
+        return format_html(_("{} set to {}."), field, after)
+    return format_html(_("{} removed. It was {}."), field, before)
+
+
+def _label(name: str) -> Any:
+    if name in BY_NAME:
+        return BY_NAME[name].label
+    if name in TEXTS:
+        return TEXTS[name].verbose_name
+    return {"projects": _("Projects"), "expires_at": _("Expiry")}.get(name, name)
+
+
+def _value(name: str, value: Any) -> str:
+    """Return a value of JSON as HTML; an empty string for no value."""
+    if name == "projects":
+        return _all() if value is None else _listed(value)
+    if name == "expires_at":
+        return _when(value) if value else _("never")
+    if isinstance(value, bool):
+        return _("yes") if value else _("no")
+    if value in _EMPTY:
+        return ""
+    if isinstance(value, list):
+        return _listed(value)
+    return _when(value) if name == "not_before" else _em(str(value).removesuffix("."))
+
+
+def _rotated(changes: Mapping[str, Any]) -> Iterator[str]:
+    if changes.get("by_itself"):
+        yield format_html(
+            _("was rotated with the key itself. {} replaces it."), _code(changes.get("successor"))
+        )
+    else:
+        yield format_html(_("was rotated. {} replaces it."), _code(changes.get("successor")))
+    if when := changes.get("expires_at"):
+        yield format_html(_("The old secret works until {}."), _when(when))
+
+
+def _revoked(changes: Mapping[str, Any]) -> Iterator[str]:
+    yield _("was revoked.")
+    if reason := changes.get("reason"):
+        yield format_html(_("Reason: {}"), reason)
+
+
+def _new_network(changes: Mapping[str, Any]) -> Iterator[str]:
+    yield format_html(_("was used from a new network: {}."), _code(changes.get("network", "")))
+
+
+def _notified(changes: Mapping[str, Any]) -> Iterator[str]:
+    if days := changes.get("days"):
+        yield ngettext(
+            "was announced to expire within a day, by mail.",
+            "was announced to expire within %(days)d days, by mail.",
+            days,
+        ) % {"days": days}
+    elif scheme := changes.get("scheme"):
+        yield format_html(_("was announced to lose the old header of {}, by mail."), scheme)
+
+
+def _leaked(changes: Mapping[str, Any]) -> Iterator[str]:
+    yield format_html(_("was reported as leaked by {}."), changes.get("source", ""))
+    if url := changes.get("url"):
+        yield format_html(_("Found at {}."), url)
+    if ended := changes.get("successors"):
+        yield format_html(_("Its successors were revoked too: {}."), _listed(ended))
+    if not changes.get("revoked"):
+        yield _("It was not revoked by this report.")
+
+
+def _plain(text: Callable[[], str]) -> Callable[[Mapping[str, Any]], Iterator[str]]:
+    return lambda changes: iter([text()])
+
+
+_WORDS: Final[dict[str, Callable[[Mapping[str, Any]], Iterator[str]]]] = {
+    Event.MINTED: _minted,
+    Event.IMPORTED: _imported,
+    Event.EDITED: _edited,
+    Event.APPROVED: _plain(lambda: _("was approved.")),
+    Event.ROTATED: _rotated,
+    Event.REVOKED: _revoked,
+    Event.EXPIRED: _plain(lambda: _("expired.")),
+    Event.DELETED: _plain(lambda: _("was deleted.")),
+    Event.FIRST_USED: _plain(lambda: _("was used for the first time.")),
+    Event.NEW_NETWORK: _new_network,
+    Event.REFUSED_NETWORK: _plain(
+        lambda: _("was refused: the request came from an address outside its allowed IP ranges.")
+    ),
+    Event.NOTIFIED: _notified,
+    Event.LEAKED: _leaked,
+}
+
+
+def _all() -> str:
+    return _("all, also future ones")
+
+
+def _em(text: Any) -> str:
+    return format_html("<em>{}</em>", text)
+
+
+def _code(text: Any) -> str:
+    return format_html("<code>{}</code>", text)
+
+
+def _listed(values: Iterable[Any]) -> str:
+    return format_html_join(", ", "<em>{}</em>", ((value,) for value in values)) or _("none")
+
+
+def _scopes(names: Iterable[str]) -> str:
+    declared = scopes.declared()
+    return format_html_join(
+        ", ", '<em title="{}">{}</em>', ((name, declared.get(name, name)) for name in names)
+    )
+
+
+def _when(text: Any) -> str:
+    try:
+        moment = moments.local(moments.stored(datetime.fromisoformat(text)))
+    except (TypeError, ValueError, OverflowError):
+        return str(text)
+    return date_format(moment, "DATETIME_FORMAT")

@@ -1,0 +1,262 @@
+"""Search, filter and sort the list of an owner's keys by the query string of the page."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from functools import cached_property
+from typing import Any, Final
+
+from django import forms
+from django.db.models import Q, QuerySet, TextField, Value
+from django.db.models.functions import Concat
+from django.http import QueryDict
+from django.utils import timezone
+from django.utils.text import capfirst
+from django.utils.translation import gettext_lazy
+
+from .. import moments, scopes
+from ..audit import Event
+from ..conf import slug_field, slug_of
+from ..keys import queries
+from ..models import AnyKey, State
+from ..policy import get_policy
+from .owners import Tokens
+
+#: Days before a key expires in which lists and banners point it out.
+SOON: Final = timedelta(days=7)
+
+#: The states that each value of ``state`` lists. None stands for every state.
+STATES: Final[dict[str, tuple[State, ...]]] = {
+    "": (State.LIVE, State.PENDING),
+    "pending": (State.PENDING,),
+    "ended": (State.EXPIRED, State.REVOKED),
+    "expired": (State.EXPIRED,),
+    "revoked": (State.REVOKED,),
+    "all": (),
+}
+_STATES: Final = [
+    ("", gettext_lazy("Active")),
+    ("pending", gettext_lazy("Only pending approval")),
+    ("ended", gettext_lazy("Expired and revoked")),
+    ("expired", gettext_lazy("Only expired")),
+    ("revoked", gettext_lazy("Only revoked")),
+    ("all", gettext_lazy("All")),
+]
+_ANY: Final = ("", gettext_lazy("Any"))
+_MOST_PROJECTS: Final = 200  # in the select box
+
+
+def _choice(label: Any, *choices: tuple[str, Any]) -> forms.ChoiceField:
+    return forms.ChoiceField(label=label, choices=choices, required=False)
+
+
+class KeyFilter(forms.Form):
+    """The filters of a list of keys. A value that it does not know lists nothing."""
+
+    q = forms.CharField(
+        label=gettext_lazy("Search"),
+        required=False,
+        max_length=100,
+        widget=forms.TextInput(attrs={"type": "search", "autocomplete": "off"}),
+    )
+    state = _choice(gettext_lazy("State"), *_STATES)
+    expires = _choice(
+        gettext_lazy("Expiry"),
+        _ANY,
+        ("7", gettext_lazy("Within 7 days")),
+        ("30", gettext_lazy("Within 30 days")),
+        ("90", gettext_lazy("Within 90 days")),
+        ("never", gettext_lazy("Never expires")),
+    )
+    used = _choice(
+        gettext_lazy("Last use"),
+        _ANY,
+        ("never", gettext_lazy("Never used")),
+        ("not-90", gettext_lazy("Not in the last 90 days")),
+        ("not-30", gettext_lazy("Not in the last 30 days")),
+        ("30", gettext_lazy("In the last 30 days")),
+    )
+    scope = _choice(gettext_lazy("Permission"))
+    project = _choice(gettext_lazy("Project"))
+    sort = _choice(
+        gettext_lazy("Sort by"),
+        ("", gettext_lazy("Newest first")),
+        ("name", gettext_lazy("Name")),
+        ("expires", gettext_lazy("Expiry, soonest first")),
+        ("used", gettext_lazy("Last use, latest first")),
+        ("idle", gettext_lazy("Last use, longest ago first")),
+    )
+
+    #: The fields that narrow the list, beside the search and the state.
+    NARROWING: Final = ("expires", "used", "scope", "project")
+
+    def __init__(self, params: QueryDict, owner: Tokens) -> None:
+        super().__init__(params, auto_id="ak-%s")
+        self.params = params
+        scope, project = self.fields["scope"], self.fields["project"]
+        assert isinstance(scope, forms.ChoiceField)  # noqa: S101 - for mypy
+        assert isinstance(project, forms.ChoiceField)  # noqa: S101 - for mypy
+        scope.choices = [_ANY, *((name, words) for name, words in scopes.declared().items())]
+        if owner.project is not None:
+            del self.fields["project"]
+            return
+        projects = get_policy().projects(owner.user).order_by(slug_field())[:_MOST_PROJECTS]
+        project.choices = [_ANY, *((slug_of(each), str(each)) for each in projects)]
+
+    def rows(self, keys: QuerySet[Any]) -> QuerySet[Any]:
+        """Return the ``keys`` that match, in no particular order."""
+        if not self.is_valid():
+            return keys.none()
+        asked, now = self.cleaned_data, timezone.now()
+        if states := STATES[asked["state"]]:
+            keys = queries.in_state(keys, *states)
+        if expires := asked["expires"]:
+            keys = (
+                queries.lasting(keys)
+                if expires == "never"
+                else queries.expiring(keys, after=now, until=now + timedelta(days=int(expires)))
+            )
+        if used := asked["used"]:
+            keys = _by_use(keys, used)
+        if scope := asked["scope"]:
+            padded = Concat(Value(" "), "scope", Value(" "), output_field=TextField())
+            keys = keys.alias(among=padded).filter(_granting(scope))
+        if slug := asked.get("project"):
+            # A subquery, so that a token is listed once.
+            of_project = {f"projects__{slug_field()}": slug}
+            selected = keys.model._default_manager.filter(**of_project).values("pk")
+            keys = keys.filter(Q(all_projects=True) | Q(pk__in=selected))
+        if term := asked["q"]:
+            keys = keys.filter(
+                Q(name__icontains=term)
+                | Q(description__icontains=term)
+                | Q(public_id__startswith=term.lower())
+            )
+        return keys
+
+    def order(self) -> tuple[Any, bool]:
+        """Return the expression to sort by, or ``None`` for the age, and whether it descends."""
+        by, descending = queries.ORDERS.get(self.value("sort"), (None, True))
+        return by() if by else None, descending
+
+    def selects(self) -> list[forms.BoundField]:
+        """Return the fields beside the search."""
+        return [self[name] for name in self.fields if name != "q"]
+
+    @cached_property
+    def narrowed(self) -> int:
+        """The number of filters in use, without the search and the state."""
+        return sum(bool(self.data.get(name)) for name in self.NARROWING)
+
+    @property
+    def is_filtered(self) -> bool:
+        return bool(self.narrowed or self.data.get("q"))
+
+    def value(self, name: str) -> str:
+        return str(self.data.get(name, ""))
+
+    def link(self, **changes: str) -> str:
+        """Return the query string of this list with ``changes``, from the first page."""
+        params = self.params.copy()
+        for name in ("after", "before"):
+            params.pop(name, None)
+        for name, value in changes.items():
+            params[name] = value
+        for name in [name for name in params if not params[name]]:
+            del params[name]
+        return f"?{params.urlencode()}"
+
+    def without(self) -> str:
+        """Return the query string of this list without the search and the filters."""
+        return self.link(q="", **dict.fromkeys(self.NARROWING, ""))
+
+    def all_states(self) -> str:
+        """Return the query string of this search in all states."""
+        return self.link(state="all")
+
+    def tabs(self) -> Iterator[dict[str, Any]]:
+        """Yield the states that have a tab above the list."""
+        for value, label in _STATES:
+            if value in ("", "ended", "all"):
+                is_shown = self.value("state") == value
+                yield {"label": label, "url": self.link(state=value), "is_shown": is_shown}
+
+
+def _granting(scope: str) -> Q:
+    """Match keys with ``scope``, or with ``:write`` for ``:read``."""
+    granted = Q(among__contains=f" {scope} ")
+    if scope.endswith(":read"):
+        granted |= Q(among__contains=f" {scope.removesuffix(':read')}:write ")
+    return granted
+
+
+def _by_use(keys: QuerySet[Any], used: str) -> QuerySet[Any]:
+    if used == "never":
+        return queries.unused(keys)
+    since = timezone.now() - timedelta(days=int(used.removeprefix("not-")))
+    return queries.idle(keys, since) if used.startswith("not-") else queries.used(keys, since)
+
+
+def number_of(rows: QuerySet[Any]) -> int:
+    """Return the number of ``rows``; a number above ``queries.FEW`` is a lower bound."""
+    if (number := queries.known(rows)) is not None:
+        return number
+    return rows.order_by().values("pk")[: queries.FEW + 1].count()
+
+
+def expiring_soon(owner: Tokens) -> tuple[list[AnyKey], int]:
+    """Return the active keys of ``owner`` that expire within ``SOON``: the first four, how many."""
+    now = timezone.now()
+    # SQLite uses no index for a bare boolean, so the condition is a list of one value.
+    keys = owner.keys().filter(
+        revoked_at=None,
+        is_pending__in=[False],
+        rotated_at=None,
+        expires_at__gt=now,
+        expires_at__lte=now + SOON,
+    )
+    first: list[AnyKey] = list(keys.order_by("expires_at")[:4])
+    return first, len(first) if len(first) < 4 else number_of(keys)
+
+
+class ActivityFilter(forms.Form):
+    """The filters of a list of audit events. A value that it does not know lists nothing."""
+
+    event = _choice(gettext_lazy("Event"))
+    q = forms.CharField(label=gettext_lazy("Name or ID"), required=False, max_length=100)
+    by = forms.CharField(label=gettext_lazy("By"), required=False, max_length=255)
+    since = forms.DateField(
+        label=gettext_lazy("From"), required=False, widget=forms.DateInput({"type": "date"})
+    )
+    until = forms.DateField(
+        label=gettext_lazy("To"), required=False, widget=forms.DateInput({"type": "date"})
+    )
+
+    def __init__(self, params: QueryDict) -> None:
+        super().__init__(params, auto_id="ak-%s")
+        event = self.fields["event"]
+        assert isinstance(event, forms.ChoiceField)  # noqa: S101 - for mypy
+        event.choices = [_ANY, *((value, capfirst(text)) for value, text in Event.choices)]
+
+    def rows(self, events: QuerySet[Any]) -> QuerySet[Any]:
+        """Return the ``events`` that match."""
+        if not self.is_valid():
+            return events.none()
+        asked = self.cleaned_data
+        if asked["event"]:
+            events = events.filter(event=asked["event"])
+        if term := asked["q"]:
+            events = events.filter(Q(name__icontains=term) | Q(public_id__startswith=term.lower()))
+        if asked["by"]:
+            events = events.filter(by__iexact=asked["by"])
+        try:
+            if asked["since"]:
+                events = events.filter(at__gte=moments.start_of(asked["since"]))
+            if asked["until"]:
+                events = events.filter(at__lte=moments.end_of(asked["until"]))
+        except OverflowError:
+            return events.none()
+        return events
+
+    @property
+    def is_filtered(self) -> bool:
+        return any(self.data.get(name) for name in self.fields)

@@ -1,0 +1,160 @@
+"""The pages of one key: view, edit, rotate and revoke it."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, QueryDict
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.views.decorators.debug import sensitive_variables
+
+from ... import lifecycle, scopes, usage
+from ...errors import LifecycleError
+from ...grants import Extent
+from ...models import AnyKey
+from ...policy import get_policy
+from ..expiry import KEEP
+from ..forms import KeyForm, RevokeForm, RotateForm
+from .pages import CONFLICTS, KeyPage, add_error
+from .rows import chain_of, is_editable, rows_of
+from .secret import secret_page
+
+
+class Key(KeyPage):
+    def get(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
+        self.key = key = self.find()
+        (row,) = rows_of([key], self.owner)
+        may_decide = row["state"] == "pending" and get_policy().may_approve(self.user, key)
+        decide = reverse("apikeys:decide", kwargs={"kind": key.KIND, "key_id": key.public_id})
+        return self.page(
+            "key",
+            row=row,
+            chain=chain_of(key, self.owner),
+            may_decide=may_decide,
+            decide=decide,
+        )
+
+
+class Edit(KeyPage):
+    manages = True
+
+    def get(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
+        self.key = self.find()
+        if not is_editable(self.key):
+            return self.go(self.url)
+        draft = self.draft()
+        return self.page("edit", form=self.form(draft), is_back=draft is not None)
+
+    def post(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
+        self.key = self.find()
+        form = self.form(request.POST)
+        if not form.is_valid():
+            return self.page("edit", 422, form=form)
+        asked = form.asked()
+        try:
+            if self.widens(asked) and not self.is_recent:
+                return self.ask_who()
+            changes = lifecycle.edit(self.key, by=self.user, within=self.owner.grant(), **asked)
+        except LifecycleError as error:
+            if error.code in CONFLICTS:
+                return self.conflict(error)
+            add_error(form, self.worded(error))
+            return self.page("edit", 422, form=form)
+        done = (
+            _("Saved. Changes to %(name)s apply to the next request.")
+            if changes
+            else _("%(name)s was not changed.")
+        ) % {"name": self.key.name}
+        return self.go(self.url, done)
+
+    def form(self, data: QueryDict | None) -> KeyForm:
+        return KeyForm(data, owner=self.owner.owner, grant=self.owner.grant(), key=self.key)
+
+    def widens(self, asked: dict[str, Any]) -> bool:
+        had = Extent.of(self.key)
+        projects = asked.get("projects", had.projects)
+        reached = None if projects is None else frozenset(projects)
+        scope = scopes.join(asked["scopes"])
+        has = replace(had, scope=scope, projects=reached, expires_at=asked["expires_at"])
+        return has.restricted(asked).wider(had)
+
+
+class Rotate(KeyPage):
+    manages = True
+
+    def get(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
+        self.key = self.find()
+        if not is_editable(self.key):
+            return self.go(self.url)
+        if not self.is_recent:
+            return self.ask_who()
+        draft = self.draft()
+        return self.page("rotate", form=self.form(draft), is_back=draft is not None)
+
+    @sensitive_variables()
+    def post(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
+        self.key = self.find()
+        if not self.is_recent:
+            return self.ask_who()
+        form = self.form(request.POST)
+        if not form.is_valid():
+            return self.page("rotate", 422, form=form)
+        kept = form.cleaned_data["expiry"] == KEEP
+        try:
+            minted: lifecycle.Minted[Any] = lifecycle.rotate(
+                self.key,
+                overlap=form.cleaned_data["overlap"],
+                expires_at=lifecycle.KEEP if kept else form.cleaned_data["expires_at"],
+                public_key=form.cleaned_data.get("public_key"),
+                by=self.user,
+                within=self.owner.within_of_rotation(),
+            )
+        except LifecycleError as error:
+            if error.code in CONFLICTS:
+                return self.conflict(error)
+            add_error(form, self.worded(error))
+            return self.page("rotate", 422, form=form)
+        return secret_page(self, minted, predecessor=self.key)
+
+    def form(self, data: QueryDict | None) -> RotateForm:
+        return RotateForm(data, owner=self.owner.owner, key=self.key)
+
+
+class Revoke(KeyPage):
+    manages = True
+
+    def get(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
+        self.key = self.find()
+        if self.key.state() in ("revoked", "expired"):
+            return self.go(self.url)
+        return self.ask(RevokeForm(of_tokens=self.owner.project is None))
+
+    def post(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
+        self.key = self.find()
+        form = RevokeForm(request.POST, of_tokens=self.owner.project is None)
+        if not form.is_valid():
+            return self.ask(form, 422)
+        keys = [self.key, *(self.others() if form.cleaned_data["also"] else ())]
+        try:
+            for key in keys:
+                lifecycle.revoke(key, by=self.user, reason=form.cleaned_data["reason"])
+        except LifecycleError as error:
+            add_error(form, self.worded(error))
+            return self.ask(form, 422)
+        done = _("Revoked %(name)s.") % {"name": self.key.name}
+        return self.go(self.owner.url("keys"), done)
+
+    def ask(self, form: RevokeForm, status: int = 200) -> HttpResponse:
+        """Return the page of the confirmation, with the requests that the key makes."""
+        counts = usage.daily(type(self.key), [self.key.pk])[self.key.pk]
+        last = self.key.last_used_at
+        is_in_use = last is not None and timezone.now() - last < timedelta(hours=1)
+        context = {"requests": counts if any(counts) else None, "is_in_use": is_in_use}
+        return self.page("revoke", status, form=form, others=self.others(), **context)
+
+    def others(self) -> list[AnyKey]:
+        """Return the active keys just before and after this key in its rotation chain."""
+        near: list[Any] = [*self.key.predecessors(1), *self.key.successors(1)]
+        return [key for key in near if key.state() == "live"]

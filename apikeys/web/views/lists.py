@@ -1,0 +1,149 @@
+"""The lists of an owner's keys, of their audit events, and of the user's projects."""
+
+from types import SimpleNamespace
+from typing import Any
+
+from django.db.models import Count, Q, QuerySet
+from django.db.models.functions import Lower
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.utils.translation import gettext as _
+
+from ... import audit, token
+from ...conf import slug_field
+from ...keys.queries import FEW
+from ...models import AuditEvent, Membership, ProjectKey, live
+from ...policy import get_policy, has_field
+from .. import activity
+from ..filters import ActivityFilter, KeyFilter, expiring_soon, number_of
+from ..pagination import page_of
+from .pages import OwnerPage, SettingsPage
+from .rows import rows_of
+
+
+class KeyList(OwnerPage):
+    """Search, filter and sort the keys, all by the query string."""
+
+    size = 20
+
+    def get(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
+        if self.holds_secret():
+            return self.go_without_secret()
+        keys = self.owner.keys()
+        if self.owner.project is None:
+            keys = keys.prefetch_related("projects")
+        listed = KeyFilter(request.GET, self.owner)
+        found = listed.rows(keys)
+        by, descending = listed.order()
+        order = "-pk" if descending else "pk"
+        page = page_of(found, request.GET.dict(), anchors=keys, order=order, by=by, size=self.size)
+        number = number_of(found)
+        rows = rows_of(page.rows, self.owner)
+        return self.page(
+            "list",
+            page=page,
+            rows=rows,
+            filter=listed,
+            number=min(number, FEW),
+            is_cut=number > FEW,
+            kept=listed.link().removeprefix("?"),
+            ended=listed.value("state") == "ended",
+            soon=self.soon(listed),
+            selects=self.owner.may_manage and any(row["is_revocable"] for row in rows),
+        )
+
+    def soon(self, listed: KeyFilter) -> dict[str, Any] | None:
+        """Return what the banner says of keys that expire soon, unless the list shows them."""
+        if listed.value("expires") == "7":
+            return None
+        first, number = expiring_soon(self.owner)
+        keys = [
+            {"key": key, "url": self.owner.url("key", key), "rotate": self.owner.url("rotate", key)}
+            for key in first[:3]
+        ]
+        return {"keys": keys, "number": number} if keys else None
+
+
+class Activity(OwnerPage):
+    """List the audit events of the keys. Only users who may manage the keys see them."""
+
+    manages = True
+
+    def get(self, request: HttpRequest, **kwargs: Any) -> Any:
+        if self.holds_secret(but=("after", "before")):
+            return self.go_without_secret()
+        events: QuerySet[Any] = AuditEvent.objects.of(self.owner.owner)
+        of_key = request.GET.get("key", "")
+        if of_key and not token.is_id(of_key):
+            raise Http404
+        if of_key:
+            events = events.filter(public_id=of_key)
+        listed = ActivityFilter(request.GET)
+        events = listed.rows(events)
+        if name := request.GET.get("format"):
+            return self.export(name, events)
+        page = page_of(events, request.GET.dict(), name="pk")
+        kept = request.GET.copy()
+        for cursor in ("after", "before"):
+            kept.pop(cursor, None)
+        return self.page(
+            "activity",
+            page=page,
+            days=activity.by_day(page.rows, self.url_of),
+            filter=listed,
+            of_key=of_key,
+            kept=f"{kept.urlencode()}&" if kept else "",
+            formats=audit.FORMATS,
+        )
+
+    def url_of(self, public_id: str) -> str:
+        return self.owner.url("key", SimpleNamespace(public_id=public_id))
+
+    def export(self, name: str, events: QuerySet[Any]) -> Any:
+        if name not in audit.FORMATS:
+            message = _("Unknown format. Choose one of: %(names)s.")
+            return self.refused(message % {"names": ", ".join(audit.FORMATS)}, 400)
+        lines, media_type = audit.FORMATS[name]
+        found = events.order_by("pk").iterator(chunk_size=500)
+        response = StreamingHttpResponse(lines(found), content_type=media_type)
+        response["Content-Disposition"] = f'attachment; filename="activity.{name}"'
+        return response
+
+
+class ProjectList(SettingsPage):
+    """List the projects whose keys the user may see."""
+
+    section = "projects"
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        if self.hides_project_keys:
+            raise Http404
+        if self.holds_secret():
+            return self.go_without_secret()
+        projects = get_policy().projects(request.user)
+        by = Lower("name") if has_field(projects.model, "name") else None
+        term = request.GET.get("q", "").strip()[:100]
+        if "\0" in term:
+            projects = projects.none()
+        elif term:
+            found = Q(**{f"{slug_field()}__icontains": term})
+            projects = projects.filter(found | Q(name__icontains=term) if by else found)
+        page = page_of(projects, request.GET.dict(), order=slug_field(), by=by, name=slug_field())
+        return self.page("projects", page=page, rows=self.rows(page.rows), q=term)
+
+    def rows(self, projects: list[Any]) -> list[dict[str, Any]]:
+        """Return the projects with the user's role and the number of active keys. Two queries."""
+        pks = [project.pk for project in projects]
+        roles = {
+            membership.project_id: membership.get_role_display()
+            for membership in Membership.objects.filter(user=self.user, project__in=pks)
+        }
+        active = ProjectKey.objects.filter(live(), project__in=pks, rotated_at=None).order_by()
+        numbers = dict(active.values_list("project").annotate(number=Count("pk")))
+        return [
+            {
+                "project": project,
+                "role": roles.get(project.pk, ""),
+                "number": numbers.get(project.pk, 0),
+            }
+            for project in projects
+        ]

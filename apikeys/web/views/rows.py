@@ -1,0 +1,129 @@
+"""Template data of keys: rows of a list, and the rotation chain."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from types import SimpleNamespace
+from typing import Any, Final
+
+from django.utils import timezone
+from django.utils.text import capfirst
+from django.utils.translation import gettext as _
+
+from ... import restrictions, scopes, usage
+from ...audit import Event
+from ...keys import facts
+from ...models import AnyKey, AuditEvent
+from ...models.texts import OPTIONAL
+from ...restrictions.base import Restriction
+from ..filters import SOON
+from ..owners import Tokens
+
+_MOST_OF_CHAIN: Final = 10
+
+
+def is_editable(key: AnyKey) -> bool:
+    return key.state() in ("live", "pending") and key.rotated_at is None
+
+
+def rows_of(
+    keys: list[AnyKey],
+    owner: Tokens,
+    *,
+    columns: Sequence[str] | None = None,
+    with_usage: bool = True,
+) -> list[dict[str, Any]]:
+    """Return the template data of each key. ``with_usage`` adds its requests, in one query."""
+    counts = usage.daily(owner.model, [key.pk for key in keys]) if with_usage else {}
+    now, mint = timezone.now(), owner.url("mint")
+    creators = _creators(keys)
+    return [
+        {
+            "key": key,
+            **_neighbours(key, owner),
+            "creator": creators.get(key.public_id)
+            or getattr(key, "created_by", None)
+            or _("the site"),
+            "state": key.state(now).value,
+            "label": key.state(now).label,
+            "scopes": labelled(key.scopes),
+            "columns": list(_columns(key, columns or facts.COLUMNS_OF_PAGES[key.KIND])),
+            "projects": owner.reach(key),
+            "restrictions": restrictions_of(key),
+            "pauses": pauses(key, now),
+            "texts": _texts(key),
+            "counts": counts.get(key.pk, []),
+            "is_editable": is_editable(key),
+            "is_revocable": key.state(now) in ("live", "pending"),
+            "soon": key.expires_at is not None
+            and key.state(now) == "live"
+            and key.expires_at - now <= SOON,
+            "url": owner.url("key", key),
+            "edit": owner.url("edit", key),
+            "rotate": owner.url("rotate", key),
+            "revoke": owner.url("revoke", key),
+            "copy": f"{mint}?from={key.public_id}",
+        }
+        for key in keys
+    ]
+
+
+def _neighbours(key: AnyKey, owner: Tokens) -> dict[str, Any]:
+    """Return the ID of the successor, and the URLs of the keys before and after ``key``."""
+    successor = facts.successor_id(key) if key.rotated_at else None
+    replaces = key.replaces
+    return {
+        "successor_id": successor,
+        "successor_url": successor and owner.url("key", SimpleNamespace(public_id=successor)),
+        "predecessor_url": owner.url("key", replaces) if replaces else None,
+    }
+
+
+def _creators(keys: Iterable[AnyKey]) -> dict[str, str]:
+    """Return who created the project keys whose creator was deleted, by their IDs.
+
+    A key that a command or the site's own code created has no creator. Makes one query if a key
+    has none.
+    """
+    ids = [key.public_id for key in keys if getattr(key, "created_by", key) is None]
+    if not ids:
+        return {}
+    made = AuditEvent.objects.filter(public_id__in=ids, event=Event.MINTED).exclude(by="")
+    return dict.fromkeys(made.values_list("public_id", flat=True), _("a deleted user"))
+
+
+def _columns(key: AnyKey, names: Iterable[str]) -> Iterator[facts.Fact]:
+    """Return the facts to show. When a key was revoked replaces when it would have expired."""
+    for name in names:
+        is_over = name == "expires_at" and key.revoked_at is not None
+        yield facts.BY_NAME["revoked_at" if is_over else name]
+
+
+def restrictions_of(key: AnyKey) -> list[tuple[Restriction, str]]:
+    """Return each restriction of ``key`` and its value as display text."""
+    restricted = restrictions.nonempty(restrictions.of(key))
+    return [(each, each.display(value)) for each, value in restricted]
+
+
+def pauses(key: AnyKey, now: datetime) -> list[restrictions.Pause]:
+    """Return why ``key`` is paused. Empty for an expired or revoked key."""
+    has_ended = key.state(now) not in ("live", "pending")
+    return [] if has_ended else restrictions.pauses(restrictions.of(key), now)
+
+
+def _texts(key: AnyKey) -> list[tuple[str, str]]:
+    """Return the label and the value of each optional text of ``key`` that is set."""
+    found = ((column.verbose_name, getattr(key, name)) for name, column in OPTIONAL.items())
+    return [(capfirst(label), text) for label, text in found if text]
+
+
+def labelled(names: tuple[str, ...]) -> list[tuple[str, str]]:
+    declared = scopes.declared()
+    return [(name, declared.get(name, name)) for name in names]
+
+
+def chain_of(key: AnyKey, owner: Tokens) -> list[dict[str, Any]]:
+    """Return the rotation chain of ``key``, newest first, up to 10 keys in each direction."""
+    newer: list[Any] = key.successors(_MOST_OF_CHAIN)
+    older: list[Any] = key.predecessors(_MOST_OF_CHAIN)
+    chain = [*reversed(newer), key, *older]
+    return [{"key": k, "state": k.state(), "url": owner.url("key", k)} for k in chain]

@@ -1,0 +1,26 @@
+"""Errors of ``lifecycle`` in the words of the page: the pages of a user's tokens say *token*."""
+
+from typing import Any, Final
+
+from django.utils.translation import gettext_lazy as _
+
+from ..errors import LifecycleError
+
+#: What the pages of tokens say, by the code of the error.
+_OF_TOKENS: Final[dict[str, Any]] = {
+    "starts_after_expiry": _("The token must start before it expires."),
+    "too_many_keys": _("The limit of active tokens is reached. Revoke a token first."),
+    "unknown_key": _("This token no longer exists."),
+    "revoked_key": _("This token was revoked. Create a new one."),
+    "expired_key": _("This token has expired. Create a new one."),
+    "already_rotated": _("This token was already rotated. Use its successor."),
+    "approval_required": _(
+        "You cannot add permissions that need approval to an existing token. Remove permissions, "
+        "or create a new token and have it approved."
+    ),
+}
+
+
+def message_of(error: LifecycleError, *, of_tokens: bool) -> str:
+    """Return the message of ``error`` for a page of tokens or of project keys."""
+    return str(_OF_TOKENS.get(error.code, error.message) if of_tokens else error.message)

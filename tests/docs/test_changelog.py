@@ -1,0 +1,37 @@
+"""The changelog groups what changed, so that people who upgrade find what concerns them."""
+
+import re
+from collections import Counter
+
+import pytest
+
+from tests.documents import read
+
+GROUPS = ["Added", "Changed", "Deprecated", "Removed", "Security", "Fixed"]
+
+
+@pytest.fixture(scope="module")
+def unreleased():
+    """Return the section as pairs of a group and its text."""
+    (section,) = re.findall(
+        r"^## Unreleased\n(.*?)^## \d", read("CHANGELOG.md"), re.DOTALL | re.MULTILINE
+    ) or [""]
+    intro, *parts = re.split(r"^### (.*)\n", section, flags=re.MULTILINE)
+    assert not re.search(r"^- ", intro, re.MULTILINE), "Put each entry into a group."
+    return list(zip(parts[::2], parts[1::2], strict=True))
+
+
+def test_every_entry_of_the_next_release_is_in_one_of_the_groups(unreleased):
+    found = [group for group, _ in unreleased]
+
+    assert found == [group for group in GROUPS if group in found]
+
+
+def test_no_entry_is_there_twice(unreleased):
+    entries = Counter(
+        " ".join(entry.split())
+        for _, text in unreleased
+        for entry in re.split(r"^- ", text, flags=re.MULTILINE)[1:]
+    )
+
+    assert [entry for entry, count in entries.items() if count > 1] == []

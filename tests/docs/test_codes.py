@@ -1,0 +1,90 @@
+"""Every code that the package can answer with is on the page about the part that raises it."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+import apikeys
+from apikeys.restrictions import CODES
+from tests.documents import ROOT, read
+
+PACKAGE = Path(apikeys.__file__).parent
+REFUSALS = "docs/reference/refusals.md"
+#: The page of each part, the most specific folder first. An error of the admin is a sentence.
+PAGES = {
+    "gateway/management": "docs/reference/commands.md",
+    "gateway/api.py": "docs/reference/gateway.md",
+    "gateway/models.py": None,  # of a form; the JSON API answers with the codes of its fields
+    "admin": None,
+    "api/leaks.py": "docs/reference/leaks.md",
+    "api": "docs/reference/api.md",
+    "importing": "docs/reference/commands.md",
+    "lifecycle": "docs/reference/api.md",
+    "management": "docs/reference/commands.md",
+    "models": "docs/reference/api.md",
+    "oauth": "docs/reference/oauth.md",
+    "refusals.py": REFUSALS,
+    "restrictions": "docs/reference/api.md",
+}
+#: Raised where no code is shown: for Python callers, or with a field of a page's form.
+NOT_SHOWN = {"made_already", "invalid_choice"}
+NOT_SHOWN |= {"expired_user_code", "incorrect_user_code", "user_code_already_used"}
+
+
+def raised(source: str) -> set[str]:
+    """Return the codes that the source of a module raises or answers with."""
+    codes = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call):
+            name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+            if name in {"LifecycleError", "Refusal", "error_response"}:
+                codes |= {value for arg in node.args[:1] if (value := _text(arg))}
+            if name in {"ErrorDetail", "ValidationError"}:
+                codes |= {v for k in node.keywords if k.arg == "code" and (v := _text(k.value))}
+        if isinstance(node, ast.Assign) and (value := _text(node.value)):
+            names = {getattr(target, "id", "") for target in node.targets}
+            if names & {"default_code", "code", "error"}:
+                codes.add(value)
+    return codes
+
+
+def _text(node):
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
+
+
+def page_of(path, code):
+    if path.startswith("restrictions") and code in CODES:
+        return REFUSALS
+    return next(page for start, page in PAGES.items() if path.startswith(start))
+
+
+FOUND = sorted(
+    (str(path.relative_to(PACKAGE)), code)
+    for path in PACKAGE.rglob("*.py")
+    for code in raised(path.read_text("utf-8"))
+)
+
+
+def test_the_scan_finds_codes_of_every_form():
+    codes = {code for _, code in FOUND}
+    assert {"verification_busy", "name_required", "invalid_expiry", "csrf_failed"} <= codes
+    assert {"too_many_tries", "private_key_given", "unknown_field", "does_not_exist"} <= codes
+
+
+@pytest.mark.parametrize(("path", "code"), FOUND)
+def test_every_code_is_on_the_page_of_its_part(path, code):
+    page = page_of(path, code)
+    if page is None or code in NOT_SHOWN:
+        return
+    documented = set(re.findall(r"`(\w+)`", read(page)))
+    if page == "docs/reference/commands.md":  # which refers to the other
+        documented |= set(re.findall(r"`(\w+)`", read("docs/reference/api.md")))
+    assert code in documented, f"{page} does not name {code}."
+
+
+def test_the_page_of_refusals_links_the_pages_with_other_codes():
+    links = re.findall(r"\]\(([\w-]+\.md)", read(REFUSALS))
+    assert {f"docs/reference/{name}" for name in links} >= {*PAGES.values()} - {None, REFUSALS}
+    assert all((ROOT / "docs/reference" / name).exists() for name in links)

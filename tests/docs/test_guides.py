@@ -1,0 +1,436 @@
+"""The code of the guides on production, monitoring, recipes and of the reference pages runs."""
+
+import io
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import threading
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from importlib.util import find_spec
+from types import ModuleType
+
+import pytest
+import yaml
+from django.core.checks import run_checks
+from django.core.management import CommandError, call_command
+from django.test import RequestFactory, override_settings
+from django.utils import timezone
+from opentelemetry.sdk.trace import TracerProvider
+from prometheus_client import REGISTRY
+from rest_framework.test import APIRequestFactory
+
+from apikeys import health, lifecycle, signals
+from apikeys.models import PersonalAccessToken
+from apikeys.refusals import Refused
+from apikeys.verify import verify
+from example_project.payments import models as payments
+from tests.docs.reader import installed
+from tests.documents import ROOT, blocks, read, table
+from tests.factories import bearer, mint_key, mint_pat
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def module(monkeypatch):
+    """Put the code of a page into a module with this name, and return it."""
+
+    def module(name, code, **scope):
+        made = ModuleType(name)
+        made.__package__ = name.rpartition(".")[0]
+        vars(made).update(scope)
+        monkeypatch.setitem(sys.modules, name, made)
+        exec(compile(code, name, "exec"), vars(made))
+        return made
+
+    return module
+
+
+@pytest.fixture
+def production(monkeypatch):
+    for name in ("SECRET_KEY", "APIKEYS_PEPPERS", "WEBHOOK_SECRET", "OIDC_CLIENT_ID"):
+        monkeypatch.setenv(name, "zK8-3fUeC1vQ9_mXw2LrTt7yBn5HsJd0aGpRiYoEbVqNkMcA4S")
+    monkeypatch.setenv("OIDC_CLIENT_SECRET", "none")
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
+
+
+def follow(lines, *, stdin=""):
+    """Run commands of a page in this process; return what the last one prints."""
+    out = io.StringIO()
+    for line in lines.replace("\\\n", "").splitlines():
+        if line.startswith("pip install"):
+            installed(line)
+            continue
+        words = shlex.split(re.sub(r" [<>] \S+$", "", line).removeprefix("python manage.py "))
+        out = io.StringIO()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("sys.stdin", io.StringIO(stdin))
+            call_command(*words, stdout=out, stderr=io.StringIO())
+    return out.getvalue()
+
+
+# Production and operation
+
+
+def test_the_settings_of_production_pass_every_check(production, settings):
+    page = "docs/how-to/go-to-production.md"
+    scope = {"MIDDLEWARE": ["django.middleware.security.SecurityMiddleware"]}
+    scope["MIDDLEWARE"] += ["django.middleware.csrf.CsrfViewMiddleware"]
+    scope["MIDDLEWARE"] += ["django.middleware.clickjacking.XFrameOptionsMiddleware"]
+    exec(blocks(page, "python")[0], scope)
+    given = {name: value for name, value in scope.items() if name.isupper()}
+    scopes = {**given["APIKEYS"]["SCOPES"], "reports:read": "See reports"}  # of the example
+    given["APIKEYS"] = {**given["APIKEYS"], "SCOPES": scopes}
+    given["REST_FRAMEWORK"] = {**settings.REST_FRAMEWORK, **given["REST_FRAMEWORK"]}
+
+    with override_settings(**given):
+        found = run_checks(include_deployment_checks=True)
+    # Of these, two need a promise for all subdomains. The suite has the packages of old keys.
+    expected = {"security.W005", "security.W021", "apikeys.W052"}
+    named = {each.id for each in found if each.id.startswith(("apikeys", "security"))}
+    assert named <= expected
+    install, commands = blocks(page, "console")
+    follow(install)
+    assert commands.splitlines() == [
+        "python manage.py check --deploy --database default --fail-level WARNING",
+        "python manage.py apikeys health",
+    ]
+
+
+def test_health_prints_what_the_page_shows(module):
+    page = "docs/how-to/monitor.md"
+    plain, as_json = blocks(page, "console")[0].splitlines()
+    assert "database" in follow(plain)
+
+    (shown,) = map(json.loads, blocks(page, "json"))
+    printed = json.loads(follow(as_json))
+    for report in (shown, printed):
+        for each in report["checks"]:
+            each.pop("milliseconds")
+    assert {**shown, "version": printed["version"]} == printed
+
+    view = module("acme.health", blocks(page, "python")[0]).healthz
+    assert view(RequestFactory().get("/")).status_code == 200
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(health, "report", lambda: {"status": "failed"})
+        assert view(RequestFactory().get("/")).status_code == 503
+
+
+def counted(name, **labels):
+    return REGISTRY.get_sample_value(f"{name}_total", labels) or 0
+
+
+def test_prometheus_counts_requests_by_kind_and_refusal(module, client, settings, engine):
+    code = blocks("docs/how-to/monitor.md", "python")[1]
+    module("acme.metrics", code)
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "acme.metrics.count_requests"]
+    token, key = mint_pat(), mint_key(engine)
+    lifecycle.revoke(key.key)
+
+    for each in (token, key):
+        client.get("/api/token/", headers=bearer(each.token))
+    client.get("/login/")
+
+    assert counted("apikeys_requests", kind="personal_access_token", code="") == 1
+    assert counted("apikeys_requests", kind="none", code="revoked_key") == 1
+    assert counted("apikeys_requests", kind="none", code="") == 1
+    hook = code.partition("def count_requests")[2].strip().splitlines()
+    assert len([line for line in hook if line]) <= 10
+
+
+def test_prometheus_counts_events_after_their_commit(
+    module, engine, django_capture_on_commit_callbacks
+):
+    module("acme.events", blocks("docs/how-to/monitor.md", "python")[2])
+    try:
+        with django_capture_on_commit_callbacks() as waiting:
+            mint_key(engine)
+        assert counted("apikeys_events", event="key_minted") == 0
+        for callback in waiting:
+            callback()
+        assert counted("apikeys_events", event="key_minted") == 1
+    finally:
+        for name in ("key_minted", "key_revoked", "key_leaked", "key_refused_by_network"):
+            assert getattr(signals, name).disconnect(dispatch_uid=f"acme.{name}")
+
+
+def test_a_trace_says_whose_credential_a_request_had(module):
+    code = blocks("docs/how-to/monitor.md", "python")[3]
+    tracing = module("acme.tracing", code)
+    minted = mint_pat()
+
+    def view(request):
+        request.auth = verify(minted.token)
+        return "response"
+
+    tracer = TracerProvider().get_tracer("acme")
+    with tracer.start_as_current_span("GET /") as span:
+        assert tracing.describe_credential(view)(RequestFactory().get("/")) == "response"
+    assert dict(span.attributes) == {
+        "apikeys.kind": "personal_access_token",
+        "apikeys.credential_id": minted.key.public_id,
+    }
+    assert len([line for line in code.splitlines()[1:] if line]) <= 10
+
+
+def test_what_else_monitoring_types():
+    *_, last = blocks("docs/how-to/monitor.md", "console")
+    follow(last)
+    for line in blocks("docs/how-to/monitor.md", "console")[1:-1]:
+        assert re.fullmatch(r"pip install [a-z -]+\n", line)
+
+
+def test_a_signing_key_is_published_before_it_signs(client, settings, monkeypatch):
+    fallbacks, swap = blocks("docs/how-to/rotate-secrets.md", "python")
+    monkeypatch.setenv("SECRET_KEY", "new")
+    monkeypatch.setenv("SECRET_KEY_FALLBACKS", "old older")
+    exec(fallbacks, scope := {})
+    assert scope["SECRET_KEY_FALLBACKS"] == ["old", "older"]
+
+    now, following = (
+        subprocess.run(["openssl", "genrsa", "2048"], capture_output=True, text=True).stdout
+        for _ in range(2)
+    )
+    scope = {
+        "OAUTH2_PROVIDER": {**settings.OAUTH2_PROVIDER},
+        "signing_key": now,
+        "next_signing_key": following,
+    }
+    exec(swap, scope)
+    settings.OAUTH2_PROVIDER = scope["OAUTH2_PROVIDER"]
+    answer = client.get("/o/.well-known/jwks.json")
+    assert len(answer.json()["keys"]) == 2
+    assert "max-age=3600" in answer["Cache-Control"]
+    assert "max-age=3600" in " ".join(read("docs/how-to/rotate-secrets.md").split())
+
+
+def test_troubleshooting_shows_what_arrives_without_the_credential(module):
+    page = "docs/how-to/troubleshoot.md"
+    view = module("acme.views", blocks(page, "python")[0]).arrived
+    text = mint_pat().token
+    answer = json.loads(view(RequestFactory().get("/", headers=bearer(text))).content)
+    assert answer == {"scheme": "Bearer", "characters": len(text)}
+
+    first, *rest = blocks(page, "console")[0].splitlines()
+    assert "personal_access_token" in follow(first, stdin=text)
+    follow("\n".join(rest))
+
+
+# Webhooks, CI, tasks
+
+
+class Receiver(BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.received.append((body, self.headers["X-Acme-Signature"]))
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *args):
+        pass
+
+
+def test_a_webhook_is_sent_after_the_commit_and_verified(
+    module, engine, monkeypatch, django_capture_on_commit_callbacks
+):
+    send, receive = blocks("docs/how-to/webhooks.md", "python")
+    receiver = module("receiver", receive)
+    with HTTPServer(("127.0.0.1", 0), Receiver) as server:
+        server.received = []
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("WEBHOOK_URL", f"http://127.0.0.1:{server.server_port}/")
+        monkeypatch.setenv("WEBHOOK_SECRET", "shared")
+        webhooks = module("payments.webhooks", send)
+        webhooks.connect()
+        try:
+            with django_capture_on_commit_callbacks(execute=True):
+                minted = mint_key(engine)
+                assert server.received == []
+            ((body, signature),) = server.received
+            event = receiver.read_event(body, signature, "shared")
+            assert event["event"] == "key.minted"
+            assert event["id"] == minted.key.public_id
+            assert minted.token.rpartition("_")[2].encode() not in body
+            for wrong in [(body + b" ", signature, "shared"), (body, signature, "other")]:
+                with pytest.raises(ValueError, match="not sent by Acme"):
+                    receiver.read_event(*wrong)
+            server.shutdown()
+            server.server_close()
+            with django_capture_on_commit_callbacks(execute=True):  # nothing listens any more
+                lifecycle.revoke(minted.key)
+        finally:
+            for signal, name in webhooks.EVENTS.items():
+                assert signal.disconnect(dispatch_uid=f"payments.{name}")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_pipeline_calls_the_api_and_shows_no_key(live_server, engine, tmp_path):
+    page = "docs/how-to/use-in-ci.md"
+    payments.Payment.objects.create(project=engine, amount=5)
+    (mint,) = blocks(page, "console")
+    follow(mint)
+    github, gitlab = map(yaml.safe_load, blocks(page, "yaml"))
+    (step,) = github["jobs"]["report"]["steps"]
+    key = mint_key(engine, scopes=["payments:read"]).token
+    for script in (step["run"], *gitlab["report"]["script"]):
+        done = subprocess.run(
+            ["bash", "-exo", "pipefail", "-c", script],
+            cwd=tmp_path,
+            env={"PATH": os.environ["PATH"], "ACME_KEY": key, "ACME_URL": live_server.url},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        assert json.loads((tmp_path / "payments.json").read_text())[0]["amount"] == "5.00"
+    assert github["permissions"] == {}
+    assert key not in step["run"]
+
+
+# Logins by others
+
+
+def check(folder, page, **environment):
+    """Run Django's checks in a project with the settings, and the URLs if any, of a page."""
+    page_settings, *more = blocks(page, "python")
+    (folder / "page_settings.py").write_text(
+        "from tests.settings import *\nINSTALLED_APPS = [*INSTALLED_APPS]\n"
+        f"APIKEYS = {{**APIKEYS}}\n{page_settings}\nROOT_URLCONF = 'page_urls'\n"
+    )
+    urls = next((code for code in more if "urls.py" in code), "from allauth import urls\n")
+    (folder / "page_urls.py").write_text(
+        f"from example_project.urls import *\nfrom django.urls import include, path\n{urls}"
+    )
+    environment |= {"PYTHONPATH": str(folder), "DJANGO_SETTINGS_MODULE": "page_settings"}
+    return subprocess.run(
+        [sys.executable, "manage.py", "check", "--fail-level", "WARNING"],
+        cwd=ROOT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_the_settings_for_allauth_pass_their_checks(tmp_path):
+    page = "docs/how-to/allauth.md"
+    done = check(tmp_path, page)
+    assert done.returncode == 0, done.stderr
+    follow(blocks(page, "console")[0])
+
+
+def test_the_settings_for_identity_providers_pass_their_checks(tmp_path):
+    done = check(
+        tmp_path,
+        "docs/how-to/identity-providers.md",
+        OIDC_CLIENT_ID="acme",
+        OIDC_CLIENT_SECRET="none",
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_offboarding_ends_every_token_of_a_user(module, ada):
+    _, code = blocks("docs/how-to/identity-providers.md", "python")
+    offboarding = module("acme.offboarding", code)
+    minted = mint_pat(ada)
+    offboarding.offboard("ada")
+    with pytest.raises(Refused, match="inactive_user"):
+        verify(minted.token)
+
+
+# Reference
+
+
+def test_the_view_of_the_comparison_takes_a_key():
+    exec(blocks("docs/reference/compare.md", "python")[0], scope := {})
+    view = scope["Payments"].as_view()
+    request = APIRequestFactory().get("/", headers=bearer(mint_pat().token))
+    assert view(request).status_code == 200
+    assert view(APIRequestFactory().get("/")).status_code == 401
+
+
+def test_every_kind_has_the_same_access():
+    minted = mint_pat(scopes=["payments:read"])
+    (code,) = blocks("docs/reference/glossary.md", "python")
+    exec(code, {"token": minted.token, "ada": minted.key.user})
+
+
+def test_every_term_is_in_alphabetical_order_and_explained():
+    rows = table("docs/reference/glossary.md", "term")
+    terms = [term.lower() for term, _ in rows]
+    assert terms == sorted(terms)
+    assert all(meaning.endswith(".") for _, meaning in rows)
+
+
+def questions():
+    sections = re.split(r"^## ", read("docs/reference/faq.md"), flags=re.MULTILINE)[1:]
+    return [each.partition("```")[0].strip().split("\n\n") for each in sections]
+
+
+def test_seventeen_questions_have_two_sentences_and_a_link():
+    assert len(questions()) == 17
+    for question, answer in questions():
+        assert question.endswith("?")
+        plain = re.sub(r"\[[^]]*\]\([^)]*\)", "LINK", " ".join(answer.split()))
+        sentences = re.split(r"(?<=[.?!]) ", re.sub(r"`[^`]*`", "CODE", plain))
+        assert len(sentences) == 2, (question, sentences)
+        assert "LINK" in plain, question
+
+
+def test_the_commands_of_the_questions(engine, ada, tmp_path):
+    read_only, unused, limit = blocks("docs/reference/faq.md", "console")
+    follow(read_only)
+    follow(limit)
+    old = mint_pat(ada).key
+    PersonalAccessToken.objects.update(created_at=timezone.now() - timedelta(days=91))
+
+    show, save, select, revoke = unused.splitlines()
+    assert old.public_id in follow(show)
+    (tmp_path / "unused.json").write_text(follow(save))
+    words = shlex.split(select.partition(" > ")[0])
+    listed = subprocess.run(
+        [sys.executable, *words[1:]], cwd=tmp_path, capture_output=True, text=True, check=True
+    ).stdout
+    assert listed == f"{old.public_id}\n"
+    assert revoke.startswith("xargs -rn1 python manage.py ")
+    follow(revoke.removeprefix("xargs -rn1 ").replace(" <", f" {old.public_id} <"))
+    old.refresh_from_db()
+    assert old.revoked_reason == "Unused for 90 days."
+
+
+def test_a_time_stamp_adds_little():
+    exec(blocks("docs/reference/faq.md", "python")[0], {})
+
+
+def test_a_project_admin_sees_no_personal_token(client, ada, engine):
+    """As the FAQ says: on the project's pages and over the API."""
+    token = mint_pat(name="adas own").key
+    admin = mint_pat(ada, scopes=["payments:read"])
+    client.force_login(ada)
+    assert "adas own" not in client.get("/settings/keys/projects/analytical-engine/").text
+    assert client.get(f"/settings/keys/{token.public_id}/").status_code == 404
+    with pytest.raises(CommandError):
+        call_command("apikeys", "show", admin.token)
+
+
+def test_the_versions_are_those_of_the_package():
+    declared = (ROOT / "pyproject.toml").read_text("utf-8")
+    rows = {name: words for name, words, _ in table("docs/reference/versions.md", "software")}
+    for name, classifier in [
+        ("Python", r"Programming Language :: Python :: (3\.\d+)"),
+        ("Django", r"Framework :: Django :: (\d\.\d)\""),
+    ]:
+        listed = re.findall(r"(?<![\d.])\d\.\d+(?!\.)", rows[name])
+        assert listed == re.findall(classifier, declared)
+
+
+def test_every_deprecated_module_still_exists():
+    deprecated = table("docs/reference/versions.md", "deprecated")
+    assert deprecated
+    for name, instead, since, removed in deprecated:
+        assert find_spec(name.strip("`"))
+        assert find_spec(instead.strip("`"))
+        assert re.fullmatch(r"1\.\d+", since)
+        assert removed == "2.0"

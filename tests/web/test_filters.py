@@ -1,0 +1,192 @@
+"""Search, filters and sorting of the lists of keys, all by the query string."""
+
+import re
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from apikeys import lifecycle
+from apikeys.models import PersonalAccessToken
+from tests.factories import MembershipFactory, ProjectFactory, mint_key, mint_pat
+from tests.web.conftest import KEYS, TOKENS, text_of
+
+NOW = timezone.now
+
+
+def names(response):
+    return [row["key"].name for row in response.context["rows"]]
+
+
+@pytest.fixture
+def make(place, ada, engine):
+    """Make a key of the place. ``changes`` set its columns."""
+
+    def make(name, scopes=("payments:read",), description="", **changes):
+        terms = {"name": name, "scopes": scopes, "description": description}
+        key = (mint_pat(ada, **terms) if place.url == TOKENS else mint_key(engine, **terms)).key
+        if changes:
+            place.model.objects.filter(pk=key.pk).update(**changes)
+        return key
+
+    return make
+
+
+def test_search_finds_name_description_and_id(page, place, make):
+    one, two = make("Deploy from CI"), make("laptop", description="Used by the deploy team")
+    make("other")
+
+    assert names(page.get(place.url, {"q": "DEPLOY"})) == ["laptop", "Deploy from CI"]
+    assert names(page.get(place.url, {"q": one.public_id[:8]})) == ["Deploy from CI"]
+    assert names(page.get(place.url, {"q": f" {two.public_id} "})) == ["laptop"]
+    response = page.get(place.url, {"q": "nowhere"})
+    assert names(response) == []
+    assert "matches." in text_of(response)
+
+
+@pytest.mark.parametrize("term", ["%", "_", "'", "\0", "x y" * 40])
+def test_search_text_is_no_pattern(page, place, make, term):
+    make("laptop")
+    response = page.get(place.url, {"q": term})
+    assert response.status_code == 200
+    assert names(response) == []
+
+
+@pytest.mark.parametrize("path", ["", "activity/"])
+def test_whole_key_is_not_searched_and_leaves_the_url(page, place, ada, path):
+    secret = mint_pat(ada).token
+    response = page.get(place.url + path, {"q": secret})
+    assert response.status_code == 302
+    assert response["Location"] == place.url
+    assert "Rotate it" in text_of(page.get(place.url))
+
+
+def test_filters_narrow_the_list(page, place, make):
+    now = NOW()
+    make("soon", expires_at=now + timedelta(days=3))
+    make("later", expires_at=now + timedelta(days=20))
+    old = now - timedelta(days=100)
+    make("idle", created_at=old, last_used_at=old, last_used_on=old.date())
+    make("unused", created_at=old)
+    make("busy", created_at=old, last_used_at=now, last_used_on=now.date())
+    make("writer", scopes=["payments:write"])
+    make("reporter", scopes=["reports:read"])
+    make("pending", is_pending=True)
+    make("expired", expires_at=now)
+    lifecycle.revoke(make("revoked"))
+
+    def found(**params):
+        return set(names(page.get(place.url, params)))
+
+    assert found(expires="7") == {"soon"}
+    assert found(expires="30") == {"soon", "later"}
+    assert "soon" not in found(expires="never")
+    assert found(used="not-90") == {"idle", "unused"}
+    assert found(used="30") == {"busy"}
+    assert "idle" not in found(used="never")
+    assert found(scope="payments:write") == {"writer"}
+    assert "writer" in found(scope="payments:read")
+    assert found(scope="reports:read") == {"reporter"}
+    assert found(state="pending") == {"pending"}
+    assert found(state="expired") == {"expired"}
+    assert found(state="revoked") == {"revoked"}
+    assert found(state="ended") == {"expired", "revoked"}
+    assert len(found(state="all")) == 10
+    assert found(used="not-90", q="idl", state="all") == {"idle"}
+
+
+def test_tokens_are_filtered_by_project(page, ada, engine):
+    other = MembershipFactory(user=ada, role="owner", project__slug="compiler").project
+    mint_pat(ada, name="everywhere")
+    mint_pat(ada, name="engine", projects=[engine])
+    mint_pat(ada, name="both", projects=[engine, other])
+
+    found = names(page.get(TOKENS, {"project": "compiler"}))
+    assert found == ["both", "everywhere"]
+    ProjectFactory(slug="not-mine")
+    response = page.get(TOKENS, {"project": "not-mine"})
+    assert names(response) == []
+    assert "not-mine is not one of the available choices" in text_of(response)
+    assert 'name="project"' not in page.get(KEYS).content.decode()
+
+
+@pytest.mark.parametrize("name", ["state", "expires", "used", "scope", "sort"])
+def test_unknown_value_lists_nothing(page, place, make, name):
+    make("laptop")
+    response = page.get(place.url, {name: "nonsense"})
+    assert response.status_code == 200
+    assert names(response) == []
+
+
+def test_list_is_sorted_and_paged_in_that_order(page, place, make):
+    now = NOW()
+    for n in range(25):
+        used = now - timedelta(days=n // 2)
+        end = now + timedelta(days=1 + n // 2) if n % 5 else None
+        make(f"{'aB'[n % 2]}{n:02}", expires_at=end, last_used_at=used, last_used_on=used.date())
+    far = now + timedelta(days=9999)
+    keys = list(place.model.objects.all())
+    orders = {
+        "": sorted(keys, key=lambda k: -k.pk),
+        "name": sorted(keys, key=lambda k: (k.name.lower(), k.pk)),
+        "expires": sorted(keys, key=lambda k: (k.expires_at or far, k.pk)),
+        "used": sorted(keys, key=lambda k: (k.last_used_at, k.pk), reverse=True),
+        "idle": sorted(keys, key=lambda k: (k.last_used_at, k.pk)),
+    }
+    for sort, expected in orders.items():
+        expected = [key.name for key in expected]
+        first = page.get(place.url, {"sort": sort} if sort else {})
+        assert names(first) == expected[:20], sort
+        second = page.get(place.url + first.context["page"].next)
+        assert names(second) == expected[20:], sort
+        assert names(page.get(place.url + second.context["page"].previous)) == expected[:20]
+        assert page.get(place.url, {"sort": sort, "after": "nosuchkey"}).context["rows"] == []
+
+
+def test_links_of_a_filtered_list_keep_the_filters(page, place, make):
+    for n in range(21):
+        make(f"job {n}")
+    html = page.get(place.url, {"q": "job", "sort": "name"}).content.decode()
+    assert f'href="{place.url}?q=job&amp;sort=name&amp;state=ended"' in html
+    assert "?q=job&amp;sort=name&amp;after=" in html
+    assert "21 " in text_of(page.get(place.url, {"q": "job", "sort": "name"}))
+
+
+def test_banner_names_keys_that_expire_within_seven_days(page, place, make):
+    make("far", expires_at=NOW() + timedelta(days=8))
+    assert "expires" not in banner(page.get(place.url))
+    soon = make("near", expires_at=NOW() + timedelta(days=2, minutes=1))
+    response = page.get(place.url)
+    assert "near expires in 2 days." in banner(response)
+    assert f"{place.url}{soon.public_id}/rotate/" in response.content.decode()
+    for n in range(4):
+        make(f"more {n}", expires_at=NOW() + timedelta(days=1, hours=n))
+    assert re.search(r"5 (keys|tokens) expire within 7 days", banner(page.get(place.url)))
+    lifecycle.rotate(soon)
+    assert "near" not in banner(page.get(place.url))
+
+
+def banner(response):
+    found = re.search(r'(?s)<div class="ak-notice ak-warn">.*?</div>', response.content.decode())
+    return " ".join(re.sub(r"<[^>]*>", "", found[0]).split()) if found else ""
+
+
+def test_thousand_tokens_take_little_time(page, ada, engine):
+    now = NOW()
+    PersonalAccessToken.objects.bulk_create(
+        PersonalAccessToken(
+            user=ada,
+            name=f"job {n}",
+            scope="payments:read",
+            created_at=now - timedelta(days=200),
+            expires_at=now + timedelta(days=n % 300, hours=1) if n % 3 else None,
+        )
+        for n in range(1000)
+    )
+    page.get(TOKENS)
+    for params in ({}, {"q": "job 9", "used": "not-90", "sort": "name", "scope": "payments:read"}):
+        with CaptureQueriesContext(connection) as caught:
+            assert len(names(page.get(TOKENS, params))) == 20
+        assert sum(float(query["time"]) for query in caught.captured_queries) < 0.5

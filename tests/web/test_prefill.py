@@ -1,0 +1,268 @@
+"""Links, presets and other keys fill in the form of a new key, and do nothing else."""
+
+import re
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from apikeys import lifecycle
+from apikeys.conf import app_settings
+from apikeys.models import PersonalAccessToken
+from apikeys.policy import Policy
+from tests.factories import MembershipFactory, mint_key, mint_pat
+from tests.web.conftest import KEYS, TOKENS, mint, open_form, text_of
+
+
+class Strict(Policy):
+    def longest_lifetime(self, owner):
+        return timedelta(days=60)
+
+    def most_live_keys(self, owner):
+        return 2
+
+
+@pytest.fixture
+def strict(settings):
+    settings.APIKEYS = settings.APIKEYS | {"POLICY": Strict}
+
+
+def filled(response):
+    """Return the values that the form shows."""
+    form = response.context["form"]
+    names = ("name", "description", "expiry", "expires_on", "scopes", "reach", "projects")
+    return {name: form[name].value() for name in names if name in form.fields}
+
+
+def test_link_fills_in_the_form_and_creates_nothing(page, place):
+    url = f"{place.url}new/?name=CI&description=Nightly&scope=payments:read&scope=reports:read"
+    response = page.get(f"{url}&expires=30")
+    values = filled(response)
+    assert (values["name"], values["description"], values["expiry"]) == ("CI", "Nightly", "30")
+    assert values["scopes"] == ["payments:read", "reports:read"]
+    assert "A link filled in this form." in text_of(response)
+    assert place.model.objects.count() == 0
+    assert filled(page.get(f"{place.url}new/?scope=payments:read+reports:read"))["scopes"] == [
+        "payments:read",
+        "reports:read",
+    ]
+
+
+def test_plain_form_is_not_said_to_be_filled_in(page, place):
+    assert "A link filled in" not in text_of(page.get(f"{place.url}new/"))
+
+
+def test_link_offers_no_more_than_the_form(client, viewer, strict):
+    client.force_login(viewer)
+    link = "?scope=payments:write&scope=payments:read&scope=nonsense&expires=90&project=not-mine"
+    response = client.get(f"{TOKENS}new/{link}")
+    values = filled(response)
+    assert values["scopes"] == ["payments:read"]
+    assert values["expiry"] == "30"
+    assert (values["reach"], values["projects"]) == ("selected", [])
+    left_out = "payments:write, nonsense, not-mine, the expiry"
+    assert f"Left out, because you cannot grant it here: {left_out}." in text_of(response)
+    assert 'value="payments:write"' not in response.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("expires", "expiry"),
+    [("30", "30"), ("45", "custom"), ("2030-01-31", "custom"), ("never", "none")],
+)
+def test_link_chooses_an_expiry(page, place, expires, expiry):
+    values = filled(page.get(f"{place.url}new/?expires={expires}"))
+    assert values["expiry"] == expiry
+    if expires == "2030-01-31":
+        assert str(values["expires_on"]) == expires
+
+
+@pytest.mark.parametrize("expires", ["-1", "0x1", "²", "99999999999", "1999-01-01", "custom", "\0"])
+def test_invalid_expiry_of_a_link_is_left_out(page, place, expires):
+    response = page.get(f"{place.url}new/", {"expires": expires})
+    assert filled(response)["expiry"] == "30"
+    assert "the expiry" in text_of(response)
+
+
+def test_text_of_a_link_is_escaped_and_cut(page, place):
+    html = page.get(f"{place.url}new/", {"name": "<script>" * 100, "scope": "<b>"}).content.decode()
+    assert "<script>&lt;" not in html
+    assert "<script><script>" not in html
+    assert "<b>" not in html
+
+
+def test_link_with_a_key_is_not_shown(page, place, ada):
+    secret = mint_pat(ada).token
+    response = page.get(f"{place.url}new/", {"name": secret})
+    assert response.status_code == 302
+    assert secret not in response["Location"]
+
+
+def test_link_survives_the_confirmation_of_the_password(page, place, settings, monkeypatch):
+    monkeypatch.setattr("apikeys.web.sudo._is_recent", lambda moment: False)
+    response = page.get(f"{place.url}new/?name=CI&expires=30")
+    assert "%3Fname%3DCI%26expires%3D30" in response["Location"]
+
+
+def test_presets_of_the_site_fill_in_the_form(page, place, settings):
+    preset = {"name": "nightly", "scopes": ["reports:read", "gone:read"], "expires": 90}
+    settings.APIKEYS = settings.APIKEYS | {"PRESETS": {"Nightly report": preset}}
+    response = page.get(f"{place.url}new/")
+    assert "Start with: Nightly report" in text_of(response)
+    assert 'href="?preset=nightly-report"' in response.content.decode()
+    response = page.get(f"{place.url}new/?preset=nightly-report")
+    values = filled(response)
+    assert (values["name"], values["expiry"], values["scopes"]) == (
+        "nightly",
+        "90",
+        ["reports:read"],
+    )
+    assert "gone:read" in text_of(response)
+    assert "A link filled in" not in text_of(response)
+    assert filled(page.get(f"{place.url}new/?preset=nonsense"))["name"] is None
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [[], {"a": []}, {"a": {"nonsense": 1}}, {"a": {"scopes": "x"}}, {"a": {"expires": "1"}}],
+)
+def test_invalid_presets_are_a_check_error(settings, wrong):
+    settings.APIKEYS = settings.APIKEYS | {"PRESETS": wrong}
+    assert "apikeys.E094" in [error.id for error in app_settings.errors()]
+
+
+@pytest.fixture
+def full(place, ada, engine):
+    """A key with every restriction."""
+    terms = {
+        "name": "server",
+        "description": "Nightly.",
+        "scopes": ["payments:write"],
+        "expires_at": timezone.now() + timedelta(days=90, seconds=5),
+        "allowed_networks": ["203.0.113.0/24"],
+        "rate_limits": ["9/second"],
+    }
+    if place.model is PersonalAccessToken:
+        return mint_pat(ada, projects=[engine], **terms).key
+    return mint_key(engine, **terms).key
+
+
+def test_replacement_of_an_ended_key_has_its_terms(page, place, full, ada):
+    lifecycle.revoke(full)
+    detail = page.get(f"{place.url}{full.public_id}/")
+    assert "Create a replacement" in text_of(detail)
+    link = f"{place.url}new/?from={full.public_id}"
+    assert f'href="{link}"' in detail.content.decode()
+    assert f'href="{link}"' in page.get(place.url, {"state": "ended"}).content.decode()
+
+    response = page.get(link)
+    values = filled(response)
+    assert (values["name"], values["description"]) == ("server", "Nightly.")
+    assert (values["scopes"], values["expiry"]) == (["payments:write"], "90")
+    assert response.context["form"]["allowed_networks"].value() == "203.0.113.0/24"
+    assert response.context["form"]["rate_limits"].value() == "9/second"
+    if place.model is PersonalAccessToken:
+        assert (values["reach"], values["projects"]) == ("selected", ["analytical-engine"])
+    assert "You get a new secret." in text_of(response)
+
+
+def test_active_key_can_be_duplicated(page, place, full):
+    assert "Duplicate" in text_of(page.get(f"{place.url}{full.public_id}/"))
+    assert filled(page.get(f"{place.url}new/?from={full.public_id}"))["name"] == "server (copy)"
+
+
+def test_key_of_somebody_else_fills_in_nothing(page, place, ada):
+    foreign = (mint_pat() if place.model is PersonalAccessToken else mint_key()).key
+    lifecycle.edit(foreign, name="secret plan")
+    for public_id in (foreign.public_id, "nonsense", "\0"):
+        response = page.get(f"{place.url}new/", {"from": public_id})
+        assert "secret plan" not in response.content.decode()
+        assert filled(response)["name"] is None
+
+
+def test_replacement_leaves_out_what_the_user_lost(client, engine):
+    member = MembershipFactory(project=engine, role="owner")
+    key = mint_pat(member.user, scopes=["payments:write"], projects=[engine]).key
+    member.role = "viewer"
+    member.save()
+    client.force_login(member.user)
+    response = client.get(f"{TOKENS}new/?from={key.public_id}")
+    assert filled(response)["scopes"] == []
+    assert "Left out, because you cannot grant it here: payments:write" in text_of(response)
+
+
+def test_viewer_is_not_offered_a_replacement(client, viewer, engine):
+    key = mint_key(engine).key
+    lifecycle.revoke(key)
+    client.force_login(viewer)
+    assert "Create a replacement" not in text_of(client.get(f"{KEYS}{key.public_id}/"))
+
+
+def test_number_of_active_keys_is_stated_before_the_form(page, place, strict, ada, engine):
+    assert "0 of at most 2 active" in text_of(page.get(f"{place.url}new/"))
+    soon = timezone.now() + timedelta(days=9)
+    for _ in range(2):
+        if place.model is PersonalAccessToken:
+            mint_pat(ada, expires_at=soon)
+        else:
+            mint_key(engine, expires_at=soon)
+    assert "The limit of 2 active" in text_of(page.get(f"{place.url}new/"))
+
+
+def test_summary_warns_of_an_active_key_with_the_same_name(page, place):
+    mint(page, place)
+    form = place.form | open_form(page, place.url)
+    assert "active" in text_of(page.post(f"{place.url}new/", form | {"step": "summary"}))
+    told = text_of(page.post(f"{place.url}new/", form | {"step": "review"}))
+    assert "already" in told
+    assert "named laptop" in told
+    other = form | {"step": "summary", "name": "desk"}
+    assert "already" not in text_of(page.post(f"{place.url}new/", other))
+
+
+def test_all_errors_are_shown_at_once_and_name_each_bad_network(page, place):
+    changes = {"name": "", "scopes:payments": "", "rate_limits": "often", "expiry": ""}
+    response = mint(page, place, allowed_networks="1.2.3.4/8 203.0.113.0/24 x.y", **changes)
+    told = text_of(response)
+    for error in (
+        "Enter a name.",
+        "Choose an expiry.",
+        "Choose at least one permission.",
+        "1.2.3.4/8, x.y are not IP ranges.",
+        "often is not a rate limit.",
+    ):
+        assert error in told, error
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"name": "", "rate_limits": "often"}, 'name="name"'),
+        ({"scopes:payments": "", "rate_limits": "often"}, 'name="scopes:payments"'),
+        ({"rate_limits": "often"}, 'name="rate_limits"'),
+    ],
+)
+def test_first_error_gets_the_focus(page, place, changes, field):
+    html = mint(page, place, **changes).content.decode()
+    (tag,) = (tag for tag in re.findall(r"<(?:input|textarea)[^>]*>", html) if "autofocus" in tag)
+    assert field in tag
+
+
+def test_own_address_is_shown_beside_the_ip_ranges(page, place):
+    assert "Your current address is 127.0.0.1" in text_of(page.get(f"{place.url}new/"))
+
+
+def test_page_with_the_secret_repeats_the_terms_and_shows_examples(page, place):
+    told = text_of(mint(page, place))
+    assert "Permissions See payments" in told
+    assert "in 30 days" in told
+    for words in ("curl -H", "import requests", "await fetch(", "Test it now"):
+        assert words in told
+
+
+def test_long_list_of_permissions_is_collapsed(page, place, settings):
+    scopes = {f"thing{n}:read": f"See thing {n}" for n in range(40)}
+    settings.APIKEYS = settings.APIKEYS | {"SCOPES": scopes}
+    html = page.get(f"{place.url}new/?scope=thing39:read").content.decode()
+    assert "32 more resources" in html
+    assert html.index('value="thing39:read"') < html.index('<details class="ak-rest"')
+    assert html.count('value="thing3:read"') == 1
