@@ -91,6 +91,73 @@ INVALID_TOKEN = Refusal(
     "invalid_token",
     _("This access token is unknown, expired or revoked. Get a new one."),
 )
+MALFORMED_TOKEN = Refusal(
+    "malformed_token",
+    _("This token is not a well-formed JWT. Check that you copied all of it."),
+)
+TOKEN_TOO_LARGE = Refusal(
+    "token_too_large",
+    _("This token is larger than 16 KiB. Ask its issuer for a token with fewer claims."),
+)
+TOKEN_TOO_DEEP = Refusal(
+    "token_too_deep",
+    _("The claims of this token are nested too deeply. Ask its issuer for simpler claims."),
+)
+DUPLICATE_CLAIM = Refusal(
+    "duplicate_claim",
+    _("This token names a claim or header parameter twice. Ask its issuer for a valid token."),
+)
+UNSUPPORTED_HEADER = Refusal(
+    "unsupported_header",
+    _("The header of this token has a parameter that is not accepted, such as crit, jku or x5u."),
+)
+ALGORITHM_NOT_ACCEPTED = Refusal(
+    "algorithm_not_accepted",
+    _("The signature algorithm of this token is not accepted from its issuer."),
+)
+TOKEN_TYPE_NOT_ACCEPTED = Refusal(
+    "token_type_not_accepted",
+    _("The header of this token has a type (typ) that is not accepted. Send an access token."),
+)
+UNTRUSTED_ISSUER = Refusal(
+    "untrusted_issuer",
+    _("This token comes from an issuer that is not trusted here."),
+)
+MISSING_CLAIM = Refusal(
+    "missing_claim",
+    _("This token lacks a required claim. It needs at least iss, sub and exp."),
+)
+EXPIRED_TOKEN = Refusal(
+    "expired_token",
+    _("This token has expired. Get a new one from its issuer."),
+)
+TOKEN_NOT_YET_VALID = Refusal(
+    "token_not_yet_valid",
+    _("This token is not valid yet. Check your clock, or try again later."),
+)
+WRONG_AUDIENCE = Refusal(
+    "wrong_audience",
+    _("This token is for another audience. Request a token for this API."),
+)
+WRONG_CLIENT = Refusal(
+    "wrong_client",
+    _("This token was issued to a client that is not accepted here."),
+)
+UNKNOWN_SIGNING_KEY = Refusal(
+    "unknown_signing_key",
+    _("The key that signed this token is not among the keys of its issuer. Get a new token."),
+)
+INVALID_TOKEN_SIGNATURE = Refusal(
+    "invalid_token_signature",
+    _("The signature of this token does not match. Check that you copied all of it."),
+)
+ISSUER_UNAVAILABLE = Refusal(
+    "issuer_unavailable",
+    _("The keys of the token's issuer cannot be fetched right now. Try again in a moment."),
+    status=503,
+    error=None,
+    retry_after=30,
+)
 MALFORMED_SIGNATURE = Refusal(
     "malformed_signature",
     _("Send exactly one signature in Signature-Input and Signature (RFC 9421)."),

@@ -284,11 +284,18 @@ OF_THE_PROXY = {
 OF_THE_SITE = {"credential_not_accepted", "user_required"}
 #: The proxy's words about the request are wrong, or there is a body that it did not see.
 AT_THE_ENDPOINT = {"original_request_unknown", "body_not_compared"}
+#: JWTs of trusted issuers: tests/issuers/test_tokens.py and test_keys.py.
+OF_ISSUERS = {
+    "malformed_token", "token_too_large", "token_too_deep", "duplicate_claim",
+    "unsupported_header", "algorithm_not_accepted", "token_type_not_accepted", "untrusted_issuer",
+    "missing_claim", "expired_token", "token_not_yet_valid", "wrong_audience", "wrong_client",
+    "unknown_signing_key", "invalid_token_signature", "issuer_unavailable",
+}  # fmt: skip
 
 
 def test_the_table_is_complete():
     told = {each.__name__ for each in (*EVERYWHERE, *AT_GATEWAYS, scope_not_declared)}
-    assert told | OF_THE_PROXY | AT_THE_ENDPOINT | OF_THE_SITE == set(REFUSALS)
+    assert told | OF_THE_PROXY | AT_THE_ENDPOINT | OF_THE_SITE | OF_ISSUERS == set(REFUSALS)
 
 
 # The adapters.

@@ -10,6 +10,7 @@ PICTURE = ROOT / "docs/images/architecture.svg"
 #: What the packages of each layer do, from the top.
 ROLES = (
     "Optional apps, and the app config",
+    "Tokens of trusted issuers, an optional app",
     "Ways to manage keys",
     "Frameworks, imports, leaks",
     "Change keys, handle requests, send mail",

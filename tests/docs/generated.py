@@ -108,6 +108,7 @@ def settings() -> Iterator[str]:
 #: The first refusal of each section.
 SECTIONS = {
     "not_authenticated": "Credentials",
+    "malformed_token": "Tokens of trusted issuers",
     "malformed_signature": "Signed requests",
     "ip_not_allowed": "Restrictions",
     "verification_busy": "Availability",
