@@ -4,10 +4,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from django.http import HttpRequest
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.urls.resolvers import RegexPattern
 from rest_framework.request import Request
-from rest_framework.test import APIRequestFactory
 from rest_framework.throttling import ScopedRateThrottle, UserRateThrottle
 from rest_framework.views import APIView
 
@@ -145,8 +145,9 @@ def _describes(cls: Any, method: str) -> bool:
 def _of_drf(url: str, callback: Any, cls: Any, method: str, action: str | None) -> Operation:
     view = cls(**views.arguments_of(callback))
     view.args, view.kwargs, view.format_kwarg, view.action = (), {}, None, action
-    view.request = request = Request(APIRequestFactory().generic(method, "/"), authenticators=[])
-    view.request.method = method
+    blank = HttpRequest()  # a factory of tests would import an HTTP client into every site
+    blank.method, blank.path, blank.path_info = method, "/", "/"
+    view.request = request = Request(blank, authenticators=[])
     accepts = getattr(view, "accepts", None)
     kinds = acceptance.kinds_of(accepts)
     view.action = None

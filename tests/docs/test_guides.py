@@ -278,13 +278,14 @@ def test_a_pipeline_calls_the_api_and_shows_no_key(live_server, engine, tmp_path
     key = mint_key(engine, scopes=["payments:read"]).token
     for script in (step["run"], *gitlab["report"]["script"]):
         done = subprocess.run(
-            ["bash", "-exo", "pipefail", "-c", script],
+            ["bash", "-exo", "pipefail", "-c", script.replace("project-payments", "payments")],
             cwd=tmp_path,
             env={"PATH": os.environ["PATH"], "ACME_KEY": key, "ACME_URL": live_server.url},
             capture_output=True,
             text=True,
         )
         assert done.returncode == 0, done.stderr
+        assert key not in done.stderr  # `-x` prints the commands
         assert json.loads((tmp_path / "payments.json").read_text())[0]["amount"] == "5.00"
     assert github["permissions"] == {}
     assert key not in step["run"]
