@@ -26,6 +26,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "rest_framework",
     "drf_spectacular",
+    "drf_spectacular_sidecar",  # the files of the page /api/docs/
     "oauth2_provider",
     "apikeys",
     "apikeys.oauth",
@@ -110,6 +111,21 @@ APIKEYS = {
         },
     ],
     "CURL_URL": "/api/payments/",
+    "PRESETS": {
+        "ci": {
+            "label": _("CI, read only"),
+            "name": "CI",
+            "description": "Reads payments in the build.",
+            "scopes": ["payments:read"],
+            "expires": 30,
+        },
+        "reports": {
+            "label": _("Nightly report"),
+            "name": "Nightly report",
+            "scopes": ["payments:read", "reports:read"],
+            "expires": 90,
+        },
+    },
 }
 
 # Signs access tokens that are JWTs. The public key is at /o/.well-known/jwks.json.
@@ -127,6 +143,13 @@ SPECTACULAR_SETTINGS = {
     "VERSION": "1",
     "SERVE_AUTHENTICATION": [],
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "TAGS": [  # first in the API docs
+        {"name": "payments", "description": "The payments of your projects"},
+        {"name": "projects", "description": "Your projects, and your role in them"},
+        {"name": "reports", "description": "Sums of payments"},
+    ],
+    "SWAGGER_UI_DIST": "SIDECAR",  # no file from another server
+    "SWAGGER_UI_SETTINGS": {"persistAuthorization": False, "validatorUrl": None},
 }
 
 OAUTH2_PROVIDER = {

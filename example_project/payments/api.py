@@ -87,25 +87,33 @@ class PaymentQuerySet:
 
 
 @extend_schema_view(
-    get=extend_schema(responses={200: PaymentSerializer(many=True), **REFUSED}),
+    get=extend_schema(
+        summary="List payments", responses={200: PaymentSerializer(many=True), **REFUSED}
+    ),
     post=extend_schema(
-        responses={201: PaymentSerializer, 400: OpenApiTypes.OBJECT, 415: Refusal, **REFUSED}
+        summary="Make a payment",
+        responses={201: PaymentSerializer, 400: OpenApiTypes.OBJECT, 415: Refusal, **REFUSED},
     ),
 )
 class PaymentList(PaymentQuerySet, generics.ListCreateAPIView[Payment]):
+    """Payments of the projects that the caller reaches."""
+
     serializer_class = PaymentSerializer
     required_scopes = {"read": ["payments:read"], "write": ["payments:write"]}
 
 
 @extend_schema(
+    summary="Read a payment",
     responses={
         200: PaymentSerializer,
         404: Refusal,
         (404, "text/html"): OpenApiTypes.STR,  # Django's answer to an unknown URL
         **REFUSED,
-    }
+    },
 )
 class PaymentDetail(PaymentQuerySet, generics.RetrieveAPIView[Payment]):
+    """A payment of a project that the caller reaches."""
+
     serializer_class = PaymentSerializer
     required_scopes = ["payments:read"]
 
@@ -124,7 +132,7 @@ class Report(generics.GenericAPIView[Any]):
     pagination_class = None
     required_scopes = ["reports:read"]
 
-    @extend_schema(responses={200: ReportSerializer(many=True), **REFUSED})
+    @extend_schema(summary="Sum payments", responses={200: ReportSerializer(many=True), **REFUSED})
     def get(self, request: AuthorizedRequest) -> Response:
         rows = (
             Payment.objects.filter(project__in=request.auth.projects("reports:read"))
@@ -151,7 +159,9 @@ class ProjectList(generics.GenericAPIView[Any]):
     pagination_class = None
     required_scopes = ["payments:read"]
 
-    @extend_schema(responses={200: ProjectSerializer(many=True), **REFUSED})
+    @extend_schema(
+        summary="List projects", responses={200: ProjectSerializer(many=True), **REFUSED}
+    )
     def get(self, request: AuthorizedRequest) -> Response:
         auth = request.auth
         payable = set(auth.projects("payments:write").values_list("pk", flat=True))

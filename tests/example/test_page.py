@@ -133,8 +133,50 @@ def test_tokens_are_nowhere_but_in_memory(page):
     page.numbers()
 
     assert page.tab.evaluate("sessionStorage.length + localStorage.length") == 0
-    assert page.tab.context.cookies() == []
+    # The other pages of the site have a session, whose cookie no script can read.
+    cookies = {each["name"]: each["httpOnly"] for each in page.tab.context.cookies()}
+    assert cookies == {"sessionid": True, "csrftoken": False}
     assert page.tab.url == page.base_url + "/"
+
+
+def test_one_login_opens_all_pages(served, page):
+    page.log_in("ada")
+    page.numbers()
+    for name in ("Tokens", "Project keys", "Applications"):
+        page.tab.goto(served.base_url)
+        page.tab.get_by_role("navigation").get_by_role("link", name=name, exact=True).click()
+        expect(page.tab.get_by_role("heading", level=1)).to_be_visible()
+        expect(page.tab.get_by_label("Password")).to_have_count(0)
+
+    page.tab.goto(served.base_url)
+    expect(page.tab.get_by_label("Username")).to_have_value("ada")
+    page.tab.get_by_role("button", name="Log out").click()
+    expect(page.tab.get_by_role("button", name="Log out")).to_be_hidden()
+    page.tab.goto(f"{served.base_url}/settings/keys/")
+    expect(page.tab.get_by_label("Password")).to_be_visible()
+
+
+def test_api_docs_call_the_api_with_a_token(served, chromium):
+    """Swagger UI is from this server, and violates no policy."""
+    context = chromium.new_context()
+    tab = context.new_page()
+    tab.set_default_timeout(60_000)
+    complaints, hosts = [], set()
+    tab.on("console", lambda message: complaints.append(message.text))
+    tab.on("pageerror", lambda error: complaints.append(str(error)))
+    tab.on("request", lambda request: hosts.add(urlsplit(request.url).netloc))
+    tab.goto(f"{served.base_url}/api/docs/")
+    tab.get_by_role("button", name="Authorize").first.click()
+    tab.get_by_role("textbox", name="auth-bearer-value").fill(served.credentials["pat"]["token"])
+    tab.get_by_role("button", name="Apply credentials").first.click()
+    tab.get_by_role("button", name="Close").first.click()
+    tab.get_by_role("button", name="get /api/payments/", exact=True).click()
+    tab.get_by_role("button", name="Try it out").click()
+    tab.get_by_role("button", name="Execute").click()
+    expect(tab.locator(".live-responses-table")).to_contain_text("Brass gear wheels")
+    context.close()
+    assert complaints == []
+    assert hosts - {""} == {urlsplit(served.base_url).netloc}
 
 
 def test_wrong_password(page):

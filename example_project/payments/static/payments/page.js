@@ -11,7 +11,7 @@ const UNREACHABLE = "The server cannot be reached. Check your connection, then t
 const ENDED = "Your session has ended. Log in again.";
 
 const byId = (id) => document.getElementById(id);
-const [loginForm, paymentForm, news, problem] = ["login-form", "payment-form", "news", "problem"].map(byId);
+const [loginForm, logOutForm, paymentForm, news, problem] = ["login-form", "log-out", "payment-form", "news", "problem"].map(byId);
 const rows = document.querySelector("#payments tbody");
 
 /** An error with a sentence for the user, a code, and errors by field. */
@@ -63,6 +63,19 @@ async function grant(form) {
 async function logIn(username, password) {
   const tokens = await grant({ grant_type: "password", username, password, scope: SCOPE });
   session = { username, ...tokens };
+}
+
+/** Also log in to the other pages of the site, whose session is a cookie that no script can read. */
+async function openSession() {
+  await post(loginForm.action, new FormData(loginForm));
+}
+
+/** The token of the form is old after a login. The cookie has the new one. */
+async function post(url, form) {
+  const token = /(?:^|; )csrftoken=([^;]+)/.exec(document.cookie)?.[1] ?? "";
+  const headers = { "X-CSRFToken": token };
+  form.delete("csrfmiddlewaretoken");
+  await send(url, { method: "POST", body: form, headers, credentials: "same-origin", redirect: "manual" });
 }
 
 /** Refresh once at a time: a refresh token works once. */
@@ -133,7 +146,7 @@ function money(amount, currency) {
 function showFieldErrors(form, fields) {
   let first = null;
   for (const input of form.elements) {
-    if (!input.name) continue;
+    if (!input.name || input.type === "hidden") continue;
     const text = [fields[input.name] ?? []].flat().join(" ");
     say(byId(`${input.id}-error`), text);
     input.setAttribute("aria-invalid", String(Boolean(text)));
@@ -171,7 +184,7 @@ function showLogin(message = "") {
   say(news, "");
   say(problem, "");
   showFieldErrors(loginForm, {});
-  byId("account").hidden = byId("work").hidden = true;
+  byId("work").hidden = true;
   byId("login").hidden = false;
   document.title = "Log in · Acme Payments";
   say(byId("login-error"), message);
@@ -182,7 +195,7 @@ function showLogin(message = "") {
 function showWork() {
   byId("username").textContent = session.username;
   byId("login").hidden = true;
-  byId("account").hidden = byId("work").hidden = false;
+  logOutForm.hidden = byId("work").hidden = false;
   byId("payments").hidden = byId("paying").hidden = byId("empty").hidden = true;
   byId("loading").hidden = false;
   document.title = "Payments · Acme Payments";
@@ -296,6 +309,7 @@ loginForm.addEventListener("submit", (event) => {
       if (wrong) loginForm.password.select();
       return;
     }
+    await openSession().catch(() => {}); // without it, the links of the header ask again
     loginForm.reset();
     showWork();
     await load();
@@ -326,9 +340,14 @@ byId("reload").addEventListener("click", (event) => {
   once(event.currentTarget, load);
 });
 
-byId("log-out").addEventListener("click", () => {
-  revoke(session);
+logOutForm.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  if (session) revoke(session);
+  logOutForm.hidden = true;
+  byId("login-username").defaultValue = ""; // the user whom the server had shown
+  session = null;
   showLogin();
+  await post(logOutForm.action, new FormData(logOutForm)).catch(() => {});
 });
 
 // End the session when the page unloads, so that "Back" does not restore it.
