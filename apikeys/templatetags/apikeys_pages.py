@@ -115,6 +115,19 @@ def usage_words(counts: Sequence[int]) -> str:
 
 
 @register.simple_tag
+def last_use(key: Any, counts: Sequence[int]) -> str:
+    """Return when ``key`` was last used and how often, as a sentence. The last count is today's."""
+    if key.last_used_at is None:
+        return _("It was never used.")
+    today = ngettext("%(n)s request today (UTC)", "%(n)s requests today (UTC)", counts[-1]) % {
+        "n": grouped(counts[-1])
+    }
+    words = {"today": today, "total": grouped(sum(counts)), "days": len(counts)}
+    rest = _("%(today)s, %(total)s in the last %(days)d days") % words
+    return format_html(_("Last used {}: {}."), ago(key.last_used_at), rest)
+
+
+@register.simple_tag
 def until(moment: datetime) -> str:
     """Show the time left until ``moment``, with the full date and time as a tooltip."""
     left = moment - timezone.now()

@@ -222,7 +222,14 @@ class ActivityFilter(forms.Form):
     """The filters of a list of audit events. A value that it does not know lists nothing."""
 
     event = _choice(gettext_lazy("Event"))
-    q = forms.CharField(label=gettext_lazy("Name or ID"), required=False, max_length=100)
+    q = forms.CharField(
+        label=gettext_lazy("Search by name or ID"),
+        required=False,
+        max_length=100,
+        widget=forms.TextInput(
+            {"type": "search", "autocomplete": "off", "placeholder": gettext_lazy("Name or ID")}
+        ),
+    )
     by = forms.CharField(label=gettext_lazy("By"), required=False, max_length=255)
     since = forms.DateField(
         label=gettext_lazy("From"), required=False, widget=forms.DateInput({"type": "date"})
@@ -260,3 +267,13 @@ class ActivityFilter(forms.Form):
     @property
     def is_filtered(self) -> bool:
         return any(self.data.get(name) for name in self.fields)
+
+    @property
+    def others(self) -> list[forms.BoundField]:
+        """The filters beside the search."""
+        return [field for field in self if field.name != "q"]
+
+    @property
+    def narrowed(self) -> int:
+        """The number of filters in use beside the search."""
+        return sum(bool(self.data.get(field.name)) for field in self.others)

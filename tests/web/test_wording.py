@@ -39,13 +39,32 @@ def test_conflict_on_a_token_page_says_token(page, ada):
     assert "All tokens" in text_of(response)
 
 
-def test_confirmation_names_recent_use(page, place, ada, engine):
-    is_token = place.url == TOKENS
-    made = mint_pat(ada) if is_token else mint_key(engine)
-    url = f"{place.url}{made.key.public_id}/revoke/"
-    assert "requests in the last" not in text_of(page.get(url))
-    for _ in range(3):
+def test_confirmations_name_the_use(page, place, ada, engine):
+    made = mint_pat(ada) if place.url == TOKENS else mint_key(engine)
+    url = f"{place.url}{made.key.public_id}/"
+    for action in ("revoke/", "rotate/"):
+        assert "It was never used." in text_of(page.get(url + action))
+    for _ in range(1200):
         usage.note_use(place.model, made.key.pk, "203.0.113.7")
     usage.flush()
-    told = text_of(page.get(url))
-    assert "It was used in the last hour. 3 requests in the last 30 days" in told
+    used = "Last used just now : 1,200 requests today (UTC), 1,200 in the last 30 days."
+    assert used in text_of(page.get(url + "revoke/"))
+    rotate = text_of(page.get(url + "rotate/"))
+    assert used in rotate
+    assert "needs the new secret before the old one ends" in rotate
+
+    place.model.objects.update(last_used_at=timezone.now() - timedelta(days=3))
+    rotate = text_of(page.get(url + "rotate/"))
+    assert "Last used 3 days ago" in rotate
+    assert "needs the new secret" not in rotate
+
+
+def test_confirmation_of_several_names_their_use(page, place, ada, engine):
+    keys = [(mint_pat(ada) if place.url == TOKENS else mint_key(engine)).key for _ in range(3)]
+    ids = {"id": [key.public_id for key in keys]}
+    assert "Together they made 0 requests today" in text_of(page.post(f"{place.url}revoke/", ids))
+    for key in keys[:2]:
+        usage.note_use(place.model, key.pk, "203.0.113.7")
+    usage.flush()
+    told = text_of(page.post(f"{place.url}revoke/", ids))
+    assert "2 of them were used in the last hour. Together they made 2 requests today" in told

@@ -9,7 +9,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from ... import lifecycle, token
+from ... import lifecycle, token, usage
 from ...errors import LifecycleError
 from ...keys.queries import in_state
 from ...models import AnyKey, State
@@ -70,6 +70,7 @@ class RevokeMany(OwnerPage):
     ) -> HttpResponse:
         hour = timezone.now() - timedelta(hours=1)
         used = [key for key in keys if key.last_used_at is not None and key.last_used_at > hour]
+        counts = usage.daily(self.owner.model, [key.pk for key in keys], days=1)
         return self.page(
             "revoke_many",
             status,
@@ -78,6 +79,7 @@ class RevokeMany(OwnerPage):
             ids=" ".join(key.public_id for key in keys),
             more=more,
             used=len(used),
+            today=sum(sum(days) for days in counts.values()),
             title=self.title(len(keys)),
             query=self.query.urlencode(),
             back=self.back,

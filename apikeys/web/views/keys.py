@@ -22,6 +22,15 @@ from .rows import chain_of, is_editable, rows_of
 from .secret import secret_page
 
 
+def use_of(key: AnyKey) -> dict[str, Any]:
+    """Return what the confirmation pages say about the use of ``key``."""
+    last = key.last_used_at
+    return {
+        "counts": usage.daily(type(key), [key.pk])[key.pk],
+        "is_in_use": last is not None and timezone.now() - last < timedelta(hours=1),
+    }
+
+
 class Key(KeyPage):
     def get(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
         self.key = key = self.find()
@@ -91,7 +100,7 @@ class Rotate(KeyPage):
         if not self.is_recent:
             return self.ask_who()
         draft = self.draft()
-        return self.page("rotate", form=self.form(draft), is_back=draft is not None)
+        return self.ask(self.form(draft), is_back=draft is not None)
 
     @sensitive_variables()
     def post(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
@@ -100,7 +109,7 @@ class Rotate(KeyPage):
             return self.ask_who()
         form = self.form(request.POST)
         if not form.is_valid():
-            return self.page("rotate", 422, form=form)
+            return self.ask(form, 422)
         kept = form.cleaned_data["expiry"] == KEEP
         try:
             minted: lifecycle.Minted[Any] = lifecycle.rotate(
@@ -115,8 +124,11 @@ class Rotate(KeyPage):
             if error.code in CONFLICTS:
                 return self.conflict(error)
             add_error(form, self.worded(error))
-            return self.page("rotate", 422, form=form)
+            return self.ask(form, 422)
         return secret_page(self, minted, predecessor=self.key)
+
+    def ask(self, form: RotateForm, status: int = 200, **context: Any) -> HttpResponse:
+        return self.page("rotate", status, form=form, **use_of(self.key), **context)
 
     def form(self, data: QueryDict | None) -> RotateForm:
         return RotateForm(data, owner=self.owner.owner, key=self.key)
@@ -147,12 +159,8 @@ class Revoke(KeyPage):
         return self.go(self.owner.url("keys"), done)
 
     def ask(self, form: RevokeForm, status: int = 200) -> HttpResponse:
-        """Return the page of the confirmation, with the requests that the key makes."""
-        counts = usage.daily(type(self.key), [self.key.pk])[self.key.pk]
-        last = self.key.last_used_at
-        is_in_use = last is not None and timezone.now() - last < timedelta(hours=1)
-        context = {"requests": counts if any(counts) else None, "is_in_use": is_in_use}
-        return self.page("revoke", status, form=form, others=self.others(), **context)
+        """Return the page of the confirmation, with how much the key is used."""
+        return self.page("revoke", status, form=form, others=self.others(), **use_of(self.key))
 
     def others(self) -> list[AnyKey]:
         """Return the active keys just before and after this key in its rotation chain."""

@@ -67,6 +67,7 @@ class Activity(OwnerPage):
     """List the audit events of the keys. Only users who may manage the keys see them."""
 
     manages = True
+    size = 25
 
     def get(self, request: HttpRequest, **kwargs: Any) -> Any:
         if self.holds_secret(but=("after", "before")):
@@ -81,7 +82,7 @@ class Activity(OwnerPage):
         events = listed.rows(events)
         if name := request.GET.get("format"):
             return self.export(name, events)
-        page = page_of(events, request.GET.dict(), name="pk")
+        page = page_of(events, request.GET.dict(), name="pk", size=self.size)
         kept = request.GET.copy()
         for cursor in ("after", "before"):
             kept.pop(cursor, None)

@@ -343,11 +343,16 @@ byId("reload").addEventListener("click", (event) => {
 logOutForm.addEventListener("submit", async (event) => {
   event.preventDefault();
   if (session) revoke(session);
-  logOutForm.hidden = true;
   byId("login-username").defaultValue = ""; // the user whom the server had shown
   session = null;
   showLogin();
-  await post(logOutForm.action, new FormData(logOutForm)).catch(() => {});
+  try {
+    await post(logOutForm.action, new FormData(logOutForm));
+    logOutForm.hidden = true;
+  } catch {
+    say(byId("login-error"), "The server cannot be reached, so the other pages are still open to you. Log out again.");
+  }
+});
 });
 
 // End the session when the page unloads, so that "Back" does not restore it.
