@@ -353,7 +353,6 @@ logOutForm.addEventListener("submit", async (event) => {
     say(byId("login-error"), "The server cannot be reached, so the other pages are still open to you. Log out again.");
   }
 });
-});
 
 // End the session when the page unloads, so that "Back" does not restore it.
 addEventListener("pagehide", () => {
