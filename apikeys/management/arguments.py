@@ -28,9 +28,12 @@ _MOST = 2**31 - 1  # rows; every database can count one more
 _CANDIDATES = 1000  # names to compare with a mistyped one
 
 
-def add_id(parser: CommandParser) -> None:
+def add_id(parser: CommandParser, *, optional: bool = False) -> None:
     parser.add_argument(
-        "public_id", metavar="ID", help="The key's ID: 16 characters, which `list` shows."
+        "public_id",
+        metavar="ID",
+        nargs="?" if optional else None,
+        help="The key's ID: 16 characters, which `list` shows.",
     )
 
 

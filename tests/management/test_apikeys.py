@@ -190,11 +190,12 @@ class TestList:
             made = now - timedelta(days=0 if name == "new" else 200)
             PersonalAccessToken.objects.filter(pk=key.pk).update(last_used_at=used, created_at=made)
 
-        found = apikeys("list", "--unused", "90d", "--json").json
+        found = apikeys("list", "--unused-for", "90d", "--json").json
 
         assert {each["name"] for each in found} == {"old", "never used"}
         assert (
-            apikeys("list", "--unused", "1y").out == "No active keys. Use --all to list all keys.\n"
+            apikeys("list", "--unused-for", "1y").out
+            == "No active keys. Use --all to list all keys.\n"
         )
 
     def test_never_shows_a_secret(self, apikeys):
@@ -376,6 +377,79 @@ class TestRotate:
         old = apikeys(*PAT, "--json").json
         apikeys("revoke", old["id"], "--reason", "x")
         assert is_error(apikeys("rotate", old["id"], "--json"), "revoked_key")
+
+
+class TestRevokeUnused:
+    @pytest.fixture
+    def keys(self, engine):
+        """Tokens and project keys by name: ``used`` today, ``old`` and ``server`` are not."""
+        ada, now = UserFactory(username="hopper"), timezone.now()
+        found = {name: mint_pat(ada, name=name) for name in ("old", "used", "new")}
+        found["server"] = mint_key(engine, name="server")
+        long_ago = now - timedelta(days=200)
+        for name, used in {"old": now - timedelta(days=91), "used": now, "server": None}.items():
+            rows = type(found[name].key).objects.filter(pk=found[name].key.pk)
+            rows.update(last_used_at=used, created_at=long_ago)
+        return {name: minted.token for name, minted in found.items()}
+
+    def is_active(self, token):
+        public_id = token.split("_")[2]
+        return any(
+            model.objects.filter(public_id=public_id, revoked_at=None).exists()
+            for model in (PersonalAccessToken, ProjectKey)
+        )
+
+    def test_keys_that_were_not_used_for_so_long_are_revoked(self, apikeys, keys):
+        done = apikeys(
+            *("revoke", "--unused-for", "90d", "--reason", "Unused."), "--by", "hopper", "--json"
+        )
+        assert done.code == 0, done.err
+        assert {each["name"] for each in done.json} == {"old", "server"}
+        assert {each["revoked_reason"] for each in done.json} == {"Unused."}
+        assert {each["revoked_by"] for each in done.json} == {"hopper"}
+        for name in ("used", "new"):
+            assert verify(keys[name])
+        for name in ("old", "server"):
+            with pytest.raises(Refused, match="revoked_key"):
+                verify(keys[name])
+
+    def test_a_dry_run_lists_them_and_revokes_none(self, apikeys, keys):
+        done = apikeys("revoke", "--unused-for", "90d", "--dry-run")
+        assert done.code == 0
+        assert done.out.splitlines()[-1] == "Would revoke 2 keys."
+        assert all(self.is_active(token) for token in keys.values())
+        listed = apikeys("list", "--unused-for", "90d", "--json").json
+        would = apikeys("revoke", "--unused-for", "90d", "--dry-run", "--json").json
+        assert {each["id"] for each in would} == {each["id"] for each in listed}
+
+    @pytest.mark.parametrize(
+        ("options", "ended"),
+        [
+            (["--user", "hopper"], {"old"}),
+            (["--project", "analytical-engine"], {"server"}),
+            (["--kind", "project_key"], {"server"}),
+        ],
+    )
+    def test_options_limit_which_keys(self, apikeys, keys, options, ended):
+        apikeys("revoke", "--unused-for", "90d", *options, "--reason", "Unused.")
+        assert {name for name, token in keys.items() if not self.is_active(token)} == ended
+
+    @pytest.mark.parametrize(
+        ("words", "code"),
+        [
+            ([], "missing_argument"),
+            (["--unused-for", "90d"], "missing_argument"),
+            (["--user", "hopper", "--reason", "x"], "missing_argument"),
+            (["--unused-for", "soon", "--reason", "x"], "invalid_duration"),
+            (["0" * 16, "--unused-for", "90d", "--reason", "x"], "conflicting_arguments"),
+            (["0" * 16, "--dry-run"], "conflicting_arguments"),
+            (["0" * 16, "--user", "hopper", "--reason", "x"], "conflicting_arguments"),
+            (["--unused-for", "90d", "--reason", "x" * 201], "reason_too_long"),
+        ],
+    )
+    def test_unclear_requests_are_refused_and_revoke_none(self, apikeys, keys, words, code):
+        assert is_error(apikeys("revoke", *words, "--json"), code)
+        assert all(self.is_active(token) for token in keys.values())
 
 
 class TestRevoke:

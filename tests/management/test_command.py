@@ -33,6 +33,7 @@ ARGUMENTS = {
     "apikeys import": ["--from", "csv", "-"],
     "apikeys prune": [],
     "apikeys list": [],
+    "apikeys revoke": ["--dry-run"],
 }  # fmt: skip
 
 

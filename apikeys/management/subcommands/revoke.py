@@ -1,26 +1,52 @@
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
 from typing import Any
 
 from django.core.management.base import CommandParser
 
 from ... import lifecycle
+from ...errors import LifecycleError
 from ...keys.facts import record
-from ...models import State
-from .. import arguments
-from ..output import show
+from ...models import AnyKey, State
+from .. import arguments, selecting
+from ..output import counted, show
 from ..terminal import Terminal
 
-HELP = "Revoke a key, now and permanently."
+HELP = "Revoke a key, or all keys that are unused, now and permanently."
+MORE = "Revoke one key by its ID, or with --unused-for all active keys that match the options."
+
+_TOGETHER = 1000  # keys in one transaction
 
 
 def add_arguments(parser: CommandParser) -> None:
-    arguments.add_id(parser)
+    arguments.add_id(parser, optional=True)
     arguments.add_reason(parser)
     arguments.add_by(parser)
+    selecting.add_arguments(parser, "revoke")
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="Only list the keys that would be revoked. Needs no reason.",
+    )
 
 
 def handle(
-    terminal: Terminal, *, public_id: str, reason: str | None, by: str | None, **options: Any
+    terminal: Terminal, *, public_id: str | None, unused_for: str | None, **options: Any
 ) -> None:
+    if public_id is None and unused_for is None:
+        message = "Name the ID of a key, or pass --unused-for to revoke all keys that are unused."
+        raise LifecycleError("missing_argument", message, "public_id")
+    others = [name for name in selecting.NAMES if options.get(name)]
+    if public_id is not None and (unused_for is not None or options["dry_run"] or others):
+        message = "Pass an ID, or --unused-for with its options, but not both."
+        raise LifecycleError("conflicting_arguments", message, "public_id")
+    if public_id is not None:
+        _revoke_one(terminal, public_id, options["reason"], options["by"])
+    else:
+        _revoke_unused(terminal, unused_for, **options)
+
+
+def _revoke_one(terminal: Terminal, public_id: str, reason: str | None, by: str | None) -> None:
     terminal.require({"--reason": reason})
     key = arguments.find_key(public_id)
     user = arguments.find_user(by) if by else None
@@ -38,3 +64,44 @@ def handle(
             terminal.notes.line(
                 f"{other.public_id}, from the same chain of rotations, is still active."
             )
+
+
+def _revoke_unused(
+    terminal: Terminal,
+    unused_for: str | None,
+    *,
+    reason: str | None,
+    by: str | None,
+    dry_run: bool,
+    **options: Any,
+) -> None:
+    if not dry_run:
+        terminal.require({"--reason": reason})
+    user = arguments.find_user(by) if by else None
+    names = {name: options.get(name) for name in selecting.NAMES} | {"unused_for": unused_for}
+    selection = selecting.select(**names)
+    if dry_run:
+        found = chain.from_iterable(keys.iterator(_TOGETHER) for keys in selection.of_each_kind())
+        _show(terminal, found, "Would revoke")
+        return
+    revoked = _revoked(selection, reason or terminal.ask_reason(), user)
+    first = list(islice(revoked, 1))  # a wrong reason is refused before anything is printed
+    _show(terminal, chain(first, revoked), "Revoked")
+
+
+def _revoked(selection: selecting.Selection, reason: str, user: Any) -> Iterator[AnyKey]:
+    for keys in selection.of_each_kind():
+        while batch := list(keys[:_TOGETHER]):  # revoked keys are not selected again
+            yield from lifecycle.revoke_all(dict.fromkeys(batch, reason), by=user)
+
+
+def _show(terminal: Terminal, keys: Iterable[AnyKey], verb: str) -> None:
+    if terminal.as_json:
+        terminal.json_list(map(record, keys))
+        return
+    number = 0
+    for key in keys:
+        number += 1
+        last_used = show("last_used_at", record(key)["last_used_at"])
+        terminal.screen.line(f"{verb} {key}, last used: {last_used}.")
+    terminal.screen.line(f"{verb} {counted(number, 'key')}.")

@@ -1,0 +1,73 @@
+"""Which keys a subcommand is about: the options that ``list`` and ``revoke`` share."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from django.core.management.base import CommandParser
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+
+from ..acceptance import used_kinds
+from ..keys.facts import KINDS, with_facts
+from ..models import PersonalAccessToken, live
+from . import arguments
+
+NAMES = ("user", "project", "kind", "unused_for")
+
+
+def add_arguments(parser: CommandParser, verb: str) -> None:
+    parser.add_argument("--user", metavar="USERNAME", help=f"Only {verb} tokens of this user.")
+    parser.add_argument(
+        "--project",
+        metavar="SLUG",
+        help=f"Only {verb} keys of this project, and tokens that are restricted to it.",
+    )
+    parser.add_argument("--kind", choices=[*KINDS], help=f"Only {verb} keys of this kind.")
+    parser.add_argument(
+        "--unused-for",
+        metavar="DURATION",
+        help=f"Only {verb} keys whose last use, or creation if they were never used, is longer "
+        "ago.",
+    )
+
+
+class Selection(NamedTuple):
+    """What the user selected, looked up."""
+
+    kinds: list[str]
+    user: Any
+    project: Any
+    unused_since: datetime | None
+
+    def of_each_kind(self, *, with_ended: bool = False) -> Iterator[QuerySet[Any]]:
+        """Return the keys of each kind, newest first. Without ``with_ended``, only active ones."""
+        for kind in self.kinds:
+            model: Any = KINDS[kind]
+            is_pat = model is PersonalAccessToken
+            found: QuerySet[Any] = with_facts(model)
+            if self.user is not None:
+                found = found.filter(user=self.user) if is_pat else found.none()
+            if self.project is not None:
+                named = {"projects" if is_pat else "project": self.project}
+                found = found.filter(**named)
+            if not with_ended:
+                found = found.filter(live())
+            if (since := self.unused_since) is not None:
+                never = Q(last_used_at=None, created_at__lt=since)
+                found = found.filter(Q(last_used_at__lt=since) | never)
+            yield found
+
+
+def select(
+    *, user: str | None, project: str | None, kind: str | None, unused_for: str | None
+) -> Selection:
+    """Look up the values of the options. Raises ``LifecycleError`` for a wrong one."""
+    return Selection(
+        [kind] if kind else [each for each in KINDS if each in used_kinds()],
+        arguments.find_user(user) if user else None,
+        arguments.find_project(project) if project else None,
+        None
+        if unused_for is None
+        else timezone.now() - arguments.duration(unused_for, "unused-for"),
+    )
