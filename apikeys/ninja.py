@@ -15,13 +15,14 @@ from ninja.security.base import AuthBase
 from . import acceptance, http, refusals
 from .access import Access
 from .conf import app_settings
+from .http import discovery
 from .http.header import challenge, not_authenticated
 from .limits.counting import aspend, spend
 from .refusals import Refusal, Refused
 
 __all__ = ["Denied", "KeyAuth"]
 
-_LEFT = "_apikeys_left"  # set on a request that is left to the next authenticator
+_LEFT = "_apikeys_left"  # scopes, set on a request that is left to the next authenticator
 _FRAMES = 10  # maximum number of frames between ninja's operation and KeyAuth
 
 
@@ -36,6 +37,8 @@ class Denied(HttpError):  # noqa: N818 - a refusal, not a fault
         self.scope = scope
         #: More header fields for the response.
         self.headers = headers or {}
+        #: The scopes of the operation.
+        self.required: Collection[str] = ()
 
 
 class KeyAuth(AuthBase):
@@ -84,7 +87,7 @@ class KeyAuth(AuthBase):
         except Exception as error:  # noqa: BLE001
             # Raise it later: the frames of this error contain the credential, and error reports
             # show frames.
-            denied = _denied(error)
+            denied = _denied(error, self.scopes)
         else:
             http.enter(request, access)
             return access
@@ -97,7 +100,7 @@ class KeyAuth(AuthBase):
                 return None
             await aspend(access, request)
         except Exception as error:  # noqa: BLE001
-            denied = _denied(error)
+            denied = _denied(error, self.scopes)
         else:
             http.enter(request, access)
             return access
@@ -107,7 +110,7 @@ class KeyAuth(AuthBase):
         if access is None:
             if is_last:
                 raise Denied(not_authenticated(request))
-            vars(request)[_LEFT] = True
+            vars(request)[_LEFT] = self.scopes
             return None
         if self.accepts is not None or app_settings.ACCEPTS is not None:
             acceptance.check(access, self.accepts)
@@ -116,11 +119,14 @@ class KeyAuth(AuthBase):
         return access
 
 
-def _denied(error: Exception) -> Denied:
+def _denied(error: Exception, scopes: Collection[str]) -> Denied:
     if isinstance(error, Denied):
-        return error
-    refused = http.refusal_of(error)
-    return Denied(refused.refusal, headers=refused.headers)
+        denied = error
+    else:
+        refused = http.refusal_of(error)
+        denied = Denied(refused.refusal, headers=refused.headers)
+    denied.required = scopes
+    return denied
 
 
 def _operation() -> Any:
@@ -162,6 +168,7 @@ def _challenge(api: Any) -> None:
         if _LEFT in vars(request):
             value = challenge(refusals.NOT_AUTHENTICATED, app_settings.REALM)
             response.headers.setdefault("WWW-Authenticate", value)
+            discovery.point(request, response, vars(request)[_LEFT])
         return response
 
     api.add_exception_handler(AuthenticationError, answer)
@@ -215,4 +222,5 @@ def _answer(request: HttpRequest, denied: Denied) -> HttpResponse:
     response = http.refuse(denied.refusal, denied.scope)
     for name, value in denied.headers.items():
         response[name] = value
+    discovery.point(request, response, denied.required)
     return response

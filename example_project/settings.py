@@ -157,7 +157,11 @@ OAUTH2_PROVIDER = {
     "OAUTH2_VALIDATOR_CLASS": "apikeys.oauth.validators.Validator",
     "OAUTH2_SERVER_CLASS": "apikeys.oauth.server.Server",
     "DCR_ENABLED": True,
-    "DCR_REGISTRATION_PERMISSION_CLASSES": ["apikeys.oauth.registration.OwnUserPermission"],
+    # Any program can register a client, such as an agent that its user just installed. The
+    # consent page says that nobody has verified it.
+    "DCR_REGISTRATION_PERMISSION_CLASSES": ["apikeys.oauth.registration.AnyonePermission"],
+    "CIMD_ENABLED": True,
+    "ALLOW_LOCALHOST_LOOPBACK": True,
     "OIDC_ENABLED": True,
     "OIDC_RSA_PRIVATE_KEY": OIDC_RSA_PRIVATE_KEY,
     "ACCESS_TOKEN_EXPIRE_SECONDS": int(os.environ.get("DEMO_ACCESS_TOKEN_SECONDS", "300")),

@@ -18,7 +18,7 @@ from .. import acceptance, http, refusals
 from ..access import Access
 from ..http.header import answer
 from ..refusals import Refusal
-from .scoping import view_name
+from .scoping import declared_scopes, required_scopes, view_name
 
 
 @lru_cache(maxsize=1024)
@@ -97,11 +97,24 @@ def finish_answers(view: Any) -> None:
     finalize = getattr(view, "finalize_response", None)
     if finalize is None or (isinstance(finalize, partial) and finalize.func is _finish):
         return
-    view.finalize_response = partial(_finish, finalize)
+    view.finalize_response = partial(_finish, view, finalize)
 
 
-def _finish(finalize: Any, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
-    return http.finish(request._request, finalize(request, response, *args, **kwargs))
+def _finish(
+    view: Any, finalize: Any, request: Request, response: Any, *args: Any, **kwargs: Any
+) -> Any:
+    response = finalize(request, response, *args, **kwargs)
+    scopes = _scopes(request, view) if response.status_code == 401 else ()
+    return http.finish(request._request, response, scopes)
+
+
+def _scopes(request: Request, view: Any) -> tuple[str, ...]:
+    """Return the scopes that a refused caller needs, as far as they are lists."""
+    try:
+        declared = declared_scopes(request, view)
+    except APIException:  # a site's permissions may look at the caller
+        return ()
+    return declared or required_scopes(view, request.method or "", getattr(view, "action", None))
 
 
 def answer_errors(view: Any, access: Access) -> None:

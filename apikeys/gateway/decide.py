@@ -18,7 +18,7 @@ from ..databases.threads import connected
 from ..drf import InsufficientScope, refuse
 from ..drf.exceptions import RefusedException
 from ..drf.throttling import RateLimited
-from ..http import shared_caches
+from ..http import discovery, shared_caches
 from ..http.header import not_authenticated, read_credential
 from ..legacy import verify as legacy
 from ..limits import counting
@@ -150,6 +150,27 @@ def authorize(access: Access, original: Original) -> None:
                 raise refuse(refusals.NOT_BOUND, kind=kind)
 
 
+async def arefusal_headers(*arguments: Any) -> dict[str, Any]:
+    """Return what ``refusal_headers`` returns, in a thread if it needs the database."""
+    try:
+        return refusal_headers(*arguments)
+    except SynchronousOnlyOperation:
+        return cast("dict[str, Any]", await in_thread(refusal_headers, *arguments))
+
+
+def _scopes(method: str, target: str) -> list[str]:
+    """Return the scopes of the routes that a refused request matches."""
+    try:
+        matching = routes.find(method, paths.parse(target))
+    except paths.Ambiguous:
+        return []
+    except Exception as error:
+        if unavailable.reason(error) is None:
+            raise
+        return []
+    return [scope for route, _ in matching for scope in route.scopes]
+
+
 def _check_kind(access: Access) -> None:
     try:
         acceptance.check(access)
@@ -234,11 +255,21 @@ def vary() -> str:
     return ", ".join((*shared_caches.credential_headers(), *target))
 
 
-def refusal_headers(refused: RefusedException) -> dict[str, Any]:
-    """Return the header fields of a refusal, the same as from DRF."""
+def refusal_headers(
+    refused: RefusedException, request: HttpRequest, method: str = "", target: str = ""
+) -> dict[str, Any]:
+    """Return the header fields of a refusal, the same as from DRF.
+
+    ``request`` says where the resource is described if ``GATEWAY_URL`` does not.
+    """
     headers = {"Cache-Control": "no-store", **refused.fields}
-    if refused.auth_header:
-        headers["WWW-Authenticate"] = refused.auth_header
+    if (header := refused.auth_header) and refused.status_code in discovery.REFUSED:
+        url = gateway_settings.GATEWAY_URL
+        at = discovery.url(request, url and url.rstrip("/"))
+        scopes = () if at is None else _scopes(method, target)
+        header = discovery.complete(header, refused.status_code, at, scopes)
+    if header:
+        headers["WWW-Authenticate"] = header
     if refused.wait:
         headers["Retry-After"] = str(refused.wait)
     return headers

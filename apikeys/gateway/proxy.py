@@ -26,8 +26,9 @@ from ..legacy import schemes
 from ..refusals import Refused
 from ..signatures import prove
 from ..signatures.messages import Message as SignedMessage
+from . import description
 from .conf import gateway_settings
-from .decide import Decision, adecide, identity, in_thread, refusal_headers
+from .decide import Decision, adecide, arefusal_headers, identity, in_thread
 from .original import Original, absolute
 
 __all__ = ["ReverseProxy"]
@@ -113,6 +114,8 @@ class ReverseProxy:
 
         try:
             length = _check(scope)
+            if await description.send(scope, send):
+                return
             body.length = length
             decision = await _decide(scope, body)
             await self._forward(scope, body, decision, answer)
@@ -133,7 +136,7 @@ class ReverseProxy:
             return
         if started:  # too late for a refusal: abort, so that the caller sees the response is cut
             raise ConnectionAbortedError("The upstream closed the connection during its response.")
-        await _refuse(exception, send)
+        await _refuse(exception, scope, send)
 
     async def _forward(self, scope: Scope, body: "_Body", decision: Decision, send: Send) -> None:
         seconds = gateway_settings.GATEWAY_TIMEOUT
@@ -368,10 +371,11 @@ def _vary() -> bytes:
     return ", ".join(shared_caches.credential_headers()).encode()
 
 
-async def _refuse(refused: RefusedException, send: Send) -> None:
+async def _refuse(refused: RefusedException, scope: Scope, send: Send) -> None:
     facts: Any = refused.detail
     body = json.dumps(facts, separators=(",", ":"), ensure_ascii=False).encode()
-    headers = refusal_headers(refused) | {
+    own = await arefusal_headers(refused, description.asked(scope), scope["method"], _target(scope))
+    headers = own | {
         "Content-Type": "application/json",
         "Content-Length": str(len(body)),
         "Vary": _vary().decode(),

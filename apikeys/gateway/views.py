@@ -1,6 +1,7 @@
 """The forward-auth endpoint: answers 200 with the caller's identity, or a refusal like DRF's."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from django.contrib.auth.decorators import login_not_required
@@ -10,7 +11,16 @@ from rest_framework.renderers import JSONRenderer
 
 from ..drf.exceptions import RefusedException
 from ..http.hidden import empty_frames
-from .decide import Decision, adecide, decide, identity, max_age, refusal_headers, vary
+from .decide import (
+    Decision,
+    adecide,
+    arefusal_headers,
+    decide,
+    identity,
+    max_age,
+    refusal_headers,
+    vary,
+)
 from .original import Original, read
 
 #: nginx's ``auth_request`` drops the body of a refusal. Its configuration reads this header.
@@ -33,7 +43,7 @@ def authorize(request: HttpRequest, rest: str = "") -> HttpResponse:
         original = None  # its headers contain the credential
         empty_frames(error)
         raise
-    return refusal(refused)
+    return refusal(refused, refusal_headers(refused, request, *_line(original)))
 
 
 async def aauthorize(request: HttpRequest) -> HttpResponse:
@@ -48,7 +58,12 @@ async def aauthorize(request: HttpRequest) -> HttpResponse:
         original = None  # its headers contain the credential
         empty_frames(error)
         raise
-    return refusal(refused)
+    return refusal(refused, await arefusal_headers(refused, request, *_line(original)))
+
+
+def _line(original: Original | None) -> tuple[str, str]:
+    """Return the method and the target of the original request, as far as they are known."""
+    return ("", "") if original is None else (original.method, original.target)
 
 
 def allowed(decision: Decision, original: Original) -> HttpResponse:
@@ -63,14 +78,13 @@ def allowed(decision: Decision, original: Original) -> HttpResponse:
     return HttpResponse(headers=headers, content_type="text/plain")
 
 
-def refusal(refused: RefusedException) -> HttpResponse:
+def refusal(refused: RefusedException, headers: Mapping[str, Any]) -> HttpResponse:
     """Return the response that refuses a request, with the same body as DRF's."""
     facts: Any = refused.detail
     body = json.dumps(facts, separators=(",", ":"))  # ASCII, in one line
-    headers = refusal_headers(refused) | {BODY_HEADER: body, "Vary": vary()}
     return HttpResponse(
         JSONRenderer().render(facts),
         status=refused.status_code,
         content_type="application/json",
-        headers=headers,
+        headers={**headers, BODY_HEADER: body, "Vary": vary()},
     )

@@ -4,7 +4,7 @@ The decorator and the middleware refuse with the same status, body and headers a
 The classes for REST framework views live there.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from functools import wraps
 from typing import Any, Final, TypeVar, cast
 
@@ -25,7 +25,7 @@ from ..limits.counting import aspend, spend, spent
 from ..refusals import Refusal, Refused
 from ..signatures import messages
 from ..verify import SENSITIVE, averify, verify_unhidden
-from . import header, shared_caches, views
+from . import discovery, header, shared_caches, views
 from .header import answer, not_authenticated, read_credential, read_unhidden
 
 __all__ = ["BearerMiddleware", "aauthenticate", "authenticate", "refuse", "require_scopes"]
@@ -58,10 +58,11 @@ def refusal_of(error: Exception) -> Refused:
     return Refused(refusal)
 
 
-def finish(request: HttpRequest, response: Any) -> Any:
+def finish(request: HttpRequest, response: Any, scopes: Iterable[str] = ()) -> Any:
     """Add the header fields that every adapter sends to the response.
 
-    They tell caches which requests may share it, and the caller how many requests remain.
+    They tell caches which requests may share it, and the caller how many requests remain. A
+    refused caller also learns where to get a token, and the ``scopes`` to request.
     """
     if isinstance(response, HttpResponseBase):
         shared_caches.protect(request.META, response)
@@ -71,6 +72,8 @@ def finish(request: HttpRequest, response: Any) -> Any:
         if fields := spent(request):
             for name, value in fields.items():
                 response.setdefault(name, value)
+        if response.status_code in discovery.REFUSED:
+            discovery.point(request, response, scopes)
     return response
 
 
@@ -140,7 +143,7 @@ def require_scopes(*scopes: str, accepts: Collection[str] | None = None) -> Call
             except Exception as error:  # noqa: BLE001
                 denied = respond(refusal_of(error))
             if denied is not None:
-                return finish(request, denied)
+                return finish(request, denied, scopes)
             enter(request, cast("Access", access))
             try:
                 response = await view(request, *args, **kwargs)
@@ -159,7 +162,7 @@ def require_scopes(*scopes: str, accepts: Collection[str] | None = None) -> Call
             except Exception as error:  # noqa: BLE001
                 denied = respond(refusal_of(error))
             if denied is not None:
-                return finish(request, denied)
+                return finish(request, denied, scopes)
             enter(request, cast("Access", access))
             try:
                 response = view(request, *args, **kwargs)
@@ -238,7 +241,8 @@ class BearerMiddleware:
             if access is not None:
                 spend(access, request)
         except Exception as error:  # noqa: BLE001
-            return finish(request, respond(refusal_of(error)))
+            scopes = views.scopes_of(request)
+            return finish(request, respond(refusal_of(error)), scopes)
         cast("Any", request).auth = access
         return finish(request, self.get_response(request))
 
@@ -261,7 +265,8 @@ class BearerMiddleware:
             if access is not None:
                 await aspend(access, request)
         except Exception as error:  # noqa: BLE001
-            return finish(request, respond(refusal_of(error)))
+            scopes = views.scopes_of(request)
+            return finish(request, respond(refusal_of(error)), scopes)
         cast("Any", request).auth = access
         return finish(request, await self.get_response(request))
 

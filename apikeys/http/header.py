@@ -166,10 +166,11 @@ def challenge(refusal: Refusal, realm: str, scope: str = "", **params: str) -> s
         parameters |= {"error": refusal.error, "error_description": description}
     if scope:
         parameters["scope"] = scope
-    return "Bearer " + ", ".join(f'{k}="{_quotable(v)}"' for k, v in parameters.items())
+    return "Bearer " + ", ".join(f'{k}="{quotable(v)}"' for k, v in parameters.items())
 
 
-def _quotable(text: str) -> str:
+def quotable(text: str) -> str:
+    """Return ``text`` with the characters that a quoted parameter can have."""
     # RFC 6750 section 3 leaves out the quote and the backslash.
     return "".join(c if " " <= c <= "~" and c not in '"\\' else "'" for c in text)
 

@@ -4,6 +4,24 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from django.http import HttpRequest
+from django.urls import Resolver404, resolve
+
+
+def scopes_of(request: HttpRequest) -> tuple[str, ...]:
+    """Return the scopes that the view of a refused request requires, where they are a list."""
+    try:
+        callback = resolve(request.path_info, getattr(request, "urlconf", None)).func
+    except Resolver404:
+        return ()
+    for operation in ninja_operations(callback):
+        if request.method in operation.methods:
+            return next((tuple(auth.scopes) for auth in key_auths(operation)), ())
+    declared: Any = getattr(callback, "required_scopes", None)
+    if declared is None:
+        declared = getattr(class_of(callback), "required_scopes", None)
+    return tuple(declared) if isinstance(declared, list | tuple) else ()
+
 
 def accepts_of(callback: Any, method: str) -> Any:
     """Return the ``accepts`` of the view at a URL; ``None`` if it declares none."""

@@ -13,14 +13,19 @@ class ApiKeysOAuthConfig(AppConfig):
 
         from .. import cache, carried, verify
         from ..access import OAUTH
+        from ..http import discovery
         from ..lifecycle import locking
-        from . import chains, checks, resolver, upstream  # noqa: F401
+        from ..management import pruning
+        from . import chains, checks, resolver, unused_clients, upstream  # noqa: F401
         from .models import Consent, TokenOrigin
+        from .views import metadata
 
         verify.register(resolver.resolve, resolver.recall)
         verify.register_upstream(upstream.are_active_clients)
         locking.register(OAUTH, resolver.renew)
         carried.register(OAUTH, resolver.recheck)
+        pruning.register(unused_clients.prune)
+        discovery.register(discovery.Metadata(metadata.resource_url, metadata.describe))
         chains.connect()
         cache.watch(get_access_token_model(), get_application_model(), Consent)
         # The row of an origin is deleted together with its token, which is watched.

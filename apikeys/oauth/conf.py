@@ -1,10 +1,11 @@
 """Declare the settings of OAuth. This module also imports without the extra ``oauth``."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from ..conf import rules
+from ..conf.rules import Rule
 from ..conf.setting import Setting, Table
 
 
@@ -38,6 +39,32 @@ class OAuthSettings(Table):
         "token is refused by every other service.",
         check="E016",
         hint='Set it to, for example, ["https://api.example.com/"].',
+    )
+    RESOURCE_SERVERS = Setting[Mapping[str, Collection[str]]](
+        {},
+        Rule(
+            "a dictionary of client IDs, each with a list of absolute URIs",
+            lambda given: (
+                isinstance(given, Mapping)
+                and all(
+                    isinstance(name, str) and rules.is_list(uris) and all(map(_is_audience, uris))
+                    for name, uris in given.items()
+                )
+            ),
+        ),
+        "The URLs of your other services, by the ID of their confidential OAuth client, such as "
+        "an MCP server in its own process. Such a client can exchange a token that was issued for "
+        "one of its URLs for a token of your API or another service.",
+        check="E131",
+        hint='Set it to, for example, {"acme-mcp": ["https://mcp.example.com/mcp"]}.',
+    )
+    MOST_CLIENTS_WITHOUT_USER = Setting[int | None](
+        10_000,
+        rules.whole(0).or_none(),
+        "Maximum number of OAuth clients that registered themselves without a user: by a metadata "
+        "document, or anonymously. Further ones are refused until `apikeys prune` deletes those "
+        "that were never used. `None` allows any number.",
+        check="E130",
     )
 
 

@@ -108,7 +108,11 @@ def answer(
     Raise an ``OAuth2Error`` for a scope or a target that ``subject`` does not cover.
     """
     scope = narrowed_scope(request.scopes, subject)
-    resource = targets.requested(request, subject.resource)
+    within = subject.resource
+    if within and targets.is_issued_for(application, within):
+        resource = targets.requested(request, ()) or [own_resource(request.headers)]
+    else:
+        resource = targets.requested(request, within)
     now = timezone.now()
     expires = now + subject.lifetime
     if subject.expires_at is not None:

@@ -23,6 +23,7 @@ from oauth2_provider.utils import parse_bearer_token
 
 from .. import moments
 from ..databases import transactions, unavailable
+from ..limits import attempts, networks
 from ..models import naming
 from ..models.owners import is_active
 from ..policy import get_policy
@@ -30,17 +31,23 @@ from ..refusals import Refused
 from ..verify import verify
 from ..web.sudo import get_sudo
 from . import client_secrets, lifetimes
+from .conf import oauth_settings
 from .device import GRANT_TYPE as DEVICE
 from .models import ClientSettings
 from .targets import LOOPBACK
 
-__all__ = ["OwnUserPermission"]
+__all__ = ["AnyonePermission", "OwnUserPermission"]
 
 #: Maps the grant types that a user's client may have to the names that django-oauth-toolkit
 #: stores. Each of them gives tokens for a user who logged in. A program without a user needs a
 #: key, which has limits.
 DOT_GRANTS: Final = {"authorization_code": "authorization-code", DEVICE: DEVICE}
-_MOST_URIS, _LONGEST_URI = 10, 500
+MOST_URIS: Final = 10
+_LONGEST_URI: Final = 500
+#: Maximum number of clients that one address (or one IPv6 /64) can register in ``WINDOW``
+#: seconds without a user.
+FROM_ADDRESS: Final = 50
+WINDOW: Final = 60 * 60
 
 
 class RegistrationError(ValueError):
@@ -84,8 +91,8 @@ def check(application: Any, user: Any, *, grants: Sequence[str], is_new: bool = 
     if "authorization_code" in grants and not uris:
         message = _("The authorization code grant needs at least one redirect URI.")
         raise RegistrationError("invalid_redirect_uri", message, "redirect_uris")
-    if len(uris) > _MOST_URIS:
-        message = _("Enter at most %(most)d redirect URIs.") % {"most": _MOST_URIS}
+    if len(uris) > MOST_URIS:
+        message = _("Enter at most %(most)d redirect URIs.") % {"most": MOST_URIS}
         raise RegistrationError("invalid_redirect_uri", message, "redirect_uris")
     for uri in uris:
         if not is_redirect_uri(uri):
@@ -130,6 +137,28 @@ def is_redirect_uri(uri: str) -> bool:
     if parts.scheme == "https":
         return bool(parts.hostname)
     return parts.scheme == "http" and parts.hostname in LOOPBACK
+
+
+def are_redirect_uris(uris: Sequence[str]) -> bool:
+    """Return whether a client can have these redirect URIs."""
+    return len(uris) <= MOST_URIS and all(map(is_redirect_uri, uris))
+
+
+def are_too_many(request: HttpRequest) -> bool:
+    """Count a client that registers without a user. Return whether it must be refused."""
+    most = oauth_settings.MOST_CLIENTS_WITHOUT_USER
+    if most is not None and unowned().count() >= most:
+        return True
+    address = networks.counted(networks.client_ip(request))
+    return attempts.count(f"register:{address}", WINDOW).number > FROM_ADDRESS
+
+
+def unowned() -> Any:
+    """Return the clients that registered themselves without a user."""
+    model = get_application_model()
+    return model._default_manager.filter(user=None).exclude(
+        registration_source=model.RegistrationSource.MANUAL
+    )
 
 
 @sensitive_variables()
@@ -268,4 +297,20 @@ class OwnUserPermission(IsAuthenticatedDCRPermission):
         if access.user is None or not access.allows(oauth2_settings.DCR_REGISTRATION_SCOPE):
             return False
         request.user = access.user
+        return True
+
+
+class AnyonePermission(OwnUserPermission):
+    """Allow registration to anyone, such as the client of an agent (MCP).
+
+    A client belongs to the user that ``OwnUserPermission`` allows. Any other client has no user,
+    and the number of these is limited. A request with an invalid token is refused.
+    """
+
+    def has_permission(self, request: HttpRequest) -> bool:
+        if super().has_permission(request):
+            return True
+        if "HTTP_AUTHORIZATION" in request.META:
+            return False
+        request.user = AnonymousUser()  # not of a session that another site may have used
         return True

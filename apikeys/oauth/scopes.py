@@ -22,6 +22,11 @@ def registration_scope() -> str | None:
     return str(oauth2_settings.DCR_REGISTRATION_SCOPE) if oauth2_settings.DCR_ENABLED else None
 
 
+def is_openid_declared() -> bool:
+    """Return whether clients can use OpenID Connect at this site."""
+    return bool(oauth2_settings.OIDC_ENABLED) and OPENID in declared()
+
+
 def gets_id_tokens(application: Any) -> bool:
     """Return whether the server can sign an ID token for this client (OpenID Connect)."""
     if not oauth2_settings.OIDC_ENABLED:

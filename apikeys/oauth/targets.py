@@ -9,8 +9,9 @@ from oauthlib.oauth2.rfc6749 import errors
 
 from .conf import oauth_settings
 
-#: Loopback hosts. Plain http to them stays on this machine (RFC 8252 section 7.3).
-LOOPBACK: Final = ("127.0.0.1", "::1")
+#: Loopback hosts. Plain http to them stays on this machine (RFC 8252 section 7.3). Many clients
+#: use the name, although section 8.3 recommends the addresses.
+LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 
 # Limited because the time to parse a host grows with the square of its length.
 _LONGEST: Final = 2_000  # characters
@@ -32,6 +33,20 @@ def requested(request: Any, within: Sequence[str]) -> list[str]:
         if within and not covers(within, name):
             raise invalid_target("The subject token is not valid for this target.")
     return list(dict.fromkeys(names)) or list(within)
+
+
+def is_issued_for(application: Any, resources: Collection[str]) -> bool:
+    """Return whether a token for ``resources`` was issued for the service ``application`` alone.
+
+    The service may exchange it for a token of another service, to act for the caller there. It
+    must be a client of the site's operators (``RESOURCE_SERVERS``).
+    """
+    if application is None or application.user_id is not None:
+        return False
+    if application.client_type != application.CLIENT_CONFIDENTIAL:
+        return False
+    own = oauth_settings.RESOURCE_SERVERS.get(application.client_id, ())
+    return all(covers(own, each) for each in resources)
 
 
 def is_whole_site(resource: str) -> bool:

@@ -16,13 +16,14 @@ from .views.device import (
     DeviceUserCodeView,
 )
 from .views.introspect import IntrospectTokenView
-from .views.metadata import OAuthServerMetadataView
+from .views.metadata import OAuthServerMetadataView, OpenIDConfigurationView
 from .views.register import (
     DynamicClientRegistrationManagementView,
     DynamicClientRegistrationView,
 )
 from .views.revoke import RevokeTokenView
 from .views.token import TokenView
+from .views.userinfo import UserInfoView
 
 app_name = "oauth2_provider"
 
@@ -48,6 +49,12 @@ _ours = [
         OAuthServerMetadataView.as_view(),
         name="oauth-server-metadata",
     ),
+    path(
+        ".well-known/openid-configuration",
+        OpenIDConfigurationView.as_view(),
+        name="oidc-connect-discovery-info",
+    ),
+    path("userinfo/", UserInfoView.as_view(), name="user-info"),
 ]
 _replaced = {pattern.name for pattern in _ours}
 

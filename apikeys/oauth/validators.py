@@ -19,6 +19,7 @@ from . import (
     client_secrets,
     consent,
     device,
+    documents,
     key_clients,
     lifetimes,
     password_attempts,
@@ -70,6 +71,8 @@ class Validator(OAuth2Validator):
     def _load_application(self, client_id: str, request: Any) -> Any:
         """Return the client; ``None`` if its user is deactivated or its name is unreadable."""
         if client_id and not _may_be_client_id(client_id):
+            return None
+        if documents.is_document(client_id) and not documents.is_client(client_id, request):
             return None
         client = super()._load_application(client_id, request)
         if client is not None and not (

@@ -1,4 +1,4 @@
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from django import forms
@@ -148,6 +148,9 @@ class AllowedNetworks(Restriction):
 
     def display(self, value: str) -> str:
         return value
+
+    def claims(self, value: str) -> Mapping[str, Any]:
+        return {"allowed_networks": value.split()}
 
     def as_json(self, value: str) -> list[str]:
         return value.split()

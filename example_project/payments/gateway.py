@@ -11,6 +11,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import CommandError
+from oauth2_provider.settings import oauth2_settings
 
 from . import seed
 
@@ -27,7 +28,7 @@ class Example:
 class Gateway(AbstractContextManager["Gateway"]):
     """Serve on the bound socket ``listening`` until the context ends."""
 
-    def __init__(self, listening: socket.socket) -> None:
+    def __init__(self, listening: socket.socket, site: str) -> None:
         try:
             import uvicorn
 
@@ -50,10 +51,19 @@ class Gateway(AbstractContextManager["Gateway"]):
         if not port:
             raise CommandError("The server behind the gateway did not start.")
         self.upstream = f"http://127.0.0.1:{port}"
-        settings.APIKEYS = {**settings.APIKEYS, "GATEWAY_UPSTREAM": self.upstream}
+        settings.APIKEYS = {
+            **settings.APIKEYS,
+            "GATEWAY_UPSTREAM": self.upstream,
+            "GATEWAY_URL": self.base_url,
+        }
+        settings.OAUTH2_PROVIDER = {
+            **settings.OAUTH2_PROVIDER,
+            "OAUTH2_PROTECTED_RESOURCE_AUTHORIZATION_SERVERS": [f"{site}/o"],
+        }
         from apikeys.gateway.conf import gateway_settings
 
         gateway_settings.reload()
+        oauth2_settings.reload()
         self._server: Any = uvicorn.Server(
             uvicorn.Config(
                 ReverseProxy(), log_level="error", server_header=False, date_header=False

@@ -43,6 +43,9 @@ GUIDES = {
 
 #: Pages whose blocks are taken out and run by tests of their own.
 FRAGMENTS = {
+    "docs/how-to/protect-an-mcp-server.md": dict.fromkeys(
+        ("python", "console"), "mcp/test_docs.py"
+    ),
     **{
         f"docs/{page}.md": dict.fromkeys(each.split(), "docs/test_guides.py")
         for page, each in GUIDES.items()

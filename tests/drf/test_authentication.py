@@ -30,6 +30,7 @@ from tests.factories import (
 )
 
 READ = ["payments:read"]
+METADATA = 'resource_metadata="http://testserver/.well-known/oauth-protected-resource"'
 
 
 def challenge(response):
@@ -86,11 +87,12 @@ class TestRefusals:
     def test_no_credential(self, client, db):
         header = self.assert_refusal(client.get("/api/payments/"), refusals.NOT_AUTHENTICATED)
         # RFC 6750 section 3.1: no error code for a request that carries no credential.
-        assert header == 'Bearer realm="api"'
+        assert header == f'Bearer realm="api", scope="payments:read", {METADATA}'
 
     def test_the_realm_is_the_sites(self, client, db, settings):
         settings.APIKEYS = settings.APIKEYS | {"REALM": 'Acme "API"\n'}
-        assert challenge(client.get("/api/payments/")) == "Bearer realm=\"Acme 'API''\""
+        header = challenge(client.get("/api/payments/"))
+        assert header.startswith("Bearer realm=\"Acme 'API''\", ")
 
     @pytest.mark.parametrize(
         "value", ["Basic YWRhOmFkYQ==", "Token abc", "Digest x", "garbage", ""]
@@ -98,7 +100,7 @@ class TestRefusals:
     def test_another_scheme_is_no_credential(self, client, db, value):
         response = client.get("/api/payments/", headers={"Authorization": value})
         assert (response.status_code, response.json()["code"]) == (401, "not_authenticated")
-        assert challenge(response) == 'Bearer realm="api"'
+        assert challenge(response) == f'Bearer realm="api", scope="payments:read", {METADATA}'
 
     @pytest.mark.parametrize(
         "value",
@@ -130,7 +132,8 @@ class TestRefusals:
         header = self.assert_refusal(response, refusals.MALFORMED_KEY)
         assert header == (
             'Bearer realm="api", error="invalid_token", error_description="This '
-            'credential is malformed. Check that you copied all of it."'
+            'credential is malformed. Check that you copied all of it.", '
+            f'scope="payments:read", {METADATA}'
         )
 
     def test_an_unknown_id_and_a_wrong_secret_are_told_alike(self, client, db):
@@ -188,7 +191,7 @@ class TestRefusals:
         assert header == (
             'Bearer realm="api", error="insufficient_scope", error_description="This request '
             'needs the scope payments:write, which your credential does not have here.", '
-            'scope="payments:write"'
+            f'scope="payments:write", {METADATA}'
         )
 
     def test_several_scopes_are_named_together(self, call):

@@ -96,7 +96,7 @@ def test_the_answers_equal_those_of_the_view(ask, client, key):
     for token, target in [(key, OWN), (None, OWN), (key, other), (key, "/"), (key[:-1], OWN)]:
         headers = {"X-Original-Method": "GET", "X-Original-URI": target}
         headers |= {"Authorization": f"Bearer {token}"} if token else {}
-        view = client.get("/gateway/authorize/", headers=headers)
+        view = client.get("/gateway/authorize/", headers=headers, SERVER_NAME="localhost")
 
         answered = ask(token, target)
 

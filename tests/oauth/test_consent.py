@@ -354,7 +354,7 @@ class TestLoopback:
         form = query | {"redirect_uri": uri, "allow": "Authorize"}
         assert client.post("/o/authorize/", form)["Location"].startswith(uri + "?code=")
 
-    @pytest.mark.parametrize("host", ["localhost", "192.0.2.1", "127.0.0.1.evil.example"])
+    @pytest.mark.parametrize("host", ["192.0.2.1", "127.0.0.1.evil.example", "localhost.evil"])
     def test_no_other_host(self, client, ada, query, host):
         client.force_login(ada)
         form = query | {"redirect_uri": f"http://{host}/callback", "allow": "Authorize"}

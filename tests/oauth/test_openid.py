@@ -147,3 +147,25 @@ def test_only_s256_is_a_code_challenge_method(client, ada, shop, settings, metho
     assert "error=invalid_request" in response["Location"]
     document = client.get("/o/.well-known/oauth-authorization-server").json()
     assert document["code_challenge_methods_supported"] == ["S256"]
+
+
+class TestUserInfo:
+    def test_returns_the_user_of_the_token(self, issued, client, ada):
+        response = client.get("/o/userinfo/", headers=bearer(issued["access_token"]))
+        assert response.json() == {"sub": str(ada.pk)}
+        assert response["Cache-Control"] == "no-store"
+
+    def test_needs_the_scope(self, issued, client):
+        from oauth2_provider.models import AccessToken
+
+        AccessToken.objects.update(scope="payments:read")
+        response = client.get("/o/userinfo/", headers=bearer(issued["access_token"]))
+        assert response.status_code == 403
+        assert 'scope="openid"' in response["WWW-Authenticate"]
+
+    def test_refuses_a_deactivated_user_and_a_key(self, issued, client, ada):
+        ada.is_active = False
+        ada.save()
+        response = client.get("/o/userinfo/", headers=bearer(issued["access_token"]))
+        assert response.status_code == 401
+        assert client.get("/o/userinfo/").status_code == 401

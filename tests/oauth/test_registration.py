@@ -21,6 +21,15 @@ METADATA = {
 }
 
 
+@pytest.fixture(autouse=True)
+def only_users(settings):
+    """The example lets anyone register a client: see ``test_unused_clients``."""
+    classes = ["apikeys.oauth.registration.OwnUserPermission"]
+    settings.OAUTH2_PROVIDER = settings.OAUTH2_PROVIDER | {
+        "DCR_REGISTRATION_PERMISSION_CLASSES": classes
+    }
+
+
 class OneClient(Policy):
     def most_clients(self, user):
         return 1
@@ -196,7 +205,7 @@ class TestAnyoneRegisters:
         assert Application.objects.get().user == ada
 
     def test_anonymous_clients_from_one_address_are_limited(self, client, ada, monkeypatch):
-        monkeypatch.setattr("apikeys.oauth.views.register._FROM_ADDRESS", 2)
+        monkeypatch.setattr("apikeys.oauth.registration.FROM_ADDRESS", 2)
         assert [register(client).status_code for _ in range(2)] == [201, 201]
         refused = register(client)
         assert (refused.status_code, refused.json()["error"]) == (429, "too_many_requests")
@@ -266,7 +275,7 @@ def test_a_form_is_not_registration_metadata(client, ada, settings, classes, is_
         ({"grant_types": "authorization_code"}, "invalid_client_metadata"),
         ({"redirect_uris": []}, "invalid_redirect_uri"),
         ({"redirect_uris": ["http://app.example/cb"]}, "invalid_redirect_uri"),
-        ({"redirect_uris": ["http://localhost/cb"]}, "invalid_redirect_uri"),
+        ({"redirect_uris": ["http://localhost.example/cb"]}, "invalid_redirect_uri"),
         ({"redirect_uris": ["https://*.example/cb"]}, "invalid_redirect_uri"),
         ({"redirect_uris": ["https://app.example/#x"]}, "invalid_redirect_uri"),
         ({"redirect_uris": ["https://u:p@app.example/"]}, "invalid_redirect_uri"),

@@ -7,14 +7,15 @@ from ... import usage
 from ...errors import LifecycleError
 from ...limits import attempts
 from ...signatures import nonces
-from .. import arguments
+from .. import arguments, pruning
 from ..output import counted
 from ..terminal import Terminal
 
-HELP = "Delete old usage counts, nonces and attempt counts."
+HELP = "Delete old usage counts, nonces and attempt counts, and OAuth clients without use."
 MORE = "Run it nightly or weekly to keep those tables small."
 
 _SHORTEST = timedelta(days=31)  # a whole month, which becomes one row
+_LEAST_UNUSED = timedelta(days=1)
 _LONGEST = timedelta(days=365) * 1000  # the calendar begins 2000 years ago
 
 
@@ -33,9 +34,16 @@ def add_arguments(parser: CommandParser) -> None:
         help="How long to keep usage counts at all, at least as long as --daily and at most "
         f"{_LONGEST.days // 365}y (default: %(default)s).",
     )
+    parser.add_argument(
+        "--unused",
+        metavar="DURATION",
+        default="30d",
+        help="Delete OAuth clients that registered themselves at least this long ago and that no "
+        f"user authorizes, at least {_LEAST_UNUSED.days}d (default: %(default)s).",
+    )
 
 
-def handle(terminal: Terminal, *, daily: str, keep: str, **options: Any) -> None:
+def handle(terminal: Terminal, *, daily: str, keep: str, unused: str, **options: Any) -> None:
     daily_for = arguments.duration(daily, "daily")
     kept_for = arguments.duration(keep, "keep")
     if not _SHORTEST <= daily_for <= kept_for <= _LONGEST:
@@ -44,5 +52,10 @@ def handle(terminal: Terminal, *, daily: str, keep: str, **options: Any) -> None
             f"up to {_LONGEST.days // 365}y."
         )
         raise LifecycleError("invalid_duration", message, "daily")
+    unused_for = arguments.duration(unused, "unused")
+    if unused_for < _LEAST_UNUSED:
+        message = f"--unused takes {_LEAST_UNUSED.days}d or more."
+        raise LifecycleError("invalid_duration", message, "unused")
     deleted = usage.prune(daily_for, kept_for) + nonces.prune() + attempts.prune()
+    deleted += pruning.prune(unused_for)
     terminal.show({"deleted": deleted}, f"Deleted {counted(deleted, 'row')}.")

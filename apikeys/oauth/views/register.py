@@ -1,7 +1,7 @@
 """Dynamic client registration for users (RFC 7591, RFC 7592)."""
 
 import json
-from typing import Any, Final
+from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.decorators import method_decorator
@@ -11,17 +11,11 @@ from oauth2_provider.models import get_application_model
 from oauth2_provider.settings import oauth2_settings
 from oauth2_provider.views import dynamic_client_registration as dcr
 
-from ...limits import attempts, networks
 from .. import authorizations, registration
 from ..device import GRANT_TYPE as DEVICE
 from ..http import is_text
 from ..registration import RegistrationError
 from .token import ENDPOINT, error_response, finished, too_many
-
-#: Maximum number of clients that anonymous visitors can register from one address (or one IPv6
-#: /64) in ``_WINDOW`` seconds.
-_FROM_ADDRESS: Final = 50
-_WINDOW: Final = 60 * 60
 
 _NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
@@ -47,8 +41,9 @@ class DynamicClientRegistrationView(views.DynamicClientRegistrationView):
         try:
             grants = _apply(application, body)
             registration.check(application, user, grants=grants)
-            if user is None and _are_too_many(request):
-                return too_many("Too many clients were registered from this address.", _WINDOW)
+            if user is None and registration.are_too_many(request):
+                message = "Too many clients were registered. Try again later."
+                return too_many(message, registration.WINDOW)
         except RegistrationError as error:
             return error_response(error.code, error.message)
         secret = registration.save(application, grants, new_secret=True)
@@ -58,11 +53,6 @@ class DynamicClientRegistrationView(views.DynamicClientRegistrationView):
             # RFC 7591 section 3.2.1: required with a secret; 0 means never.
             data |= {"client_secret": secret, "client_secret_expires_at": 0}
         return JsonResponse(data, status=201, headers=_NO_STORE)
-
-
-def _are_too_many(request: HttpRequest) -> bool:
-    address = networks.counted(networks.client_ip(request))
-    return attempts.count(f"register:{address}", _WINDOW).number > _FROM_ADDRESS
 
 
 class DynamicClientRegistrationManagementView(views.DynamicClientRegistrationManagementView):

@@ -24,6 +24,7 @@ from django.views.decorators.debug import sensitive_variables
 from apikeys.management.output import Screen
 
 from ... import seed
+from ...agents import Agents
 from ...demo import PASSWORD
 from ...gateway import Gateway, examples
 
@@ -70,9 +71,21 @@ class Command(BaseCommand):
             help="Also start an old server without access control, and a gateway in front of it "
             "on the next port.",
         )
+        parser.add_argument(
+            "--mcp",
+            action="store_true",
+            help="Also serve tools to agents (MCP): beside Django at /mcp, and in another process.",
+        )
 
     def handle(
-        self, *, port: int, serve: bool, json: bool, gateway: bool = False, **options: Any
+        self,
+        *,
+        port: int,
+        serve: bool,
+        json: bool,
+        gateway: bool = False,
+        mcp: bool = False,
+        **options: Any,
     ) -> None:
         if connection.vendor != "sqlite":
             raise CommandError(
@@ -81,36 +94,46 @@ class Command(BaseCommand):
             )
         if not serve and port == 0:
             raise CommandError("--port 0 needs a server. Leave out --no-serve.")
+        if mcp and not serve:
+            raise CommandError("--mcp needs a server. Leave out --no-serve.")
         settings.DEMO = True  # this process also serves
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # exit cleanly, as after Ctrl+C
         try:
-            self._run(port, serve, json, gateway)
+            self._run(port, serve, json, gateway, mcp)
         except KeyboardInterrupt:
             self.stderr.write("\nThe demo has stopped.", style_func=str)
             if not self._is_ready:  # nothing is half done: it creates everything in transactions
                 sys.exit(130)  # 128 + SIGINT
 
     @sensitive_variables("made")
-    def _run(self, port: int, serve: bool, json: bool, gateway: bool) -> None:
+    def _run(self, port: int, serve: bool, json: bool, gateway: bool, mcp: bool) -> None:
         # Listen first: early requests wait, and a port in use does not revoke credentials.
-        server = _listen(port) if serve else None
+        server = _listen(port) if serve and not mcp else None
+        bound = _bind(port) if mcp else None
+        if bound is not None:
+            port = bound.getsockname()[1]
         base_url = f"http://{HOST}:{server.server_port if server else port}"
-        if gateway and server is None:
+        if gateway and not serve:
             raise CommandError("--gateway needs a server. Leave out --no-serve.")
         with ExitStack() as stack:
-            guarded = None
+            guarded = agents = None
             if gateway:
                 listening = _bind(port + 1 if port else 0)
-                guarded = stack.enter_context(Gateway(listening))
+                guarded = stack.enter_context(Gateway(listening, base_url))
             made = self._prepare()
+            if bound is not None:
+                agents = stack.enter_context(Agents(bound, base_url))
             if json:
-                self._print_json(base_url, made, guarded)
+                self._print_json(base_url, made, guarded, agents)
             else:
-                self._print(base_url, made, serve, guarded)
+                self._print(base_url, made, serve, guarded, agents)
             self.stdout.flush()
             self._is_ready = True
             if server is not None:
                 self._serve(server)
+            if agents is not None:
+                connections.close_all()
+                agents.serve()
 
     @sensitive_variables()
     def _prepare(self) -> seed.Credentials:
@@ -135,7 +158,11 @@ class Command(BaseCommand):
             self.stderr.flush()
 
     def _print_json(
-        self, base_url: str, made: seed.Credentials, gateway: Gateway | None = None
+        self,
+        base_url: str,
+        made: seed.Credentials,
+        gateway: Gateway | None = None,
+        agents: Agents | None = None,
     ) -> None:
         facts = {
             "base_url": base_url,
@@ -164,6 +191,8 @@ class Command(BaseCommand):
                     for each in examples(gateway.base_url, made)
                 ],
             }
+        if agents is not None:
+            facts["mcp"] = {"url": agents.url, "separate_url": agents.separate_url}
         self.stdout.write(json.dumps(facts, indent=2))
 
     def _print(
@@ -172,6 +201,7 @@ class Command(BaseCommand):
         made: seed.Credentials,
         serve: bool,
         gateway: Gateway | None = None,
+        agents: Agents | None = None,
     ) -> None:
         colors = self.style.SUCCESS("x") != "x" and not os.environ.get("NO_COLOR")
         screen = Screen(self.stdout, color=colors and self.stdout.isatty())
@@ -197,6 +227,9 @@ class Command(BaseCommand):
             screen.line(f"\nThe gateway in front of it, at {gateway.base_url}:")
             for each in examples(gateway.base_url, made):
                 screen.line(f"\n{each.title}\ncurl -i {each.curl}")
+        if agents is not None:
+            screen.line(f"\nAgents connect (MCP) to {agents.url}")
+            screen.line(f"The same tools, served by another process: {agents.separate_url}")
         if serve:
             screen.line(f"\nOpen {base_url} and log in. Ctrl+C stops the demo.")
 
