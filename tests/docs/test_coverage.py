@@ -91,6 +91,7 @@ FRAGMENTS = {
     },
     "docs/reference/networks.md": {"python": "docs/test_fragments.py"},
     "docs/reference/oauth.md": {
+        "http": "http/test_discovery.py",
         "python": "oauth/test_docs.py",
         "console": "docs/test_fragments.py",
     },

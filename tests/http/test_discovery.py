@@ -13,6 +13,7 @@ from rest_framework.response import Response
 from apikeys.gateway.decide import refusal_headers
 from apikeys.http import discovery, require_scopes
 from apikeys.ninja import KeyAuth
+from tests.documents import blocks
 from tests.factories import bearer, mint_key
 
 pytestmark = [pytest.mark.urls(__name__), pytest.mark.django_db]
@@ -236,3 +237,11 @@ class TestOpenID:
 
         settings.OAUTH2_PROVIDER = settings.OAUTH2_PROVIDER | {"OIDC_ENABLED": False}
         assert Client().get(url).status_code == 404
+
+
+def test_documented_header_is_what_is_sent():
+    (documented,) = blocks("docs/reference/oauth.md", "http")
+    response = Client().get("/drf/", headers={"Host": "testserver"})
+    header = response["WWW-Authenticate"].replace("http://testserver", "https://api.example.com")
+    header = header.replace("payments:write", "payments:read")
+    assert documented.strip() == f"WWW-Authenticate: {header}"
