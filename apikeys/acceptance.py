@@ -16,6 +16,7 @@ from django.utils.text import format_lazy
 
 from . import refusals
 from .access import (
+    EXTERNAL,
     OAUTH,
     PERSONAL_ACCESS_TOKEN,
     PROJECT_KEY,
@@ -70,8 +71,17 @@ def kinds_of(accepts: Any = None) -> tuple[str, ...]:
 
 def used_kinds() -> tuple[str, ...]:
     """Return the kinds of credentials that the site uses at all."""
-    turned_off = () if app_settings.PROJECT_KEYS else (PROJECT_KEY,)
+    turned_off = _not_installed if app_settings.PROJECT_KEYS else {PROJECT_KEY, *_not_installed}
     return tuple(kind for kind in CREDENTIAL_KINDS if kind not in turned_off)
+
+
+#: Kinds of optional apps that are not installed.
+_not_installed: set[str] = {EXTERNAL}
+
+
+def offer(kind: str) -> None:
+    """Count ``kind`` among the kinds that the site uses. Called by the app that verifies it."""
+    _not_installed.discard(kind)
 
 
 def unknown(accepts: Any) -> list[str]:

@@ -9,7 +9,7 @@ from django.apps import apps
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from . import moments, refusals, restrictions, scopes, token
+from . import claims, moments, refusals, restrictions, scopes, token
 from .conf import slug_field, slug_of
 from .databases import tenants
 from .databases.primary import from_primary, reading_primary
@@ -17,19 +17,28 @@ from .policy import get_policy
 from .refusals import Refused
 from .restrictions import Values
 
-__all__ = ["OAUTH", "PERSONAL_ACCESS_TOKEN", "PROJECT_KEY", "Access", "ProjectUser", "ServiceUser"]
+__all__ = [
+    "EXTERNAL",
+    "OAUTH",
+    "PERSONAL_ACCESS_TOKEN",
+    "PROJECT_KEY",
+    "Access",
+    "ProjectUser",
+    "ServiceUser",
+]
 
 #: The values of ``Access.kind``.
 PERSONAL_ACCESS_TOKEN: Final = token.KIND_NAMES[token.PAT]
 PROJECT_KEY: Final = token.KIND_NAMES[token.KEY]
 OAUTH: Final = "oauth"
+EXTERNAL: Final = "external"
 
 
 @dataclass(slots=True, eq=False)
 class Access(Values):
     """A verified credential: its user or project, its scopes and its restrictions."""
 
-    #: ``personal_access_token``, ``project_key`` or ``oauth``.
+    #: ``personal_access_token``, ``project_key``, ``oauth`` or ``external``.
     kind: str
     #: The public ID of the credential. Safe to show and to log.
     credential_id: str
@@ -51,6 +60,10 @@ class Access(Values):
     upstream: str = ""
     #: Whether an OAuth token is limited to certain resources of this site (RFC 8707).
     is_for_some_resources: bool = False
+    #: The identity provider that issued the token. Empty for a credential of this site.
+    issuer: str = ""
+    #: The claims of its token.
+    external_claims: Mapping[str, Any] | None = field(default=None, repr=False)
     #: Whether the request was signed (RFC 9421).
     signed: bool = False
     #: The user who approved or created the signing key. ``None`` without a signature.
@@ -69,6 +82,16 @@ class Access(Values):
     def scopes(self) -> frozenset[str]:
         """All scopes of the credential, including implied scopes."""
         return scopes.expand(self.scope)
+
+    @property
+    def claims(self) -> Mapping[str, Any]:
+        """The claims about the holder, which are read-only.
+
+        Those of the issuer for an external token, otherwise those of ``Policy.claims``.
+        """
+        if self.external_claims is not None:
+            return self.external_claims
+        return claims.of(self.user if self.project is None else self.project)
 
     def allows(self, *required: str, project: Any = None) -> bool:
         """Return whether the credential has all of ``required``, in ``project`` if given.
@@ -119,6 +142,8 @@ class Access(Values):
         }
         if self.key:
             facts["key"] = self.key
+        if self.issuer:
+            facts["issuer"] = self.issuer
         if self.signed:
             by = self.authorized_by
             facts |= {"signed": True, "authorized_by": by.get_username() if by else None}
@@ -147,6 +172,8 @@ class Access(Values):
             "project": pk_of(self.project),
             "client": self.client.client_id if self.client is not None else None,
             "key": self.key,
+            "issuer": self.issuer,
+            "external_claims": self.external_claims,
             "expires_at": moments.iso(self.expires_at) if self.expires_at else None,
             "upstream": self.upstream,
             "is_for_some_resources": self.is_for_some_resources,
@@ -208,10 +235,10 @@ def tenant() -> str:
 def lasting_id(access: Access) -> str:
     """Return the ID by which to know a credential from request to request.
 
-    It is empty for an OAuth token that was not issued for a key: the token is replaced every
-    few minutes, and its client and user are not.
+    It is empty for an external token, and for an OAuth token that was not issued for a key: the
+    token is replaced every few minutes, and its client and user are not.
     """
-    return access.key if access.kind == OAUTH else access.credential_id
+    return access.key if access.kind in (OAUTH, EXTERNAL) else access.credential_id
 
 
 class UserRequired(Refused, TypeError):  # noqa: N818 - a refusal, not a fault

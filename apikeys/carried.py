@@ -9,8 +9,9 @@ from django.db import router
 from django.db.models import QuerySet
 
 from . import acceptance, access, moments, refusals, restrictions, scopes
-from .access import OAUTH, PERSONAL_ACCESS_TOKEN, PROJECT_KEY, Access, ServiceUser
+from .access import EXTERNAL, OAUTH, PERSONAL_ACCESS_TOKEN, PROJECT_KEY, Access, ServiceUser
 from .databases.primary import reading_primary
+from .frozen import frozen
 from .models import get_project_model
 from .models.owners import is_active
 from .refusals import Refused
@@ -34,22 +35,31 @@ class ClientUser(ServiceUser):
         return f"client:{self.client.client_id}"
 
 
-#: Returns the current ``Access`` of a credential, by its ID. Raises ``Refused``.
-Recheck = Callable[[str], Access]
-_rechecks: Final[dict[str, Recheck]] = {PERSONAL_ACCESS_TOKEN: recheck, PROJECT_KEY: recheck}
+#: Returns the current ``Access`` of a credential, by what ``to_dict`` stored. Raises ``Refused``.
+Recheck = Callable[[Mapping[str, Any]], Access]
+_rechecks: Final[dict[str, Recheck]] = {}
 
 
-def register(kind: str, again: Recheck) -> None:
+def register(kind: str, again: Callable[[str], Access]) -> None:
     """Set the function that verifies a credential of ``kind`` again by its ID."""
+    register_stored(kind, lambda data: again(data["id"]))
+
+
+def register_stored(kind: str, again: Recheck) -> None:
+    """Set the function that verifies a credential of ``kind`` again by its stored data."""
     _rechecks[kind] = again
+
+
+for _kind in (PERSONAL_ACCESS_TOKEN, PROJECT_KEY):
+    register(_kind, recheck)
 
 
 def restore(data: Mapping[str, Any], verify: bool) -> Access:
     """Return the ``Access`` of ``data``; see ``Access.from_dict``."""
     with reading_primary():
         if data["tenant"] != access.tenant():  # its rows may have the same primary keys
-            is_oauth = data["kind"] == OAUTH
-            raise Refused(refusals.INVALID_TOKEN if is_oauth else refusals.INVALID_KEY)
+            is_token = data["kind"] in (OAUTH, EXTERNAL)
+            raise Refused(refusals.INVALID_TOKEN if is_token else refusals.INVALID_KEY)
         return _verified(data) if verify else _as_it_was(data)
 
 
@@ -57,7 +67,7 @@ def _verified(data: Mapping[str, Any]) -> Access:
     again = _rechecks.get(data["kind"])
     if again is None:
         raise Refused(refusals.INVALID_TOKEN)
-    found = again(data["id"])
+    found = again(data)
     owners = access.pk_of(found.user), access.pk_of(found.project)
     if owners != (data["user"], data["project"]):
         raise Refused(refusals.INVALID_KEY)
@@ -67,7 +77,8 @@ def _verified(data: Mapping[str, Any]) -> Access:
         ends = moments.parse(data["expires_at"])
         found.expires_at = min(found.expires_at or ends, ends)
     if found.is_expired():
-        raise Refused(refusals.INVALID_TOKEN if found.kind == OAUTH else refusals.EXPIRED_KEY)
+        is_token = found.kind in (OAUTH, EXTERNAL)
+        raise Refused(refusals.INVALID_TOKEN if is_token else refusals.EXPIRED_KEY)
     if data["projects"] is not None:
         found.selected = partial(_both, data["projects"], found.selected)
     carried = restrictions.from_json(data["restrictions"])
@@ -81,6 +92,7 @@ def _as_it_was(data: Mapping[str, Any]) -> Access:
     user = _find(get_user_model(), data["user"], refusals.INACTIVE_USER)
     project = _find(get_project_model(), data["project"], refusals.INACTIVE_PROJECT)
     client = None if data["client"] is None else Client(data["client"], data["name"])
+    external = data.get("external_claims")
     principal = user
     if project is not None:
         acceptance.check_project_keys()
@@ -96,6 +108,8 @@ def _as_it_was(data: Mapping[str, Any]) -> Access:
         project=project,
         client=client,
         key=data["key"],
+        issuer=data.get("issuer", ""),
+        external_claims=None if external is None else frozen(external),
         expires_at=moments.parse(data["expires_at"]) if data["expires_at"] else None,
         upstream=data["upstream"],
         is_for_some_resources=data["is_for_some_resources"],

@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
 from . import acceptance, http, refusals, restrictions
-from .access import OAUTH, PERSONAL_ACCESS_TOKEN, Access
+from .access import EXTERNAL, OAUTH, PERSONAL_ACCESS_TOKEN, Access
 from .conf import app_settings
 from .databases.threads import connected
 from .http.header import not_authenticated, read_credential
@@ -156,7 +156,7 @@ class BearerMiddleware:
 
     def _again(self, held: "_Held", request: HttpRequest) -> Access:
         before = held.access
-        if before.kind == OAUTH:
+        if before.kind in (OAUTH, EXTERNAL):
             access = _verify_text(request)
         else:
             # Look the key up by its ID: a signature is valid only once, and a check is not a use.

@@ -23,6 +23,12 @@ class FrozenDict(dict[str, Any]):
         return FrozenDict, (dict(self),)
 
 
+class Frozen:
+    """Base class of objects that cannot be changed, and need no copy."""
+
+    __slots__ = ()
+
+
 EMPTY: Final[Mapping[str, Any]] = FrozenDict()
 
 

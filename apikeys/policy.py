@@ -1,6 +1,6 @@
 """Decide what users, projects and credentials can do (``APIKEYS["POLICY"]``)."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -77,6 +77,25 @@ class Policy:
         Make no query here, because this is called at every request.
         """
         return ()
+
+    def claims(self, subject: Any) -> Mapping[str, Any]:
+        """Return claims about ``subject``, a user or a project, such as its plan.
+
+        They are added to your JWT access tokens and to introspection, and are in
+        ``request.auth.claims``. Return JSON values. Registered claims, such as ``sub`` and
+        ``scope``, cannot be set.
+        """
+        return {}
+
+    def external_user(self, issuer: str, claims: Mapping[str, Any]) -> Any:
+        """Return the user of a trusted issuer's new identity, or ``None`` to refuse its tokens.
+
+        Called once for each identity, in a transaction, after its first token was verified.
+        Return a new user to create accounts just in time, or an existing one to link it. Do not
+        find a user by a claim that its holder can change, and by ``email`` only if
+        ``claims["email_verified"] is True``: otherwise anyone can take over an account.
+        """
+        return None
 
     # Called when keys are managed
 

@@ -117,7 +117,11 @@ ALGORITHM_NOT_ACCEPTED = Refusal(
 )
 TOKEN_TYPE_NOT_ACCEPTED = Refusal(
     "token_type_not_accepted",
-    _("The header of this token has a type (typ) that is not accepted. Send an access token."),
+    _("A token of this type is not accepted here. Send a bearer access token."),
+)
+ID_TOKEN_NOT_ACCEPTED = Refusal(
+    "id_token_not_accepted",
+    _("This is an ID token, which tells a client who logged in. Send the access token."),
 )
 UNTRUSTED_ISSUER = Refusal(
     "untrusted_issuer",
@@ -142,6 +146,14 @@ WRONG_AUDIENCE = Refusal(
 WRONG_CLIENT = Refusal(
     "wrong_client",
     _("This token was issued to a client that is not accepted here."),
+)
+REVOKED_TOKEN = Refusal(
+    "revoked_token",
+    _("This token was revoked, or its user logged out. Get a new one from its issuer."),
+)
+UNKNOWN_IDENTITY = Refusal(
+    "unknown_identity",
+    _("This token is valid, but its user has no account here. Ask an admin to create one."),
 )
 UNKNOWN_SIGNING_KEY = Refusal(
     "unknown_signing_key",

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user_model
@@ -40,9 +40,12 @@ __all__ = ["Resolver", "averify", "register", "verify"]
 #: Verifies text that is not a key. Returns ``None`` if it is not in charge, or raises ``Refused``.
 Resolver = Callable[[str, HttpRequest | None], Access | None]
 
+NOT_IN_CHARGE: Final = object()
+#: Verifies without a query. Returns ``None`` if the answer is not in memory.
+Recall = Callable[[str, HttpRequest | None], Any]
+
 _resolvers: list[Resolver] = []
-# Verifies without a query. Returns None if the answer is not in memory.
-_recalls: dict[Resolver, Resolver] = {}
+_recalls: dict[Resolver, Recall] = {}
 
 
 class Key(NamedTuple):
@@ -109,10 +112,10 @@ Build = Callable[[str, Key, Any], Access]
 _NO_DIGEST = "0" * 64
 
 
-def register(resolver: Resolver, recall: Resolver | None = None, *, first: bool = False) -> None:
+def register(resolver: Resolver, recall: Recall | None = None, *, first: bool = False) -> None:
     """Register ``resolver`` for credentials that do not look like keys of this site.
 
-    ``recall`` returns the same answer from memory, or ``None`` if it needs the database.
+    ``recall`` does it from memory. It returns ``None`` if it cannot, or ``NOT_IN_CHARGE``.
     """
     if resolver not in _resolvers:
         _resolvers.insert(0 if first else len(_resolvers), resolver)
@@ -211,9 +214,11 @@ def recall(
             # A custom policy or user model may still make a query.
             with suppress(SynchronousOnlyOperation):
                 return _check(parsed, row, request, REQUEST if counts_as_use else Use(False))
-    # Only the first resolver: the others come after it.
-    elif _resolvers and (first := _recalls.get(_resolvers[0])) is not None:
-        return first(text, request)
+        return None
+    for recalled in map(_recalls.get, _resolvers):
+        answer: Any = recalled and recalled(text, request)
+        if answer is not NOT_IN_CHARGE:
+            return cast("Access | None", answer)
     return None
 
 

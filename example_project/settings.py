@@ -31,6 +31,7 @@ INSTALLED_APPS = [
     "apikeys",
     "apikeys.oauth",
     "apikeys.gateway",
+    "apikeys.issuers",
     "example_project.payments",
 ]
 

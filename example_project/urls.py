@@ -10,6 +10,7 @@ urlpatterns = [
     path("api/", include("apikeys.api.urls")),
     path("api/", include("apikeys.gateway.api_urls")),
     path("gateway/", include("apikeys.gateway.urls")),
+    path("issuers/", include("apikeys.issuers.urls")),
     path("settings/keys/", include("apikeys.web.urls")),
     path("settings/applications/", include("apikeys.oauth.pages.urls")),
     path("login/", Login.as_view(), name="login"),

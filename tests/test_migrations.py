@@ -22,6 +22,7 @@ def test_no_migration_is_missing(db):
 @pytest.mark.django_db(transaction=True)
 def test_they_can_be_undone_and_done_again():
     call_command("migrate", "payments", "zero", verbosity=0)
+    call_command("migrate", "apikeys_issuers", "zero", verbosity=0)
     call_command("migrate", "apikeys", "zero", verbosity=0)
     assert not [t for t in connection.introspection.table_names() if t.startswith("apikeys_")]
 

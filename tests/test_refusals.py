@@ -284,9 +284,10 @@ OF_THE_PROXY = {
 OF_THE_SITE = {"credential_not_accepted", "user_required"}
 #: The proxy's words about the request are wrong, or there is a body that it did not see.
 AT_THE_ENDPOINT = {"original_request_unknown", "body_not_compared"}
-#: JWTs of trusted issuers: tests/issuers/test_tokens.py and test_keys.py.
+#: JWTs of trusted issuers: tests/issuers, there with each adapter.
 OF_ISSUERS = {
     "malformed_token", "token_too_large", "token_too_deep", "duplicate_claim",
+    "id_token_not_accepted", "revoked_token", "unknown_identity",
     "unsupported_header", "algorithm_not_accepted", "token_type_not_accepted", "untrusted_issuer",
     "missing_claim", "expired_token", "token_not_yet_valid", "wrong_audience", "wrong_client",
     "unknown_signing_key", "invalid_token_signature", "issuer_unavailable",

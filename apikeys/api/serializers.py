@@ -12,7 +12,7 @@ from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.fields import empty
 
 from .. import audit, moments, token
-from ..access import OAUTH, PERSONAL_ACCESS_TOKEN, PROJECT_KEY
+from ..access import EXTERNAL, OAUTH, PERSONAL_ACCESS_TOKEN, PROJECT_KEY
 from ..keys.facts import FACTS, Fact
 from ..models import AuditEvent, State
 from ..models.texts import TEXTS, about
@@ -23,7 +23,7 @@ from ..restrictions.base import Restriction
 class AccessSerializer(serializers.Serializer[dict[str, object]]):
     """The credential of a request."""
 
-    kind = serializers.ChoiceField([PERSONAL_ACCESS_TOKEN, PROJECT_KEY, OAUTH])
+    kind = serializers.ChoiceField([PERSONAL_ACCESS_TOKEN, PROJECT_KEY, OAUTH, EXTERNAL])
     id = serializers.CharField(help_text="The public ID.")
     name = serializers.CharField()
     user = serializers.CharField(allow_null=True)
@@ -34,6 +34,9 @@ class AccessSerializer(serializers.Serializer[dict[str, object]]):
     expires_at = serializers.DateTimeField(allow_null=True)
     key = serializers.CharField(
         required=False, help_text="The ID of the key that was exchanged for an OAuth token."
+    )
+    issuer = serializers.CharField(
+        required=False, help_text="The identity provider that issued an external token."
     )
     signed = serializers.BooleanField(
         required=False,

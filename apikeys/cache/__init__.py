@@ -15,7 +15,7 @@ and manual SQL: call ``forget()``, or wait for ``TIMEOUT``.
 import os
 import threading
 import time
-from collections.abc import Hashable, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
 from datetime import date, timedelta
@@ -36,6 +36,7 @@ from django.db.models.signals import post_delete, post_save
 
 from ..conf import app_settings
 from ..databases import tenants
+from ..frozen import Frozen
 from ..models import KEY_MODELS, LegacyKey, get_project_model
 from ..signals import key_revoked
 from .invalidation import EVERYTHING, Tracking
@@ -44,8 +45,10 @@ from .lookup import Lookup, Row
 __all__ = ["forget", "forget_everything"]
 
 _IMMUTABLE = (
-    str, bytes, int, float, Decimal, date, time_of_day, timedelta, UUID, type(None),
+    str, bytes, int, float, Decimal, date, time_of_day, timedelta, UUID, type(None), Frozen,
 )  # fmt: skip
+
+Load = Callable[[str | None], Row | None]
 
 
 def _is_immutable(value: Any) -> bool:
@@ -147,10 +150,10 @@ class Cache:
             return None
         return self.rows.get((place, lookup, value))
 
-    def find(self, lookup: Lookup, value: Hashable) -> Row | None:
-        """Return the row from the cache, or from the database."""
+    def find(self, lookup: Lookup, value: Hashable, load: Load | None = None) -> Row | None:
+        """Return the row from the cache, or from the database, by ``load`` if it is given."""
         if (place := tenants.place_of(lookup.model)) is None:
-            return lookup.find(value)
+            return lookup.find(value) if load is None else load(None)
         key = place, lookup, value
         row = None
         if self.tracking is None or self.tracking.is_current():
@@ -159,7 +162,7 @@ class Cache:
             generation = self.rows.generation
             # Read from the primary: a replica that lags would return the row just dropped.
             alias = place.alias
-            row = lookup.find(value, alias)
+            row = lookup.find(value, alias) if load is None else load(alias)
             if (
                 row is not None
                 # A transaction may see an outdated row, or one that is rolled back later.
@@ -199,6 +202,12 @@ def find(lookup: Lookup, value: Hashable) -> Row | None:
     """Return the row from the cache, or with one query; ``None`` if it does not exist."""
     cache = _cache or get_cache()
     return lookup.find(value) if cache is None else cache.find(lookup, value)
+
+
+def find_or_load(lookup: Lookup, value: Hashable, load: Load) -> Row | None:
+    """Return the row from the cache, or from ``load``, which gets the alias of the database."""
+    cache = _cache or get_cache()
+    return load(None) if cache is None else cache.find(lookup, value, load)
 
 
 def peek(lookup: Lookup, value: Hashable) -> Row | None:

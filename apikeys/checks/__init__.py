@@ -30,7 +30,7 @@ _EXAMPLE = (
 _OPENID = {"openid", "profile", "email", "address", "phone", "offline_access"}
 
 #: Settings of optional parts. They are imported only to recognise an unknown name.
-_OPTIONAL = ("apikeys.gateway.conf", "apikeys.oauth.conf")
+_OPTIONAL = ("apikeys.gateway.conf", "apikeys.issuers.conf", "apikeys.oauth.conf")
 
 
 @register("apikeys")

@@ -1,7 +1,7 @@
 """Declare the settings of the core, and ``APIKEYS_PROJECT_MODEL``.
 
-The settings of optional parts are declared in ``oauth/conf.py`` and ``gateway/conf.py``. The
-system checks and ``docs/reference/settings.md`` are generated from these declarations.
+The settings of optional parts are declared in their ``conf.py``. The system checks and
+``docs/reference/settings.md`` are generated from these declarations.
 """
 
 from collections.abc import Mapping, Sequence
@@ -49,8 +49,9 @@ CACHE_DEFAULTS: Final[Mapping[str, Any]] = {
     "MAX_ENTRIES": 10_000,
     "KEY_PREFIX": "apikeys:",
 }
-#: The kinds of credentials that a view may accept. The last one needs ``apikeys.oauth``.
-CREDENTIAL_KINDS: Final = (*KIND_NAMES.values(), "oauth")
+#: The kinds of credentials that a view may accept. ``oauth`` needs ``apikeys.oauth``, and
+#: ``external`` needs ``apikeys.issuers``.
+CREDENTIAL_KINDS: Final = (*KIND_NAMES.values(), "oauth", "external")
 MAILS: Final = ("minted", "expiring", "legacy_ending", "revoked", "leaked")
 #: Entry of ``TRUSTED_PROXIES`` for peers without an address, such as those on a Unix socket.
 UNIX: Final = "unix"

@@ -19,8 +19,10 @@ from ..conf import app_settings
 from ..legacy import schemes
 from ..refusals import Refusal, Refused
 
-# RFC 6750 section 2.1: b64token. The length limit ends the search.
-_BEARER = re.compile(r"(?i:bearer) +([A-Za-z0-9\-._~+/]{1,8192}={0,8192})", re.ASCII)
+# RFC 6750 section 2.1: b64token. The length limit ends the search. Tokens of identity providers
+# may list many groups.
+_MOST: Final = 16_384
+_BEARER = re.compile(rf"(?i:bearer) +([A-Za-z0-9\-._~+/]{{1,{_MOST}}}={{0,{_MOST}}})", re.ASCII)
 _SCHEME = re.compile(r"(?i:bearer)(?![A-Za-z0-9])", re.ASCII)
 _OF_CREDENTIAL = re.compile(r"(?i:bearer|dpop)(?![A-Za-z0-9])", re.ASCII)  # RFC 9449 section 7.1
 _BASIC_SCHEME = re.compile(r"(?i:basic)(?![A-Za-z0-9])", re.ASCII)
@@ -59,7 +61,8 @@ def read_unhidden(request: HttpRequest) -> str | None:
     if (match := _BEARER.fullmatch(header)) is not None:
         return match[1]
     if _SCHEME.match(header):
-        raise Refused(refusals.INVALID_REQUEST)
+        is_long_jwt = len(header) > _MOST and header.count(".") == 2
+        raise Refused(refusals.TOKEN_TOO_LARGE if is_long_jwt else refusals.INVALID_REQUEST)
     if app_settings.BASIC_AUTH and _BASIC_SCHEME.match(header):
         return _read_user_name(header)
     return None

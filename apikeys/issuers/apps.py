@@ -7,3 +7,19 @@ class ApiKeysIssuersConfig(AppConfig):
     label = "apikeys_issuers"
     verbose_name = _("API keys: trusted issuers")
     default_auto_field = "django.db.models.BigAutoField"
+    #: The module with more subcommands of ``manage.py apikeys``.
+    apikeys_subcommands = "apikeys.issuers.management.subcommands"
+
+    def ready(self) -> None:
+        from .. import acceptance, cache, carried, verify
+        from ..access import EXTERNAL
+        from ..lifecycle import locking
+        from . import checks, denials, resolver  # noqa: F401
+        from .models import Denial, Identity
+
+        acceptance.offer(EXTERNAL)
+        verify.register(resolver.resolve, resolver.recall, first=True)  # OAuth refuses the rest
+        verify.register_upstream(denials.are_allowed)
+        locking.register(EXTERNAL, resolver.renew)
+        carried.register_stored(EXTERNAL, resolver.recheck)
+        cache.watch(Identity, Denial)

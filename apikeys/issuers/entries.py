@@ -7,6 +7,8 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from django.conf import settings
+
 from ..conf import rules
 from . import algorithms
 
@@ -62,6 +64,11 @@ def is_loopback(url: Any) -> bool:
     return urlsplit(url).hostname in ("localhost", "127.0.0.1", "::1")
 
 
+def is_place(url: Any) -> bool:
+    """Return whether ``url`` may be an issuer, or the place of its keys."""
+    return is_https(url) or (settings.DEBUG and is_loopback(url))
+
+
 def is_text(given: Any) -> bool:
     return isinstance(given, str) and bool(given) and "*" not in given
 
@@ -101,7 +108,7 @@ OPTIONS: Final[Mapping[str, tuple[str, Callable[[Any], object]]]] = {
     "TYPES": ("a list of header types, such as 'at+jwt'; '' means no type", _types),
     "LEEWAY": ("a whole number of seconds, 0 to 300", rules.whole(0, 300).test),
     "DISCOVERY": ("'openid' or 'oauth'", lambda given: given in (OPENID, OAUTH)),
-    "JWKS_URL": ("an https URL", lambda given: is_https(given) or is_loopback(given)),
+    "JWKS_URL": ("an https URL", is_place),
     "JWKS": ("a JWK Set with public signature keys only", _jwks),
     "PRIVATE_NETWORKS": ("a list of IP ranges, such as '10.0.0.0/8'", _networks),
 }
@@ -119,7 +126,7 @@ def faults(
 ) -> list[str]:
     """Return a sentence for each fault of an entry. A fault never quotes a value."""
     found = []
-    if not (is_https(url) or is_loopback(url)):
+    if not is_place(url):
         found.append(
             "The issuer must be the exact https URL in the claim `iss`, without wildcards."
         )

@@ -68,14 +68,16 @@ def read(
     issuer: Issuer,
     *,
     audiences: Collection[str] | None = None,
+    types: Collection[str] | None = None,
 ) -> Mapping[str, Any]:
     """Verify ``token`` and return its claims, which are read-only. Raise ``Refused``.
 
-    ``audiences`` takes the place of the issuer's audiences and client IDs. Whether the token is
-    an access token is not checked; see ``apikeys.issuers.bearer``.
+    ``audiences`` takes the place of the issuer's audiences and client IDs, and ``types`` of its
+    header types. Whether the token is an access token is not checked; see
+    ``apikeys.issuers.bearer``.
     """
     parts = _split(token)
-    key_id, algorithm = _check_header(parts.header, issuer)
+    key_id, algorithm = _check_header(parts.header, issuer, types or issuer.types)
     _check_claims(parts.claims, issuer, audiences)
     key = keys.find(issuer, key_id, algorithm)
     if not algorithms.is_signed(algorithm, key, parts.signed, parts.signature):
@@ -161,7 +163,9 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(name)  # NaN and Infinity are not JSON
 
 
-def _check_header(header: Mapping[str, Any], issuer: Issuer) -> tuple[str | None, str]:
+def _check_header(
+    header: Mapping[str, Any], issuer: Issuer, types: Collection[str]
+) -> tuple[str | None, str]:
     """Return the ID of the key, or ``None``, and the algorithm."""
     if not _UNSUPPORTED.isdisjoint(header):
         raise Refused(refusals.UNSUPPORTED_HEADER)
@@ -169,7 +173,7 @@ def _check_header(header: Mapping[str, Any], issuer: Issuer) -> tuple[str | None
     if not isinstance(algorithm, str) or algorithm not in issuer.algorithms:
         raise Refused(refusals.ALGORITHM_NOT_ACCEPTED)
     kind = header.get("typ", "")
-    if not isinstance(kind, str) or type_name(kind) not in issuer.types:
+    if not isinstance(kind, str) or type_name(kind) not in types:
         raise Refused(refusals.TOKEN_TYPE_NOT_ACCEPTED)
     key_id = header.get("kid")
     if not isinstance(key_id, str | None):

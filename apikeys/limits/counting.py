@@ -18,7 +18,7 @@ from django.core.exceptions import SynchronousOnlyOperation
 from django.http import HttpRequest
 
 from .. import refusals
-from ..access import OAUTH, Access, lasting_id
+from ..access import Access, lasting_id
 from ..conf import app_settings
 from ..databases import tenants, unavailable
 from ..policy import get_policy
@@ -163,7 +163,8 @@ def _count(
 def identity_of(access: Access) -> str:
     """Return whose requests are counted together.
 
-    An OAuth token is replaced every few minutes, so count by its key, or by client and user.
+    OAuth and external tokens are replaced every few minutes, so count by key, or by client and
+    user.
     """
     # Rows of two tenants may have the same primary keys and IDs.
     tenant = tenants.prefix_of(get_user_model())
@@ -171,7 +172,7 @@ def identity_of(access: Access) -> str:
         return f"{tenant}key:{key}"
     client = access.client.pk if access.client is not None else ""
     user = access.user.pk if access.user is not None else ""
-    return f"{tenant}{OAUTH}:{client}:{user}"
+    return f"{tenant}{access.kind}:{client}:{user}"
 
 
 @lru_cache(maxsize=1024)

@@ -12,7 +12,7 @@ from django.views.decorators.debug import sensitive_variables
 from oauth2_provider.models import get_access_token_model, set_token_value
 from oauthlib.oauth2.rfc6749 import errors
 
-from .. import scopes
+from .. import claims, scopes
 from ..conf import slug_of
 from ..databases import transactions
 from ..lifecycle import locking
@@ -52,6 +52,13 @@ class Subject:
         if self.user is not None:
             return str(self.user.pk)
         return f"project:{slug_of(self.key.project)}" if isinstance(self.key, ProjectKey) else None
+
+    @property
+    def owner(self) -> Any:
+        """The user or project that the token acts for; ``None`` for a client."""
+        if self.user is not None:
+            return self.user
+        return self.key.project if isinstance(self.key, ProjectKey) else None
 
     @classmethod
     def of_key(cls, verified: VerifiedKey) -> "Subject":
@@ -121,18 +128,17 @@ def answer(
         resource = resource or [own_resource(request.headers)]
         key_id = subject.key.public_id if subject.key else ""
         client_id = application.client_id if application else key_id
-        text = jwts.sign(
-            {
-                "iss": issuer(request.headers),
-                "sub": subject.name or client_id,
-                "aud": resource[0] if len(resource) == 1 else resource,
-                "client_id": client_id,
-                "scope": scope,
-                "jti": str(uuid.uuid4()),
-                "iat": int(now.timestamp()),
-                "exp": int(expires.timestamp()),
-            }
-        )
+        registered = {
+            "iss": issuer(request.headers),
+            "sub": subject.name or client_id,
+            "aud": resource[0] if len(resource) == 1 else resource,
+            "client_id": client_id,
+            "scope": scope,
+            "jti": str(uuid.uuid4()),
+            "iat": int(now.timestamp()),
+            "exp": int(expires.timestamp()),
+        }
+        text = jwts.sign(claims.added(subject.owner, registered))
     else:
         text = generator(request)
     save(text, subject, scope=scope, expires=expires, application=application, resource=resource)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from apikeys.conf import AppSettings
 from apikeys.gateway.conf import GatewaySettings
+from apikeys.issuers.conf import IssuersSettings
 from apikeys.oauth.conf import OAuthSettings
 from apikeys.refusals import REFUSALS
 from tests import commands as walk
@@ -88,6 +89,7 @@ def templates() -> Iterator[str]:
 TABLES = {
     "## Core": AppSettings,
     "## OAuth": OAuthSettings,
+    "## Trusted issuers": IssuersSettings,
     "## Gateway": GatewaySettings,
 }
 

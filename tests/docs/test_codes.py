@@ -20,6 +20,7 @@ PAGES = {
     "admin": None,
     "api/leaks.py": "docs/reference/leaks.md",
     "api": "docs/reference/api.md",
+    "issuers/management": "docs/reference/commands.md",
     "importing": "docs/reference/commands.md",
     "lifecycle": "docs/reference/api.md",
     "management": "docs/reference/commands.md",

@@ -76,6 +76,7 @@ FRAGMENTS = {
         "nginx": "gateway/servers.py",
         "caddy": "gateway/test_caddy.py",
     },
+    "docs/reference/issuers.md": dict.fromkeys(("python", "console"), "issuers/test_shapes.py"),
     "docs/reference/keys.md": {
         "python": "docs/test_pages.py",
         "console": "docs/test_pages.py",

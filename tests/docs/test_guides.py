@@ -294,9 +294,13 @@ def test_a_pipeline_calls_the_api_and_shows_no_key(live_server, engine, tmp_path
 # Logins by others
 
 
-def check(folder, page, **environment):
-    """Run Django's checks in a project with the settings, and the URLs if any, of a page."""
+def check(folder, page, code="", **environment):
+    """Run Django's checks in a project with the settings, and the URLs if any, of a page.
+
+    ``code`` takes the place of the first block.
+    """
     page_settings, *more = blocks(page, "python")
+    page_settings = code or page_settings
     (folder / "page_settings.py").write_text(
         "from tests.settings import *\nINSTALLED_APPS = [*INSTALLED_APPS]\n"
         f"APIKEYS = {{**APIKEYS}}\n{page_settings}\nROOT_URLCONF = 'page_urls'\n"
@@ -323,9 +327,15 @@ def test_the_settings_for_allauth_pass_their_checks(tmp_path):
 
 
 def test_the_settings_for_identity_providers_pass_their_checks(tmp_path):
+    page = "docs/how-to/identity-providers.md"
+    install, *others = blocks(page, "python")
+    assert "apikeys.issuers" in install  # which the suite has installed
+    found = [code for code in others if "ISSUERS" in code or "SOCIALACCOUNT" in code]
+    assert len(found) == 7
     done = check(
         tmp_path,
-        "docs/how-to/identity-providers.md",
+        page,
+        "\n".join(found),
         OIDC_CLIENT_ID="acme",
         OIDC_CLIENT_SECRET="none",
     )
@@ -333,7 +343,7 @@ def test_the_settings_for_identity_providers_pass_their_checks(tmp_path):
 
 
 def test_offboarding_ends_every_token_of_a_user(module, ada):
-    _, code = blocks("docs/how-to/identity-providers.md", "python")
+    code = blocks("docs/how-to/identity-providers.md", "python")[-1]
     offboarding = module("acme.offboarding", code)
     minted = mint_pat(ada)
     offboarding.offboard("ada")

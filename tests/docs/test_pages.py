@@ -13,6 +13,7 @@ from apikeys.conf import AppSettings
 from apikeys.conf.setting import all_names
 from apikeys.drf.scoping import required_scopes
 from apikeys.gateway.conf import GatewaySettings
+from apikeys.issuers.conf import IssuersSettings
 from apikeys.models import PersonalAccessToken, ProjectKey
 from apikeys.oauth.conf import OAuthSettings
 from apikeys.refusals import REFUSALS
@@ -21,6 +22,8 @@ from example_project.payments.models import Payment
 from tests.documents import ROOT, blocks, headings, read
 from tests.factories import mint_pat
 
+TABLES = (AppSettings, OAuthSettings, IssuersSettings, GatewaySettings)
+
 
 def test_every_setting_has_an_anchor_and_its_default():
     page = "docs/reference/settings.md"
@@ -28,10 +31,10 @@ def test_every_setting_has_an_anchor_and_its_default():
         re.findall(r"^### (\w+)\n.*?^- Default: (.*?)\.$", read(page), re.DOTALL | re.MULTILINE)
     )
 
-    assert list(written) == [*AppSettings.names(), *OAuthSettings.names(), *GatewaySettings.names()]
+    assert list(written) == [name for part in TABLES for name in part.names()]
     assert set(written) == set(all_names())
     assert {name.lower() for name in written} <= set(headings(ROOT / page))
-    for part in (AppSettings, OAuthSettings, GatewaySettings):
+    for part in TABLES:
         for each in part.declared():
             if each.name != "PEPPERS":
                 value = eval(written[each.name].strip("`"), {"timedelta": timedelta})

@@ -14,7 +14,7 @@ from tests.documents import blocks, read
 PAGE = "docs/reference/what-is-stored.md"
 MODELS = [
     model
-    for label in ("apikeys", "apikeys_oauth", "apikeys_gateway")
+    for label in ("apikeys", "apikeys_oauth", "apikeys_gateway", "apikeys_issuers")
     for model in apps.get_app_config(label).get_models()
 ]
 

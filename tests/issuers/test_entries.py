@@ -12,7 +12,13 @@ GOOD = {"AUDIENCES": ["https://api.example.com"]}
 def test_good_entry_has_no_fault():
     assert entries.faults(URL, GOOD) == []
     assert entries.faults(URL, {**GOOD, "JWKS": provider.jwks()}) == []
-    assert entries.faults("http://127.0.0.1:8000", {**GOOD, "ALGORITHMS": ["ES256"]}) == []
+    assert entries.faults(URL, {**GOOD, "ALGORITHMS": ["ES256"]}) == []
+
+
+def test_this_computer_is_only_for_debug(settings):
+    assert len(entries.faults("http://127.0.0.1:8000", GOOD)) == 1
+    settings.DEBUG = True
+    assert entries.faults("http://127.0.0.1:8000", GOOD) == []
 
 
 @pytest.mark.parametrize(

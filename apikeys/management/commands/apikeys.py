@@ -1,7 +1,7 @@
 from ..command import CommandWithSubcommands
-from ..subcommands import SUBCOMMANDS
+from ..subcommands import SUBCOMMANDS, of_apps
 
 
 class Command(CommandWithSubcommands):
     help = "Personal access tokens and project keys: create, find, rotate, revoke and check them."
-    subcommands = SUBCOMMANDS
+    subcommands = {**SUBCOMMANDS, **of_apps()}

@@ -3,7 +3,10 @@
 Arguments and output that several subcommands share live in the package above.
 """
 
+from importlib import import_module
 from typing import Any, Final
+
+from django.apps import apps
 
 from . import (
     approve,
@@ -43,3 +46,14 @@ SUBCOMMANDS: Final[dict[str, Any]] = {
     "health": health,
     "import": import_,
 }
+
+
+def of_apps() -> dict[str, Any]:
+    """Return the subcommands of optional apps, which name their modules in their config."""
+    names = (getattr(each, "apikeys_subcommands", None) for each in apps.get_app_configs())
+    return {
+        name: module
+        for path in names
+        if path is not None
+        for name, module in import_module(path).SUBCOMMANDS.items()
+    }

@@ -8,7 +8,7 @@ from oauth2_provider.settings import oauth2_settings
 from oauthlib.common import Request
 from oauthlib.oauth2 import OAuth2Error
 
-from ... import restrictions, token
+from ... import claims, restrictions, token
 from ...access import Access
 from ...conf import app_settings, slug_of
 from ...databases import unavailable
@@ -96,4 +96,4 @@ def _of(access: Access) -> dict[str, Any]:
         facts |= {"username": access.user.get_username(), "sub": str(access.user.pk)}
     if access.project is not None:
         facts |= {"project": slug_of(access.project), "sub": f"project:{slug_of(access.project)}"}
-    return facts
+    return claims.added(access.user if access.project is None else access.project, facts)

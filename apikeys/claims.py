@@ -1,0 +1,39 @@
+"""Add the claims of the policy to tokens, introspection and ``request.auth``."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from .frozen import EMPTY, frozen
+from .policy import get_policy
+
+#: Names that a policy cannot use: the claims of protocols, and the members of our responses.
+RESERVED: Final = frozenset(
+    (
+        # RFC 7519, RFC 9068, RFC 8693, RFC 7800, RFC 9449, RFC 7662
+        *("iss", "sub", "aud", "exp", "nbf", "iat", "jti", "scope", "client_id"),
+        *("act", "may_act", "cnf", "active", "token_type", "username", "resource", "htm", "htu"),
+        # OpenID Connect, and what tells its tokens apart
+        *("azp", "nonce", "auth_time", "acr", "amr", "at_hash", "c_hash", "s_hash", "sid"),
+        *("events", "typ", "token_use", "email_verified", "phone_number_verified"),
+        # This site
+        *("project", "kind", "key"),
+    )
+)
+
+
+def of(subject: Any) -> Mapping[str, Any]:
+    """Return the claims of the policy about ``subject``, a user, a project or ``None``."""
+    if subject is None:
+        return EMPTY
+    given = get_policy().claims(subject)
+    if not given:
+        return EMPTY
+    kept: Mapping[str, Any] = frozen(
+        {name: value for name, value in given.items() if name not in RESERVED}
+    )
+    return kept
+
+
+def added(subject: Any, registered: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``registered`` and the claims of the policy, which override none of them."""
+    return {**of(subject), **registered}

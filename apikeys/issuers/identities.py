@@ -1,0 +1,86 @@
+"""Find the user of an identity, or let the policy create one for a new identity."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.db import IntegrityError, router
+
+from .. import refusals
+from ..databases import transactions
+from ..policy import get_policy, has_field
+from ..refusals import Refused
+from . import denials
+from .bearer import Verified
+from .models import Identity, identity_digest
+from .trusted import TrustedIssuer
+
+logger = logging.getLogger("apikeys")
+
+
+def enrol(verified: Verified) -> None:
+    """Link a new identity to a user: the one that matches, or the one of the policy.
+
+    Return if it is linked now. Raise ``Refused`` if it is denied or has no user.
+    """
+    denials.check(verified.claims)
+    issuer, subject = verified.issuer, verified.claims["sub"]
+    pk = identity_digest(issuer.url, subject)
+    rows = Identity.objects.using(router.db_for_write(Identity))
+    if rows.filter(pk=pk).exists():
+        return
+    try:
+        with transactions.atomic(Identity):
+            user = _matching(issuer, verified.claims)
+            if user is None:
+                user = get_policy().external_user(issuer.url, verified.claims)
+            if user is None:
+                raise Refused(refusals.UNKNOWN_IDENTITY)
+            identity = Identity(pk=pk, issuer=issuer.url, subject=subject, user=user)
+            identity.save(force_insert=True)
+    except IntegrityError:
+        if not rows.filter(pk=pk).exists():  # otherwise another request was faster
+            raise
+        return
+    logger.info("A new identity of %s was linked to the user %s.", issuer.url, user.pk)
+
+
+def _matching(issuer: TrustedIssuer, claims: Mapping[str, Any]) -> Any:
+    """Return the only user whose field equals the claim in ``MATCH``, or ``None``.
+
+    An e-mail address counts only if the issuer verified it. A user who has an identity of this
+    issuer is not matched: the claim has moved to another person. Nor is a user with access to
+    the admin, so that a claim never leads there.
+    """
+    if issuer.match is None:
+        return None
+    claim, field = issuer.match
+    value = claims.get(claim)
+    if not isinstance(value, str) or not value:
+        return None
+    if is_email(claim, field) and claims.get("email_verified") is not True:
+        return None
+    model: Any = get_user_model()
+    users = model._default_manager.using(router.db_for_write(model))
+    found = list(users.filter(**{field: value})[:2])
+    # Databases compare text loosely: "Ada" may equal "ada".
+    if len(found) != 1 or str(getattr(found[0], field)) != value:
+        return None
+    user = found[0]
+    if getattr(user, "is_staff", False) or getattr(user, "is_superuser", False):
+        return None
+    rows = Identity.objects.using(router.db_for_write(Identity))
+    return None if rows.filter(issuer=issuer.url, user=user).exists() else user
+
+
+def is_email(claim: str, field: str) -> bool:
+    """Return whether a mapping relies on an e-mail address."""
+    return claim == "email" or is_email_field(field)
+
+
+def is_email_field(field: str) -> bool:
+    """Return whether ``field`` is the e-mail address of the user model."""
+    model: Any = get_user_model()
+    name = getattr(model, "EMAIL_FIELD", "email")
+    return field in (name, "email") and has_field(model, field)

@@ -1,0 +1,4 @@
+"""The subcommands that this app adds to ``manage.py apikeys``.
+
+What they share with others lives in ``apikeys.management``.
+"""
