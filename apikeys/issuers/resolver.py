@@ -88,7 +88,7 @@ def resolve(text: str, request: HttpRequest | None) -> Access | None:
 
     Raise ``Refused`` for a token of a trusted issuer that this site refuses.
     """
-    if text.count(".") != 2:
+    if text.count(".") != 2 or not issuers_settings.ISSUERS:
         return None
     key, loading = bearer.digest(text), _Loading(text)
     row = cache.find_or_load(_TOKENS, key, loading)
@@ -108,7 +108,7 @@ def recall(text: str, request: HttpRequest | None) -> Any:
 
     Return ``NOT_IN_CHARGE`` for text that is left to other resolvers.
     """
-    if text.count(".") != 2:
+    if text.count(".") != 2 or not issuers_settings.ISSUERS:
         return NOT_IN_CHARGE
     row = cache.peek(_TOKENS, bearer.digest(text))
     if row is None:
