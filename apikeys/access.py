@@ -7,6 +7,7 @@ from typing import Any, Final, NoReturn
 
 from django.apps import apps
 from django.db.models import QuerySet
+from django.db.models.manager import EmptyManager
 from django.utils import timezone
 
 from . import claims, moments, refusals, restrictions, scopes, token
@@ -274,6 +275,16 @@ class ServiceUser:
     def resolve_expression(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Raise ``UserRequired``: Django calls this for a value in a query."""
         raise UserRequired(refusals.USER_REQUIRED)
+
+    @property
+    def groups(self) -> Any:
+        """A manager without rows, as ``AnonymousUser`` has."""
+        return EmptyManager(apps.get_model("auth.Group"))
+
+    @property
+    def user_permissions(self) -> Any:
+        """A manager without rows, as ``AnonymousUser`` has."""
+        return EmptyManager(apps.get_model("auth.Permission"))
 
     def get_user_permissions(self, obj: object = None) -> set[str]:
         """Return an empty set. So do the methods below."""

@@ -1,5 +1,6 @@
 """Accept keys and OAuth tokens in Strawberry (GraphQL): ``apikeys.strawberry.RequireScopes``."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
@@ -40,8 +41,21 @@ class RequireScopes(FieldExtension):
         self.accepts = accepts
 
     def resolve(self, next_: Callable[..., Any], source: Any, info: Info, **kwargs: Any) -> Any:
-        """Resolve the field of a sync resolver, or raise ``GraphQLError``."""
-        self._admit(info)
+        """Resolve the field of a sync resolver, or raise ``GraphQLError``.
+
+        In an async view, return an awaitable, because the event loop must not wait for queries.
+        """
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            self._admit(info)
+            return next_(source, info, **kwargs)
+        return self._resolve_later(next_, source, info, kwargs)
+
+    async def _resolve_later(
+        self, next_: Callable[..., Any], source: Any, info: Info, kwargs: dict[str, Any]
+    ) -> Any:
+        await sync_to_async(self._admit)(info)
         return next_(source, info, **kwargs)
 
     async def resolve_async(

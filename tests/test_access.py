@@ -152,6 +152,8 @@ class TestProjectUser:
         assert not user.has_perm("payments.view_payment")
         assert not user.has_perm("payments.view_payment", project)
         assert not user.has_perms(["payments.view_payment"])
+        assert not user.groups.all()
+        assert not user.user_permissions.exists()
         assert not user.has_module_perms("payments")
         assert user.get_all_permissions() == user.get_group_permissions() == set()
         assert user.get_user_permissions() == set()

@@ -44,6 +44,10 @@ class AsyncQuery:
     async def who(self, info: strawberry.Info) -> str:
         return str(info.context.request.auth.principal)
 
+    @strawberry.field(extensions=[RequireScopes("payments:read")])
+    def sync(self, info: strawberry.Info) -> str:
+        return str(info.context.request.auth.principal)
+
 
 urlpatterns = [
     path("graphql", GraphQLView.as_view(schema=strawberry.Schema(Query))),
@@ -118,8 +122,13 @@ def test_async_view(ada):
 
 
 async def check_async_view(minted):
-    body = json.dumps({"query": "{ who }"})
-    for token, expected in ((minted.token, {"who": "ada"}), (minted.token + "x", None)):
+    for token, field, expected in (
+        (minted.token, "who", {"who": "ada"}),
+        (minted.token + "x", "who", None),
+        (minted.token, "sync", {"sync": "ada"}),
+        (minted.token + "x", "sync", None),
+    ):
+        body = json.dumps({"query": f"{{ {field} }}"})
         response = await AsyncClient().post(
             "/async",
             body,

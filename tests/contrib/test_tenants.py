@@ -1,23 +1,19 @@
 """A site with django-tenants, in a process of its own: its engine and apps are chosen once."""
 
 import os
-import socket
 import subprocess
 import sys
 
 import pytest
 
 from tests.documents import ROOT
-from tests.services import require
+from tests.services import require_postgresql
 
 pytestmark = [pytest.mark.slow, pytest.mark.process]
 
 
 def test_two_tenants_with_equal_primary_keys_stay_separate():
-    host = os.environ.get("POSTGRESQL_HOST", "127.0.0.1")
-    with socket.socket() as probe:
-        answers = probe.connect_ex((host, 5432)) == 0
-    require("PostgreSQL", answers, "Start it on port 5432, or name its host in POSTGRESQL_HOST.")
+    require_postgresql()
     done = subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider"),

@@ -58,7 +58,12 @@ FRAGMENTS = {
         "python": "docs/test_fragments.py",
         "console": "docs/test_fragments.py",
     },
+    "docs/how-to/django-tenants.md": {
+        "python": "tenants/settings.py",
+        "console": "tenants/check_tenants.py",
+    },
     "docs/how-to/import-keys.md": {"python": "docs/test_fragments.py"},
+    "docs/how-to/wagtail.md": {"python": "sites/wagtail/settings.py"},
     "docs/how-to/websockets-tasks-and-graphql.md": {"python": "docs/test_integrations.py"},
     **{
         f"docs/how-to/import-from-{name}.md": dict.fromkeys(
@@ -113,7 +118,6 @@ FRAGMENTS = {
 #: What the suite does not run, and why.
 NOT_RUN = {
     ("docs/explanation/performance.md", "console"): "benchmarks, which take minutes",
-    ("docs/how-to/wagtail.md", "python"): "40 packages; tried by hand with Wagtail 7.4",
     ("docs/reference/versions.md", "console"): "the reader's own tests",
     ("README.md", "powershell"): "Windows: the README says that it is untested",
     ("docs/reference/gateway.md", "yaml"): "Traefik and Envoy: the page says that it is untested",

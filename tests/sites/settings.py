@@ -11,7 +11,13 @@ SECRET_KEY = "a secret of the tests that is long enough for every purpose"
 ALLOWED_HOSTS = ["127.0.0.1"]
 ROOT_URLCONF = "tests.sites.urls"
 STATIC_URL = "static/"
-DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": f"{FOLDER}/site.sqlite3"}}
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": f"{FOLDER}/site.sqlite3",
+        "OPTIONS": {"init_command": "PRAGMA synchronous=OFF"},  # it need not survive a power cut
+    }
+}
 INSTALLED_APPS = [
     "django.contrib.admin",
     "django.contrib.auth",
@@ -59,11 +65,13 @@ APIKEYS = {
 
 if SITE in ("uuid-user", "email-login", "active-property", "inherited-user", "own-project"):
     INSTALLED_APPS.insert(0, "tests.sites.people")
-    MIGRATION_MODULES = {"people": "people_migrations"}
+    MIGRATION_MODULES = {"people": "site_migrations"}
     if SITE == "own-project":
         APIKEYS_PROJECT_MODEL = "people.Team"
     else:
         AUTH_USER_MODEL = "people.User"
+elif SITE == "uvicorn":
+    ASGI_APPLICATION = "tests.sites.asgi.application"
 elif SITE == "tokyo":
     USE_TZ, TIME_ZONE = False, "Asia/Tokyo"
 elif SITE == "atomic":

@@ -1,14 +1,19 @@
 """Walk through one site over real HTTP: ``SITE=… SITE_FOLDER=… python -m tests.sites.walk``.
 
-Fails at the first step that does not work. Prints the steps.
+Fails at the first step that does not work. Prints the steps. A site with a folder of its own has
+a module ``steps`` there, whose functions ``migrate``, ``make_project`` and ``walk`` this module
+calls if they exist.
 """
 
+import importlib
 import io
 import json
 import os
 import re
+import socket
 import threading
 from pathlib import Path
+from typing import Any, NamedTuple
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 import django
@@ -17,10 +22,10 @@ import httpx
 SITE, FOLDER = os.environ["SITE"], Path(os.environ["SITE_FOLDER"])
 PREFIX = "/acme" if SITE == "sub-path" else ""
 PASSWORD = "a-password-of-adas"
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.sites.settings")
+SETTINGS = os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.sites.settings")
 
-if (models := FOLDER / "people_migrations").mkdir(exist_ok=True) is None:
-    (models / "__init__.py").touch()
+(FOLDER / "site_migrations").mkdir(exist_ok=True)
+(FOLDER / "site_migrations" / "__init__.py").touch()
 (FOLDER / "base.html").write_text("<h1>Acme</h1>{% block content %}{% endblock %}")
 django.setup()
 
@@ -28,15 +33,37 @@ from django.conf import settings  # noqa: E402
 from django.contrib.auth import get_user_model  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 from django.core.wsgi import get_wsgi_application  # noqa: E402
+from django.utils.module_loading import import_string  # noqa: E402
 from rest_framework.authtoken.models import Token  # noqa: E402
 
 from apikeys import usage  # noqa: E402
 from apikeys.models import KEY_MODELS, Membership, get_project_model  # noqa: E402
 
+HAS_FOLDER = SETTINGS != "tests.sites.settings"
+STEPS = importlib.import_module(SETTINGS.replace(".settings", ".steps")) if HAS_FOLDER else None
+
 
 class Quiet(WSGIRequestHandler):
     def log_message(self, *args):
         pass
+
+
+class Site(NamedTuple):
+    """What the steps of one site use."""
+
+    url: str
+    browser: httpx.Client
+
+    def command(self, *words: str, **options: Any) -> str:
+        return command(*words, **options)
+
+    def mint(self, *words: str) -> tuple[str, str]:
+        return mint(*words)
+
+    def program(self, *words: str) -> httpx.Client:
+        """Return a client with a new credential: of ``--user ada``, for example."""
+        headers = {"Authorization": f"Bearer {mint(*words)[1]}"}
+        return httpx.Client(base_url=self.url, headers=headers)
 
 
 def command(*words, **options):
@@ -50,6 +77,8 @@ def step(name):
 
 
 def serve():
+    if hasattr(settings, "ASGI_APPLICATION"):
+        return serve_asgi()
     application = get_wsgi_application()
 
     def mounted(environ, start_response):
@@ -64,11 +93,22 @@ def serve():
     return f"http://127.0.0.1:{server.server_port}{PREFIX}"
 
 
+def serve_asgi():
+    import uvicorn
+
+    application = import_string(settings.ASGI_APPLICATION)
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(application, log_level="warning"))
+    threading.Thread(target=server.run, args=([listener],), daemon=True).start()
+    return f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
 def prepare():
     step("migrate")
-    if "tests.sites.people" in settings.INSTALLED_APPS:
-        command("makemigrations", "people", verbosity=0)
-    command("migrate", verbosity=0)
+    own = [app for app, place in settings.MIGRATION_MODULES.items() if place == "site_migrations"]
+    if own:
+        command("makemigrations", *own, verbosity=0)
+    getattr(STEPS, "migrate", command)("migrate", verbosity=0)
     step("check")
     assert "no issues" in command("check", fail_level="WARNING")
     command("check", databases=["default"], fail_level="WARNING")
@@ -76,8 +116,11 @@ def prepare():
 
     name = "ada@example.com" if SITE == "email-login" else "ada"
     user = get_user_model().objects.create_superuser(name, password=PASSWORD)
-    project = get_project_model().objects.create(slug="engine")
-    Membership.objects.create(user=user, project=project, role="owner")
+    if hasattr(STEPS, "make_project"):
+        STEPS.make_project(user)
+    else:
+        project = get_project_model().objects.create(slug="engine")
+        Membership.objects.create(user=user, project=project, role="owner")
     old = Token.objects.create(user=user).key
     return name, old
 
@@ -116,8 +159,13 @@ def log_in(url, name):
     browser = httpx.Client(follow_redirects=True)
     page = f"{url}/settings/keys/"
     form = browser.get(page)
-    assert form.url.path == f"{PREFIX}/admin/login/", form.url
-    data = {"username": name, "password": PASSWORD, "next": f"{PREFIX}/settings/keys/"}
+    assert form.url.path == settings.LOGIN_URL, form.url
+    data = {
+        "username": name,
+        "login": name,
+        "password": PASSWORD,
+        "next": f"{PREFIX}/settings/keys/",
+    }
     data["csrfmiddlewaretoken"] = field(form, "csrfmiddlewaretoken")
     answer = browser.post(str(form.url), data=data)
     assert (answer.status_code, answer.url.path) == (200, f"{PREFIX}/settings/keys/"), answer.text
@@ -195,6 +243,9 @@ def main():
     walk_admin(url, browser)
     walk_commands(url, made)
     walk_import(url, old)
+    if hasattr(STEPS, "walk"):
+        step("views of its own")
+        STEPS.walk(Site(url, browser))
     if SITE == "own-project":
         step("hide the project")
         get_project_model().objects.update(hidden=True)

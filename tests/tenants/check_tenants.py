@@ -5,18 +5,21 @@ import threading
 import pytest
 from django.contrib.auth import get_user_model
 from django.core.checks import Error, run_checks
-from django.core.management import call_command
+from django.core.management import call_command, execute_from_command_line
 from django.db import connection
 from django.test import Client as Browser
 from django_tenants.utils import schema_context
 
 from apikeys import cache, lifecycle, usage
+from apikeys.errors import LifecycleError
 from apikeys.hashing.lost_peppers import count_try
 from apikeys.limits import attempts, counting
 from apikeys.models import AuditEvent, IdempotentRequest, PersonalAccessToken
+from apikeys.policy import Policy
 from apikeys.refusals import Refused
 from apikeys.signatures import nonces
 from apikeys.verify import verify
+from tests.documents import blocks
 from tests.factories import UserFactory, bearer, mint_pat
 from tests.tenants.customers.models import Client, Domain
 
@@ -177,6 +180,57 @@ def test_each_tenant_has_its_own_rate_limit(tenants):
             counting.spend(access)
             with pytest.raises(Refused, match="rate_limited"):
                 counting.spend(access)
+
+
+def test_each_tenant_has_its_own_quota_of_a_day(tenants):
+    one, two = tenants
+    for tenant in tenants:
+        with tenant:
+            PersonalAccessToken.objects.update(rate_limits="3/day")
+            cache.forget(tenant.key())
+    with one:
+        for _ in range(3):
+            counting.spend(verify(one.token))
+        with pytest.raises(Refused, match="rate_limited"):
+            counting.spend(verify(one.token))
+    with two:
+        counting.spend(verify(two.token))
+    with one, pytest.raises(Refused, match="rate_limited"):
+        counting.spend(verify(one.token))
+
+
+class OneMore(Policy):
+    """Each user may have two active keys. One exists."""
+
+    def most_live_keys(self, owner):
+        return 2
+
+
+def test_each_tenant_has_its_own_quota_of_active_keys(tenants, settings):
+    settings.APIKEYS = settings.APIKEYS | {"POLICY": f"{__name__}.OneMore"}
+    one, two = tenants
+    with one:
+        user = get_user_model().objects.get()
+        mint_pat(user)
+        with pytest.raises(LifecycleError, match="limit of 2"):
+            mint_pat(user)
+    with two:
+        mint_pat(get_user_model().objects.get())
+        assert PersonalAccessToken.objects.count() == 2
+
+
+def test_commands_of_the_guide_name_the_tenant(tenants, settings, capsys):
+    settings.SILENCED_SYSTEM_CHECKS = ["apikeys.E062"]
+    guide = "docs/how-to/django-tenants.md"
+    _migrate, mint, show, *of_all = "".join(blocks(guide, "console")).splitlines()
+    one, two = tenants
+    for line in (mint.replace("ada", "user-of-one"), show, *of_all):
+        execute_from_command_line(line.split()[1:])
+    assert capsys.readouterr().out.count("server") >= 2
+    with one:
+        assert PersonalAccessToken.objects.filter(name="server").count() == 1
+    with two:
+        assert not PersonalAccessToken.objects.filter(name="server").exists()
 
 
 def test_each_tenant_has_its_own_idempotency_keys(tenants):

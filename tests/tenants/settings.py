@@ -3,6 +3,9 @@
 import os
 
 from example_project.settings import *  # noqa: F403
+from tests.documents import blocks
+
+CUSTOMERS = "tests.tenants.customers"
 
 DATABASES = {
     "default": {
@@ -14,29 +17,19 @@ DATABASES = {
         "TEST": {"NAME": "test_apikeys_tenants"},
     }
 }
-DATABASE_ROUTERS = ["django_tenants.routers.TenantSyncRouter"]
-TENANT_MODEL, TENANT_DOMAIN_MODEL = "customers.Client", "customers.Domain"
-SHARED_APPS = ["django_tenants", "tests.tenants.customers", "django.contrib.contenttypes"]
-TENANT_APPS = [
-    "django.contrib.contenttypes",
-    "django.contrib.auth",
-    "django.contrib.sessions",
-    "rest_framework",
-    "rest_framework.authtoken",
-    "apikeys",
-]
-INSTALLED_APPS = list(dict.fromkeys([*SHARED_APPS, *TENANT_APPS]))
-MIDDLEWARE = ["django_tenants.middleware.main.TenantMainMiddleware"]
+# The guide has the rest.
+exec(blocks("docs/how-to/django-tenants.md", "python")[0].replace('"customers"', f'"{CUSTOMERS}"'))
+TENANT_APPS += ["rest_framework.authtoken"]  # noqa: F405
+INSTALLED_APPS += ["rest_framework.authtoken"]  # noqa: F405
 ROOT_URLCONF = "tests.tenants.urls"
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
-APIKEYS = {
-    "PREFIX": "acme",
+APIKEYS |= {  # noqa: F405
     "SCOPES": {"payments:read": "", "keys:write": "", "keys:read": ""},
-    "PARTITION": "apikeys.contrib.tenants.SchemaPartition",
     "CACHE": {"TIMEOUT": 600},
     "LAST_USED_INTERVAL": None,
     "SIGNATURE_NONCE_CACHE": "default",
     "LEGACY": {"authtoken": {"UNTIL": "2100-01-01"}},
+    "NOTICES": (),
 }
 ALLOWED_HOSTS = ["*"]
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
+from tests.docs.screenshots import take
 from tests.factories import mint_pat
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 FRAMEWORKS = {
     "bootstrap-3": ("rest_framework", "rest_framework/css/bootstrap.min.css"),
+    "bootstrap-4": ("django_static_bootstrap", "bootstrap/css/bootstrap.min.css"),
     "bootstrap-5": ("js_lib_bootstrap5", "js-lib-bootstrap5/css/bootstrap.min.css"),
     "tailwind": ("unfold", "unfold/css/styles.css"),
     "bulma": ("bulma", "bulma/css/style.min.css"),
@@ -24,6 +26,29 @@ BASE = """<!doctype html><html lang="en"><head><meta charset="utf-8">
 <style>{{% verbatim %}}{style}{{% endverbatim %}}</style></head><body><header>Acme</header>
 <main class="container section prose" style="max-width: none">
 {{% block content %}}{{% endblock %}}</main></body></html>"""
+
+#: The head of a site in the docs: its menu, and what it says on dark screens.
+SITES = {
+    "bootstrap-5": (
+        '<nav class="navbar navbar-expand bg-primary" data-bs-theme="dark">'
+        '<div class="container"><a class="navbar-brand" href="/">Acme Payments</a>'
+        '<ul class="navbar-nav"><li class="nav-item"><a class="nav-link" href="/">Payments</a></li>'
+        '<li class="nav-item"><a class="nav-link active" href="">API</a></li></ul></div></nav>',
+        'data-bs-theme="dark"',
+    ),
+    "tailwind": (
+        '<nav class="flex items-center gap-6 px-6 py-4 text-white bg-blue-700">'
+        '<a class="font-semibold" href="/">Acme Payments</a><a href="/">Payments</a>'
+        '<a class="font-medium" href="">API</a></nav>',
+        'class="dark" style="color-scheme: dark; background: #121212"',
+    ),
+}
+
+PICTURES = {
+    ("bootstrap-5", "/settings/keys/", "light", 1000): "base-bootstrap-5",
+    ("tailwind", "/settings/keys/", "dark", 375): "base-tailwind-dark",
+}
+ON_ITS_BACKGROUND = ":root { --apikeys-embedded: transparent; }"
 
 #: The computed style of everything in the page. Lengths in em of the page, whatever its size.
 STYLES = """() => {
@@ -66,14 +91,21 @@ def show(chromium, live_server, ada, engine, settings, tmp_path, client):
     settings.TEMPLATES = [settings.TEMPLATES[0] | {"DIRS": [tmp_path]}]
     contexts = []
 
-    def show(framework, url, width=1280, scheme="light"):
-        name = f"{framework}.html"  # one each: Django remembers templates
-        (tmp_path / name).write_text(BASE.format(style=style_of(framework)))
+    def show(framework, url, width=1280, scheme="light", height=900, with_menu=False):
+        name = f"{framework}-{scheme}-{with_menu}.html"  # one each: Django remembers templates
+        base = BASE.format(style=style_of(framework))
+        if with_menu:
+            menu, on_dark = SITES[framework]
+            base = base.replace("<header>Acme</header>", menu).replace(" prose", "")
+            base = base.replace("</head>", f"<style>{ON_ITS_BACKGROUND}</style></head>")
+            if scheme == "dark":
+                base = base.replace("<html ", f"<html {on_dark} ")
+        (tmp_path / name).write_text(base)
         settings.APIKEYS = settings.APIKEYS | {"BASE_TEMPLATE": name, "PAGES_CSP": None}
         context = chromium.new_context(
             base_url=live_server.url,
             color_scheme=scheme,
-            viewport={"width": width, "height": 900},
+            viewport={"width": width, "height": height},
         )
         contexts.append(context)
         context.add_cookies([{"name": "sessionid", "value": cookie, "url": live_server.url}])
@@ -81,6 +113,7 @@ def show(chromium, live_server, ada, engine, settings, tmp_path, client):
         page.goto(url)
         expect(page.locator(".ak-embedded h1")).to_be_visible()
         if folder := os.environ.get("SHOW"):
+            page.evaluate("document.activeElement.blur()")
             name = url.strip("/").replace("/", "-").replace("?", "-")
             page.screenshot(
                 path=f"{folder}/{framework}-{name}-{width}-{scheme}.png", full_page=True
@@ -142,3 +175,17 @@ def test_a_token_is_created_inside_a_base_template(show):
     expect(page.locator("#ak-summary")).to_contain_text("Make payments, and see them")
     page.get_by_role("button", name="Create token").click()
     expect(page.get_by_label("Personal token", exact=True)).not_to_have_value("")
+
+
+@pytest.mark.parametrize("framework", SITES)
+def test_pictures_of_the_docs(show, framework):
+    """The pages inside a whole site, on light and dark screens, wide and narrow."""
+    for url in ("/settings/keys/", "/settings/keys/new/"):
+        for scheme in ("light", "dark"):
+            for width, height in ((1000, 560), (375, 720)):
+                page = show(framework, url, width, scheme, height, with_menu=True)
+                assert page.evaluate(
+                    "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+                )
+                if (framework, url, scheme, width) in PICTURES:
+                    take(page, PICTURES[framework, url, scheme, width])
