@@ -1,4 +1,7 @@
-"""The audit log: writes an ``AuditEvent`` for each change of a key, in the same transaction."""
+"""The audit log: writes an ``AuditEvent`` for each change of a key, in the same transaction.
+
+``apikeys.oauth.events`` writes the events about OAuth clients.
+"""
 
 import csv
 import io
@@ -10,7 +13,7 @@ from contextvars import ContextVar
 from datetime import datetime
 from itertools import takewhile
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from django.db import IntegrityError, router
 from django.db.models import QuerySet
@@ -61,14 +64,18 @@ FACTS: Final = (
     Fact("event", Event, attrgetter("event"), example="revoked"),
     Fact("kind", str, lambda event: _KINDS.get(event.kind, event.kind), example=next(iter(KINDS))),
     Fact(
-        "key", str, attrgetter("public_id"), about="The ID of the key.", example="7k2m4q0x9c1v8b3n"
+        "key",
+        str,
+        attrgetter("public_id"),
+        about="The ID of the key. For an OAuth client, an ID derived from its client ID.",
+        example="7k2m4q0x9c1v8b3n",
     ),
     Fact("name", str, attrgetter("name"), example="laptop"),
     Fact(
         "owner",
         str,
         attrgetter("owner"),
-        about="A username, or the slug of a project.",
+        about="A username, or the slug of a project. Empty for a client of the site itself.",
         example="ada",
     ),
     Fact("by", str, _or_none("by"), optional=True, example="ada"),
@@ -120,8 +127,12 @@ def batch() -> Batch | None:
 
 
 def write(event: str, key: AnyKey, **facts: Any) -> AuditEvent:
-    """Save an event and return it. ``facts`` are the arguments of ``compose``."""
-    row = compose(event, key, **facts)
+    """Save an event and return it. ``facts`` are the arguments of ``compose_about``."""
+    return save(compose(event, key, **facts))
+
+
+def save(row: AuditEvent) -> AuditEvent:
+    """Save an event, or add it to the batch of the block ``together``."""
     if (open_batch := _batch.get()) is None:
         row.save()
     else:
@@ -141,9 +152,26 @@ def together() -> Iterator[None]:
     AuditEvent.objects.bulk_create(collected.events, batch_size=_BATCH)
 
 
-def compose(
+class About(NamedTuple):
+    """What an event is about: a key or an OAuth client."""
+
+    #: The name of a key's model, or ``models.audit.CLIENT``.
+    kind: str
+    public_id: str
+    name: str
+    #: A user or a project; ``None`` for a client of the site itself.
+    owner: Any
+
+
+def compose(event: str, key: AnyKey, **facts: Any) -> AuditEvent:
+    """Return an unsaved event about ``key``. ``facts`` are the arguments of ``compose_about``."""
+    about = About(key._meta.model_name or "", key.public_id, key.name, key.owner)
+    return compose_about(event, about, **facts)
+
+
+def compose_about(
     event: str,
-    key: AnyKey,
+    about: About,
     *,
     by: Any = None,
     using: Access | None = None,
@@ -153,14 +181,14 @@ def compose(
     once: str | None = None,
 ) -> AuditEvent:
     """Return an unsaved event. Redact every secret in ``changes``, a dict of plain values."""
-    owner = key.owner
+    owner = about.owner
     row = AuditEvent(
         event=event,
-        kind=key._meta.model_name or "",
-        public_id=key.public_id,
-        name=redact_value(key.name),
-        owner=_name_of(owner),
-        owner_pk=str(owner.pk),
+        kind=about.kind,
+        public_id=about.public_id,
+        name=redact_value(about.name),
+        owner=_name_of(owner) if owner is not None else "",
+        owner_pk=str(owner.pk) if owner is not None else "",
         by=_name_of(by) if by is not None else "",
         by_pk=str(by.pk) if by is not None else "",
         using=str(using.credential_id)[:255] if using is not None else "",

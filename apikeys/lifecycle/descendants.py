@@ -5,7 +5,7 @@ of a lineage, and the links between them are followed in memory.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from django.db import router
@@ -95,10 +95,17 @@ def end_made_with(
             lineages = {link.lineage or link.public_id for link in doomed} - lineages
 
 
-def end_from(upstream: Collection[str], *, user: Any = None, reason: str) -> None:
+def end_from(
+    upstream: Collection[str],
+    *,
+    user: Any = None,
+    only: Callable[[AnyKey], bool] = lambda key: True,
+    reason: str,
+) -> None:
     """Revoke all keys whose upstream includes all of ``upstream``, and their descendants.
 
-    ``user`` limits this to the user's tokens and to the project keys that the user created.
+    ``user`` limits this to the user's tokens and to the project keys that the user created, and
+    ``only`` to the keys for which it returns true.
     Keys store their upstream, so they are found even if their access token was deleted.
     """
     keys: list[AnyKey] = []
@@ -111,7 +118,8 @@ def end_from(upstream: Collection[str], *, user: Any = None, reason: str) -> Non
                 names.add(f"user:{user.pk}")
             for name in names:
                 rows = rows.filter(upstream__contains=name)
-            keys += [key for key in rows.order_by() if names <= set(key.upstream.split())]
+            found = [key for key in rows.order_by() if names <= set(key.upstream.split())]
+            keys += filter(only, found)
         if keys:
             links = [_Link(type(key), key.pk, key.public_id, *_UNKNOWN) for key in keys]
             _revoke(links, reason, None, None)

@@ -1,5 +1,5 @@
 from collections.abc import Iterable
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from django.db import models
 from django.utils import timezone
@@ -15,6 +15,10 @@ class AppendOnlyError(TypeError):
         super().__init__("Audit events are only added: none is changed or deleted.")
 
 
+#: ``AuditEvent.kind`` of an event about an OAuth client.
+CLIENT: Final = "client"
+
+
 class AuditQuerySet(models.QuerySet["AuditEvent"]):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -22,12 +26,12 @@ class AuditQuerySet(models.QuerySet["AuditEvent"]):
 
     def of(self, owner: models.Model) -> "AuditQuerySet":
         """Filter the events of the keys of ``owner``, a user or a project."""
-        from .keys import PersonalAccessToken, ProjectKey
+        return self.filter(kind=_kind_of(owner), owner_pk=str(owner.pk))
 
-        user_model = PersonalAccessToken._meta.get_field("user").related_model
-        is_user = isinstance(owner, user_model)
-        model = PersonalAccessToken if is_user else ProjectKey
-        return self.filter(kind=model._meta.model_name, owner_pk=str(owner.pk))
+    def with_clients_of(self, owner: models.Model) -> "AuditQuerySet":
+        """Filter like ``of``, with the events about OAuth clients of a user."""
+        kinds = [_kind_of(owner)] if _is_project(owner) else [_kind_of(owner), CLIENT]
+        return self.filter(kind__in=kinds, owner_pk=str(owner.pk))
 
     def update(self, **kwargs: Any) -> NoReturn:
         raise AppendOnlyError
@@ -41,10 +45,23 @@ class AuditQuerySet(models.QuerySet["AuditEvent"]):
         raise AppendOnlyError
 
 
-class AuditEvent(models.Model):
-    """One event in the life of a key: who did what, with which credential, from where.
+def _is_project(owner: models.Model) -> bool:
+    from .keys import ProjectKey
 
-    An event stores the names of people, projects and keys instead of references, so it
+    return isinstance(owner, ProjectKey._meta.get_field("project").related_model)
+
+
+def _kind_of(owner: models.Model) -> str:
+    from .keys import PersonalAccessToken, ProjectKey
+
+    model = ProjectKey if _is_project(owner) else PersonalAccessToken
+    return str(model._meta.model_name)
+
+
+class AuditEvent(models.Model):
+    """One event in the life of a key or an OAuth client: who did what, with what, from where.
+
+    An event stores the names of people, projects, keys and clients instead of references, so it
     outlives them. It never stores a secret.
     """
 
@@ -62,6 +79,15 @@ class AuditEvent(models.Model):
         REFUSED_NETWORK = "refused_network", _("refused: address not allowed")
         NOTIFIED = "notified", _("expiry notice sent")
         LEAKED = "leaked", _("reported as leaked")
+        EXCHANGED = "exchanged", _("exchanged for an access token")
+        CONSENTED = "consented", _("application authorized")
+        NARROWED = "narrowed", _("application limited")
+        WITHDRAWN = "withdrawn", _("application revoked")
+        TOKEN_ISSUED = "token_issued", _("application logged in")
+        CLIENT_REGISTERED = "client_registered", _("client registered")
+        CLIENT_EDITED = "client_edited", _("client edited")
+        CLIENT_ROTATED = "client_rotated", _("client secret rotated")
+        CLIENT_DELETED = "client_deleted", _("client deleted")
 
     event = models.CharField(_("event"), max_length=24, choices=Event.choices)
     at = models.DateTimeField(_("at"), default=timezone.now)
@@ -120,3 +146,18 @@ class AuditEvent(models.Model):
 
     def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise AppendOnlyError
+
+
+#: The events about OAuth clients, not keys.
+EVENTS_OF_CLIENTS: Final = frozenset(
+    {
+        AuditEvent.Event.CONSENTED,
+        AuditEvent.Event.NARROWED,
+        AuditEvent.Event.WITHDRAWN,
+        AuditEvent.Event.TOKEN_ISSUED,
+        AuditEvent.Event.CLIENT_REGISTERED,
+        AuditEvent.Event.CLIENT_EDITED,
+        AuditEvent.Event.CLIENT_ROTATED,
+        AuditEvent.Event.CLIENT_DELETED,
+    }
+)

@@ -16,7 +16,14 @@ class ApiKeysOAuthConfig(AppConfig):
         from ..http import discovery
         from ..lifecycle import locking
         from ..management import pruning
-        from . import chains, checks, resolver, unused_clients, upstream  # noqa: F401
+        from . import (  # noqa: F401
+            chains,
+            checks,
+            events,
+            resolver,
+            unused_clients,
+            upstream,
+        )
         from .models import Consent, TokenOrigin
         from .views import metadata
 
@@ -27,6 +34,7 @@ class ApiKeysOAuthConfig(AppConfig):
         pruning.register(unused_clients.prune)
         discovery.register(discovery.Metadata(metadata.resource_url, metadata.describe))
         chains.connect()
+        events.connect()
         cache.watch(get_access_token_model(), get_application_model(), Consent)
         # The row of an origin is deleted together with its token, which is watched.
         cache.watch(TokenOrigin, deletions=False)

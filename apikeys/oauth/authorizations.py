@@ -1,6 +1,6 @@
 """List and revoke the authorizations that users gave to applications."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, NamedTuple
@@ -23,6 +23,7 @@ from ..databases.primary import reading_primary
 from ..lifecycle import descendants
 from . import chains
 from .models import Consent
+from .signals import client_deleted, consent_withdrawn
 
 _BATCH: Final = 500  # rows of each table in one transaction
 
@@ -36,6 +37,10 @@ class Authorization(NamedTuple):
     #: The selected projects; ``None`` for all projects of the user.
     projects: list[Any] | None
     since: datetime
+    #: When it last got an access token.
+    last_used: datetime
+    #: Whether the user can narrow it: each of its tokens depends on a consent.
+    is_narrowable: bool = True
 
 
 @reading_primary()
@@ -64,10 +69,15 @@ def live(*, user: Any = None, application: Any = None) -> list[Authorization]:
     for user_id, app_id, scope, created, consent_id in rows:
         if consent_id is not None and consent_id not in consents:
             continue  # the consent was withdrawn
-        held = pairs.setdefault((user_id, app_id), _Held(created))
+        pair, given = (user_id, app_id), consents.get(consent_id)
+        held = pairs.setdefault(pair, _Held(created, created))
+        if given is not None:
+            scope = scopes.narrow(scope, given.scope)
         held.scopes |= set(scope.split())
-        held.since = min(held.since, created)
-        held.consents.append(consents.get(consent_id))
+        # A refresh replaces the row of a token, but not the consent.
+        held.since = min(held.since, created, given.created_at if given is not None else created)
+        held.last_used = max(held.last_used, created)
+        held.consents.append(given)
     users = _in_bulk(_manager_of("user"), {u for u, _ in pairs})
     apps = _in_bulk(_manager_of("application"), {a for _, a in pairs})
     found = []
@@ -75,8 +85,17 @@ def live(*, user: Any = None, application: Any = None) -> list[Authorization]:
         if user_id not in users or app_id not in apps:
             continue  # hidden by the default manager
         listed = scopes.split(" ".join(held.scopes))
-        one = Authorization(users[user_id], apps[app_id], listed, held.projects(), held.since)
-        found.append(one)
+        found.append(
+            Authorization(
+                users[user_id],
+                apps[app_id],
+                listed,
+                held.projects(),
+                held.since,
+                held.last_used,
+                is_narrowable=None not in held.consents,
+            )
+        )
     return sorted(found, key=lambda each: each.since, reverse=True)
 
 
@@ -85,6 +104,7 @@ class _Held:
     """The combined scopes and projects of a user's active tokens for one application."""
 
     since: datetime
+    last_used: datetime
     scopes: set[str] = field(default_factory=set)
     #: The consent of each token; ``None`` for a token that depends on no consent.
     consents: list[Any] = field(default_factory=list)
@@ -106,7 +126,7 @@ def _in_bulk(rows: Any, pks: set[Any]) -> dict[Any, Any]:
 
 
 @reading_primary()
-def end(application: Any, user: Any = None) -> None:
+def end(application: Any, user: Any = None, *, by: Any = None) -> None:
     """Revoke the authorization that ``user`` gave to ``application``; ``None`` for all users.
 
     Takes effect at the next request. More than 500 rows end in several transactions, so that
@@ -114,22 +134,26 @@ def end(application: Any, user: Any = None) -> None:
     is interrupted, repeat it. Inside another transaction, there is only that one.
     """
     who = {"application": application} | ({} if user is None else {"user": user})
-    while not _end_some(application, who):
-        pass
+    told: set[Any] = set()
+    is_last = False
+    while not is_last:
+        is_last, users = _end_some(application, who, told, by)
+        told |= users
 
 
 @reading_primary()
-def delete(application: Any) -> None:
+def delete(application: Any, *, by: Any = None) -> None:
     """Delete ``application`` with all its tokens, like ``end`` in several transactions.
 
     ``application.delete()`` takes one transaction, and locks all the rows until its end.
     """
-    end(application)
+    end(application, by=by)
     for relation in application._meta.related_objects:
         if relation.on_delete is CASCADE and relation.related_model is not None:
             _delete_rows(relation.related_model, {relation.field.name: application})
     with transactions.atomic(type(application)):
-        end(application)  # what was issued meanwhile
+        end(application, by=by)  # what was issued meanwhile
+        client_deleted.send(type(application), application=application, by=by)
         application.delete()
 
 
@@ -142,8 +166,13 @@ def _delete_rows(model: Any, who: Mapping[str, Any]) -> None:
 
 
 @transactions.retried
-def _end_some(application: Any, who: Mapping[str, Any]) -> bool:
-    """End up to ``_BATCH`` rows of each table. Return whether these were all."""
+def _end_some(
+    application: Any, who: Mapping[str, Any], told: Collection[Any], by: Any
+) -> tuple[bool, set[Any]]:
+    """End up to ``_BATCH`` rows of each table. Return whether these were all, and their users.
+
+    Sends the signal of each user that is not in ``told``.
+    """
     user = who.get("user")
     with transactions.atomic(get_access_token_model()):
         # A request that issues a code without the consent page holds a lock on the consent.
@@ -165,6 +194,11 @@ def _end_some(application: Any, who: Mapping[str, Any]) -> bool:
         # Include expired tokens: a key created with one may still be active.
         chains.end_below(found[4])
         is_last = all(len(pks) < _BATCH for pks in found)
+        users = {
+            pk
+            for rows, pks in ((consents, given), (refresh, found[3]), (tokens, found[4]))
+            for pk in rows.filter(pk__in=pks).values_list("user", flat=True).distinct()
+        } - {None}
         if is_last:
             # End keys whose token has no row any more, because it was refreshed or pruned.
             descendants.end_from(
@@ -177,7 +211,9 @@ def _end_some(application: Any, who: Mapping[str, Any]) -> bool:
         # The last batch includes consents that were created while this waited for the locks.
         ended = Consent.objects.filter(**who) if is_last else Consent.objects.filter(pk__in=given)
         deletions.skip(ended, chains.NAME).delete()
-    return is_last
+        for each in _in_bulk(_manager_of("user"), users - set(told)).values():
+            consent_withdrawn.send(Consent, application=application, user=each, by=by)
+    return is_last, users
 
 
 def _first(rows: Any) -> list[Any]:

@@ -3,21 +3,21 @@
 from collections.abc import Iterable
 from typing import Any
 
-from django import forms
 from django.db import router
-from django.utils.translation import gettext_lazy as _
+from django.db.models import Q
+from django.utils import timezone
 from oauth2_provider.scopes import get_scopes_backend
 from oauthlib.oauth2.rfc6749 import errors
 
 from .. import scopes
 from ..databases import transactions
-from ..keys.forms import ALL, SELECTED, ConsistentForm
 from ..lifecycle.permitted import to_approve
 from ..policy import get_policy
 from .conf import oauth_settings
 from .http import noted
 from .models import Consent, TokenOrigin
-from .scopes import registration_scope
+from .scopes import OPENID, registration_scope
+from .signals import consent_given
 
 
 def allowed(names: Iterable[str], user: Any, client_id: str) -> list[str]:
@@ -54,6 +54,16 @@ def described(names: Iterable[str]) -> list[str]:
     return [str(words[name]) if name in known else name for name in names]
 
 
+def read_only(names: Iterable[str]) -> list[str]:
+    """Return the part of ``names`` that changes nothing: the scopes that read, and ``openid``."""
+    known = scopes.declared()
+    return sorted(
+        name
+        for name in scopes.expand(scopes.join(names))
+        if name in known and (scopes.is_read_only(name) or name == OPENID)
+    )
+
+
 def told(names: Iterable[str], user: Any, client_id: str) -> dict[str, list[str]]:
     """Return the template context that describes the scopes which a client requests."""
     names = list(names)
@@ -70,12 +80,14 @@ def save(
     projects: Iterable[Any] | None,
     *,
     is_given: bool,
+    is_narrowed: bool = False,
     **found_by: Any,
 ) -> Consent:
     """Store a consent. ``projects`` is ``None`` for all projects of the user.
 
-    Set ``is_given`` if the user answered a consent page. ``found_by`` is the ``code`` or the
-    ``device`` that the consent belongs to.
+    Set ``is_given`` if the user answered a consent page, and ``is_narrowed`` if they gave less
+    than the page offered. ``found_by`` is the ``code`` or the ``device`` that the consent
+    belongs to.
     """
     with transactions.atomic(Consent):
         consent = Consent.objects.create(
@@ -84,10 +96,23 @@ def save(
             scope=scope,
             all_projects=projects is None,
             is_given=is_given,
+            narrowed_at=timezone.now() if is_narrowed else None,
             **found_by,
         )
         consent.projects.set(projects or ())
     return consent
+
+
+def tell(consent: Consent, projects: Iterable[Any] | None) -> None:
+    """Send the signal of a consent that the user gave on a consent page."""
+    consent_given.send(
+        Consent,
+        application=consent.application,
+        by=consent.user,
+        user=consent.user,
+        scope=consent.scope,
+        projects=projects,
+    )
 
 
 def covering(user: Any, application: Any, names: Iterable[str]) -> Consent | None:
@@ -96,28 +121,32 @@ def covering(user: Any, application: Any, names: Iterable[str]) -> Consent | Non
     Locks the row, so call it in a transaction. One consent must cover all scopes: consents are
     not combined, and an existing token does not count as a consent.
     """
-    given = _consents().filter(user=user, application=application, is_given=True)
     wanted = set(names)
-    return next(
-        (
-            each
-            for each in given.order_by("-pk").select_for_update()
-            if scopes.expand(each.scope) >= wanted
-        ),
-        None,
-    )
+    found = given(user, application).select_for_update()
+    return next((each for each in found if scopes.expand(each.scope) >= wanted), None)
+
+
+def given(user: Any, application: Any) -> Any:
+    """Return the consents that ``user`` gave ``application`` on a consent page, newest first."""
+    return _consents().filter(user=user, application=application, is_given=True).order_by("-pk")
+
+
+def within(names: Iterable[str], **found_by: Any) -> list[str]:
+    """Return the part of ``names`` that the consent ``found_by`` allows now."""
+    scope = _consents().filter(**found_by).values_list("scope", flat=True).first()
+    return [] if scope is None else scopes.narrow(" ".join(names), scope).split()
 
 
 def was_given(user: Any, application: Any) -> bool:
     """Return whether ``application`` has a consent that ``user`` gave on a consent page."""
-    given = _consents().filter(user=user, application=application, is_given=True)
-    return bool(given.exists())
+    return bool(given(user, application).exists())
 
 
 def is_restricted(user: Any, application: Any) -> bool:
-    """Return whether ``user`` ever limited ``application`` to selected projects."""
+    """Return whether ``user`` ever limited ``application`` to some projects or scopes."""
     consents = _consents().filter(user=user, application=application)
-    return bool(consents.filter(all_projects=False).exists())
+    limited = Q(all_projects=False) | Q(narrowed_at__isnull=False)
+    return bool(consents.filter(limited).exists())
 
 
 def projects_of(consent: Consent) -> list[Any] | None:
@@ -166,59 +195,3 @@ def _withdrawn(request: Any) -> errors.OAuth2Error:
 
 def _consents() -> Any:
     return Consent.objects.using(router.db_for_write(Consent))
-
-
-class ProjectsField(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]
-    def clean(self, value: Any) -> Any:
-        try:
-            return super().clean(value)
-        except OverflowError:  # SQLite raises it for a number too big to be an ID
-            raise forms.ValidationError(
-                self.error_messages["invalid_choice"],
-                code="invalid_choice",
-                params={"value": max(value, key=len)},
-            ) from None
-
-
-class ReachFields(ConsistentForm):
-    """Form fields that select the projects of an application: all, or only some."""
-
-    NO_PROJECT = _("Select at least one project, or allow all projects.")
-
-    reach = forms.ChoiceField(
-        label=_("Projects"),
-        choices=[(ALL, _("All your projects, including future ones")),
-                 (SELECTED, _("Only these:"))],
-        widget=forms.RadioSelect,
-        initial=ALL,
-        required=False,
-    )  # fmt: skip
-    projects: Any = ProjectsField(
-        queryset=Consent.objects.none(),
-        widget=forms.CheckboxSelectMultiple,
-        required=False,
-        label=_("Projects"),
-    )
-
-    def __init__(self, *args: Any, user: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        field: Any = self.fields["projects"]
-        field.queryset = get_policy().projects(user)
-
-    def clean(self) -> dict[str, Any]:
-        data = super().clean() or self.cleaned_data
-        if self.is_allowed():
-            self.clean_reach_and_projects()
-        return data
-
-    def is_allowed(self) -> bool:
-        """Return whether the user chose to authorize the application."""
-        raise NotImplementedError
-
-    @property
-    def selected(self) -> list[Any] | None:
-        """The selected projects; ``None`` for all."""
-        chosen = list(self.cleaned_data.get("projects") or ())
-        if self.cleaned_data.get("reach") == SELECTED or (chosen and not self.data.get("reach")):
-            return chosen
-        return None

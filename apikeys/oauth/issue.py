@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,12 +16,14 @@ from .. import claims, scopes
 from ..conf import slug_of
 from ..databases import transactions
 from ..lifecycle import locking
+from ..limits import networks
 from ..models import AnyKey, PersonalAccessToken, ProjectKey
 from ..policy import get_policy
-from . import jwts, targets, upstream
-from .http import issuer, own_resource
+from . import events, jwts, targets, upstream
+from .http import AddressedRequest, issuer, own_resource
 from .key_clients import VerifiedKey
 from .models import TokenOrigin
+from .scopes import limited
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,7 @@ def answer(
 
     Raise an ``OAuth2Error`` for a scope or a target that ``subject`` does not cover.
     """
+    subject = replace(subject, scope=" ".join(limited(subject.scope.split(), application)))
     scope = narrowed_scope(request.scopes, subject)
     within = subject.resource
     if within and targets.is_issued_for(application, within):
@@ -142,6 +145,14 @@ def answer(
     else:
         text = generator(request)
     save(text, subject, scope=scope, expires=expires, application=application, resource=resource)
+    events.note_exchange(
+        application,
+        key=subject.key,
+        user=subject.user,
+        parent=subject.parent,
+        scope=scope,
+        ip=networks.client_ip(AddressedRequest(request.headers)),
+    )
     return {
         "access_token": text,
         "token_type": "Bearer",

@@ -40,6 +40,15 @@ def refresh_token_is_over(refresh_token: Any, now: Any) -> bool:
     return ends
 
 
+def longest_pause(application: Any) -> timedelta | None:
+    """Return how long ``application`` can pause and stay logged in; ``None`` for any time."""
+    site: timedelta | None = refresh_token_expire_timedelta()
+    seconds = _most_specific(application, "refresh_token", "refresh_token_seconds")
+    if seconds is None:
+        return site
+    return min(timedelta(seconds=seconds), site) if site else timedelta(seconds=seconds)
+
+
 def _most_specific(application: Any, grant_type: str, field: str) -> int | None:
     if grant_type == "refresh_token" and application is not None:
         own = application.authorization_grant_type

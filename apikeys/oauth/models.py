@@ -36,6 +36,9 @@ class Consent(models.Model):
     is_given = models.BooleanField(
         _("given by the user"), default=False, db_default=False, editable=False
     )
+    #: When the user gave less than the application requested, or took a part back. From then on
+    #: the application gets nothing more without the consent page, even if the site trusts it.
+    narrowed_at = models.DateTimeField(_("narrowed at"), null=True, editable=False)
     created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
     code = models.OneToOneField(
         oauth2_settings.GRANT_MODEL, models.SET_NULL, null=True, related_name="+"
@@ -111,6 +114,30 @@ class ClientSettings(models.Model):
     )
     grant_types = models.TextField(
         blank=True, help_text=_("Beside its own: names of RFC 7591, separated by spaces.")
+    )
+    homepage = models.CharField(
+        _("homepage"),
+        max_length=500,
+        blank=True,
+        default="",
+        db_default="",
+        help_text=_("Where users can read about the application."),
+    )
+    description = models.CharField(
+        _("description"),
+        max_length=500,
+        blank=True,
+        default="",
+        db_default="",
+        help_text=_("Shown to users when they authorize the application."),
+    )
+    max_scope = models.CharField(
+        _("maximum scopes"),
+        max_length=4000,
+        blank=True,
+        default="",
+        db_default="",
+        help_text=_("The most that the client may request, separated by spaces. Empty: any."),
     )
     previous_secret = models.CharField(max_length=255, blank=True, editable=False)
     previous_secret_expires_at = models.DateTimeField(null=True, editable=False)

@@ -32,7 +32,7 @@ _KEY: Final = fields(
 #: Fields that a ``Lookup`` of access tokens fetches for ``hold``.
 WANTED: Final[dict[str, Wanted]] = {
     _ORIGIN: all_except(),
-    f"{_ORIGIN}__consent": fields("all_projects"),
+    f"{_ORIGIN}__consent": fields("all_projects", "scope"),
 }
 #: Fields that a second ``Lookup`` fetches for tokens issued for a key or by an exchange. If one
 #: query joined all of them, PostgreSQL would spend more time planning it than on both queries.
@@ -100,9 +100,11 @@ def hold_to(origin: Any, token: Any) -> bool:
     if origin.upstream and not are_active(origin.upstream):
         return False
     if origin.consent_id is not None:
-        token.apikeys_consent = origin.consent
-        if origin.consent is None:
+        token.apikeys_consent = given = origin.consent
+        if given is None:
             return False
+        if given.scope != token.scope:
+            token.scope = scopes.narrow(token.scope, given.scope)
     if origin.personal_access_token_id is None and origin.project_key_id is None:
         return True
     key: AnyKey | None = origin.personal_access_token or origin.project_key

@@ -12,7 +12,7 @@ from . import consent
 from .conf import oauth_settings
 
 _DRAFT: Final = "apikeys_consent_draft"
-_KEPT: Final = ("reach", "projects")
+_KEPT: Final = ("reach", "projects", "access")
 _MOST_PROJECTS: Final = 1000
 
 
@@ -42,5 +42,6 @@ def draft(request: HttpRequest, url: str) -> dict[str, Any]:
     if request.method == "POST" or not kept or kept["url"] != url:
         return {}
     del request.session[_DRAFT]
-    reach, projects = (kept["entered"][name] for name in _KEPT)
-    return {"projects": projects} | ({"reach": reach[-1]} if reach else {})
+    entered = kept["entered"]
+    chosen = {name: entered[name][-1] for name in ("reach", "access") if entered.get(name)}
+    return {"projects": entered["projects"]} | chosen

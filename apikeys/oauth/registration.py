@@ -34,6 +34,7 @@ from . import client_secrets, lifetimes
 from .conf import oauth_settings
 from .device import GRANT_TYPE as DEVICE
 from .models import ClientSettings
+from .signals import client_secret_rotated
 from .targets import LOOPBACK
 
 __all__ = ["AnyonePermission", "OwnUserPermission"]
@@ -181,7 +182,7 @@ def save(application: Any, grants: Sequence[str], *, new_secret: bool) -> str | 
 
 
 @sensitive_variables()
-def rotate_secret(application: Any, overlap: timedelta) -> str | None:
+def rotate_secret(application: Any, overlap: timedelta, *, by: Any = None) -> str | None:
     """Create a new secret for a confidential client; the old one keeps working for ``overlap``.
 
     Return the new secret, or ``None`` if another request has replaced the old one.
@@ -192,15 +193,19 @@ def rotate_secret(application: Any, overlap: timedelta) -> str | None:
         locked = rows.select_for_update().values_list("client_secret", flat=True).first()
         if locked != application.client_secret:
             return None
+        expires_at = timezone.now() + overlap if overlap else None
         ClientSettings.objects.update_or_create(
             application=application,
             defaults={
                 "previous_secret": application.client_secret if overlap else "",
-                "previous_secret_expires_at": timezone.now() + overlap if overlap else None,
+                "previous_secret_expires_at": expires_at,
             },
         )
         application.client_secret = secret
         application.save(update_fields=["client_secret", "updated"])
+        client_secret_rotated.send(
+            type(application), application=application, by=by, expires_at=expires_at
+        )
     return secret
 
 

@@ -1,6 +1,6 @@
 """Use the site's scopes in OAuth (``SCOPES_BACKEND_CLASS``)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from django.core.exceptions import ImproperlyConfigured
@@ -9,7 +9,7 @@ from jwcrypto.common import JWException
 from oauth2_provider.scopes import BaseScopes
 from oauth2_provider.settings import oauth2_settings
 
-from ..scopes import declared, default
+from ..scopes import declared, default, narrow
 
 __all__ = ["Scopes"]
 
@@ -37,6 +37,15 @@ def gets_id_tokens(application: Any) -> bool:
         return False
 
 
+def limited(names: Iterable[str], application: Any) -> list[str]:
+    """Return the part of ``names`` that ``application`` may request (``max_scope``)."""
+    names = list(names)
+    settings = None if application is None else getattr(application, "apikeys_settings", None)
+    if settings is None or not settings.max_scope:
+        return names
+    return narrow(" ".join(names), settings.max_scope).split()
+
+
 class _Described(dict[str, str]):
     """The declared scopes. The registration scope has a description but is not listed."""
 
@@ -61,9 +70,9 @@ class Scopes(BaseScopes):
             names.append(registration)
         if application is not None and not gets_id_tokens(application):
             names = [name for name in names if name != OPENID]
-        return names
+        return limited(names, application)
 
     def get_default_scopes(
         self, application: Any = None, request: Any = None, *args: Any, **kwargs: Any
     ) -> list[str]:
-        return [name for name in default() if name != OPENID]
+        return limited([name for name in default() if name != OPENID], application)

@@ -10,6 +10,7 @@ from oauth2_provider.oauth2_validators import OAuth2Validator
 from oauth2_provider.settings import oauth2_settings
 from oauthlib.oauth2.rfc6749 import errors
 
+from .. import scopes as scopes_of_site
 from ..databases import transactions
 from ..limits import attempts
 from ..models.owners import is_active
@@ -30,6 +31,7 @@ from . import (
 from .conf import oauth_settings
 from .http import AddressedRequest, issuer, noted
 from .models import TokenOrigin
+from .signals import token_issued
 
 __all__ = ["Validator"]
 
@@ -131,14 +133,18 @@ class Validator(OAuth2Validator):
     def _record_consent(self, request: Any, scope: str, **found_by: Any) -> Any:
         """Save the consent of a request. The authorization endpoint sets both attributes."""
         facts = vars(request)  # see noted()
-        return consent.save(
+        given = consent.save(
             request.user,
             request.client,
             scope,
             facts["apikeys_projects"],
             is_given=facts["apikeys_is_given"],
+            is_narrowed=facts["apikeys_is_narrowed"],
             **found_by,
         )
+        if facts["apikeys_is_given"]:
+            consent.tell(given, facts["apikeys_projects"])
+        return given
 
     def validate_silent_login(self, request: Any) -> bool:
         """Leave ``prompt=none`` to the authorization page, which knows the session."""
@@ -153,7 +159,31 @@ class Validator(OAuth2Validator):
         self, client_id: str, code: str, client: Any, request: Any, *args: Any, **kwargs: Any
     ) -> bool:
         found = super().validate_code(client_id, code, client, request, *args, **kwargs)
-        return bool(found and is_active(request.user))
+        if not found or not is_active(request.user):
+            return False
+        # The user may have narrowed the consent since, or the owner of the client its limit.
+        names = consent.within(request.scopes, code__code=code, application=client)
+        request.scopes = scopes.limited(names, client)
+        return bool(request.scopes)
+
+    def get_original_scopes(
+        self, refresh_token: str, request: Any, *args: Any, **kwargs: Any
+    ) -> list[str]:
+        """Return the scopes of a refresh token, within its consent as it is now."""
+        found = super().get_original_scopes(refresh_token, request, *args, **kwargs)
+        names = found.split() if isinstance(found, str) else list(found)
+        pk = noted(request, "apikeys_consent_id")
+        left = names if pk is None else consent.within(names, pk=pk)
+        left = scopes.limited(left, request.client)
+        if not left:
+            raise errors.InvalidGrantError("No scope of the token is left.", request=request)
+        if request.scope:
+            # Some clients repeat the scope that they once got. Leave out what was taken back.
+            gone = scopes_of_site.expand(" ".join(names)) - scopes_of_site.expand(" ".join(left))
+            request.scope = " ".join(n for n in request.scope.split() if n not in gone)
+            if not request.scope:
+                raise errors.InvalidScopeError(request=request)
+        return left
 
     @sensitive_variables()
     def validate_refresh_token(
@@ -201,6 +231,15 @@ class Validator(OAuth2Validator):
             consent_id = consent.of_request(request)
         if consent_id is not None:
             TokenOrigin.objects.create(access_token=row, consent_id=consent_id)
+        if request.grant_type != "refresh_token":
+            token_issued.send(
+                type(row),
+                application=request.client,
+                by=row.user,
+                user=row.user,
+                scope=row.scope,
+                grant_type=request.grant_type or "implicit",
+            )
         return row
 
     @sensitive_variables()
@@ -226,7 +265,12 @@ class Validator(OAuth2Validator):
     ) -> str | None:
         """Return the status of a device code; ``None`` if it is another client's (RFC 8628)."""
         client = request.client
-        return device.poll(client.client_id if client else client_id, code, request)
+        status = device.poll(client.client_id if client else client_id, code, request)
+        if (grant := noted(request, "device_grant")) is not None:
+            # As for a code
+            names = consent.within(request.scopes, device=grant)
+            request.scopes = scopes.limited(names, client)
+        return status
 
     def get_oidc_issuer_endpoint(self, request: Any) -> str:
         """Return the issuer of this server, even if no discovery document is mounted."""

@@ -15,6 +15,7 @@ from django.utils.translation import ngettext
 from .. import moments, scopes
 from ..audit import Event
 from ..models import AuditEvent
+from ..models.audit import CLIENT
 from ..models.texts import TEXTS
 from ..restrictions import BY_NAME
 
@@ -38,12 +39,13 @@ def by_day(events: Iterable[AuditEvent], url_of: Callable[[str], str]) -> list[d
 
 
 def _row(event: AuditEvent, url_of: Callable[[str], str]) -> dict[str, Any]:
-    is_deleted = event.event == Event.DELETED
+    has_page = event.event != Event.DELETED and event.kind != CLIENT
     return {
         "event": event,
         "sentence": sentence(event),
-        "is_edit": event.event == Event.EDITED,
-        "url": "" if is_deleted else url_of(event.public_id),
+        "is_edit": event.event in (Event.EDITED, Event.CLIENT_EDITED),
+        "url": url_of(event.public_id) if has_page else "",
+        "id": event.changes.get("client_id") or event.public_id,
     }
 
 
@@ -135,7 +137,14 @@ def _label(name: str) -> Any:
         return BY_NAME[name].label
     if name in TEXTS:
         return TEXTS[name].verbose_name
-    return {"projects": _("Projects"), "expires_at": _("Expiry")}.get(name, name)
+    return {
+        "projects": _("Projects"),
+        "expires_at": _("Expiry"),
+        "redirect_uris": _("Redirect URIs"),
+        "grant_types": _("Grant types"),
+        "homepage": _("Homepage"),
+        "max_scopes": _("Maximum permissions"),
+    }.get(name, name)
 
 
 def _value(name: str, value: Any) -> str:
@@ -195,6 +204,48 @@ def _leaked(changes: Mapping[str, Any]) -> Iterator[str]:
         yield _("It was not revoked by this report.")
 
 
+def _exchanged(changes: Mapping[str, Any]) -> Iterator[str]:
+    if application := changes.get("application"):
+        yield format_html(_("was exchanged by {} for a short-lived token."), _em(application))
+    else:
+        yield _("was exchanged for a short-lived token.")
+    yield _("Only the first exchange of a day is listed.")
+    yield from _facts(changes)
+
+
+def _consented(changes: Mapping[str, Any]) -> Iterator[str]:
+    yield _("was authorized.")
+    yield from _facts(changes)
+
+
+def _narrowed(changes: Mapping[str, Any]) -> Iterator[str]:
+    yield _("was limited.")
+    yield from _edited(changes)
+
+
+def _token_issued(changes: Mapping[str, Any]) -> Iterator[str]:
+    yield _("logged in.")
+    yield from _facts(changes)
+
+
+def _client_registered(changes: Mapping[str, Any]) -> Iterator[str]:
+    yield _REGISTERED.get(str(changes.get("source")), lambda: _("was registered."))()
+
+
+_REGISTERED: Final[dict[str, Callable[[], str]]] = {
+    "dcr": lambda: _("was registered by a program."),
+    "cimd": lambda: _("was registered by its metadata document."),
+}
+
+
+def _client_rotated(changes: Mapping[str, Any]) -> Iterator[str]:
+    yield _("got a new secret.")
+    if when := changes.get("expires_at"):
+        yield format_html(_("The old secret works until {}."), _when(when))
+    else:
+        yield _("The old secret stopped working.")
+
+
 def _plain(text: Callable[[], str]) -> Callable[[Mapping[str, Any]], Iterator[str]]:
     return lambda changes: iter([text()])
 
@@ -215,6 +266,15 @@ _WORDS: Final[dict[str, Callable[[Mapping[str, Any]], Iterator[str]]]] = {
     ),
     Event.NOTIFIED: _notified,
     Event.LEAKED: _leaked,
+    Event.EXCHANGED: _exchanged,
+    Event.CONSENTED: _consented,
+    Event.NARROWED: _narrowed,
+    Event.WITHDRAWN: _plain(lambda: _("was revoked. It can no longer act on your behalf.")),
+    Event.TOKEN_ISSUED: _token_issued,
+    Event.CLIENT_REGISTERED: _client_registered,
+    Event.CLIENT_EDITED: _edited,
+    Event.CLIENT_ROTATED: _client_rotated,
+    Event.CLIENT_DELETED: _plain(lambda: _("was deleted with all its tokens.")),
 }
 
 

@@ -18,6 +18,7 @@ from ..audit import Event
 from ..conf import slug_field, slug_of
 from ..keys import queries
 from ..models import AnyKey, State
+from ..models.audit import EVENTS_OF_CLIENTS
 from ..policy import get_policy
 from .owners import Tokens
 
@@ -238,11 +239,12 @@ class ActivityFilter(forms.Form):
         label=gettext_lazy("To"), required=False, widget=forms.DateInput({"type": "date"})
     )
 
-    def __init__(self, params: QueryDict) -> None:
+    def __init__(self, params: QueryDict, *, of_clients: bool = True) -> None:
         super().__init__(params, auto_id="ak-%s")
         event = self.fields["event"]
         assert isinstance(event, forms.ChoiceField)  # noqa: S101 - for mypy
-        event.choices = [_ANY, *((value, capfirst(text)) for value, text in Event.choices)]
+        offered = [each for each in Event if of_clients or each not in EVENTS_OF_CLIENTS]
+        event.choices = [_ANY, *((each.value, capfirst(each.label)) for each in offered)]
 
     def rows(self, events: QuerySet[Any]) -> QuerySet[Any]:
         """Return the ``events`` that match."""

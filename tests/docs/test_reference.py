@@ -11,6 +11,8 @@ from rest_framework import generics, mixins, serializers, views, viewsets
 from apikeys import audit, drf, leaks, lifecycle, scopes, signals
 from apikeys.api import base, key_views
 from apikeys.models import AuditEvent
+from apikeys.models.audit import EVENTS_OF_CLIENTS
+from apikeys.oauth import signals as oauth_signals
 from apikeys.policy import Policy
 from tests.docs import http_api
 from tests.docs.generated import PAGES, render
@@ -63,7 +65,7 @@ def test_every_audit_event_is_listed_with_its_signal():
         for name, signal, *_ in table("docs/reference/audit.md", "event")
     }
 
-    assert set(listed) == set(AuditEvent.Event.values)
+    assert set(listed) | set(events_of_oauth()) == set(AuditEvent.Event.values)
     without = {name for name, signal in listed.items() if not signal}
     assert without == {AuditEvent.Event.DELETED, AuditEvent.Event.NOTIFIED}
     named = [name for (name,) in filter(None, listed.values())]
@@ -74,6 +76,21 @@ def test_every_audit_event_is_listed_with_its_signal():
         assert signal is getattr(signals, listed[event][0])
     for event in set(listed) - without - set(audit.FOUND):
         assert listed[event] == [f"key_{event}"]
+
+
+def events_of_oauth():
+    """Return the signal of each event about OAuth."""
+    rows = table("docs/reference/audit.md", "event of OAuth")
+    return {name.strip("`"): signal.strip("`") for name, signal, *_ in rows}
+
+
+def test_every_event_of_oauth_is_listed_with_its_signal():
+    listed = table("docs/reference/signals.md", "signal of OAuth")
+    names = sorted(name.strip("`") for name, *_ in listed)
+
+    assert names == sorted(oauth_signals.__all__)
+    assert sorted(events_of_oauth().values()) == names
+    assert EVENTS_OF_CLIENTS | {AuditEvent.Event.EXCHANGED} == set(events_of_oauth())
 
 
 def test_a_signal_has_the_arguments_that_are_listed(db):

@@ -1,5 +1,6 @@
 from base64 import urlsafe_b64encode
 from hashlib import sha256
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from oauth2_provider.models import Application
@@ -120,3 +121,27 @@ def authorize(page, ada, live_server):
         return page
 
     return authorize
+
+
+@pytest.fixture
+def visitor(client, ada):
+    """Return the test client, in which ada has just logged in."""
+    client.force_login(ada)
+    return client
+
+
+@pytest.fixture
+def answer(visitor, query):
+    """Return a function that submits the consent page and returns the scope that was granted."""
+
+    def answer(scope="payments:write reports:read", **changes):
+        form = query | {"scope": scope, "allow": "Authorize"} | changes
+        response = visitor.post("/o/authorize/", form)
+        if response.status_code != 302:
+            return response.content.decode()
+        (code,) = parse_qs(urlsplit(response["Location"]).query)["code"]
+        redeemed = {"grant_type": "authorization_code", "client_id": "app", "code": code}
+        redeemed |= {"redirect_uri": REDIRECT, "code_verifier": VERIFIER}
+        return visitor.post("/o/token/", redeemed).json()["scope"]
+
+    return answer

@@ -6,11 +6,18 @@ from django.utils.translation import gettext_lazy as _
 from oauth2_provider.models import get_application_model
 from oauth2_provider.settings import oauth2_settings
 
+from ... import scopes
 from ...conf import app_settings
 from ...databases import transactions
+from ...keys.forms import ALL, SELECTED, ConsistentForm
+from ...models import get_project_model
+from ...policy import get_policy
+from ...web.widgets import ScopesWidget
 from .. import registration
+from ..authorizations import Authorization
+from ..consent_page import ProjectsField
 from ..device import GRANT_TYPE as DEVICE
-from ..models import TokenLifetime
+from ..models import Consent, TokenLifetime
 from ..registration import RegistrationError
 
 _GRANTS = {
@@ -152,3 +159,62 @@ class RotateForm(forms.Form):
         ]
         fields: Any = self.fields
         fields["overlap"].choices = [(int(s.total_seconds()), words) for s, words in spans]
+
+
+class NarrowForm(ConsistentForm):
+    """Keep a part of an application's access. It offers only what the application has."""
+
+    NO_PROJECT = _("Select at least one project. To end all access, revoke it.")
+
+    scopes = forms.MultipleChoiceField(
+        label=_("Permissions"),
+        widget=ScopesWidget,
+        error_messages={
+            "required": _("Keep at least one permission. To end all access, revoke it."),
+            "invalid_choice": _("The application does not have the permission %(value)s."),
+        },
+    )
+    reach = forms.ChoiceField(
+        label=_("Projects"),
+        choices=[(ALL, _("All your projects, including future ones")),
+                 (SELECTED, _("Only selected projects"))],
+        widget=forms.RadioSelect,
+    )  # fmt: skip
+    projects = ProjectsField(
+        label=_("Selected projects"),
+        queryset=Consent.objects.none(),
+        widget=forms.CheckboxSelectMultiple,
+        required=False,
+        error_messages={"invalid_choice": _("The application has no access to this project.")},
+    )
+
+    def __init__(self, data: Any = None, *, authorization: Authorization) -> None:
+        held, projects = list(authorization.scopes), authorization.projects
+        initial = {"scopes": held, "reach": ALL, "projects": [p.pk for p in projects or ()]}
+        super().__init__(data, initial=initial)
+        fields: Any = self.fields
+        within = scopes.expand(scopes.join(held))
+        offered = [name for name in scopes.declared() if name in within]
+        fields["scopes"].choices = [(n, n) for n in (*offered, *scopes.unknown(held))]
+        if projects is None:
+            fields["projects"].queryset = get_policy().projects(authorization.user)
+        else:  # it cannot go back to all
+            del fields["reach"]
+            kept = get_project_model()._default_manager.filter(pk__in=[p.pk for p in projects])
+            fields["projects"].queryset = kept.order_by("pk")
+            fields["projects"].label = _("Projects")
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or self.cleaned_data
+        if "reach" in self.fields:
+            self.clean_reach_and_projects()
+        elif not self._sent("projects"):
+            self.add_error("projects", self.NO_PROJECT)
+        return data
+
+    @property
+    def selected(self) -> list[Any] | None:
+        """The projects to keep; ``None`` to keep all."""
+        if self.cleaned_data.get("reach") == ALL:
+            return None
+        return list(self.cleaned_data["projects"])

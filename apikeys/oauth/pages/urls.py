@@ -1,14 +1,15 @@
 from django.db.transaction import non_atomic_requests
 from django.urls import path
 
-from . import views
+from . import authorized, views
 
 app_name = "apikeys_oauth"
 
 # Views that end many rows take several short transactions, also with ATOMIC_REQUESTS.
 urlpatterns = [
-    path("", views.Authorized.as_view(), name="authorized"),
-    path("<int:pk>/revoke/", views.Leave.as_view(), name="leave"),
+    path("", authorized.Authorized.as_view(), name="authorized"),
+    path("<int:pk>/", authorized.Narrow.as_view(), name="narrow"),
+    path("<int:pk>/revoke/", authorized.Leave.as_view(), name="leave"),
     path("own/", views.ClientList.as_view(), name="clients"),
     path("own/new/", views.Register.as_view(), name="register"),
     path("own/<int:pk>/", views.Edit.as_view(), name="client"),

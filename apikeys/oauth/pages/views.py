@@ -2,7 +2,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from django.db import IntegrityError
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils.crypto import salted_hmac
@@ -14,78 +14,13 @@ from oauth2_provider.models import get_application_model
 
 from ...databases import transactions
 from ...keys import once
-from ...web.sudo import get_sudo
 from ...web.views.pages import SettingsPage
 from .. import authorizations, consent, registration
+from .confirmed import Confirmed
 from .forms import ClientForm, RotateForm
 
 _SALT_OF_CLIENTS: Final = "apikeys.oauth.client"
 _SALT_OF_SECRETS: Final = "apikeys.oauth.secret"
-
-
-class Authorized(SettingsPage):
-    """List the applications that the user has authorized."""
-
-    section = "authorized"
-
-    def get(self, request: HttpRequest) -> HttpResponse:
-        rows = [
-            {"each": each, "scopes": consent.described(each.scopes)}
-            for each in authorizations.live(user=request.user)
-        ]
-        return self.page("oauth/authorized", rows=rows)
-
-
-class Confirmed(SettingsPage):
-    """Base class of pages that need a recent login and a confirmation to end something."""
-
-    def get(self, request: HttpRequest, pk: int) -> HttpResponse:
-        return self.ask(self.find())
-
-    def post(self, request: HttpRequest, pk: int) -> HttpResponse:
-        application = self.find()
-        if not self.is_recent or request.POST.get("confirm") != "yes":
-            return self.ask(application)
-        return self.end(application)
-
-    def ask(self, application: Any) -> HttpResponse:
-        if not self.is_recent:
-            return HttpResponseRedirect(get_sudo().url(self.request, self.here()))
-        return self.page("oauth/confirm", application=application, **self.question(application))
-
-    def find(self) -> Any:
-        raise NotImplementedError
-
-    def here(self) -> str:
-        """Return the path to return to after the login."""
-        return self.request.path
-
-    def question(self, application: Any) -> dict[str, Any]:
-        """Return the template context: ``title``, ``lead``, ``action`` and the URL ``back``."""
-        raise NotImplementedError
-
-    def end(self, application: Any) -> HttpResponse:
-        raise NotImplementedError
-
-
-class Leave(Confirmed):
-    section = "authorized"
-
-    def find(self) -> Any:
-        return get_object_or_404(get_application_model(), pk=self.kwargs["pk"])
-
-    def question(self, application: Any) -> dict[str, Any]:
-        return {
-            "title": _("Revoke access for %(name)s?") % {"name": application},
-            "lead": _("It can no longer act on your behalf. You can authorize it again later."),
-            "action": _("Revoke"),
-            "back": reverse("apikeys_oauth:authorized"),
-        }
-
-    def end(self, application: Any) -> HttpResponse:
-        authorizations.end(application, self.user)
-        done = _("Revoked access for %(name)s.")
-        return self.go(reverse("apikeys_oauth:authorized"), done % {"name": application})
 
 
 class OwnPage(SettingsPage):

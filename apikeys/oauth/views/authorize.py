@@ -1,12 +1,14 @@
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from typing import Any, Final, cast
 from urllib.parse import parse_qs, urlsplit
 
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.utils.decorators import method_decorator
 from django.utils.http import urlencode
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.csrf import csrf_protect
 from oauth2_provider import views
 from oauth2_provider.exceptions import FatalClientError, OAuthToolkitError
 from oauth2_provider.forms import AllowForm
@@ -17,23 +19,30 @@ from oauthlib.oauth2.rfc6749 import errors
 from oauthlib.openid.connect.core.exceptions import ConsentRequired
 from oauthlib.uri_validate import is_absolute_uri
 
+from ... import scopes
 from ...databases import transactions
 from ...http import outages
 from ...http.hidden import hidden
 from ...web.headers import guard
-from .. import consent, recent_login, targets
+from .. import consent, consent_page, error_page, recent_login, targets
 from ..models import Consent
 from ..targets import LOOPBACK
-from .token import Readable
+from .token import Readable, addressed
 
 _CHALLENGE = re.compile(r"[A-Za-z0-9._~-]{43,128}")
+
+
+_STALE: Final = _(
+    "This form does not match the application's request. Start again from the application."
+)
+_NOTHING_TO_READ: Final = _("None of these permissions is read only.")
 
 
 class _ConsentNeededError(Exception):
     """No consent covers the request, so the user must see the consent page."""
 
 
-class AllowedForm(consent.ReachFields, AllowForm):
+class AllowedForm(consent_page.ReachFields, AllowForm):
     def is_allowed(self) -> bool:
         return bool(self.cleaned_data.get("allow"))
 
@@ -43,10 +52,14 @@ class AuthorizationView(Readable, views.AuthorizationView):
 
     template_name = "apikeys_oauth/authorize.html"
     form_class = AllowedForm
+    #: Whether the user allows less than the page offered.
+    is_narrowed = False
     http_method_names = ["get", "post", "head", "options"]
 
     # The view redirects to the login itself, except for a request with `prompt=none`.
-    @method_decorator((login_not_required, hidden, outages.answered(outages.page)))
+    @method_decorator(
+        (login_not_required, hidden, outages.answered(outages.page), csrf_protect, addressed)
+    )
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         return guarded(super().dispatch(request, *args, **kwargs))
 
@@ -74,6 +87,8 @@ class AuthorizationView(Readable, views.AuthorizationView):
             return self.render_to_response(context)
 
     def render_to_response(self, context: dict[str, Any], **kwargs: Any) -> HttpResponse:
+        if "error" in context:
+            context |= error_page.facts(context["error"])
         if self.request.method != "POST" and "form" in context:
             response = self.instead_of_page(context["application"], context["scopes"])
             if response is not None:
@@ -116,6 +131,7 @@ class AuthorizationView(Readable, views.AuthorizationView):
 
     def get_initial(self) -> dict[str, Any]:
         initial: dict[str, Any] = super().get_initial()
+        initial |= consent_page.initial(self.request.user, self.oauth2_data.get("application"))
         return initial | recent_login.draft(self.request, self.own_url)
 
     def validate_authorization_request(self, request: HttpRequest) -> Any:
@@ -142,22 +158,48 @@ class AuthorizationView(Readable, views.AuthorizationView):
             _check(said, self.request.GET)
         except OAuthToolkitError as error:
             return cast("HttpResponse", self.error_response(error, application))
-        if form.is_allowed() and recent_login.is_missing(self.request, application):
-            return recent_login.ask(self.request, self.own_url)
+        if form.is_allowed():
+            if _asks_for_more(said, self.request.GET):
+                form.add_error(None, _STALE)
+            elif not self.narrow(form, application):
+                form.add_error("access", _NOTHING_TO_READ)
+            if form.errors:
+                return self.form_invalid(form)
+            if recent_login.is_missing(self.request, application):
+                return recent_login.ask(self.request, self.own_url)
         return cast("HttpResponse", super().form_valid(form))
+
+    def narrow(self, form: AllowedForm, application: Any) -> bool:
+        """Keep the scopes that the user chose. Return ``False`` if that is none of them."""
+        offered = consent.allowed(
+            form.cleaned_data["scope"].split(), self.request.user, application.client_id
+        )
+        chosen = form.granted(offered)
+        self.is_narrowed = set(chosen) != set(offered)
+        if self.is_narrowed:
+            form.cleaned_data["scope"] = " ".join(chosen)
+        return bool(chosen) or not offered
 
     def form_invalid(self, form: AllowedForm) -> HttpResponse:
         client_id = form.data.get("client_id", "")
         application = get_application_model()._default_manager.filter(client_id=client_id).first()
+        if application is None:
+            error = FatalClientError(error=errors.InvalidClientIdError())
+            return cast("HttpResponse", self.error_response(error, application))
+        uri = form.data.get("redirect_uri", "")
         context = self.get_context_data(
-            form=form, application=application, scopes=form.data.get("scope", "").split()
+            form=form,
+            application=application,
+            scopes=form.data.get("scope", "").split(),
+            redirect_uri=uri if _is_redirect_uri(application, uri) else "",
         )
         return self.render_to_response(context, status=422)
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         context: dict[str, Any] = super().get_context_data(**kwargs)
-        client_id = getattr(kwargs.get("application"), "client_id", "")
-        return context | consent.told(kwargs.get("scopes") or (), self.request.user, client_id)
+        application, names = kwargs.get("application"), kwargs.get("scopes") or ()
+        uri = kwargs.get("redirect_uri") or ""
+        return context | consent_page.facts(self.request.user, application, names, uri)
 
     def create_authorization_response(
         self, request: HttpRequest, scopes: str, credentials: dict[str, Any], allow: bool
@@ -172,6 +214,7 @@ class AuthorizationView(Readable, views.AuthorizationView):
             )
         with transactions.atomic(Consent):
             credentials["apikeys_is_given"] = request.method == "POST"
+            credentials["apikeys_is_narrowed"] = self.is_narrowed
             if request.method == "POST":
                 credentials["apikeys_projects"] = self.projects
             else:
@@ -226,6 +269,17 @@ def _is_redirect_uri(application: Any, uri: str) -> bool:
         return bool(is_absolute_uri(uri) and application.redirect_uri_allowed(uri))
     except ValueError:  # such as "http://["
         return False
+
+
+def _asks_for_more(said: Mapping[str, Any], query: QueryDict) -> bool:
+    """Return whether the form differs from the request in the URL, which the page showed."""
+    if "client_id" not in query:  # the form was sent without the query
+        return False
+    for name in ("client_id", "redirect_uri", "response_type", "code_challenge"):
+        if query.get(name) and query[name] != said.get(name):
+            return True
+    asked = query.get("scope", "").split()
+    return bool(asked) and not scopes.expand(" ".join(asked)).issuperset(said["scope"].split())
 
 
 def _check(said: Mapping[str, Any], query: QueryDict) -> None:

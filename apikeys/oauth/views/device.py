@@ -3,13 +3,14 @@ from typing import Any, Final, cast
 
 from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
-from django.shortcuts import get_object_or_404
+from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.http import urlencode
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
+from django.views.decorators.csrf import csrf_protect
 from oauth2_provider import views
 from oauth2_provider.models import get_application_model, get_device_grant_model
 from oauth2_provider.settings import oauth2_settings
@@ -21,10 +22,11 @@ from ...http import outages
 from ...http.hidden import hidden
 from ...limits import attempts, networks
 from ...web.login import LoginRequiredView
-from .. import consent, recent_login
+from .. import consent, consent_page, recent_login
 from ..device import is_expired, is_full
+from ..scopes import limited
 from .authorize import guarded
-from .token import ENDPOINT, Readable, error_response, finished, too_many
+from .token import ENDPOINT, Readable, addressed, error_response, finished, too_many
 
 #: Maximum number of user codes that a user can try, and the window in seconds (RFC 8628
 #: section 5.1).
@@ -110,7 +112,7 @@ class DeviceUserCodeView(LoginRequiredView, views.DeviceUserCodeView):
     form_class = UserCodeForm
     http_method_names = ["get", "post", "head", "options"]
 
-    @method_decorator((hidden, outages.answered(outages.page)))
+    @method_decorator((hidden, outages.answered(outages.page), csrf_protect, addressed))
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         return guarded(cast("HttpResponse", super().dispatch(request, *args, **kwargs)))
 
@@ -119,7 +121,13 @@ class DeviceUserCodeView(LoginRequiredView, views.DeviceUserCodeView):
         return kwargs | {"user": self.request.user}
 
 
-class DeviceConfirmForm(consent.ReachFields, device.DeviceConfirmForm):
+def readable(user_code: str) -> str:
+    """Return a user code as devices show it: in two halves (RFC 8628 section 6.1)."""
+    half = len(user_code) // 2
+    return f"{user_code[:half]}-{user_code[half:]}" if len(user_code) in (6, 8) else user_code
+
+
+class DeviceConfirmForm(consent_page.ReachFields, device.DeviceConfirmForm):
     def is_allowed(self) -> bool:
         return bool(self.cleaned_data.get("action") == "accept")
 
@@ -131,9 +139,14 @@ class DeviceConfirmView(LoginRequiredView, views.DeviceConfirmView):
     form_class = DeviceConfirmForm
     http_method_names = ["get", "post", "head", "options"]
 
-    @method_decorator((hidden, outages.answered(outages.page)))
+    @method_decorator((hidden, outages.answered(outages.page), csrf_protect, addressed))
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        return guarded(cast("HttpResponse", super().dispatch(request, *args, **kwargs)))
+        try:
+            response = cast("HttpResponse", super().dispatch(request, *args, **kwargs))
+        except Http404:
+            # The code has expired or was answered, in another tab or by a second click.
+            response = render(request, "apikeys_oauth/device_gone.html", status=404)
+        return guarded(response)
 
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         if recent_login.is_missing(request, self.get_application()):
@@ -147,6 +160,7 @@ class DeviceConfirmView(LoginRequiredView, views.DeviceConfirmView):
 
     def get_initial(self) -> dict[str, Any]:
         initial: dict[str, Any] = super().get_initial()
+        initial |= consent_page.initial(self.request.user, self.get_application())
         return initial | recent_login.draft(self.request, self.request.path)
 
     def get_form_kwargs(self) -> dict[str, Any]:
@@ -155,39 +169,48 @@ class DeviceConfirmView(LoginRequiredView, views.DeviceConfirmView):
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         context: dict[str, Any] = super().get_context_data(**kwargs)
-        client_id = self.get_object().client_id
-        return context | consent.told(context["scopes"], self.request.user, client_id)
+        names = limited(context["scopes"], context["application"])
+        said = consent_page.facts(self.request.user, context["application"], names)
+        return context | said | {"user_code": readable(self.get_object().user_code)}
 
     def form_valid(self, form: DeviceConfirmForm) -> HttpResponse:
         grant = self.get_object()
         if is_expired(grant):
             raise Http404
         if form.is_allowed():
-            names = consent.allowed(grant.scope.split(), self.request.user, grant.client_id)
-            if not names:
-                form.add_error(None, gettext("You do not have any of the requested permissions."))
-                return cast("HttpResponse", self.form_invalid(form))
             application = self.get_application()
+            wanted = limited(grant.scope.split(), application)
+            offered = consent.allowed(wanted, self.request.user, grant.client_id)
+            names = form.granted(offered)
+            if not offered:
+                form.add_error(None, gettext("You do not have any of the requested permissions."))
+            elif not names:
+                form.add_error("access", gettext("None of these permissions is read only."))
+            if form.errors:
+                return cast("HttpResponse", self.form_invalid(form))
             if recent_login.is_missing(self.request, application):
                 return recent_login.ask(self.request, self.request.path)
             with transactions.atomic(type(grant)):
                 grant.scope = " ".join(names)
                 grant.save(update_fields=["scope"])
-                consent.save(
+                given = consent.save(
                     self.request.user,
                     application,
                     grant.scope,
                     form.selected,
                     is_given=True,
+                    is_narrowed=set(names) != set(offered),
                     device=grant,
                 )
+                consent.tell(given, form.selected)
                 return cast("HttpResponse", super().form_valid(form))
         return cast("HttpResponse", super().form_valid(form))
 
 
 class DeviceGrantStatusView(LoginRequiredView, views.DeviceGrantStatusView):
     template_name = "apikeys_oauth/device_done.html"
+    extra_context: Any = {"url_of_applications": consent_page.url_of_applications}
 
-    @method_decorator((hidden, outages.answered(outages.page)))
+    @method_decorator((hidden, outages.answered(outages.page), csrf_protect, addressed))
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         return guarded(cast("HttpResponse", super().dispatch(request, *args, **kwargs)))

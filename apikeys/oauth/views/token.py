@@ -17,6 +17,7 @@ from ... import refusals
 from ...conf import app_settings
 from ...http import outages, shared_caches
 from ...http.hidden import hidden
+from ...limits import networks
 from ...refusals import Refusal
 from ..http import is_text
 
@@ -34,6 +35,17 @@ def _for_one_client(view: Callable[..., HttpResponseBase]) -> Callable[..., Http
     return wrapped
 
 
+def addressed(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+    """Record the client's address in audit events."""
+
+    @wraps(view)
+    def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        with networks.asked_from(request):
+            return view(request, *args, **kwargs)
+
+    return wrapped
+
+
 def _unavailable(request: HttpRequest, refusal: Refusal) -> HttpResponse:
     return error_response("temporarily_unavailable", str(refusal.message), refusal.status)
 
@@ -42,7 +54,7 @@ _outages = outages.answered(_unavailable)
 
 #: Decorators of endpoints for clients without cookies. ``hidden`` keeps secrets out of error
 #: reports.
-ENDPOINT = (csrf_exempt, login_not_required, hidden, _for_one_client, _outages)
+ENDPOINT = (csrf_exempt, login_not_required, hidden, _for_one_client, _outages, addressed)
 
 #: Parameters of the token endpoint that may be repeated (RFC 8707, RFC 8693).
 _REPEATABLE = {"resource", "audience"}

@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 from typing import Any
 
+from django.apps import apps
 from django.db.models import Count, Q, QuerySet
 from django.db.models.functions import Lower
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
@@ -72,13 +73,14 @@ class Activity(OwnerPage):
     def get(self, request: HttpRequest, **kwargs: Any) -> Any:
         if self.holds_secret(but=("after", "before")):
             return self.go_without_secret()
-        events: QuerySet[Any] = AuditEvent.objects.of(self.owner.owner)
+        events: QuerySet[Any] = AuditEvent.objects.with_clients_of(self.owner.owner)
         of_key = request.GET.get("key", "")
         if of_key and not token.is_id(of_key):
             raise Http404
         if of_key:
             events = events.filter(public_id=of_key)
-        listed = ActivityFilter(request.GET)
+        of_clients = self.owner.project is None and apps.is_installed("apikeys.oauth")
+        listed = ActivityFilter(request.GET, of_clients=of_clients)
         events = listed.rows(events)
         if name := request.GET.get("format"):
             return self.export(name, events)
