@@ -1,9 +1,11 @@
 """Who is compared: one trivial view, the authentication swapped, and a credential for each."""
 
+import time
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.db import connection
 from django.urls import path
@@ -27,8 +29,12 @@ from rest_framework_simplejwt.tokens import AccessToken as JWT  # noqa: N814
 
 from apikeys import lifecycle, token
 from apikeys.drf import BearerAuthentication, HasScope
+from apikeys.issuers.conf import issuers_settings
+from apikeys.issuers.models import Identity
 from apikeys.models import Project
+from tests.issuers import provider
 
+ISSUER = {"AUDIENCES": [provider.AUDIENCE], "JWKS": provider.jwks()}
 FLOOR = "none (the floor)"
 REFERENCE = "DRF TokenAuthentication"
 
@@ -94,8 +100,12 @@ def make(keys: int) -> list[Contender]:
     plain = Token.objects.create(user=user)
     knox, knox_text = get_token_model().objects.create(user=user)
     api_key, api_key_text = APIKey.objects.create_key(name="api-key")
+    settings.APIKEYS = {**settings.APIKEYS, "ISSUERS": {provider.URL: ISSUER}}
+    issuers_settings.reload()
+    identity = Identity.objects.create(issuer=provider.URL, subject="u-1", user=user)
+    later = int(time.time()) + 86_400
     if keys:
-        seed(keys, user, plain, pat.key, key.key, access, knox, api_key)
+        seed(keys, user, plain, pat.key, key.key, access, knox, api_key, identity)
     wrong = _with_secret_of(pat.token, other.token)
     return [
         Contender(FLOOR, "none"),
@@ -108,6 +118,15 @@ def make(keys: int) -> list[Contender]:
         Contender("personal access token", "ours", f"Bearer {pat.token}", ours=True),
         Contender("project key", "ours", f"Bearer {key.token}", ours=True),
         Contender("OAuth token", "ours", "Bearer an-access-token", ours=True),
+        *(
+            Contender(
+                f"token of an issuer, {name}",
+                "ours",
+                f"Bearer {provider.sign(algorithm, exp=later, scope='payments:read')}",
+                ours=True,
+            )
+            for name, algorithm in [("RS256", "RS256"), ("ES256", "ES256"), ("EdDSA", "Ed25519")]
+        ),
         Contender("malformed key", "ours", f"Bearer {pat.token[:-1]}", 401, ours=True),
         Contender("unknown id", "ours", f"Bearer {other.token}", 401, ours=True),
         Contender("wrong secret", "ours", f"Bearer {wrong}", 401, ours=True),
@@ -122,7 +141,7 @@ def _with_secret_of(text: str, other: str) -> str:
     return token.compose("acme", parsed.kind, parsed.public_id, donor.secret)
 
 
-def seed(count: int, user, plain, pat, key, access, knox, api_key) -> None:
+def seed(count: int, user, plain, pat, key, access, knox, api_key, identity) -> None:
     """``count`` copies of each, all with a value of their own in what is unique. In SQL."""
     number = "CAST(1000000000000000 + i AS {text})"  # 16 digits
     _copy(user, count, username=number)
@@ -133,6 +152,7 @@ def seed(count: int, user, plain, pat, key, access, knox, api_key) -> None:
     _copy(access, count, token_checksum=number, token=number, user_id=owner)
     short = number.replace("1000000000000000", "10000000")
     _copy(knox, count, digest=number, token_key=short, user_id=owner)
+    _copy(identity, count, id=number, user_id=owner)
     _copy(api_key, count, id=number, prefix=short)
     with connection.cursor() as cursor:
         # Now, so that PostgreSQL does not begin to by itself while it is measured.

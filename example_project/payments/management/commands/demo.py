@@ -27,6 +27,8 @@ from ... import seed
 from ...agents import Agents
 from ...demo import PASSWORD
 from ...gateway import Gateway, examples
+from ...issuer import IdentityProvider
+from ...issuer import examples as issuer_examples
 
 HOST = "127.0.0.1"
 
@@ -77,6 +79,13 @@ class Command(BaseCommand):
             help="Also serve tools to agents (MCP): beside Django at /mcp, and in another process.",
         )
 
+        parser.add_argument(
+            "--issuer",
+            action="store_true",
+            help="Also start an identity provider in another process, and accept its tokens. The "
+            "demo then runs with DEBUG, which allows an issuer on this computer.",
+        )
+
     def handle(
         self,
         *,
@@ -85,6 +94,7 @@ class Command(BaseCommand):
         json: bool,
         gateway: bool = False,
         mcp: bool = False,
+        issuer: bool = False,
         **options: Any,
     ) -> None:
         if connection.vendor != "sqlite":
@@ -96,17 +106,21 @@ class Command(BaseCommand):
             raise CommandError("--port 0 needs a server. Leave out --no-serve.")
         if mcp and not serve:
             raise CommandError("--mcp needs a server. Leave out --no-serve.")
+        if issuer and not serve:
+            raise CommandError("--issuer needs a server. Leave out --no-serve.")
         settings.DEMO = True  # this process also serves
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # exit cleanly, as after Ctrl+C
         try:
-            self._run(port, serve, json, gateway, mcp)
+            self._run(port, serve, json, gateway, mcp, issuer)
         except KeyboardInterrupt:
             self.stderr.write("\nThe demo has stopped.", style_func=str)
             if not self._is_ready:  # nothing is half done: it creates everything in transactions
                 sys.exit(130)  # 128 + SIGINT
 
     @sensitive_variables("made")
-    def _run(self, port: int, serve: bool, json: bool, gateway: bool, mcp: bool) -> None:
+    def _run(
+        self, port: int, serve: bool, json: bool, gateway: bool, mcp: bool, issuer: bool
+    ) -> None:
         # Listen first: early requests wait, and a port in use does not revoke credentials.
         server = _listen(port) if serve and not mcp else None
         bound = _bind(port) if mcp else None
@@ -116,17 +130,21 @@ class Command(BaseCommand):
         if gateway and not serve:
             raise CommandError("--gateway needs a server. Leave out --no-serve.")
         with ExitStack() as stack:
-            guarded = agents = None
+            guarded = agents = provider = None
             if gateway:
                 listening = _bind(port + 1 if port else 0)
                 guarded = stack.enter_context(Gateway(listening, base_url))
+            if issuer:
+                provider = stack.enter_context(IdentityProvider(base_url))
             made = self._prepare()
+            if provider is not None:
+                provider.link()
             if bound is not None:
                 agents = stack.enter_context(Agents(bound, base_url))
             if json:
-                self._print_json(base_url, made, guarded, agents)
+                self._print_json(base_url, made, guarded, agents, provider)
             else:
-                self._print(base_url, made, serve, guarded, agents)
+                self._print(base_url, made, serve, guarded, agents, provider)
             self.stdout.flush()
             self._is_ready = True
             if server is not None:
@@ -163,6 +181,7 @@ class Command(BaseCommand):
         made: seed.Credentials,
         gateway: Gateway | None = None,
         agents: Agents | None = None,
+        provider: IdentityProvider | None = None,
     ) -> None:
         facts = {
             "base_url": base_url,
@@ -191,6 +210,16 @@ class Command(BaseCommand):
                     for each in examples(gateway.base_url, made)
                 ],
             }
+        if provider is not None:
+            tokens = provider.tokens()
+            facts["issuer"] = {
+                "base_url": provider.base_url,
+                "tokens": tokens,
+                "curls": [
+                    {"command": f"curl {each.curl}", "status": each.status}
+                    for each in issuer_examples(base_url, tokens)
+                ],
+            }
         if agents is not None:
             facts["mcp"] = {"url": agents.url, "separate_url": agents.separate_url}
         self.stdout.write(json.dumps(facts, indent=2))
@@ -202,6 +231,7 @@ class Command(BaseCommand):
         serve: bool,
         gateway: Gateway | None = None,
         agents: Agents | None = None,
+        provider: IdentityProvider | None = None,
     ) -> None:
         colors = self.style.SUCCESS("x") != "x" and not os.environ.get("NO_COLOR")
         screen = Screen(self.stdout, color=colors and self.stdout.isatty())
@@ -226,6 +256,12 @@ class Command(BaseCommand):
             screen.line(f"curl {gateway.upstream}/subscribers/1002/offers")
             screen.line(f"\nThe gateway in front of it, at {gateway.base_url}:")
             for each in examples(gateway.base_url, made):
+                screen.line(f"\n{each.title}\ncurl -i {each.curl}")
+        if provider is not None:
+            screen.line(
+                f"\nAn identity provider at {provider.base_url}, whose tokens are accepted:"
+            )
+            for each in issuer_examples(base_url, provider.tokens()):
                 screen.line(f"\n{each.title}\ncurl -i {each.curl}")
         if agents is not None:
             screen.line(f"\nAgents connect (MCP) to {agents.url}")
