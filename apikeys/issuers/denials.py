@@ -6,7 +6,7 @@ A denial takes effect at the next request of every worker, like every revocation
 from collections.abc import Mapping
 from typing import Any, Final
 
-from django.db import router
+from django.db import IntegrityError, router
 
 from .. import refusals
 from ..databases import transactions
@@ -76,6 +76,13 @@ def deny(
 
     A denial is only extended: an earlier ``until`` changes nothing.
     """
+    try:
+        return _deny(what, issuer, value, until, reason)
+    except IntegrityError:  # another request has just created the row
+        return _deny(what, issuer, value, until, reason)
+
+
+def _deny(what: str, issuer: str, value: str, until: int, reason: str) -> tuple[Denial, bool]:
     pk = denial_digest(what, issuer, value)
     with transactions.atomic(Denial):
         rows = Denial.objects.using(router.db_for_write(Denial)).select_for_update()
@@ -84,7 +91,7 @@ def deny(
         if row is None:
             row = Denial(pk=pk, what=what, issuer=issuer[:500], value=_shown(value), until=until)
             row.reason = reason
-            row.save()
+            row.save(force_insert=True)
         elif row.until < until:
             row.until, row.reason = until, reason or row.reason
             row.save()

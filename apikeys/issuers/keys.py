@@ -19,7 +19,7 @@ from .. import refusals
 from ..refusals import Refused
 from .algorithms import PublicKey, public_keys
 from .entries import OPENID, Issuer
-from .fetching import ERRORS, FetchError, fetch
+from .fetching import FetchError, fetch
 
 logger = logging.getLogger("apikeys")
 
@@ -96,7 +96,7 @@ class _Source:
             self._keys = _fetch_keys(self._issuer)
             self._fetched = time.monotonic()
             self._failed = False
-        except ERRORS as error:
+        except Exception as error:  # noqa: BLE001 - whatever the issuer sends
             if not self._failed:
                 logger.warning(
                     "The keys of the issuer %s could not be fetched: %s", self._issuer.url, error
