@@ -1,9 +1,12 @@
 import re
+from datetime import timedelta
 from html import unescape
 from types import SimpleNamespace
 
 import pytest
+from django.utils import timezone
 
+from apikeys import lifecycle, usage
 from apikeys.models import PersonalAccessToken, ProjectKey
 from tests.factories import MembershipFactory
 
@@ -53,3 +56,46 @@ def open_form(page, url):
 
 def mint(page, place, **changes):
     return page.post(f"{place.url}new/", place.form | open_form(page, place.url) | changes)
+
+
+@pytest.fixture
+def open_page(chromium, live_server, ada):
+    """Open pages. Fail if a page violates the Content-Security-Policy or its script fails."""
+    contexts, complaints = [], []
+
+    def open_page(*, watched=True, **options):
+        context = chromium.new_context(base_url=live_server.url, locale="en", **options)
+        context.set_default_timeout(60_000)
+        contexts.append(context)
+        page = context.new_page()
+        if watched:
+            page.on("pageerror", lambda error: complaints.append(str(error)))
+            page.on("console", lambda message: complaints.append(message.text))
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    # The browser also logs every status above 399. That is not a failure.
+    assert [c for c in complaints if not c.startswith("Failed to load resource")] == []
+
+
+#: A description that is hard to show: one word.
+LONGEST = "W" * 500
+
+
+@pytest.fixture
+def some_keys(ada, engine):
+    MembershipFactory(user=ada, project__slug="difference-engine", role="viewer")
+    soon = timezone.now() + timedelta(days=3)
+    told = {"scopes": ["payments:read"], "description": LONGEST}
+    token = lifecycle.mint(user=ada, name="laptop", expires_at=soon, **told).key
+    new = lifecycle.rotate(token, by=ada).key
+    gone = lifecycle.mint(user=ada, name="gone", scopes=["payments:read"]).key
+    lifecycle.revoke(gone, by=ada, reason="It was lost.")
+    told = {"scopes": ["payments:write"], "description": "Asks the bank every hour. " * 19}
+    key = lifecycle.mint(project=engine, name="server", by=ada, **told).key
+    type(key).objects.update(is_pending=True)
+    usage.note_use(PersonalAccessToken, token.pk, "203.0.113.7")
+    usage.flush()
+    return {"old": token.public_id, "new": new.public_id, "key": key.public_id}

@@ -1,51 +1,19 @@
 """The pages in a real Chromium: all actions on a key, without JavaScript, and accessibly."""
 
-from datetime import timedelta
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from django.contrib.sessions.backends.db import SessionStore
 from django.utils import timezone
 from playwright.sync_api import Error, expect
 
 from apikeys import lifecycle, usage
 from apikeys.models import PersonalAccessToken, ProjectKey
-from tests.factories import PASSWORD, MembershipFactory
+from tests.factories import PASSWORD
+from tests.web.browsing import PAGES, faults_of, log_in
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
-
-
-@pytest.fixture
-def open_page(chromium, live_server, ada):
-    """Open pages. Fail if a page violates the Content-Security-Policy or its script fails."""
-    contexts, complaints = [], []
-
-    def open_page(*, watched=True, **options):
-        context = chromium.new_context(base_url=live_server.url, locale="en", **options)
-        context.set_default_timeout(60_000)
-        contexts.append(context)
-        page = context.new_page()
-        if watched:
-            page.on("pageerror", lambda error: complaints.append(str(error)))
-            page.on("console", lambda message: complaints.append(message.text))
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    # The browser also logs every status above 399. That is not a failure.
-    assert [c for c in complaints if not c.startswith("Failed to load resource")] == []
-
-
-def log_in(page, url="/settings/keys/"):
-    page.goto(url)
-    page.get_by_label("Username").fill("ada")
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("main").get_by_role("button", name="Log in").click()
-    expect(page.get_by_role("button", name="Log out")).to_be_visible()
-    page.wait_for_load_state()
 
 
 def call(live_server, token, path="/api/payments/"):
@@ -270,62 +238,16 @@ def test_confirming_the_password_keeps_the_form_data(open_page, ada):
     expect(page.get_by_label("Personal token", exact=True)).to_be_visible()
 
 
-#: A description that is hard to show: one word.
-LONGEST = "W" * 500
-
-
-@pytest.fixture
-def some_keys(ada, engine):
-    MembershipFactory(user=ada, project__slug="difference-engine", role="viewer")
-    soon = timezone.now() + timedelta(days=3)
-    told = {"scopes": ["payments:read"], "description": LONGEST}
-    token = lifecycle.mint(user=ada, name="laptop", expires_at=soon, **told).key
-    new = lifecycle.rotate(token, by=ada).key
-    gone = lifecycle.mint(user=ada, name="gone", scopes=["payments:read"]).key
-    lifecycle.revoke(gone, by=ada, reason="It was lost.")
-    told = {"scopes": ["payments:write"], "description": "Asks the bank every hour. " * 19}
-    key = lifecycle.mint(project=engine, name="server", by=ada, **told).key
-    type(key).objects.update(is_pending=True)
-    usage.note_use(PersonalAccessToken, token.pk, "203.0.113.7")
-    usage.flush()
-    return {"old": token.public_id, "new": new.public_id, "key": key.public_id}
-
-
-PAGES = [
-    "",
-    "?state=ended",
-    "?q=nowhere&used=never&sort=name",
-    "activity/?event=edited",
-    "new/?name=CI&scope=payments:read&scope=nonsense",
-    "activity/",
-    "projects/",
-    "projects/analytical-engine/",
-    "projects/analytical-engine/{key}/",
-    "projects/analytical-engine/new/",
-    "projects/difference-engine/new/",
-    "approvals/",
-    "confirm/",
-    "new/",
-    "{old}/",
-    "{new}/edit/",
-    "{new}/rotate/",
-    "{new}/revoke/",
-]
-
-
 @pytest.mark.parametrize("width", [1280, 375])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_pages_are_accessible(open_page, some_keys, scheme, width):
     """axe-core finds no violations, and no page is wider than the screen."""
     page = open_page(color_scheme=scheme, viewport={"width": width, "height": 800})
-    axe, found = Axe(), {}
+    found = {}
 
     def check(name):
-        results = axe.run(page).response["violations"]
-        if results:
-            found[name] = [(r["id"], [n["html"] for n in r["nodes"]]) for r in results]
-        if page.evaluate("document.documentElement.scrollWidth") > width:
-            found.setdefault(name, []).append("wider than the screen")
+        if faults := faults_of(page, width):
+            found[name] = faults
 
     page.goto("/settings/keys/")
     check("log in")
