@@ -248,7 +248,9 @@ def test_first_error_gets_the_focus(page, place, changes, field):
 
 
 def test_own_address_is_shown_beside_the_ip_ranges(page, place):
-    assert "Your current address is 127.0.0.1" in text_of(page.get(f"{place.url}new/"))
+    mint(page, place)
+    for path in ("new/", f"{place.model.objects.get().public_id}/edit/"):
+        assert "Your current address is 127.0.0.1" in text_of(page.get(place.url + path))
 
 
 def test_page_with_the_secret_repeats_the_terms_and_shows_examples(page, place):

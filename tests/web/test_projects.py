@@ -43,12 +43,12 @@ def test_projects_are_searched(page, several):
 
 
 def test_many_projects_are_paged_by_name(page, ada):
-    for n in range(60):
+    for n in range(40):
         MembershipFactory(user=ada, project__slug=f"p-{99 - n}", project__name=f"P {n:02}")
     first = page.get(PROJECTS)
     second = page.get(PROJECTS + first.context["page"].next)
     shown = [name for name in names(first) + names(second) if name.startswith("P ")]
-    assert shown == [f"P {n:02}" for n in range(60)]
+    assert shown == [f"P {n:02}" for n in range(40)]
 
 
 def test_viewer_is_told_whom_to_ask(client, viewer, engine, ada):

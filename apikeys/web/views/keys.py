@@ -13,6 +13,7 @@ from django.views.decorators.debug import sensitive_variables
 from ... import lifecycle, scopes, usage
 from ...errors import LifecycleError
 from ...grants import Extent
+from ...limits import networks
 from ...models import AnyKey
 from ...policy import get_policy
 from ..expiry import KEEP
@@ -54,13 +55,13 @@ class Edit(KeyPage):
         if not is_editable(self.key):
             return self.go(self.url)
         draft = self.draft()
-        return self.page("edit", form=self.form(draft), is_back=draft is not None)
+        return self.ask(self.form(draft), is_back=draft is not None)
 
     def post(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
         self.key = self.find()
         form = self.form(request.POST)
         if not form.is_valid():
-            return self.page("edit", 422, form=form)
+            return self.ask(form, 422)
         asked = form.asked()
         try:
             if self.widens(asked) and not self.is_recent:
@@ -70,13 +71,16 @@ class Edit(KeyPage):
             if error.code in CONFLICTS:
                 return self.conflict(error)
             add_error(form, self.worded(error))
-            return self.page("edit", 422, form=form)
+            return self.ask(form, 422)
         done = (
             _("Saved. Changes to %(name)s apply to the next request.")
             if changes
             else _("%(name)s was not changed.")
         ) % {"name": self.key.name}
         return self.go(self.url, done)
+
+    def ask(self, form: KeyForm, status: int = 200, **context: Any) -> HttpResponse:
+        return self.page("edit", status, form=form, ip=networks.current_ip(), **context)
 
     def form(self, data: QueryDict | None) -> KeyForm:
         return KeyForm(data, owner=self.owner.owner, grant=self.owner.grant(), key=self.key)

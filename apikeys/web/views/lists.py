@@ -68,7 +68,7 @@ class Activity(OwnerPage):
     """List the audit events of the keys. Only users who may manage the keys see them."""
 
     manages = True
-    size = 25
+    size = 20
 
     def get(self, request: HttpRequest, **kwargs: Any) -> Any:
         if self.holds_secret(but=("after", "before")):
@@ -130,7 +130,9 @@ class ProjectList(SettingsPage):
         elif term:
             found = Q(**{f"{slug_field()}__icontains": term})
             projects = projects.filter(found | Q(name__icontains=term) if by else found)
-        page = page_of(projects, request.GET.dict(), order=slug_field(), by=by, name=slug_field())
+        page = page_of(
+            projects, request.GET.dict(), order=slug_field(), by=by, name=slug_field(), size=25
+        )
         return self.page("projects", page=page, rows=self.rows(page.rows), q=term)
 
     def rows(self, projects: list[Any]) -> list[dict[str, Any]]:
