@@ -15,6 +15,7 @@ FOLLOWED = {
     PROJECT,
     *(f"docs/{page}.md" for page in PAGES),
     "docs/how-to/exchange-keys-for-jwts.md",
+    "docs/how-to/into-an-existing-site.md",
     "docs/how-to/many-workers.md",
     "docs/how-to/own-look.md",
     "docs/how-to/respond-to-a-leak.md",

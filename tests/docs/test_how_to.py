@@ -112,6 +112,86 @@ def test_own_project_model(beginner):
         assert status == 0, printed
 
 
+#: A site as it was before it had keys.
+EXISTING = {
+    "orders/models.py": """
+from django.conf import settings
+from django.db import models
+
+
+class Order(models.Model):
+    text = models.CharField(max_length=50)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE)
+""",
+    "orders/views.py": """
+from rest_framework.generics import ListCreateAPIView
+from rest_framework.serializers import ModelSerializer
+
+from .models import Order
+
+
+class OrderSerializer(ModelSerializer):
+    class Meta:
+        model = Order
+        fields = ["text"]
+
+
+class Orders(ListCreateAPIView):
+    serializer_class = OrderSerializer
+
+    def get_queryset(self):
+        return Order.objects.filter(owner=self.request.user)
+
+    def perform_create(self, serializer):
+        serializer.save(owner=self.request.user)
+""",
+    "templates/base.html": "<h1>Acme</h1>{% block content %}{% endblock %}",
+    "acme/settings.py": """
+INSTALLED_APPS += ["rest_framework", "rest_framework.authtoken", "orders"]
+TEMPLATES[0]["DIRS"] = [BASE_DIR / "templates"]
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.TokenAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+}
+""",
+    "acme/urls.py": """
+from orders.views import Orders
+
+urlpatterns += [path("orders/", Orders.as_view())]
+""",
+}
+
+
+def test_into_an_existing_site(beginner):
+    def do(line):
+        printed, status = beginner.type(line)
+        assert status == 0, printed
+        return printed
+
+    do("django-admin startproject acme .")
+    do("python manage.py startapp orders")
+    for name, text in EXISTING.items():
+        path = beginner.directory / name
+        path.parent.mkdir(exist_ok=True)
+        adds = name.startswith("acme/")
+        path.write_text((path.read_text() if adds else "") + text)
+    do("python manage.py makemigrations orders")
+    do("python manage.py migrate --verbosity 0")
+    do(
+        "DJANGO_SUPERUSER_PASSWORD=analytical python manage.py createsuperuser --noinput"
+        " --username ada --email ada@example.com"
+    )
+    beginner.read("docs/how-to/into-an-existing-site.md")
+
+    # Today's tokens of the old package count too, and its deletions.
+    made = do("python manage.py drf_create_token --reset ada").split()[2]
+    url = f"http://127.0.0.1:{beginner.ports['8000']}"
+    assert do(f"curl -s -H 'Authorization: Token {made}' {url}/orders/").strip() == "[]"
+    do("python manage.py drf_create_token --reset ada")
+    assert "revoked_key" in do(f"curl -s -H 'Authorization: Token {made}' {url}/orders/")
+    assert "<h1>Acme</h1>" not in do(f"curl -s {url}/settings/keys/")  # a login comes first
+
+
 def test_own_look(reader, chromium):
     def in_a_browser():
         page = browse(chromium, reader, "/settings/keys/")
