@@ -296,6 +296,12 @@ NOT_BOUND = Refusal(
     status=403,
     error=None,
 )
+ORIGIN_NOT_ALLOWED = Refusal(
+    "origin_not_allowed",
+    _("No route of the gateway allows pages of this origin to use this method and path."),
+    status=403,
+    error=None,
+)
 ORIGINAL_REQUEST_UNKNOWN = Refusal(
     "original_request_unknown",
     _(

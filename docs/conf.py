@@ -112,5 +112,6 @@ def link_names(app: Sphinx, doctree: nodes.document, page: str) -> None:
 
 def setup(app: Sphinx) -> None:
     app.connect("doctree-resolved", link_names)
-    app.add_lexer("caddy", TextLexer)  # Pygments has no lexer for it
+    for name in ("caddy", "haproxy"):  # Pygments has no lexer for them
+        app.add_lexer(name, TextLexer)
     app.connect("html-page-context", label_cells)

@@ -283,7 +283,7 @@ OF_THE_PROXY = {
 #: What a view or the site accepts: tests/test_acceptance.py, with each adapter.
 OF_THE_SITE = {"credential_not_accepted", "user_required"}
 #: The proxy's words about the request are wrong, or there is a body that it did not see.
-AT_THE_ENDPOINT = {"original_request_unknown", "body_not_compared"}
+AT_THE_ENDPOINT = {"original_request_unknown", "body_not_compared", "origin_not_allowed"}
 #: JWTs of trusted issuers: tests/issuers, there with each adapter.
 OF_ISSUERS = {
     "malformed_token", "token_too_large", "token_too_deep", "duplicate_claim",

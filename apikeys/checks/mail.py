@@ -5,20 +5,18 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from django.apps import AppConfig
-from django.conf import settings
 from django.core.checks import CheckMessage, Info, register
 
 from .. import mail
 from ..conf import app_settings
 
-#: Commands that people run all day. They print no hint, so that it does not alarm.
-_QUIET: Final = {"apikeys", "apikeys_bindings", "demo"}
+#: The only command that prints the hint. It must not alarm you at ``runserver`` or ``migrate``.
+_COMMAND: Final = "check"
 
 
 @register("apikeys")
 def check_mail(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
-    # A site in development rarely sends mail.
-    if settings.DEBUG or set(sys.argv[1:2]) & _QUIET:
+    if sys.argv[1:2] != [_COMMAND]:
         return []
     if not app_settings.NOTICES or mail.is_configured():
         return []

@@ -1,6 +1,6 @@
 """Handle all rows that Django deletes together at once, instead of one by one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from django.db import router
@@ -27,11 +27,15 @@ def once(instance: Model, origin: Any, act: Callable[[QuerySet[Any]], None], nam
     announced.update((model._meta.label_lower, pk) for pk in pks if pk != instance.pk)
 
 
-def skip(rows: QuerySet[Any], name: str) -> QuerySet[Any]:
-    """Return ``rows`` to delete, for which ``once`` does not call the receiver ``name``."""
+def skip(rows: QuerySet[Any], pks: Collection[Any], name: str) -> QuerySet[Any]:
+    """Return the ``rows`` with these ``pks`` to delete, without a call of the receiver ``name``.
+
+    ``name`` is that of ``once``.
+    """
     label = rows.model._meta.label_lower
-    rows.__dict__[f"_apikeys_{name}"] = {(label, pk) for pk in rows.values_list("pk", flat=True)}
-    return rows
+    doomed = rows.filter(pk__in=pks)
+    doomed.__dict__[f"_apikeys_{name}"] = {(label, pk) for pk in pks}
+    return doomed
 
 
 def together(instance: Model, origin: Any) -> QuerySet[Any]:

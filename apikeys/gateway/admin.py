@@ -22,7 +22,7 @@ class ResourceBindingAdmin(ListAdmin):
 
 @manages(Route)
 class RouteAdmin(ListAdmin):
-    list_display = ("path", "method", "scope", "bindings", "is_active")
+    list_display = ("path", "method", "scope", "bindings", "cors", "is_active")
     ordering = ("path", "method", "pk")
     sortable_by = ()
     list_filter = ("is_active",)

@@ -15,6 +15,8 @@ PROXIES: Final[Mapping[str, tuple[str, str] | None]] = {
     "traefik": ("X-Forwarded-Method", "X-Forwarded-Uri"),
     "caddy": ("X-Forwarded-Method", "X-Forwarded-Uri"),
     "envoy": None,
+    "haproxy": ("X-Original-Method", "X-Original-URI"),
+    "apache": ("X-Original-Method", "X-Original-URI"),
 }
 
 

@@ -222,11 +222,13 @@ def max_age(access: Access, original: Original) -> int:
 
     Never beyond the expiry of the credential. The proxy's cache key has the method, the target
     and ``Authorization``. So a decision that depends on anything else is not cached: an address,
-    a rate limit, another header, or a signature, which is valid only once.
+    a rate limit, another header such as ``Origin``, or a signature, which is valid only once.
     """
     longest = gateway_settings.GATEWAY_MAX_AGE
     # ``Authorization`` may contain something else, such as a password for another proxy.
     if not longest or access.signed or not original.authorization or any(original.keys.values()):
+        return 0
+    if original.origin:  # a response to a page names its origin
         return 0
     if _is_decided_anew(access):
         return 0

@@ -155,6 +155,17 @@ class Route(models.Model):
             "enter - for none."
         ),
     )
+    cors = models.CharField(
+        _("allowed origins"),
+        max_length=1000,
+        blank=True,
+        default="",
+        db_default="",
+        help_text=_(
+            "The origins whose pages may use this route in a browser, separated by spaces, such as "
+            "https://app.acme.example. Enter * for all origins. Leave empty for none."
+        ),
+    )
     is_active = models.BooleanField(_("active"), default=True)
 
     objects = PrimaryManager()
@@ -183,4 +194,5 @@ class Route(models.Model):
 
     def rule(self) -> Rule:
         """Return this row as a ``Rule``. Raise ``ValueError`` with a message for the user."""
-        return Rule.build(self.method, self.path, self.scope, self.bindings.strip() or None)
+        bindings = self.bindings.strip() or None
+        return Rule.build(self.method, self.path, self.scope, bindings, self.cors)

@@ -17,7 +17,7 @@ from ..signatures.messages import Message
 from .conf import PROXIES, gateway_settings
 
 #: The header in which a proxy says whether there is a body: ``none`` or anything else.
-_BODIES: Final[Mapping[str, str]] = {"nginx": "X-Original-Body"}
+_BODIES: Final[Mapping[str, str]] = dict.fromkeys(("nginx", "haproxy", "apache"), "X-Original-Body")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,8 @@ class Original:
     signed: Message | None = None
     #: Values of the other headers that may contain a key (``LEGACY``).
     keys: Mapping[str, str] = field(default_factory=dict, repr=False)
+    #: The origin of the page in the browser that sent the request.
+    origin: str = ""
 
 
 class OriginalRequest(HttpRequest):
@@ -66,7 +68,8 @@ def read(request: HttpRequest) -> Original:
         body = partial(_unseen_body, request)
         signed = Message(method, absolute(target), request.headers, body)
     keys = {name: _only(request, name, required=False) for name in schemes.headers()}
-    return Original(method, target, authorization, client_ip(request), signed, keys)
+    origin = _only(request, "Origin", required=False)
+    return Original(method, target, authorization, client_ip(request), signed, keys, origin)
 
 
 def absolute(target: str) -> str:

@@ -26,7 +26,7 @@ from ..legacy import schemes
 from ..refusals import Refused
 from ..signatures import prove
 from ..signatures.messages import Message as SignedMessage
-from . import description
+from . import cors, description
 from .conf import gateway_settings
 from .decide import Decision, adecide, arefusal_headers, identity, in_thread
 from .original import Original, absolute
@@ -106,6 +106,7 @@ class ReverseProxy:
         scope = {**scope, "headers": tuple(scope["headers"])}
         body = _Body(receive)
         started = False
+        readable: dict[str, str] = {}
 
         async def answer(message: Message) -> None:
             nonlocal started
@@ -117,7 +118,13 @@ class ReverseProxy:
             if await description.send(scope, send):
                 return
             body.length = length
-            decision = await _decide(scope, body)
+            original = await _original(scope, body)
+            readable = await cors.afields(original)
+            if cors.is_preflight(original, headers := _headers(scope)):
+                await _respond(204, await cors.apreflight(original, headers), b"", answer)
+                return
+            decided = await adecide(original)
+            decision = decided._replace(fields={**decided.fields, **readable})
             await self._forward(scope, body, decision, answer)
         except _ClientGone:
             return
@@ -136,7 +143,7 @@ class ReverseProxy:
             return
         if started:  # too late for a refusal: abort, so that the caller sees the response is cut
             raise ConnectionAbortedError("The upstream closed the connection during its response.")
-        await _refuse(exception, scope, send)
+        await _refuse(exception, scope, readable, send)
 
     async def _forward(self, scope: Scope, body: "_Body", decision: Decision, send: Send) -> None:
         seconds = gateway_settings.GATEWAY_TIMEOUT
@@ -277,22 +284,22 @@ def _key_headers() -> set[bytes]:
 
 
 @sensitive_variables()
-async def _decide(scope: Scope, body: _Body) -> Decision:
+async def _original(scope: Scope, body: _Body) -> Original:
     headers = _headers(scope)
     authorization = headers.get("Authorization", "")
     client = scope.get("client")
     signed = None
     if "Signature-Input" in headers and not authorization:
         signed = await _signed(scope, headers, body)
-    original = Original(
+    return Original(
         method=scope["method"],
         target=_target(scope),
         authorization=authorization,
         remote_addr=client[0] if client else None,
         signed=signed,
         keys={name: headers[name] for name in schemes.headers() if name in headers},
+        origin=headers.get("Origin", ""),
     )
-    return await adecide(original)
 
 
 async def _signed(scope: Scope, headers: Mapping[str, str], body: _Body) -> SignedMessage:
@@ -355,8 +362,9 @@ def _answer_headers(raw: Iterable[tuple[bytes, bytes]], decision: Decision) -> H
     """
     headers = [(name.lower(), value) for name, value in _without_hops(raw)]
     given = b", ".join(value for name, value in headers if name == b"cache-control")
+    own = {name.lower().encode() for name in decision.fields} - {b"vary"}
     return [
-        *(pair for pair in headers if not _is_cache_control(pair[0])),
+        *(pair for pair in headers if pair[0] not in own and not _is_cache_control(pair[0])),
         (b"cache-control", shared_caches.private(given.decode("latin-1")).encode("latin-1")),
         (b"vary", _vary()),
         *((name.lower().encode(), value.encode()) for name, value in decision.fields.items()),
@@ -371,15 +379,22 @@ def _vary() -> bytes:
     return ", ".join(shared_caches.credential_headers()).encode()
 
 
-async def _refuse(refused: RefusedException, scope: Scope, send: Send) -> None:
+async def _refuse(
+    refused: RefusedException, scope: Scope, readable: Mapping[str, str], send: Send
+) -> None:
     facts: Any = refused.detail
     body = json.dumps(facts, separators=(",", ":"), ensure_ascii=False).encode()
     own = await arefusal_headers(refused, description.asked(scope), scope["method"], _target(scope))
     headers = own | {
         "Content-Type": "application/json",
         "Content-Length": str(len(body)),
-        "Vary": _vary().decode(),
+        **readable,
+        "Vary": ", ".join([_vary().decode(), *(["Origin"] if readable else [])]),
     }
+    await _respond(refused.status_code, headers, body, send)
+
+
+async def _respond(status: int, headers: Mapping[str, str], body: bytes, send: Send) -> None:
     pairs = [(n.lower().encode(), v.encode("latin-1", "replace")) for n, v in headers.items()]
-    await send({"type": "http.response.start", "status": refused.status_code, "headers": pairs})
+    await send({"type": "http.response.start", "status": status, "headers": pairs})
     await send({"type": "http.response.body", "body": body})

@@ -12,6 +12,9 @@ from .paths import Template, is_method
 
 KIND_PATTERN = r"[A-Za-z_][A-Za-z0-9_-]{0,63}"
 _KIND = re.compile(KIND_PATTERN, re.ASCII)
+_ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:.]+\](:[0-9]{1,5})?")
+#: Allows pages of all origins.
+ANY_ORIGIN = "*"
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,12 @@ class Rule:
     scopes: tuple[str, ...]
     #: Maps each path parameter that must be bound to the kind of resource.
     bindings: Mapping[str, str]
+    #: The origins whose pages may use this route (CORS).
+    origins: frozenset[str] = frozenset()
+
+    def allows_origin(self, origin: str) -> bool:
+        """Return whether a page of ``origin`` may send this request and read the response."""
+        return origin in self.origins or ANY_ORIGIN in self.origins
 
     @classmethod
     def declared(cls, declared: Any) -> "Rule":
@@ -32,17 +41,21 @@ class Rule:
         """
         if not isinstance(declared, Mapping):
             raise ValueError("A route must be a dictionary.")
-        known = {"method", "path", "scopes", "bindings"}
+        known = {"method", "path", "scopes", "bindings", "cors"}
         if unknown := sorted(map(str, set(declared) - known)):
             raise ValueError(f"A route cannot have the key {', '.join(unknown)}.")
         if missing := sorted({"method", "path", "scopes"} - set(declared)):
             raise ValueError(f"A route needs the key {', '.join(missing)}.")
         return cls.build(
-            declared["method"], declared["path"], declared["scopes"], declared.get("bindings")
+            declared["method"],
+            declared["path"],
+            declared["scopes"],
+            declared.get("bindings"),
+            declared.get("cors", ()),
         )
 
     @classmethod
-    def build(cls, method: Any, path: Any, scopes: Any, bindings: Any) -> "Rule":
+    def build(cls, method: Any, path: Any, scopes: Any, bindings: Any, cors: Any = ()) -> "Rule":
         """Build a rule from its parts. Raise ``ValueError`` with a message for the user."""
         methods = _words(method)
         if not methods or not all(map(is_method, methods)):
@@ -58,7 +71,18 @@ class Rule:
         if not required:
             raise ValueError("`scopes` must name at least one scope.")
         bound = _bindings(bindings, template.parameters)
-        return cls(frozenset(methods), template, tuple(required), bound)
+        return cls(frozenset(methods), template, tuple(required), bound, _origins(cors))
+
+
+def _origins(declared: Any) -> frozenset[str]:
+    origins = _words(declared)
+    for origin in origins:
+        if origin != ANY_ORIGIN and not _ORIGIN.fullmatch(origin):
+            raise ValueError(
+                f"`cors` has {origin!r}, which is not an origin. Use an origin in lower case "
+                "without a path, such as https://app.acme.example, or *."
+            )
+    return frozenset(origins)
 
 
 def _words(value: Any) -> list[str]:

@@ -6,11 +6,13 @@ from typing import Any
 
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse
+from django.utils.cache import patch_vary_headers
 from django.views.decorators.csrf import csrf_exempt
 from rest_framework.renderers import JSONRenderer
 
 from ..drf.exceptions import RefusedException
 from ..http.hidden import empty_frames
+from . import cors
 from .decide import (
     Decision,
     adecide,
@@ -36,14 +38,30 @@ def authorize(request: HttpRequest, rest: str = "") -> HttpResponse:
     original = None
     try:
         original = read(request)
-        return allowed(decide(original), original)
-    except RefusedException as exception:
-        refused = exception
+        response = allowed(decide(original), original)
+    except RefusedException as refused:
+        headers = refusal_headers(refused, request, *_line(original))
+        response = refusal(refused, headers)
     except BaseException as error:
         original = None  # its headers contain the credential
         empty_frames(error)
         raise
-    return refusal(refused, refusal_headers(refused, request, *_line(original)))
+    return _readable(response, cors.fields(original))
+
+
+@csrf_exempt
+@login_not_required
+def preflight(request: HttpRequest) -> HttpResponse:
+    """Answer the preflight of a browser (CORS). The proxy returns the response to the browser.
+
+    A URL of its own: a proxy forwards a request to the upstream if ``authorize`` responds 2xx.
+    """
+    request._cache_update_cache = False  # type: ignore[attr-defined]
+    try:
+        headers = cors.preflight(read(request), request.headers)
+    except RefusedException as refused:
+        return refusal(refused, refusal_headers(refused, request))
+    return HttpResponse(status=204, headers=headers)
 
 
 async def aauthorize(request: HttpRequest) -> HttpResponse:
@@ -51,14 +69,25 @@ async def aauthorize(request: HttpRequest) -> HttpResponse:
     original = None
     try:
         original = read(request)
-        return allowed(await adecide(original), original)
-    except RefusedException as exception:
-        refused = exception
+        response = allowed(await adecide(original), original)
+    except RefusedException as refused:
+        headers = await arefusal_headers(refused, request, *_line(original))
+        response = refusal(refused, headers)
     except BaseException as error:
         original = None  # its headers contain the credential
         empty_frames(error)
         raise
-    return refusal(refused, await arefusal_headers(refused, request, *_line(original)))
+    return _readable(response, await cors.afields(original))
+
+
+def _readable(response: HttpResponse, fields: dict[str, str]) -> HttpResponse:
+    """Add the header ``fields`` that let a page of another origin read the response."""
+    for name, value in fields.items():
+        if name == "Vary":
+            patch_vary_headers(response, [value])
+        else:
+            response[name] = value
+    return response
 
 
 def _line(original: Original | None) -> tuple[str, str]:

@@ -25,7 +25,11 @@ from . import chains
 from .models import Consent
 from .signals import client_deleted, consent_withdrawn
 
-_BATCH: Final = 500  # rows of each table in one transaction
+_BATCH: Final = 250  # rows of each table in one transaction
+
+#: The last primary keys of the previous batch: of consents, codes, device codes and tokens.
+_After = tuple[Any, ...]
+_START: Final[_After] = (None,) * 5
 
 
 class Authorization(NamedTuple):
@@ -129,15 +133,19 @@ def _in_bulk(rows: Any, pks: set[Any]) -> dict[Any, Any]:
 def end(application: Any, user: Any = None, *, by: Any = None) -> None:
     """Revoke the authorization that ``user`` gave to ``application``; ``None`` for all users.
 
-    Takes effect at the next request. More than 500 rows end in several transactions, so that
+    Takes effect at the next request. More than 250 rows end in several transactions, so that
     none holds its locks for long: each row has ended when its transaction commits. If the call
     is interrupted, repeat it. Inside another transaction, there is only that one.
     """
     who = {"application": application} | ({} if user is None else {"user": user})
+    _end_all(application, who, by)
+
+
+def _end_all(application: Any, who: Mapping[str, Any], by: Any, *, is_kept: bool = True) -> None:
     told: set[Any] = set()
-    is_last = False
-    while not is_last:
-        is_last, users = _end_some(application, who, told, by)
+    after: _After | None = _START
+    while after is not None:
+        after, users = _end_some(application, who, after, told, by, is_kept)
         told |= users
 
 
@@ -147,12 +155,13 @@ def delete(application: Any, *, by: Any = None) -> None:
 
     ``application.delete()`` takes one transaction, and locks all the rows until its end.
     """
-    end(application, by=by)
+    who = {"application": application}
+    _end_all(application, who, by, is_kept=False)
     for relation in application._meta.related_objects:
         if relation.on_delete is CASCADE and relation.related_model is not None:
             _delete_rows(relation.related_model, {relation.field.name: application})
     with transactions.atomic(type(application)):
-        end(application, by=by)  # what was issued meanwhile
+        _end_all(application, who, by, is_kept=False)  # what was issued meanwhile
         client_deleted.send(type(application), application=application, by=by)
         application.delete()
 
@@ -160,25 +169,35 @@ def delete(application: Any, *, by: Any = None) -> None:
 def _delete_rows(model: Any, who: Mapping[str, Any]) -> None:
     """Delete the rows that go with an application, such as its revoked refresh tokens."""
     rows = model._base_manager.using(router.db_for_write(model))
-    while pks := _first(rows.filter(**who)):
+    after = None
+    while pks := _first(rows.filter(**who), after):
         with transactions.atomic(model):
             rows.filter(pk__in=pks).delete()
+        after = pks[-1]
 
 
 @transactions.retried
 def _end_some(
-    application: Any, who: Mapping[str, Any], told: Collection[Any], by: Any
-) -> tuple[bool, set[Any]]:
-    """End up to ``_BATCH`` rows of each table. Return whether these were all, and their users.
+    application: Any,
+    who: Mapping[str, Any],
+    after: _After,
+    told: Collection[Any],
+    by: Any,
+    is_kept: bool,
+) -> tuple[_After | None, set[Any]]:
+    """End up to ``_BATCH`` rows of each table, from ``after`` on.
 
-    Sends the signal of each user that is not in ``told``.
+    Return where to continue (``None`` if no row is left) and the users of the rows. Sends the
+    signal of each user that is not in ``told``. The databases keep deleted rows for a while, and
+    would walk past all of them to find the first row that is left. ``is_kept`` is whether the
+    revoked refresh tokens stay, to recognise their reuse.
     """
     user = who.get("user")
     with transactions.atomic(get_access_token_model()):
         # A request that issues a code without the consent page holds a lock on the consent.
         # Wait for it, so that its code is deleted as well.
         consents = Consent.objects.filter(**who)
-        given = _first(consents.select_for_update())
+        given = _first(consents.select_for_update(), after[0])
         grants = get_grant_model()._default_manager.filter(**who)
         devices = get_device_grant_model()._default_manager.filter(client_id=application.client_id)
         if user is not None:
@@ -187,18 +206,24 @@ def _end_some(
         tokens = get_access_token_model()._default_manager.filter(**who)
         tokens = tokens.exclude(scope=_registration())
         refresh = get_refresh_token_model()._default_manager.filter(**who, revoked=None)
-        found = [given, *(_first(rows) for rows in (grants, devices, refresh, tokens))]
-        grants.filter(pk__in=found[1]).delete()
-        devices.filter(pk__in=found[2]).delete()
-        refresh.filter(pk__in=found[3]).update(revoked=timezone.now())
-        # Include expired tokens: a key created with one may still be active.
-        chains.end_below(found[4])
-        is_last = all(len(pks) < _BATCH for pks in found)
+        tables = zip((grants, devices, refresh, tokens), after[1:], strict=True)
+        found = [given, *(_first(rows, pk) for rows, pk in tables)]
         users = {
             pk
             for rows, pks in ((consents, given), (refresh, found[3]), (tokens, found[4]))
             for pk in rows.filter(pk__in=pks).values_list("user", flat=True).distinct()
         } - {None}
+        grants.filter(pk__in=found[1]).delete()
+        devices.filter(pk__in=found[2]).delete()
+        if is_kept:
+            refresh.filter(pk__in=found[3]).update(revoked=timezone.now())
+        else:
+            refresh.filter(pk__in=found[3]).delete()
+        # Include expired tokens: a key created with one may still be active.
+        chains.end_below(found[4])
+        is_end = all(len(pks) < _BATCH for pks in found)
+        # Look from the start once more: another transaction may have committed an earlier row.
+        is_last = is_end and after == _START
         if is_last:
             # End keys whose token has no row any more, because it was refreshed or pruned.
             descendants.end_from(
@@ -207,16 +232,21 @@ def _end_some(
                 reason=_("Created by an application whose authorization was revoked."),
             )
         # The tokens of these consents end here or with the next rows, and at once with them.
-        deletions.skip(tokens.filter(pk__in=found[4]), chains.NAME).delete()
-        # The last batch includes consents that were created while this waited for the locks.
-        ended = Consent.objects.filter(**who) if is_last else Consent.objects.filter(pk__in=given)
-        deletions.skip(ended, chains.NAME).delete()
+        deletions.skip(tokens, found[4], chains.NAME).delete()
+        if is_last:  # also consents that were created while this waited for the locks
+            given = list(consents.values_list("pk", flat=True))
+        deletions.skip(consents, given, chains.NAME).delete()
         for each in _in_bulk(_manager_of("user"), users - set(told)).values():
             consent_withdrawn.send(Consent, application=application, user=each, by=by)
-    return is_last, users
+    if is_end:
+        return (None if is_last else _START), users
+    return tuple(pks[-1] if pks else last for pks, last in zip(found, after, strict=True)), users
 
 
-def _first(rows: Any) -> list[Any]:
+def _first(rows: Any, after: Any = None) -> list[Any]:
+    """Return the primary keys of the next ``_BATCH`` rows, those after ``after``."""
+    if after is not None:
+        rows = rows.filter(pk__gt=after)
     return list(rows.order_by("pk").values_list("pk", flat=True)[:_BATCH])
 
 

@@ -81,6 +81,9 @@ FRAGMENTS = {
         "console": "docs/test_fragments.py",
         "nginx": "gateway/servers.py",
         "caddy": "gateway/test_caddy.py",
+        "haproxy": "gateway/test_lua.py",
+        "apache": "gateway/test_lua.py",
+        "lua": "gateway/test_lua.py",
     },
     "docs/reference/issuers.md": dict.fromkeys(("python", "console"), "issuers/test_shapes.py"),
     "docs/reference/keys.md": {

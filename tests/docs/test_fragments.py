@@ -23,6 +23,7 @@ from apikeys import lifecycle
 from apikeys.checks import check_settings
 from apikeys.drf import BearerAuthentication, HasBinding, HasScope, KeyThrottle
 from apikeys.gateway.asgi import get_application
+from apikeys.gateway.rules import Rule
 from apikeys.limits import counting
 from apikeys.ninja import KeyAuth
 from example_project.payments.api import PaymentSerializer
@@ -40,7 +41,7 @@ from tests.factories import ProjectFactory, UserFactory, bearer, mint_key, mint_
         ("docs/how-to/basic-authentication.md", 0),
         ("docs/how-to/import-keys.md", 0),
         ("docs/reference/gateway.md", 0),
-        ("docs/reference/gateway.md", 3),
+        ("docs/reference/gateway.md", 4),
         ("docs/reference/leaks.md", 0),
         ("docs/reference/leaks.md", 1),
         ("docs/reference/limits.md", 0),
@@ -90,6 +91,13 @@ def test_urls_of_the_pages_and_the_gateway():
         scope = {"urlpatterns": [], "path": path, "include": include}
         exec(code, scope)
         assert all(resolver.url_patterns for resolver in scope["urlpatterns"])
+
+
+def test_a_route_for_pages_of_another_origin():
+    (code,) = (b for b in blocks("docs/reference/gateway.md", "python") if '"cors"' in b)
+    rule = Rule.declared(eval(code))
+    assert rule.allows_origin("https://app.acme.example")
+    assert not rule.allows_origin("https://acme.example")
 
 
 def test_a_view_that_is_held_to_bindings():

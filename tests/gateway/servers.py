@@ -2,12 +2,14 @@
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -60,7 +62,11 @@ class BlackBox:
                 connection, _ = self._listening.accept()
             except OSError:
                 return
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+            threading.Thread(target=self._run, args=(connection,), daemon=True).start()
+
+    def _run(self, connection):
+        with suppress(ConnectionResetError):  # HAProxy closes idle connections this way
+            self._serve(connection)
 
     def _serve(self, connection):
         with connection, connection.makefile("rb") as stream:
@@ -147,7 +153,7 @@ class Site:
         self.process.wait(20)
 
 
-def await_port(port, process, seconds=30):
+def await_port(port, process, seconds=90):
     for _ in range(seconds * 20):
         assert process.poll() is None, "it ended"
         try:
@@ -182,10 +188,23 @@ def send(port, target, *headers, method="GET", body=b"", line=None, host="localh
         lines.append(b"Content-Length: %d" % len(body))
     with socket.create_connection(("127.0.0.1", port), 20) as connection:
         connection.sendall(b"\r\n".join([*lines, b"Connection: close", b"", body + chunks]))
-        data = b""
+        data, ended = b"", False
         while part := connection.recv(65536):
             data += part
+            if not ended and _is_complete(data, request):
+                # Envoy waits a second for the client to close after it has refused a request.
+                connection.shutdown(socket.SHUT_WR)
+                ended = True
     head, _, rest = data.partition(b"\r\n\r\n")
     first, *others = head.decode("latin-1").split("\r\n")
     pairs = [(n, v.strip()) for n, _, v in (other.partition(":") for other in others)]
     return Answer(int(first.split()[1]) if data else 0, pairs, rest)
+
+
+def _is_complete(data, request):
+    """Return whether ``data`` is a whole response with a known length."""
+    head, end, body = data.partition(b"\r\n\r\n")
+    length = re.search(rb"(?i)\r\ncontent-length: *([0-9]+)", head)
+    if not end or length is None:
+        return False
+    return request.startswith(b"HEAD ") or len(body) >= int(length[1])

@@ -18,6 +18,7 @@ from tests.gateway.servers import Nginx, Site, free_port, send
 
 pytestmark = pytest.mark.process
 
+PAGE = "https://app.acme.example"
 OWN_TEMPLATE = "/subscribers/{subscriber_id}/offers"
 
 
@@ -26,7 +27,7 @@ def front(django_db_setup, django_db_blocker, blackbox, tmp_path_factory):
     routes = [
         {"method": "GET", "path": OWN_TEMPLATE, "scopes": ["payments:read"]},
         {"method": "GET", "path": "/subscribers/{subscriber_id}/**", "scopes": ["payments:read"]},
-        {"method": "POST", "path": "/echo", "scopes": ["payments:read"]},
+        {"method": "POST", "path": "/echo", "scopes": ["payments:read"], "cors": [PAGE]},
     ]
     with (
         Site(GATEWAY_ROUTES=routes) as site,
@@ -215,6 +216,66 @@ def test_responses_of_the_upstream_are_private(call, answer_to, said, answered):
     assert answer.values("Cache-Control") == [answered]
     assert "Authorization" in ", ".join(answer.values("Vary"))
     assert "Authorization" in ", ".join(call(token=None)[0].values("Vary"))
+
+
+def preflight(call, target="/echo", *, origin=PAGE, planned="POST", more=()):
+    lines = [f"Origin: {origin}", f"Access-Control-Request-Method: {planned}", *more]
+    return call(target, *lines, method="OPTIONS", token=None)
+
+
+def test_a_preflight_is_answered_by_the_gateway(call):
+    requested = "Access-Control-Request-Headers: authorization,content-type"
+    answer, seen = preflight(call, more=[requested])
+    assert (answer.status, answer.body, seen) == (204, b"", [])
+    assert answer.values("Access-Control-Allow-Origin") == [PAGE]
+    assert answer.values("Access-Control-Allow-Methods") == ["POST"]
+    assert answer.values("Access-Control-Allow-Headers") == ["authorization,content-type"]
+    assert "Origin" in ", ".join(answer.values("Vary"))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"origin": "https://app.acme.example.evil.example"},
+        {"origin": "http://app.acme.example"},
+        {"origin": "null"},
+        {"planned": "GET"},
+        {"planned": "post"},
+        {"target": OWN, "planned": "GET"},  # its route lists no origin
+        {"target": "/../echo"},
+        {"planned": "POST, GET"},
+    ],
+)
+def test_a_preflight_that_no_route_allows_is_refused(call, options):
+    answer, seen = preflight(call, **options)
+    assert answer.status in (401, 403)
+    assert seen == []
+    assert answer.values("Access-Control-Allow-Origin") == []
+
+
+def test_options_without_an_origin_needs_a_credential(call):
+    answer, seen = call("/echo", method="OPTIONS", token=None)
+    assert (answer.status, seen) == (401, [])
+    answer, seen = call("/_preflight", f"Origin: {PAGE}", token=None)
+    assert (answer.status, seen) == (404, [])
+
+
+def test_a_page_reads_the_response_to_its_request(call, answer_to):
+    origin = f"Origin: {PAGE}"
+    answer, (seen,) = call("/echo", origin, method="POST", body=b"1")
+    assert (answer.status, seen.target) == (200, "/echo")
+    assert answer.values("Access-Control-Allow-Origin") == [PAGE]
+    assert "RateLimit" in answer.values("Access-Control-Expose-Headers")[0]
+    for options in ({"token": None}, {"token": "two words"}):
+        answer, seen = call("/echo", origin, method="POST", **options)
+        assert (answer.status in (400, 401), seen) == (True, [])
+        assert answer.values("Access-Control-Allow-Origin") == [PAGE]
+    for target, given in ((OWN, PAGE), ("/echo", "https://evil.example")):
+        method = "GET" if target == OWN else "POST"
+        answer, _ = call(target, f"Origin: {given}", method=method)
+        assert (answer.status, answer.values("Access-Control-Allow-Origin")) == (200, [])
+    answer = answer_to("Access-Control-Allow-Origin: *\r\n")  # the upstream's own, without `cors`
+    assert answer.values("Access-Control-Allow-Origin") == ["*"]
 
 
 TLS = {"SECURE_SSL_REDIRECT": True, "ALLOWED_HOSTS": ["api.acme.example"]}

@@ -16,9 +16,10 @@ from tests.gateway.servers import Site, free_port, send
 
 pytestmark = pytest.mark.process
 
+PAGE = "https://app.acme.example"
 ROUTES = [
     {"method": "GET", "path": "/subscribers/{subscriber_id}/**", "scopes": ["payments:read"]},
-    {"method": "POST PUT", "path": "/echo", "scopes": ["payments:read"]},
+    {"method": "POST PUT", "path": "/echo", "scopes": ["payments:read"], "cors": [PAGE]},
 ]
 APPLICATION = "apikeys.gateway.asgi.get_application"
 LARGEST = 1_000_000
@@ -54,6 +55,31 @@ def test_an_allowed_request_is_forwarded_unchanged(call):
     assert seen.values("X-Forwarded-For") == ["127.0.0.1"]
     assert seen.values("Authorization") == []
     assert seen.values("Content-Length") == seen.values("Transfer-Encoding") == []
+
+
+def test_preflights_are_answered_if_a_route_allows_the_origin(call, answer_to, minted):
+    asks = [f"Origin: {PAGE}", "Access-Control-Request-Method: PUT"]
+    asked = [*asks, "Access-Control-Request-Headers: authorization"]
+    answer, seen = call("/echo", *asked, method="OPTIONS", token="")
+    assert (answer.status, answer.body, seen) == (204, b"", [])
+    assert answer.values("Access-Control-Allow-Origin") == [PAGE]
+    assert answer.values("Access-Control-Allow-Headers") == ["authorization"]
+    for target, origin in ((OWN, PAGE), ("/echo", "https://evil.example")):
+        lines = [f"Origin: {origin}", asks[1]]
+        answer, seen = call(target, *lines, method="OPTIONS", token="")
+        assert (answer.status, seen) == (403, [])
+        assert json.loads(answer.body)["code"] == "origin_not_allowed"
+        assert answer.values("Access-Control-Allow-Origin") == []
+    # With a credential, it is a request like any other.
+    answer, seen = call("/echo", *asks, method="OPTIONS")
+    assert (answer.status, json.loads(answer.body)["code"], seen) == (403, "no_route", [])
+
+    for token, status in ((minted.token, 200), ("", 401)):
+        answer, _ = call("/echo", asks[0], method="PUT", token=token)
+        assert (answer.status, answer.values("Access-Control-Allow-Origin")) == (status, [PAGE])
+        assert "Origin" in ", ".join(answer.values("Vary"))
+    answer = answer_to("Access-Control-Allow-Origin: *\r\n")  # the upstream's own, without `cors`
+    assert answer.values("Access-Control-Allow-Origin") == ["*"]
 
 
 def test_refusals_equal_those_of_the_endpoint(call, minted):

@@ -97,7 +97,7 @@ def test_an_invalid_route_is_reported_and_stops_the_gateway(db, settings, declar
 @pytest.mark.parametrize(
     ("id_", "name", "values"),
     [
-        ("apikeys.E040", "GATEWAY_PROXY", ["haproxy", "", None, []]),
+        ("apikeys.E040", "GATEWAY_PROXY", ["squid", "", None, []]),
         ("apikeys.E041", "GATEWAY_ROUTES", ["GET /", {}, None]),
         (
             "apikeys.E042",
