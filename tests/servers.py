@@ -318,9 +318,10 @@ class PgBouncer(Server):
         host = os.environ.get("POSTGRESQL_HOST", "127.0.0.1")
         user = os.environ.get("POSTGRESQL_USER", "postgres")
         password = os.environ.get("POSTGRESQL_PASSWORD", "")
+        password = password and f" password='{password}'"
         self.config = directory / "pgbouncer.ini"
         self.config.write_text(
-            f"[databases]\n{database} = host={host} user={user} password='{password}'\n"
+            f"[databases]\n{database} = host={host} user={user}{password}\n"
             f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {self.port}\n"
             f"unix_socket_dir =\nauth_type = any\npool_mode = {mode}\n"
             f"default_pool_size = {8 if mode == 'session' else 2}\n"
