@@ -160,7 +160,8 @@ class Policy:
     def client_grant_types(self, user: Any) -> Collection[str]:
         """Return the grant types that OAuth clients of ``user`` may have.
 
-        Only the two default grant types can be allowed.
+        The default grant types need a browser. You can also allow ``client_credentials``: a
+        confidential client then acts for its owner, who logs in once to create it.
         """
         return ("authorization_code", "urn:ietf:params:oauth:grant-type:device_code")
 

@@ -45,7 +45,7 @@ class Client(OAuth2Client):
             raise _unavailable(response)
 
 
-def ask(http: httpx.Client, url: str, form: Mapping[str, str]) -> dict[str, Any]:
+def ask(http: httpx.Client, url: str, form: Mapping[str, str | list[str]]) -> dict[str, Any]:
     """Post a form; return the JSON object of the response.
 
     Raise ``OAuth2Error`` for an OAuth error. Raise ``Unavailable`` for anything else, such as
@@ -77,7 +77,7 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
-def _post(http: httpx.Client, url: str, form: Mapping[str, str]) -> httpx.Response:
+def _post(http: httpx.Client, url: str, form: Mapping[str, str | list[str]]) -> httpx.Response:
     try:
         return http.post(url, data=dict(form), headers={"Accept": "application/json"})
     except httpx.TransportError as error:

@@ -183,11 +183,33 @@ def whoami(session: Session, as_json: bool) -> None:
 
 
 @click.command()
+@click.option("--for", "lifetime", metavar="DURATION", help="Create a token for this time: 1h.")
+@click.option("--scope", "scopes", multiple=True, help="Limit it to this scope. Repeatable.")
+@click.option("--project", "projects", multiple=True, help="Limit it to this project. Repeatable.")
 @click.pass_obj
 @_exits_with_a_line
-def token(session: Session) -> None:
-    """Print a valid access token for use in a script."""
-    click.echo(session.token())
+def token(
+    session: Session, lifetime: str | None, scopes: Sequence[str], projects: Sequence[str]
+) -> None:
+    """Print a valid access token for use in a script.
+
+    With --for, create another token for an agent. It ends with your login.
+    """
+    if lifetime is None:
+        if scopes or projects:
+            raise click.UsageError("--scope and --project need --for, such as --for 1h.")
+        click.echo(session.token())
+        return
+    names = [name for words in scopes for name in words.split()]
+    click.echo(session.agent_token(_seconds(lifetime), scopes=names, projects=projects))
+
+
+def _seconds(text: str) -> int:
+    match = re.fullmatch(r"([1-9][0-9]{0,4})([smh])", text)
+    seconds = int(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]] if match else 0
+    if not 0 < seconds <= 24 * 3600:
+        raise click.UsageError("--for takes a number of minutes or hours up to 24h, such as 1h.")
+    return seconds
 
 
 @click.command()

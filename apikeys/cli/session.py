@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from .signing import Identity
 
 _DEVICE = "urn:ietf:params:oauth:grant-type:device_code"
+_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
+_OF_LOGIN = "urn:ietf:params:oauth:token-type:refresh_token"
 _LEEWAY = 30  # a token counts as expired this many seconds before its expiry
 _PATIENCE = 300  # seconds to complete a login in the browser
 _LONGEST_PAUSE = 60  # maximum seconds between two polls of a site that does not answer
@@ -256,6 +258,38 @@ class Session:
             record |= {"refresh_token": record["refresh_token"]} | _timed(tokens)
             self._save(record)
             return str(record["access_token"])
+
+    def agent_token(
+        self, seconds: int, *, scopes: Sequence[str] = (), projects: Sequence[str] = ()
+    ) -> str:
+        """Return a new token for an agent. It ends with the login. Raise ``LoginError``.
+
+        ``scopes`` and ``projects`` (slugs) default to those of the login.
+        """
+        self._refuse_given()
+        with self.store.lock:  # nobody uses the refresh token up meanwhile
+            record = self._record()
+            if not record.get("refresh_token") or not record.get("token_endpoint"):
+                raise LoginError("This login cannot issue tokens. Log in again without --client.")
+            form: dict[str, str | list[str]] = {
+                "grant_type": _EXCHANGE,
+                "client_id": self.site.client_id,
+                "subject_token": record["refresh_token"],
+                "subject_token_type": _OF_LOGIN,
+                "expires_in": str(seconds),
+            }
+            if scopes:
+                form["scope"] = " ".join(scopes)
+            if projects:
+                form["project"] = list(projects)
+            try:
+                tokens = ask(self._http, secure(record["token_endpoint"]), form)
+            except OAuth2Error as error:
+                raise LoginError(f"The token was refused: {_why(error)}.") from None
+        token = tokens.get("access_token")
+        if not isinstance(token, str) or not re.fullmatch(r"[A-Za-z0-9\-._~+/]+=*", token):
+            raise LoginError(f"{self.site.server} did not return a usable token.")
+        return token
 
     def _refuse_given(self) -> None:
         if self._given is not None:

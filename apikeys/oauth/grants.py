@@ -11,7 +11,7 @@ from .. import scopes, token
 from ..conf import app_settings
 from ..models.owners import is_active
 from ..refusals import Refused
-from . import issue, key_clients
+from . import issue, key_clients, login_tokens
 
 ACCESS_TOKEN: Final = "urn:ietf:params:oauth:token-type:access_token"
 JWT: Final = "urn:ietf:params:oauth:token-type:jwt"
@@ -80,13 +80,17 @@ class TokenExchangeGrant(JSONGrant):
         for name in ("subject_token", "subject_token_type"):
             if not params.get(name):
                 raise errors.InvalidRequestError(f"The parameter {name} is missing.")
-        if params["subject_token_type"] not in (ACCESS_TOKEN, JWT):
+        if params["subject_token_type"] not in (ACCESS_TOKEN, JWT, login_tokens.REFRESH_TOKEN):
             raise errors.InvalidRequestError("This type of subject token is not supported.")
         if params.get("actor_token") or params.get("actor_token_type"):
             raise errors.InvalidRequestError("Delegation by an actor token is not supported.")
         as_jwt = wants_jwt(request)
         client = self._client(request)
-        subject = self._subject(request, params["subject_token"], client)
+        if params["subject_token_type"] == login_tokens.REFRESH_TOKEN:
+            text, validator = params["subject_token"], self.request_validator
+            subject = login_tokens.subject(request, text, client, validator)
+        else:
+            subject = self._subject(request, params["subject_token"], client)
         application = None if isinstance(client, key_clients.VerifiedKey) else client
         issued = issue.answer(
             request,

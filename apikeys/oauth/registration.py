@@ -1,6 +1,6 @@
 """Register and edit OAuth clients of users, on the settings pages or by RFC 7591."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import timedelta
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -30,19 +30,23 @@ from ..policy import get_policy
 from ..refusals import Refused
 from ..verify import verify
 from ..web.sudo import get_sudo
-from . import client_secrets, lifetimes
+from . import client_secrets, consent, lifetimes, own_clients
 from .conf import oauth_settings
 from .device import GRANT_TYPE as DEVICE
 from .models import ClientSettings
+from .scopes import Scopes
 from .signals import client_secret_rotated
 from .targets import LOOPBACK
 
 __all__ = ["AnyonePermission", "OwnUserPermission"]
 
 #: Maps the grant types that a user's client may have to the names that django-oauth-toolkit
-#: stores. Each of them gives tokens for a user who logged in. A program without a user needs a
-#: key, which has limits.
-DOT_GRANTS: Final = {"authorization_code": "authorization-code", DEVICE: DEVICE}
+#: stores. Each of them gives tokens for a user: the one who logged in, or the client's owner.
+DOT_GRANTS: Final = {
+    "authorization_code": "authorization-code",
+    DEVICE: DEVICE,
+    own_clients.GRANT: "client-credentials",
+}
 MOST_URIS: Final = 10
 _LONGEST_URI: Final = 500
 #: Maximum number of clients that one address (or one IPv6 /64) can register in ``WINDOW``
@@ -68,7 +72,8 @@ def grant_types(user: Any) -> list[str]:
     Pass ``None`` for an anonymous visitor of a site that lets anyone register a client.
     """
     allowed = get_policy().client_grant_types(AnonymousUser() if user is None else user)
-    return [name for name in DOT_GRANTS if name in allowed]
+    without_owner = {own_clients.GRANT} if user is None else set()
+    return [name for name in DOT_GRANTS if name in allowed and name not in without_owner]
 
 
 def check(application: Any, user: Any, *, grants: Sequence[str], is_new: bool = True) -> None:
@@ -88,6 +93,9 @@ def check(application: Any, user: Any, *, grants: Sequence[str], is_new: bool = 
             "direction."
         )
         raise RegistrationError("invalid_client_metadata", message, "name")
+    if own_clients.GRANT in grants and application.client_type != application.CLIENT_CONFIDENTIAL:
+        message = _("The client credentials grant needs a confidential client, with a secret.")
+        raise RegistrationError("invalid_client_metadata", message, "grant_types")
     uris = application.redirect_uris.split()
     if "authorization_code" in grants and not uris:
         message = _("The authorization code grant needs at least one redirect URI.")
@@ -163,9 +171,23 @@ def unowned() -> Any:
 
 
 @sensitive_variables()
-def save(application: Any, grants: Sequence[str], *, new_secret: bool) -> str | None:
-    """Save a client that was checked. Return its new secret in clear text, or ``None``."""
+def save(
+    application: Any,
+    grants: Sequence[str],
+    *,
+    new_secret: bool,
+    grants_before: Collection[str] = (own_clients.GRANT,),
+    own: tuple[Sequence[str], Iterable[Any] | None] | None = None,
+) -> str | None:
+    """Save a client that was checked. Return its new secret in clear text, or ``None``.
+
+    ``own`` are the scopes and projects (``None`` for all) in which a new client with the client
+    credentials grant acts for its owner. By default, these are the scopes that a client gets
+    that requests none, in all projects. ``grants_before`` are those of a client that its owner
+    edits: adding the grant is the owner's consent.
+    """
     secret: str | None = None
+    is_added = own_clients.GRANT not in grants_before
     main, *others = sorted(grants, key=list(DOT_GRANTS).index)
     application.authorization_grant_type = DOT_GRANTS[main]
     if application.client_type == application.CLIENT_PUBLIC:
@@ -178,7 +200,16 @@ def save(application: Any, grants: Sequence[str], *, new_secret: bool) -> str | 
         ClientSettings.objects.update_or_create(
             application=application, defaults={"grant_types": " ".join(others)}
         )
+        if own_clients.GRANT in grants and (new_secret or is_added):
+            names = default_scopes() if own is None else own[0]
+            names = consent.allowed(names, application.user, application.client_id)
+            own_clients.allow(application, names, None if own is None else own[1])
     return secret
+
+
+def default_scopes() -> list[str]:
+    """Return the scopes of a user's own client for which none were requested."""
+    return Scopes().get_default_scopes()
 
 
 @sensitive_variables()
@@ -302,6 +333,7 @@ class OwnUserPermission(IsAuthenticatedDCRPermission):
         if access.user is None or not access.allows(oauth2_settings.DCR_REGISTRATION_SCOPE):
             return False
         request.user = access.user
+        vars(request)["apikeys_access"] = access
         return True
 
 

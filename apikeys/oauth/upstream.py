@@ -1,13 +1,14 @@
 """Track the OAuth clients above a credential, through any chain of tokens and keys.
 
 A credential stores them as ``client:<pk>``, beside the ``user:<pk>`` of the users above it,
-separated by spaces. While one of them is deactivated, the credential is refused.
+separated by spaces. ``login:<family>`` names the refresh tokens of the login that it came from.
+While one of them is deactivated or has ended, the credential is refused.
 """
 
 from typing import Any
 
 from django.db import router
-from oauth2_provider.models import get_application_model
+from oauth2_provider.models import get_application_model, get_refresh_token_model
 
 from ..models.owners import is_active
 
@@ -28,6 +29,8 @@ def are_active_clients(upstream: str) -> bool:
 
     Takes at most one query.
     """
+    if not _are_active_logins(upstream):
+        return False
     names = [name for name in upstream.split() if name.startswith("client:")]
     if not names:
         return True
@@ -36,6 +39,17 @@ def are_active_clients(upstream: str) -> bool:
     rows = model._default_manager.using(router.db_for_write(model)).select_related("user")
     found = list(rows.filter(pk__in=[name.partition(":")[2] for name in names]))
     return len(found) == len(names) and all(map(is_active_client, found))
+
+
+def _are_active_logins(upstream: str) -> bool:
+    """Return whether all logins in ``upstream`` still have a refresh token."""
+    families = [name.partition(":")[2] for name in upstream.split() if name.startswith("login:")]
+    if not families:
+        return True
+    model = get_refresh_token_model()
+    rows = model._default_manager.using(router.db_for_write(model))
+    live = rows.filter(token_family__in=families, revoked=None)
+    return len(set(live.values_list("token_family", flat=True))) == len(set(families))
 
 
 def is_active_client(application: Any) -> bool:

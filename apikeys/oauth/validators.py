@@ -23,6 +23,7 @@ from . import (
     documents,
     key_clients,
     lifetimes,
+    own_clients,
     password_attempts,
     registration,
     scopes,
@@ -34,6 +35,12 @@ from .models import TokenOrigin
 from .signals import token_issued
 
 __all__ = ["Validator"]
+
+
+def _acts_for_owner(request: Any) -> bool:
+    """Return whether a client of a user requests a token for its owner, without a browser."""
+    client = request.client
+    return bool(request.grant_type == own_clients.GRANT and client and client.user_id is not None)
 
 
 def _may_be_client_id(text: str) -> bool:
@@ -51,8 +58,9 @@ class Validator(OAuth2Validator):
 
     - Allows the password grant (RFC 6749 section 4.3) only to ``FIRST_PARTY_CLIENTS``, the
       site's own pages; RFC 9700 section 2.4 forbids it to all others.
-    - Allows the client credentials grant (section 4.4) only to keys and to the site's clients,
-      which have no user: no user's rights limit such a token.
+    - Allows the client credentials grant (section 4.4) to keys, to the site's clients, and to
+      clients of users if ``Policy.client_grant_types`` does. A token of the last kind acts for
+      the owner, within the owner's consent and rights.
     - Limits each access token to its key, parent token and consent.
     """
 
@@ -61,14 +69,42 @@ class Validator(OAuth2Validator):
     ) -> bool:
         if grant_type == "password" and client_id not in oauth_settings.FIRST_PARTY_CLIENTS:
             return False
-        if grant_type == "client_credentials" and (
-            client.user_id is not None or not registration.is_operators(client)
-        ):
+        if grant_type == own_clients.GRANT and not self._may_act_alone(client):
             return False
         return bool(
             super().validate_grant_type(client_id, grant_type, client, request, *args, **kwargs)
             or (grant_type != "password" and registration.has_grant(client, grant_type))
         )
+
+    def _may_act_alone(self, client: Any) -> bool:
+        """Return whether a client may use the client credentials grant."""
+        if client.user_id is None:
+            return registration.is_operators(client)
+        return own_clients.is_one(client) and own_clients.GRANT in registration.grant_types(
+            client.user
+        )
+
+    def get_default_scopes(
+        self, client_id: str, request: Any, *args: Any, **kwargs: Any
+    ) -> list[str]:
+        if _acts_for_owner(request):
+            return own_clients.default(request.client)
+        names: list[str] = super().get_default_scopes(client_id, request, *args, **kwargs)
+        return names
+
+    def validate_scopes(
+        self,
+        client_id: str,
+        scopes: list[str],
+        client: Any,
+        request: Any,
+        *args: Any,
+        **kwargs: Any,
+    ) -> bool:
+        if _acts_for_owner(request):
+            names = set(scopes)
+            return bool(names) and names == set(own_clients.within(client, scopes))
+        return bool(super().validate_scopes(client_id, scopes, client, request, *args, **kwargs))
 
     def _load_application(self, client_id: str, request: Any) -> Any:
         """Return the client; ``None`` if its user is deactivated or its name is unreadable."""
@@ -223,6 +259,12 @@ class Validator(OAuth2Validator):
     def _create_access_token(
         self, expires: Any, request: Any, token: Any, source_refresh_token: Any = None
     ) -> Any:
+        own = own_clients.consent_of(request.client) if _acts_for_owner(request) else None
+        if own is not None:
+            request.user = request.client.user  # DOT has just removed the user
+            request.apikeys_consent_id = own.pk
+        elif _acts_for_owner(request):
+            raise errors.UnauthorizedClientError(request=request)
         row = super()._create_access_token(expires, request, token, source_refresh_token)
         # Set only by the authorization endpoint, for the implicit grant and the hybrid flow.
         if noted(request, "apikeys_is_given") is not None:

@@ -12,7 +12,7 @@ from mcp.shared.auth import AuthorizationCodeResult, OAuthClientInformationFull,
 
 from tests.mcp.browser import Person
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.long, pytest.mark.process]
 
 
 class Storage:
@@ -58,13 +58,14 @@ class Agent:
         return AuthorizationCodeResult(**found)
 
     def run(self, *steps):
-        return asyncio.run(run(self.url, steps, auth=self.provider))
+        with self.person.http:
+            return asyncio.run(run(self.url, steps, auth=self.provider))
 
 
 async def run(url, steps, **options):
     """Connect to ``url``, run ``steps`` (functions of the client), and return their results."""
     async with (
-        AsyncClient(timeout=30, trust_env=False, **options) as http,
+        AsyncClient(timeout=60, trust_env=False, **options) as http,
         Client(streamable_http_client(url, http_client=http)) as client,
     ):
         return [await step(client) for step in steps]
@@ -138,14 +139,14 @@ def test_access_token_of_the_page_is_accepted(demo, url):
 @pytest.mark.parametrize("token", [None, "made-up"])
 def test_request_without_a_valid_credential_is_pointed_to_the_metadata(url, token):
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    response = httpx.post(url, json={}, headers=headers, trust_env=False)
+    response = httpx.post(url, json={}, headers=headers, trust_env=False, timeout=60)
 
     assert response.status_code == 401
     challenge = response.headers["WWW-Authenticate"]
     assert 'scope="payments:read' in challenge
     at = url.replace("/mcp", "/.well-known/oauth-protected-resource/mcp")
     assert f'resource_metadata="{at}"' in challenge
-    described = httpx.get(at, trust_env=False).json()
+    described = httpx.get(at, trust_env=False, timeout=60).json()
     assert described["resource"] == url
     assert {"payments:read", "payments:write"} <= set(described["scopes_supported"])
 
@@ -163,7 +164,9 @@ def test_token_of_one_server_is_refused_by_the_other(demo):
             "Accept": "application/json, text/event-stream",
         }
         method = "GET" if "/api/" in url else "POST"
-        response = httpx.request(method, url, json=body, headers=headers, trust_env=False)
+        response = httpx.request(
+            method, url, json=body, headers=headers, trust_env=False, timeout=60
+        )
         assert (response.status_code == 401) == (status == 401), (url, response.text)
 
 
@@ -171,11 +174,13 @@ def test_revoked_token_is_refused_at_once(demo, url):
     agent = Agent(url)
     agent.run(names)
     tokens = agent.storage.tokens
-    form = {"token": tokens.access_token, "client_id": agent.storage.client.client_id}
-    answer = httpx.post(f"{demo.base_url}/o/revoke_token/", data=form, trust_env=False)
+    client = agent.storage.client
+    form = {"token": tokens.access_token, "client_id": client.client_id}
+    form |= {"client_secret": client.client_secret} if client.client_secret else {}
+    answer = httpx.post(f"{demo.base_url}/o/revoke_token/", data=form, trust_env=False, timeout=60)
     assert answer.status_code == 200
     headers = {"Authorization": f"Bearer {tokens.access_token}"}
-    assert httpx.post(url, json={}, headers=headers, trust_env=False).status_code == 401
+    assert httpx.post(url, json={}, headers=headers, trust_env=False, timeout=60).status_code == 401
 
 
 def test_viewer_sees_the_tools_but_cannot_pay(demo):

@@ -204,6 +204,21 @@ def test_the_token_and_api_commands_call_the_site(logged_in, run, live_server):
     assert "403" in run("api", "GET", "/api/reports/", code=1)
 
 
+def test_token_for_an_agent_ends_with_the_login(logged_in, run, live_server):
+    words = ("token", "--for", "1h", "--scope", "payments:read", "--project", "analytical-engine")
+    token = run(*words).stdout.strip()
+    url, headers = f"{live_server.url}/api/token/", {"Authorization": f"Bearer {token}"}
+
+    facts = httpx.get(url, headers=headers).json()
+    assert (facts["scopes"], facts["projects"]) == (["payments:read"], ["analytical-engine"])
+    assert "up to 24h" in run("token", "--for", "25h", code=2).stderr
+    assert "need --for" in run("token", "--scope", "payments:read", code=2).stderr
+    assert "was refused" in run("token", "--for", "1h", "--project", "x", code=1).stderr
+
+    run("logout")
+    assert httpx.get(url, headers=headers).status_code == 401
+
+
 @pytest.mark.parametrize("path", ["https://evil.example/", "//evil.example/", "http://localhost:1"])
 def test_the_token_is_not_sent_to_another_host(logged_in, run, path):
     assert "the token is not sent there" in run("api", "GET", path, code=1)

@@ -21,6 +21,7 @@ from ..models import Consent, TokenLifetime
 from ..registration import RegistrationError
 
 _GRANTS = {
+    "client_credentials": _("Client credentials: it acts on your behalf without a browser"),
     "authorization_code": _("Authorization code with PKCE: users log in with their browser"),
     DEVICE: _("Device code: users log in with a browser on another device"),
 }
@@ -118,7 +119,10 @@ class ClientForm(forms.Form):
         """Save the client. Return the secret of a new confidential client, or ``None``."""
         data = self.cleaned_data
         secret = registration.save(
-            self.checked, data["grant_types"], new_secret=self.application is None
+            self.checked,
+            data["grant_types"],
+            new_secret=self.application is None,
+            grants_before=self.initial["grant_types"],  # those that are stored
         )
         minutes, days = data["access_token_minutes"], data["refresh_token_days"]
         with transactions.atomic(TokenLifetime):

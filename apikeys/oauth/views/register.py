@@ -1,6 +1,7 @@
 """Dynamic client registration for users (RFC 7591, RFC 7592)."""
 
 import json
+from copy import copy
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -11,7 +12,8 @@ from oauth2_provider.models import get_application_model
 from oauth2_provider.settings import oauth2_settings
 from oauth2_provider.views import dynamic_client_registration as dcr
 
-from .. import authorizations, registration
+from ...models import get_project_model
+from .. import authorizations, consent, own_clients, registration
 from ..device import GRANT_TYPE as DEVICE
 from ..http import is_text
 from ..registration import RegistrationError
@@ -41,12 +43,13 @@ class DynamicClientRegistrationView(views.DynamicClientRegistrationView):
         try:
             grants = _apply(application, body)
             registration.check(application, user, grants=grants)
+            own = _extent(body, grants, application, request)
             if user is None and registration.are_too_many(request):
                 message = "Too many clients were registered. Try again later."
                 return too_many(message, registration.WINDOW)
         except RegistrationError as error:
             return error_response(error.code, error.message)
-        secret = registration.save(application, grants, new_secret=True)
+        secret = registration.save(application, grants, new_secret=True, own=own)
         token = registration.issue_token(application, user)
         data = _registered(application, token, request)
         if secret is not None:
@@ -79,13 +82,17 @@ class DynamicClientRegistrationManagementView(views.DynamicClientRegistrationMan
         if isinstance(auth, HttpResponse):
             return auth
         application, token = auth.application, auth.presented_token
-        was = application.client_type
+        was, before = application.client_type, copy(application)
         try:
             grants = _apply(application, request.body)
             if application.client_type != was:
                 raise RegistrationError(
                     "invalid_client_metadata", "token_endpoint_auth_method cannot be changed."
                 )
+            if own_clients.GRANT in set(grants) - set(registration.grants_of(before)):
+                # Its registration token comes with no consent of the user.
+                message = "client_credentials cannot be added to an existing client."
+                raise RegistrationError("invalid_client_metadata", message)
             registration.check(application, application.user, grants=grants, is_new=False)
         except RegistrationError as error:
             return error_response(error.code, error.message)
@@ -103,6 +110,44 @@ class DynamicClientRegistrationManagementView(views.DynamicClientRegistrationMan
             return auth
         authorizations.delete(auth.application)
         return HttpResponse(status=204)
+
+
+def _is_exchanged(access: Any) -> bool:
+    return set(access.upstream.split()) > {f"client:{access.client.pk}"}
+
+
+def _extent(
+    body: bytes, grants: list[str], application: Any, request: HttpRequest
+) -> tuple[list[str], list[Any] | None] | None:
+    """Return the scopes and projects of a client that acts for its owner; ``None`` for others.
+
+    They are never more than those of the token that registers the client. Raise
+    ``RegistrationError`` for a scope that the client cannot have.
+    """
+    if own_clients.GRANT not in grants:
+        return None
+    scope = json.loads(body).get("scope")
+    if scope is not None and not isinstance(scope, str):
+        raise RegistrationError("invalid_client_metadata", "scope must be a string.")
+    access = vars(request).get("apikeys_access")
+    if access is not None and (access.key or access.is_for_some_resources or _is_exchanged(access)):
+        # The client would outlive what limits this token.
+        message = "This token depends on a key, another token or a resource, so it cannot do this."
+        raise RegistrationError("invalid_client_metadata", message)
+    if scope is None and access is not None:
+        names = [n for n in access.scope.split() if n != oauth2_settings.DCR_REGISTRATION_SCOPE]
+    else:
+        names = registration.default_scopes() if scope is None else scope.split()
+    allowed = consent.allowed(names, request.user, application.client_id)
+    if access is not None and not access.allows(*names):
+        allowed = [name for name in allowed if access.allows(name)]
+    if not names or oauth2_settings.DCR_REGISTRATION_SCOPE in names or set(allowed) != set(names):
+        message = "The client cannot have one of these scopes."
+        raise RegistrationError("invalid_client_metadata", message)
+    pks = None if access is None else access.selected_pks()
+    if pks is None:
+        return names, None
+    return names, list(get_project_model()._default_manager.filter(pk__in=pks))
 
 
 def _apply(application: Any, body: bytes) -> list[str]:
@@ -149,6 +194,8 @@ def _registered(application: Any, token: str, request: HttpRequest) -> dict[str,
     data: dict[str, Any] = dcr._application_to_response(application, token, request)
     grants = registration.grants_of(application)
     refreshes = {"authorization_code", DEVICE}.intersection(grants)
+    if own_clients.GRANT in grants and (given := own_clients.consent_of(application)):
+        data["scope"] = given.scope
     return data | {
         "grant_types": [*grants, *(["refresh_token"] if refreshes else [])],
         "response_types": ["code"] if "authorization_code" in grants else [],

@@ -56,8 +56,8 @@ _outages = outages.answered(_unavailable)
 #: reports.
 ENDPOINT = (csrf_exempt, login_not_required, hidden, _for_one_client, _outages, addressed)
 
-#: Parameters of the token endpoint that may be repeated (RFC 8707, RFC 8693).
-_REPEATABLE = {"resource", "audience"}
+#: Parameters of the token endpoint that may be repeated (RFC 8707, RFC 8693, login_tokens).
+_REPEATABLE = {"resource", "audience", "project"}
 
 _NO_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})", re.ASCII)
 
