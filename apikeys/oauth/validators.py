@@ -88,7 +88,7 @@ class Validator(OAuth2Validator):
         self, client_id: str, request: Any, *args: Any, **kwargs: Any
     ) -> list[str]:
         if _acts_for_owner(request):
-            return own_clients.default(request.client)
+            return scopes.limited(own_clients.default(request.client), request.client)
         names: list[str] = super().get_default_scopes(client_id, request, *args, **kwargs)
         return names
 
@@ -101,10 +101,12 @@ class Validator(OAuth2Validator):
         *args: Any,
         **kwargs: Any,
     ) -> bool:
-        if _acts_for_owner(request):
-            names = set(scopes)
-            return bool(names) and names == set(own_clients.within(client, scopes))
-        return bool(super().validate_scopes(client_id, scopes, client, request, *args, **kwargs))
+        if not super().validate_scopes(client_id, scopes, client, request, *args, **kwargs):
+            return False
+        if not _acts_for_owner(request):
+            return True
+        names = set(scopes)
+        return bool(names) and names == set(own_clients.within(client, scopes))
 
     def _load_application(self, client_id: str, request: Any) -> Any:
         """Return the client; ``None`` if its user is deactivated or its name is unreadable."""

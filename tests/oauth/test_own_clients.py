@@ -234,3 +234,10 @@ class TestForm:
         assert ask(made).json()["error"] == "unauthorized_client"
         self.save(ada, application)
         assert ask(made).status_code == 200
+
+    def test_maximum_scopes_of_the_client_count(self, ada):
+        made, application = self.save(ada)
+        application.apikeys_settings.max_scope = "payments:read"
+        application.apikeys_settings.save()
+        assert ask(made).json()["scope"] == "payments:read"
+        assert ask(made, scope="payments:write").json()["error"] == "invalid_scope"
