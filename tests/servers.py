@@ -309,31 +309,6 @@ class PostgreSQLServer(Server):
         super()._launch()
 
 
-class PgBouncer(Server):
-    """A pool of two connections before the database that ``POSTGRESQL_HOST`` serves."""
-
-    def __init__(self, directory: Path, database: str, mode: str) -> None:
-        super().__init__(directory)
-        require("PgBouncer", bool(shutil.which("pgbouncer")), "Debian's package pgbouncer has it.")
-        host = os.environ.get("POSTGRESQL_HOST", "127.0.0.1")
-        user = os.environ.get("POSTGRESQL_USER", "postgres")
-        password = os.environ.get("POSTGRESQL_PASSWORD", "")
-        password = password and f" password='{password}'"
-        self.config = directory / "pgbouncer.ini"
-        self.config.write_text(
-            f"[databases]\n{database} = host={host} user={user}{password}\n"
-            f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {self.port}\n"
-            f"unix_socket_dir =\nauth_type = any\npool_mode = {mode}\n"
-            f"default_pool_size = {8 if mode == 'session' else 2}\n"
-        )
-        shutil.chown(directory, "postgres")
-
-    def command(self) -> list[str]:
-        # It refuses to run as root.
-        setpriv = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
-        return [*setpriv, "pgbouncer", str(self.config)]
-
-
 @contextlib.contextmanager
 def running(server: Server) -> Iterator[Server]:
     try:
