@@ -103,6 +103,20 @@ def live(*, user: Any = None, application: Any = None) -> list[Authorization]:
     return sorted(found, key=lambda each: each.since, reverse=True)
 
 
+@reading_primary()
+def number_of_users(applications: Collection[Any]) -> dict[Any, int]:
+    """Return how many users authorized each of ``applications``, by primary key. Two queries."""
+    pks = [each.pk for each in applications]
+    found: dict[Any, set[Any]] = {pk: set() for pk in pks}
+    tokens = get_access_token_model()._default_manager.exclude(scope=_registration())
+    refresh = get_refresh_token_model()._default_manager.filter(access_token__isnull=False)
+    for rows in (tokens.filter(expires__gt=timezone.now()), refresh.filter(revoked=None)):
+        pairs = rows.filter(application__in=pks, user__isnull=False)
+        for pk, user in pairs.values_list("application", "user").distinct():
+            found[pk].add(user)
+    return {pk: len(users) for pk, users in found.items()}
+
+
 @dataclass
 class _Held:
     """The combined scopes and projects of a user's active tokens for one application."""

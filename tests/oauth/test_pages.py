@@ -10,6 +10,7 @@ from django.test import Client
 from django.utils import timezone
 from oauth2_provider.models import AccessToken, Application, RefreshToken
 
+from apikeys.models import AuditEvent
 from apikeys.oauth import registration
 from apikeys.oauth.device import GRANT_TYPE as DEVICE
 from apikeys.oauth.models import ClientSettings, TokenLifetime
@@ -450,3 +451,95 @@ def test_deleting_a_client_ends_its_tokens(client, ada, webapp, grant):
 
     assert not Application.objects.exists()
     assert client.get("/api/token/", headers=bearer(grant["access_token"])).status_code == 401
+
+
+# What the form of a client has beside these
+
+
+def test_homepage_description_and_the_most_scopes_are_stored_and_recorded(pages, made, ada):
+    application, _ = made
+    url = f"{OWN}{application.pk}/"
+    form = FORM | {
+        "description": "Keeps the  books.",
+        "homepage": "https://ledger.example/",
+        "limit": "selected",
+        "scopes:payments": "payments:read",
+    }
+    assert pages.post(url, form).status_code == 302
+
+    settings = ClientSettings.objects.get()
+    assert settings.description == "Keeps the books."
+    assert settings.homepage == "https://ledger.example/"
+    assert settings.max_scope == "payments:read"
+    event = AuditEvent.objects.get(event="client_edited")
+    assert event.changes["max_scopes"] == {"before": [], "after": ["payments:read"]}
+    page = pages.get(url)
+    assert "Keeps the books." in page.content.decode()
+
+    pages.post(url, FORM)  # a form of version 1.0 has no limit
+    assert ClientSettings.objects.get().max_scope == "payments:read"
+    pages.post(url, FORM | {"limit": "any"})
+    assert ClientSettings.objects.get().max_scope == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"homepage": "http://ledger.example/"}, "begins with https://"),
+        ({"homepage": "javascript:alert(1)"}, "begins with https://"),
+        ({"description": "a\u202eb"}, "change the text direction"),
+        ({"limit": "selected"}, "Choose at least one permission"),
+        ({"limit": "selected", "scopes": "nonsense"}, "does not offer the scope nonsense"),
+        ({"limit": "nonsense"}, "Select a valid choice"),
+    ],
+)
+def test_invalid_facts_of_a_client_are_refused(pages, changes, said):
+    response = send(pages, OWN + "new/", FORM | changes)
+
+    assert response.status_code == 422
+    assert said in text_of(response)
+    assert "Correct these errors" in text_of(response)
+    assert not Application.objects.exists()
+
+
+def test_the_secret_page_has_a_request_to_copy(pages):
+    html = send(pages, OWN + "new/", FORM).content.decode()
+    application = Application.objects.get()
+
+    assert f"curl -u {application.client_id}:" in html
+    assert "http://testserver/o/token/" in html
+    assert 'data-ak-copy="#secret"' in html
+
+
+def test_the_end_of_the_old_secret_is_stated(pages, made):
+    application, _ = made
+    url = f"{OWN}{application.pk}/"
+    response = send(pages, url + "secret/", {"overlap": "3600"})
+    assert "The old secret works until" in text_of(response)
+    assert "The old secret works until" in text_of(pages.get(url))
+
+    ClientSettings.objects.update(previous_secret_expires_at=timezone.now())
+    assert "The old secret works until" not in text_of(pages.get(url))
+    assert "The old secret works until" not in text_of(
+        send(pages, url + "secret/", {"overlap": "0"})
+    )
+
+
+def test_confirmations_name_the_number_of_users(pages, webapp, grant, ada):
+    Application.objects.update(user=ada)
+    for name in ("revoke/", "delete/"):
+        assert "1 user has authorized it." in text_of(pages.get(f"{OWN}{webapp.pk}/{name}"))
+
+
+def test_the_form_is_kept_during_the_login(pages):
+    session = pages.session
+    session["apikeys_logged_in_at"] = 0
+    session.save()
+    pages.post(OWN + "new/", FORM | {"homepage": "https://kept.example/"})
+    session = pages.session
+    session["apikeys_logged_in_at"] = timezone.now().timestamp()
+    session.save()
+
+    html = pages.get(OWN + "new/").content.decode()
+    assert "https://kept.example/" in html
+    assert "https://ledger.example/callback" in html

@@ -1,5 +1,5 @@
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 from django import forms
 from django.utils.translation import gettext_lazy as _
@@ -10,28 +10,52 @@ from ... import scopes
 from ...conf import app_settings
 from ...databases import transactions
 from ...keys.forms import ALL, SELECTED, ConsistentForm
-from ...models import get_project_model
+from ...models import get_project_model, naming
 from ...policy import get_policy
 from ...web.widgets import ScopesWidget
 from .. import registration
 from ..authorizations import Authorization
 from ..consent_page import ProjectsField
 from ..device import GRANT_TYPE as DEVICE
-from ..models import Consent, TokenLifetime
+from ..models import ClientSettings, Consent, TokenLifetime
 from ..registration import RegistrationError
+from ..signals import client_edited
 
-_GRANTS = {
-    "client_credentials": _("Client credentials: it acts on your behalf without a browser"),
+_NUMBER: Final = forms.TextInput(attrs={"inputmode": "numeric", "autocomplete": "off"})
+
+#: What each grant type is for, by its name in RFC 7591.
+_GRANTS: Final = {
     "authorization_code": _("Authorization code with PKCE: users log in with their browser"),
     DEVICE: _("Device code: users log in with a browser on another device"),
+    "client_credentials": _("Client credentials: it acts on your behalf without a browser"),
 }
 
+#: The values of the field ``limit``.
+ANY, ONLY = "any", "selected"
 
-class ClientForm(forms.Form):
+
+class ClientForm(ConsistentForm):
     """Register or edit a client. ``registration.check`` decides what is valid."""
 
     name = forms.CharField(
-        label=_("Name"), max_length=100, help_text=_("Shown to users when they authorize it.")
+        label=_("Name"),
+        max_length=100,
+        help_text=_("Shown to users when they authorize the application."),
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+    description = forms.CharField(
+        label=_("Description"),
+        max_length=500,
+        required=False,
+        help_text=_("Optional. What the application does. Shown on the same page."),
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+    homepage = forms.CharField(
+        label=_("Homepage"),
+        max_length=500,
+        required=False,
+        help_text=_("Optional. Where users can read about the application: https://…"),
+        widget=forms.TextInput(attrs={"autocomplete": "off", "inputmode": "url"}),
     )
     client_type = forms.ChoiceField(
         label=_("Type"),
@@ -48,14 +72,36 @@ class ClientForm(forms.Form):
     redirect_uris = forms.CharField(
         label=_("Redirect URIs"),
         help_text=_("One per line: https://…, or http://127.0.0.1/… for a desktop program."),
-        widget=forms.Textarea(attrs={"rows": 3}),
+        widget=forms.Textarea(attrs={"rows": 3, "autocomplete": "off", "spellcheck": "false"}),
         required=False,
     )
+    #: Empty keeps the limit: a page of version 1.0 has no such field.
+    limit = forms.ChoiceField(
+        label=_("Maximum permissions"),
+        choices=[(ANY, _("Everything that users can grant")), (ONLY, _("Only these permissions"))],
+        widget=forms.RadioSelect,
+        initial=ANY,
+        required=False,
+    )
+    scopes = forms.MultipleChoiceField(
+        label=_("Permissions"),
+        widget=ScopesWidget,
+        required=False,
+        error_messages={"invalid_choice": _("This site does not offer the scope %(value)s.")},
+    )
     access_token_minutes = forms.IntegerField(
-        label=_("Access token lifetime (minutes)"), required=False, min_value=1
+        label=_("Access token lifetime (minutes)"),
+        required=False,
+        min_value=1,
+        widget=_NUMBER,
     )
     refresh_token_days = forms.IntegerField(
-        label=_("Refresh token lifetime (days)"), required=False, min_value=1, max_value=3650
+        label=_("Refresh token lifetime (days)"),
+        required=False,
+        min_value=1,
+        max_value=3650,
+        help_text=_("Leave empty for the lifetimes of this site."),
+        widget=_NUMBER,
     )
 
     def __init__(
@@ -67,22 +113,31 @@ class ClientForm(forms.Form):
         client_id: str | None = None,
     ) -> None:
         initial: dict[str, Any] = {"grant_types": ["authorization_code"]}
+        self.settings = getattr(application, "apikeys_settings", None)
+        most = self.settings.max_scope if self.settings else ""
         if application is not None:
             initial = {
                 "name": application.name,
                 "client_type": application.client_type,
                 "grant_types": registration.grants_of(application),
                 "redirect_uris": "\n".join(application.redirect_uris.split()),
+                "description": self.settings.description if self.settings else "",
+                "homepage": self.settings.homepage if self.settings else "",
+                "limit": ONLY if most else ANY,
+                "scopes": most.split(),
                 **_lifetimes(application),
             }
         super().__init__(data, initial=initial)
         self.user, self.application, self.client_id = user, application, client_id
         fields: Any = self.fields
         fields["grant_types"].choices = [
-            (name, _GRANTS[name]) for name in registration.grant_types(user)
+            (name, _GRANTS.get(name, name)) for name in registration.grant_types(user)
         ]
+        offered = [*scopes.declared(), *scopes.unknown(most.split())]
+        fields["scopes"].choices = [(name, name) for name in offered]
         longest = oauth2_settings.ACCESS_TOKEN_EXPIRE_SECONDS // 60
         fields["access_token_minutes"].widget.attrs["placeholder"] = str(longest)
+        fields["access_token_minutes"].help_text = _("At most %(longest)d.") % {"longest": longest}
         if application is not None:
             fields["client_type"].disabled = True
 
@@ -94,11 +149,27 @@ class ClientForm(forms.Form):
             raise forms.ValidationError(message, params={"longest": longest})
         return minutes
 
+    def clean_homepage(self) -> str:
+        text: str = self.cleaned_data["homepage"].strip()
+        if text and not (text.startswith("https://") and registration.is_redirect_uri(text)):
+            raise forms.ValidationError(_("Enter an address that begins with https://."))
+        return text
+
+    def clean_description(self) -> str:
+        text = " ".join(self.cleaned_data["description"].split())
+        if text and not naming.is_readable(text):
+            message = _("Enter text without characters that change the text direction.")
+            raise forms.ValidationError(message)
+        return text
+
     def clean(self) -> dict[str, Any]:
         data = super().clean() or self.cleaned_data
+        if data.get("limit") == ONLY and not data.get("scopes") and "scopes" not in self.errors:
+            self.add_error("scopes", _("Choose at least one permission."))
         if self.errors:
             return data
         model = get_application_model()
+        self.before = {} if self.application is None else self.facts()
         checked = self.application or model(user=self.user)
         if self.client_id is not None:
             checked.client_id = self.client_id
@@ -118,23 +189,63 @@ class ClientForm(forms.Form):
     def save(self) -> str | None:
         """Save the client. Return the secret of a new confidential client, or ``None``."""
         data = self.cleaned_data
-        secret = registration.save(
-            self.checked,
-            data["grant_types"],
-            new_secret=self.application is None,
-            grants_before=self.initial["grant_types"],  # those that are stored
-        )
-        minutes, days = data["access_token_minutes"], data["refresh_token_days"]
-        with transactions.atomic(TokenLifetime):
-            TokenLifetime.objects.update_or_create(
-                application=self.checked,
-                grant_type="",
-                defaults={
-                    "access_token_seconds": minutes and minutes * 60,
-                    "refresh_token_seconds": days and days * 24 * 60 * 60,
-                },
+        model = get_application_model()
+        with transactions.atomic(model):
+            secret = registration.save(
+                self.checked,
+                data["grant_types"],
+                new_secret=self.application is None,
+                grants_before=self.initial["grant_types"],  # those that are stored
             )
+            said = {"description": data["description"], "homepage": data["homepage"]}
+            if data["limit"]:
+                limited = data["limit"] == ONLY
+                said["max_scope"] = scopes.join(data["scopes"]) if limited else ""
+            self.settings, _made = ClientSettings.objects.update_or_create(
+                application=self.checked, defaults=said
+            )
+            self._save_lifetimes()
+            if self.application is not None:
+                self._tell()
         return secret
+
+    def _save_lifetimes(self) -> None:
+        data = self.cleaned_data
+        minutes, days = data["access_token_minutes"], data["refresh_token_days"]
+        TokenLifetime.objects.update_or_create(
+            application=self.checked,
+            grant_type="",
+            defaults={
+                "access_token_seconds": minutes and minutes * 60,
+                "refresh_token_seconds": days and days * 24 * 60 * 60,
+            },
+        )
+
+    def facts(self) -> dict[str, Any]:
+        """Return the editable facts of the client as plain values, for the audit log."""
+        application, settings = self.application, self.settings
+        most = settings.max_scope if settings else ""
+        return {
+            "name": application.name,
+            "grant_types": registration.grants_of(application),
+            "redirect_uris": application.redirect_uris.split(),
+            "description": settings.description if settings else "",
+            "homepage": settings.homepage if settings else "",
+            "max_scopes": most.split(),
+            "access_token_minutes": None,
+            "refresh_token_days": None,
+            **_lifetimes(application),
+        }
+
+    def _tell(self) -> None:
+        self.application.apikeys_settings = self.settings
+        after = self.facts()
+        changes = {name: (was, after[name]) for name, was in self.before.items()
+                   if was != after[name]}  # fmt: skip
+        if changes:
+            client_edited.send(
+                type(self.application), application=self.application, by=self.user, changes=changes
+            )
 
 
 def _lifetimes(application: Any) -> dict[str, int]:

@@ -1,13 +1,18 @@
-from datetime import timedelta
+import json
+import shlex
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from django.db import IntegrityError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.crypto import salted_hmac
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 from django.views.decorators.debug import sensitive_variables
 from oauth2_provider.generators import generate_client_id
 from oauth2_provider.models import get_application_model
@@ -16,6 +21,7 @@ from ...databases import transactions
 from ...keys import once
 from ...web.views.pages import SettingsPage
 from .. import authorizations, consent, registration
+from ..device import GRANT_TYPE as DEVICE
 from .confirmed import Confirmed
 from .forms import ClientForm, RotateForm
 
@@ -27,6 +33,7 @@ class OwnPage(SettingsPage):
     """Base class of pages about the user's clients. Clients of other users are not found."""
 
     section = "clients"
+    entered = frozenset({*ClientForm.base_fields, *RotateForm.base_fields})
 
     def own(self) -> Any:
         applications = get_application_model()._default_manager.filter(user=self.user)
@@ -36,13 +43,74 @@ class OwnPage(SettingsPage):
         return get_object_or_404(self.own(), pk=self.kwargs["pk"])
 
     @sensitive_variables()
-    def secret_page(self, application: Any, secret: str) -> HttpResponse:
-        return self.page("oauth/secret", application=application, secret=secret)
+    def secret_page(
+        self, application: Any, secret: str, *, old_until: datetime | None = None
+    ) -> HttpResponse:
+        """Return the only response that contains the secret.
+
+        ``old_until`` is the end of the secret that it replaces.
+        """
+        return self.page(
+            "oauth/secret",
+            application=application,
+            secret=secret,
+            old_until=old_until,
+            examples=_examples(self.request, application, secret),
+        )
+
+
+@dataclass(frozen=True)
+class _Example:
+    """A request with the secret. Its ``repr`` hides the secret, because Django logs contexts."""
+
+    name: str
+    label: str
+    code: str = field(repr=False)
+
+    @property
+    def rows(self) -> int:
+        return self.code.count("\n") + 3
+
+
+@sensitive_variables()
+def _examples(request: HttpRequest, application: Any, secret: str) -> list[_Example]:
+    """Return a request for a token, with curl and in Python."""
+    url = request.build_absolute_uri(reverse("oauth2_provider:token"))
+    grants = registration.grants_of(application)
+    if "client_credentials" in grants:
+        sent = {"grant_type": "client_credentials"}
+    elif "authorization_code" in grants:
+        uri = application.redirect_uris.split()[0]
+        sent = {"grant_type": "authorization_code", "code": "CODE", "code_verifier": "VERIFIER"}
+        sent["redirect_uri"] = uri
+    else:
+        sent = {"grant_type": DEVICE, "device_code": "DEVICE_CODE"}
+    name = application.client_id
+    options = "".join(f" \\\n  -d {shlex.quote(f'{key}={value}')}" for key, value in sent.items())
+    curl = f"curl -u {shlex.quote(f'{name}:{secret}')}{options} \\\n  {url}"
+    python = (
+        "import requests\n\n"
+        f"response = requests.post({json.dumps(url)},\n"
+        f"    auth=({json.dumps(name)}, {json.dumps(secret)}),\n"
+        f"    data={json.dumps(sent)}, timeout=10)\n"
+        "print(response.status_code, response.json())"
+    )
+    return [_Example("curl", "curl", curl), _Example("python", "Python", python)]
 
 
 class ClientList(OwnPage):
     def get(self, request: HttpRequest) -> HttpResponse:
-        return self.page("oauth/clients", clients=self.own()[:200])
+        clients = list(self.own()[:200])
+        users = authorizations.number_of_users(clients)
+        rows = [
+            {
+                "client": each,
+                "users": users[each.pk],
+                "description": getattr(getattr(each, "apikeys_settings", None), "description", ""),
+            }
+            for each in clients
+        ]
+        return self.page("oauth/clients", clients=clients, rows=rows)
 
 
 class Register(OwnPage):
@@ -107,7 +175,8 @@ class Edit(OwnPage):
         form = ClientForm(request.POST, user=self.user, application=self.find())
         if not form.is_valid():
             return self.form_page(application, form, 422)
-        form.save()
+        with transactions.atomic(get_application_model()):
+            form.save()
         return self.go(request.path, _("Saved. Changes apply to the next request."))
 
     def form_page(self, application: Any, form: ClientForm, status: int = 200) -> HttpResponse:
@@ -115,7 +184,17 @@ class Edit(OwnPage):
             {"each": each, "scopes": consent.described(each.scopes)}
             for each in authorizations.live(application=application)[:200]
         ]
-        return self.page("oauth/client", status, application=application, form=form, users=users)
+        settings = getattr(application, "apikeys_settings", None)
+        old_until = settings.previous_secret_expires_at if settings else None
+        return self.page(
+            "oauth/client",
+            status,
+            application=application,
+            name=application.name if not form.is_bound else self.find().name,
+            form=form,
+            users=users,
+            old_until=old_until if old_until and old_until > timezone.now() else None,
+        )
 
 
 class Rotate(OwnPage):
@@ -141,7 +220,7 @@ class Rotate(OwnPage):
         overlap = timedelta(seconds=form.cleaned_data["overlap"])
         secret = None
         if said == self.to_replace(application):
-            secret = registration.rotate_secret(application, overlap)
+            secret = registration.rotate_secret(application, overlap, by=self.user)
         if secret is None:
             message = _(
                 "The secret changed after you opened this form. The new secret was shown once and "
@@ -149,7 +228,8 @@ class Rotate(OwnPage):
             )
             url = reverse("apikeys_oauth:client", args=[pk])
             return self.refused(message, 409, url=url)
-        return self.secret_page(application, secret)
+        old_until = timezone.now() + overlap if overlap else None
+        return self.secret_page(application, secret, old_until=old_until)
 
     def form_page(self, application: Any, form: RotateForm, status: int = 200) -> HttpResponse:
         # The form names the secret that it replaces, so that one form creates only one secret.
@@ -159,6 +239,16 @@ class Rotate(OwnPage):
     def to_replace(self, application: Any) -> list[str]:
         stored = salted_hmac(_SALT_OF_SECRETS, application.client_secret, algorithm="sha256")
         return [str(application.pk), stored.hexdigest()]
+
+
+def _users(application: Any) -> str:
+    """Return how many users have authorized ``application``, as a sentence."""
+    number = authorizations.number_of_users([application])[application.pk]
+    if not number:
+        return _("No user has authorized it.")
+    return ngettext(
+        "%(number)d user has authorized it.", "%(number)d users have authorized it.", number
+    ) % {"number": number}
 
 
 class RevokeUsers(OwnPage, Confirmed):
@@ -177,11 +267,14 @@ class RevokeUsers(OwnPage, Confirmed):
     def question(self, application: Any) -> dict[str, Any]:
         names = {"name": application, "user": self.username}
         title = _("Revoke access for %(name)s for all users?")
+        lead = _("It can no longer act on their behalf until they authorize it again.")
         if self.username:
             title = _("Revoke access for %(name)s for %(user)s?")
+        else:
+            lead = f"{_users(application)} {lead}"
         return {
             "title": title % names,
-            "lead": _("It can no longer act on their behalf until they authorize it again."),
+            "lead": lead,
             "action": _("Revoke"),
             "back": reverse("apikeys_oauth:client", args=[application.pk]),
             "user_to_revoke": self.username,
@@ -194,7 +287,7 @@ class RevokeUsers(OwnPage, Confirmed):
             user = next((u for u in users if u.get_username() == self.username), None)
             if user is None:
                 return self.refused(_("This user does not authorize the client any more."), 409)
-        authorizations.end(application, user)
+        authorizations.end(application, user, by=self.user)
         url = reverse("apikeys_oauth:client", args=[application.pk])
         return self.go(url, _("Access revoked."))
 
@@ -203,13 +296,14 @@ class Delete(OwnPage, Confirmed):
     def question(self, application: Any) -> dict[str, Any]:
         return {
             "title": _("Delete %(name)s?") % {"name": application},
-            "lead": _("All its tokens stop working, for all users. You cannot undo this."),
+            "lead": f"{_users(application)} "
+            + _("All its tokens stop working, for all users. You cannot undo this."),
             "action": _("Delete client"),
             "back": reverse("apikeys_oauth:client", args=[application.pk]),
         }
 
     def end(self, application: Any) -> HttpResponse:
         name = str(application)
-        authorizations.delete(application)
+        authorizations.delete(application, by=self.user)
         done = _("Deleted %(name)s and all its tokens.")
         return self.go(reverse("apikeys_oauth:clients"), done % {"name": name})

@@ -1,7 +1,8 @@
 """Base classes of the settings pages: any page, a page of an owner's keys, a page of one key."""
 
+from collections.abc import Collection
 from functools import cached_property
-from typing import Any, Final, cast
+from typing import Any, ClassVar, Final, cast
 
 from django.contrib import messages
 from django.contrib.auth.views import redirect_to_login
@@ -44,6 +45,8 @@ class SettingsPage(LoginRequiredView):
 
     #: The active tab of the navigation.
     section = "tokens"
+    #: The form fields that are kept while the user logs in again.
+    entered: ClassVar[Collection[str]] = _ENTERED
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         if not request.user.is_authenticated:
@@ -93,7 +96,7 @@ class SettingsPage(LoginRequiredView):
             kept = {
                 name: [redact(value) for value in values]
                 for name, values in self.request.POST.lists()
-                if name.partition(":")[0] in _ENTERED
+                if name.partition(":")[0] in self.entered
             }
             if not all(map(may_be_kept, kept.get("public_key", ()))):
                 del kept["public_key"]
