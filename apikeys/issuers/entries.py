@@ -3,16 +3,15 @@
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import ip_network
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from django.conf import settings
 
 from ..conf import rules
+from ..fetching import Network
 from . import algorithms
-
-Network = IPv4Network | IPv6Network
 
 #: The values of ``DISCOVERY``.
 OPENID: Final = "openid"

@@ -16,10 +16,11 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from .. import refusals
+from ..fetching import FetchError
 from ..refusals import Refused
 from .algorithms import PublicKey, public_keys
 from .entries import OPENID, Issuer
-from .fetching import FetchError, fetch
+from .fetching import TIMEOUT, fetch
 
 logger = logging.getLogger("apikeys")
 
@@ -27,6 +28,7 @@ REFRESH: Final = 600  # seconds after which keys are fetched again, in the backg
 STALE: Final = 24 * 3600  # seconds for which keys are used while the issuer does not answer
 RETRY: Final = 30  # minimum seconds between two fetches
 WAIT: Final = 2.0  # maximum seconds that a request waits
+STUCK: Final = max(RETRY, 4 * TIMEOUT)  # seconds after which another fetch takes over
 _MOST_KEYS: Final = 100
 
 _NEVER: Final = float("-inf")
@@ -77,12 +79,15 @@ class _Source:
     def _refresh(self) -> None:
         """Start a fetch, unless one is running or was tried less than ``RETRY`` seconds ago."""
         with self._lock:
-            if not self._idle.is_set() or time.monotonic() - self._tried < RETRY:
+            now = time.monotonic()
+            if now - self._tried < (RETRY if self._idle.is_set() else STUCK):
                 return
-            self._tried = time.monotonic()
+            self._tried = now
             self._idle.clear()
         try:
-            threading.Thread(target=self._run, name="apikeys-issuer-keys", daemon=True).start()
+            threading.Thread(
+                target=self._run, args=(now,), name="apikeys-issuer-keys", daemon=True
+            ).start()
         except RuntimeError:  # no thread can be started now
             self._idle.set()
 
@@ -91,18 +96,22 @@ class _Source:
         if left > 0 and not self._failed and not _in_event_loop():
             self._idle.wait(left)
 
-    def _run(self) -> None:
+    def _run(self, started: float) -> None:
+        found: tuple[PublicKey, ...] | None
         try:
-            self._keys = _fetch_keys(self._issuer)
-            self._fetched = time.monotonic()
-            self._failed = False
+            found = _fetch_keys(self._issuer)
         except Exception as error:  # noqa: BLE001 - whatever the issuer sends
+            found = None
             if not self._failed:
                 logger.warning(
                     "The keys of the issuer %s could not be fetched: %s", self._issuer.url, error
                 )
-            self._failed = True
-        finally:
+        with self._lock:
+            if self._tried != started:  # another fetch took over
+                return
+            self._failed = found is None
+            if found is not None:
+                self._keys, self._fetched = found, time.monotonic()
             self._idle.set()
 
 

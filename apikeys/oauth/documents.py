@@ -1,8 +1,8 @@
 """Clients that identify themselves with the URL of a metadata document (CIMD).
 
-django-oauth-toolkit fetches the document, from public addresses only. This module stores the
-client. It accepts the redirect URIs of programs on the user's computer, and limits how many
-clients there are. It stores no logo, so no page loads one.
+The document is fetched from public addresses only. This module stores the client. It accepts the
+redirect URIs of programs on the user's computer, and limits how many clients there are. It stores
+no logo, so no page loads one.
 """
 
 import logging
@@ -19,7 +19,7 @@ from oauth2_provider.settings import oauth2_settings
 
 from ..databases import transactions, unavailable
 from ..models import naming
-from . import registration
+from . import document_fetcher, registration
 from .http import AddressedRequest, is_text
 
 logger = logging.getLogger("apikeys")
@@ -62,7 +62,7 @@ def _fetch(client_id: str, request: Any, *, is_new: bool) -> bool:
         if not is_free:
             return False
         try:
-            _store(client_id, *oauth2_settings.CIMD_METADATA_FETCHER().fetch(client_id))
+            _store(client_id, *document_fetcher.chosen().fetch(client_id))
         except cimd.CIMDError as error:
             logger.info("The document of the client %r is refused: %s", client_id, error)
         except Exception as error:

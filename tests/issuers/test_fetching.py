@@ -5,8 +5,9 @@ import time
 
 import pytest
 
+from apikeys.fetching import ERRORS
 from apikeys.issuers import fetching
-from apikeys.issuers.fetching import ERRORS, fetch, is_allowed
+from apikeys.issuers.fetching import fetch
 
 
 def refused(url, *args):
@@ -62,17 +63,6 @@ def test_private_address_is_refused_after_the_name_was_resolved(monkeypatch, add
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: answer)
     monkeypatch.setattr(socket, "create_connection", lambda *args: pytest.fail("connected"))
     assert "private address" in refused("https://id.example.com/jwks")
-
-
-def test_public_addresses_are_allowed():
-    assert all(map(is_allowed, ("1.1.1.1", "2606:4700:4700::1111", "64:ff9b::101:101")))
-
-
-def test_network_of_the_entry_is_allowed():
-    from ipaddress import ip_network
-
-    assert is_allowed("10.1.2.3", [ip_network("10.0.0.0/8")])
-    assert not is_allowed("192.168.1.1", [ip_network("10.0.0.0/8")])
 
 
 def test_connection_goes_to_the_address_that_was_checked(monkeypatch):

@@ -163,6 +163,29 @@ def test_issuer_that_is_down_costs_a_request_nothing(server, issuer, clock):
     settle()
 
 
+def test_fetch_that_hangs_does_not_end_all_fetches(server, issuer, clock, monkeypatch):
+    """The resolver of the system may take any time. What comes late replaces no newer keys."""
+    begun, going = threading.Event(), threading.Event()
+    fetch = keys.fetch
+
+    def hang(*args):
+        begun.set()
+        going.wait(10)
+        return {"issuer": server.url, "jwks_uri": f"{server.url}/jwks", "keys": provider.jwks(NEW)}
+
+    monkeypatch.setattr(keys, "WAIT", 0)
+    monkeypatch.setattr(keys, "fetch", hang)
+    assert code(issuer) == "issuer_unavailable"
+    assert begun.wait(5)
+    monkeypatch.setattr(keys, "fetch", fetch)
+    monkeypatch.setattr(keys, "WAIT", 5)
+    clock.now += keys.STUCK
+    assert find(issuer) == "rsa"
+    going.set()
+    settle()
+    assert find(issuer) == "rsa"
+
+
 def test_event_loop_never_waits(server, issuer):
     going = threading.Event()
     server.pages["/.well-known/openid-configuration"] = lambda handler: going.wait(5)

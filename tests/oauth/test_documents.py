@@ -209,7 +209,7 @@ def test_metadata_says_that_it_is_on(client):
 
 
 def test_private_addresses_are_not_fetched(session, settings):
-    """The fetcher of django-oauth-toolkit, which the example uses."""
+    """With the default fetcher, which the example uses."""
     provider = {k: v for k, v in settings.OAUTH2_PROVIDER.items() if k != "CIMD_METADATA_FETCHER"}
     settings.OAUTH2_PROVIDER = provider
     for url in ("https://127.0.0.1/client.json", "https://[::1]/c", "https://169.254.169.254/c"):
