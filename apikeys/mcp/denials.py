@@ -37,7 +37,7 @@ class Denied(Exception):  # noqa: N818 - a refusal, not a fault
         names = sorted(required)
         return cls(
             "insufficient_scope",
-            f"This tool needs the scope {' '.join(names)}, which your credential does not have.",
+            f"This request needs the scope {' '.join(names)}, which your credential does not have.",
             status=403,
             error="insufficient_scope",
             # A client replaces its token, so it must request what it has as well.

@@ -17,6 +17,16 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 F = TypeVar("F", bound=Callable[..., Any])
 
+#: The methods that need a credential, but no scope. ``_check`` looks at those of tools.
+_WITHOUT_SCOPE: Final = frozenset((
+    "initialize", "logging/setLevel", "ping", "server/discover", "subscriptions/listen",
+))  # fmt: skip
+#: The methods that list what ``others`` protects, with the names of the list in the result.
+_LISTS: Final = {
+    "prompts/list": ("prompts", "prompts"),
+    "resources/list": ("resources", "resources"),
+    "resources/templates/list": ("resourceTemplates", "resource_templates"),
+}
 _MOST: Final = 4 * 1024 * 1024  # bytes of a request's body, like the SDK's limit
 
 
@@ -26,11 +36,17 @@ class ToolScopes:
     ``tools/list`` shows a caller only the tools that it can use. A call of another tool gets 403
     ``insufficient_scope``, so that the client asks its user for more. A tool without scopes is
     refused to everyone.
+
+    Everything else that the server offers, such as resources and prompts, requires the scopes
+    in ``others``. Without any, it is refused to everyone.
     """
 
-    def __init__(self, server: MCPServer, verifier: TokenVerifier) -> None:
+    def __init__(
+        self, server: MCPServer, verifier: TokenVerifier, *, others: Iterable[str] = ()
+    ) -> None:
         self._server = server
         self._verifier = verifier
+        self._others = frozenset(others)
         self._scopes: dict[str, frozenset[str]] = {}
         server.middleware.append(self._check)
 
@@ -51,8 +67,11 @@ class ToolScopes:
     @property
     def first_scopes(self) -> list[str]:
         """The scopes that a client without a token should request: those that only read."""
-        names = sorted({name for scopes in self._scopes.values() for name in scopes})
+        names = self._names()
         return [name for name in names if name.endswith(":read")] or names
+
+    def _names(self) -> list[str]:
+        return sorted(self._others.union(*self._scopes.values()))
 
     def app(self, **options: Any) -> App:
         """Return the server as an ASGI application (streamable HTTP) that checks credentials.
@@ -74,7 +93,7 @@ class ToolScopes:
             "resource": self._verifier.resource,
             "resource_name": self._server.title or self._server.name,
             "authorization_servers": [str(auth.issuer_url)] if auth else [],
-            "scopes_supported": sorted({n for scopes in self._scopes.values() for n in scopes}),
+            "scopes_supported": self._names(),
             "bearer_methods_supported": ["header"],
         }
 
@@ -96,37 +115,58 @@ class ToolScopes:
 
         return both
 
-    def missing(self, tool: Any, token: VerifiedToken) -> frozenset[str] | None:
-        """Return the scopes of ``tool`` that ``token`` lacks; ``None`` for an unknown tool."""
-        required = self._scopes.get(tool) if isinstance(tool, str) else None
-        return None if required is None else required - set(token.scopes)
-
-    def required(self, tool: str) -> frozenset[str]:
-        """Return the scopes of ``tool``."""
-        return self._scopes.get(tool, frozenset())
+    def required(self, method: Any, params: Any) -> frozenset[str] | None:
+        """Return the scopes that a request needs; ``None`` if nobody can send it."""
+        if method == "tools/call":
+            name = params.get("name") if isinstance(params, Mapping) else None
+            return self._scopes.get(name) if isinstance(name, str) else None
+        if method in _WITHOUT_SCOPE or method == "tools/list" or _is_notification(method):
+            return frozenset()
+        return self._others or None
 
     async def _check(self, ctx: Any, call_next: Any) -> Any:
-        """Filter the list of tools, and refuse a call that ``_Guard`` did not see."""
-        if ctx.method not in ("tools/list", "tools/call"):
+        """Filter lists, and refuse a request that ``_Guard`` did not see."""
+        if ctx.method in _WITHOUT_SCOPE or _is_notification(ctx.method):
             return await call_next(ctx)
         try:
             token = current_token()
         except Denied as denied:
             raise MCPError(INVALID_REQUEST, denied.detail) from None
-        if ctx.method == "tools/call":
-            name = (ctx.params or {}).get("name")
-            if self.missing(name, token) != frozenset():
-                raise MCPError(INVALID_REQUEST, "Your credential cannot use this tool.")
-            return await call_next(ctx)
-        result = await call_next(ctx)
+        if ctx.method == "tools/list":
+            return self._usable(await call_next(ctx), token)
+        is_allowed = _has(token, self.required(ctx.method, ctx.params))
+        if ctx.method in _LISTS and not is_allowed:
+            return _without(await call_next(ctx), *_LISTS[ctx.method])
+        if not is_allowed:
+            what = "tool" if ctx.method == "tools/call" else "method"
+            raise MCPError(INVALID_REQUEST, f"Your credential cannot use this {what}.")
+        return await call_next(ctx)
+
+    def _usable(self, result: Any, token: VerifiedToken) -> Any:
+        """Return the list of tools without those that the caller cannot use."""
         if isinstance(result, dict):
             tools = result.get("tools", [])
-            return result | {"tools": [t for t in tools if not self._hides(t["name"], token)]}
-        shown = [tool for tool in result.tools if not self._hides(tool.name, token)]
+            return result | {"tools": [t for t in tools if self._shows(t["name"], token)]}
+        shown = [tool for tool in result.tools if self._shows(tool.name, token)]
         return result.model_copy(update={"tools": shown})
 
-    def _hides(self, name: str, token: VerifiedToken) -> bool:
-        return self.missing(name, token) != frozenset()
+    def _shows(self, name: str, token: VerifiedToken) -> bool:
+        return _has(token, self._scopes.get(name))
+
+
+def _is_notification(method: Any) -> bool:
+    return isinstance(method, str) and method.startswith("notifications/")
+
+
+def _has(token: VerifiedToken, required: frozenset[str] | None) -> bool:
+    return required is not None and required.issubset(token.scopes)
+
+
+def _without(result: Any, key: str, attribute: str) -> Any:
+    """Return the result of a method that lists something, with an empty list."""
+    if isinstance(result, dict):
+        return result | {key: []}
+    return result.model_copy(update={attribute: []})
 
 
 class _Guard:
@@ -165,14 +205,13 @@ class _Guard:
             await self._app(scope, receive, send)
 
     def _check_calls(self, body: bytes, token: VerifiedToken) -> None:
-        """Raise ``Denied`` for a call of a tool whose scopes ``token`` lacks."""
+        """Raise ``Denied`` for a request that needs scopes that ``token`` lacks."""
         for message in _messages(body):
-            if message.get("method") != "tools/call":
-                continue
-            params = message.get("params")
-            name = params.get("name") if isinstance(params, dict) else None
-            if self._tools.missing(name, token):
-                raise Denied.step_up(self._tools.required(str(name)), token.scopes)
+            method = message.get("method")
+            required = self._tools.required(method, message.get("params"))
+            # A list is shown without what the caller cannot use.
+            if required and method not in _LISTS and not _has(token, required):
+                raise Denied.step_up(required, token.scopes)
 
     async def _refuse(self, denied: Denied, send: Send) -> None:
         headers = {

@@ -278,6 +278,11 @@ def is_operators(application: Any) -> bool:
     return bool(application.registration_source == application.RegistrationSource.MANUAL)
 
 
+def is_strangers(application: Any) -> bool:
+    """Return whether the client registered itself without a user, which anyone can do."""
+    return application.user_id is None and not is_operators(application)
+
+
 def has_readable_name(application: Any) -> bool:
     """Return whether the name from a client's metadata document (CIMD) is readable."""
     is_own = application.registration_source == application.RegistrationSource.CIMD

@@ -11,6 +11,7 @@ from django.db import router
 from django.http import HttpRequest
 from django.views.decorators.debug import sensitive_variables
 from oauth2_provider.models import get_access_token_model
+from oauth2_provider.settings import oauth2_settings
 
 from .. import acceptance, refusals, restrictions, usage
 from ..access import OAUTH, Access, ServiceUser
@@ -18,7 +19,7 @@ from ..models import ProjectKey
 from ..models.owners import is_active
 from ..refusals import Refused
 from ..verify import check_request
-from . import bearer, origin, targets, upstream, validators
+from . import bearer, origin, registration, targets, upstream, validators
 
 
 class ClientUser(ServiceUser):
@@ -110,6 +111,8 @@ def access_of(token: Any) -> Access:
     """
     if not hasattr(token, "apikeys_key") and not origin.hold(token):
         raise Refused(refusals.INVALID_TOKEN)  # loaded by a site's custom validator
+    if _manages_registration(token):
+        raise Refused(refusals.INVALID_TOKEN)
     user, client, key = token.user, origin.client_of(token), token.apikeys_key
     if user is not None and not is_active(user):
         raise Refused(refusals.INACTIVE_USER)
@@ -137,6 +140,16 @@ def access_of(token: Any) -> Access:
     if key is not None:
         restrictions.put(access, restrictions.of(key))
     return access
+
+
+def _manages_registration(token: Any) -> bool:
+    """Return whether a client that registered itself manages only its registration with it."""
+    # Compare the scope first: the client's source may take a query.
+    return (
+        token.scope == oauth2_settings.DCR_REGISTRATION_SCOPE
+        and token.application is not None
+        and not registration.is_operators(token.application)
+    )
 
 
 def _check_request(key: Any, access: Access, request: HttpRequest | None) -> None:

@@ -15,7 +15,7 @@ RESOURCE = "http://127.0.0.1:9000/mcp"
 METADATA = "http://127.0.0.1:9000/.well-known/oauth-protected-resource/mcp"
 
 
-def make():
+def make(**options):
     verifier = TokenVerifier(RESOURCE)
     auth = AuthSettings(
         issuer_url="http://127.0.0.1:9000/o",
@@ -23,7 +23,7 @@ def make():
         validate_token_resource=True,
     )
     server = MCPServer("Test", token_verifier=verifier, auth=auth, log_level="ERROR")
-    scopes = ToolScopes(server, verifier)
+    scopes = ToolScopes(server, verifier, **options)
 
     @scopes.tool("payments:read")
     async def look() -> str:
@@ -39,6 +39,21 @@ def make():
     @server.tool()
     async def forgotten() -> str:
         """Declare no scope."""
+        return "secret"
+
+    @server.resource("plans://all")
+    def plans() -> str:
+        """Plans."""
+        return "secret"
+
+    @server.resource("plans://{name}")
+    def plan(name: str) -> str:
+        """One plan."""
+        return "secret"
+
+    @server.prompt()
+    def greet() -> str:
+        """Greet."""
         return "secret"
 
     return scopes
@@ -99,6 +114,44 @@ def test_tool_without_scopes_is_refused_to_everyone(app, name):
     response = ask(app, RESOURCE, token=token, **call(name))
     assert "secret" not in response.text
     assert error(response)["message"] == "Your credential cannot use this tool."
+
+
+OTHERS = [
+    ("resources/read", {"uri": "plans://all"}),
+    ("resources/read", {"uri": "plans://x"}),
+    ("prompts/get", {"name": "greet"}),
+]
+LISTS = {
+    "resources/list": "resources",
+    "resources/templates/list": "resourceTemplates",
+    "prompts/list": "prompts",
+}
+
+
+def test_resources_and_prompts_without_scopes_are_refused_to_everyone(app):
+    token = mint_key(scopes=["payments:write", "reports:read"]).token
+    for method, params in OTHERS:
+        response = ask(app, RESOURCE, method, token, params)
+        assert "secret" not in response.text
+        assert error(response)["message"] == "Your credential cannot use this method."
+    for method, name in LISTS.items():
+        assert result(ask(app, RESOURCE, method, token))[name] == []
+
+
+def test_resources_and_prompts_need_the_scopes_of_the_others():
+    def app():
+        return make(others=["reports:read"]).app(stateless_http=True, json_response=True)
+
+    reader = mint_key(scopes=["reports:read"]).token
+    other = mint_key(scopes=["payments:read"]).token
+    for method, params in OTHERS:
+        assert "secret" in str(result(ask(app, RESOURCE, method, reader, params)))
+        response = ask(app, RESOURCE, method, other, params)
+        assert (response.status_code, response.json()["code"]) == (403, "insufficient_scope")
+        assert 'scope="payments:read reports:read"' in response.headers["WWW-Authenticate"]
+    for method, name in LISTS.items():
+        assert len(result(ask(app, RESOURCE, method, reader))[name]) == 1
+        assert result(ask(app, RESOURCE, method, other))[name] == []
 
 
 def test_request_without_a_credential_learns_what_to_request(app):

@@ -159,6 +159,18 @@ class TestIntrospection:
             )
             assert response.status_code == 401
 
+    @pytest.mark.parametrize("source", ["dcr", "cimd"])
+    def test_a_client_that_anyone_could_register_is_refused(self, client, service, minted, source):
+        service.registration_source = source
+        service.save()
+        form = {"token": minted.token, "client_id": "service", "client_secret": SECRET}
+        response = client.post("/o/introspect/", form)
+        assert (response.status_code, response.json()["error"]) == (401, "invalid_client")
+
+        service.user = UserFactory()
+        service.save()
+        assert client.post("/o/introspect/", form).json()["active"] is True
+
     def test_a_key_is_refused_as_the_caller(self, client, minted):
         other = mint_key()
         form = {"client_id": other.key.public_id, "client_secret": other.token}

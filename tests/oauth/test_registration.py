@@ -142,7 +142,9 @@ def test_a_registration_token_registers_no_other_clients(client, made):
 
 def test_the_registration_token_cannot_call_the_api(client, made):
     token = made["registration_access_token"]
-    assert client.get("/api/payments/", headers=bearer(token)).status_code == 403
+    # Not even a view that requires no scope.
+    for path in ("/api/payments/", "/api/token/"):
+        assert client.get(path, headers=bearer(token)).status_code == 401
 
 
 @pytest.mark.parametrize("source", ["dcr", "cimd"])
@@ -177,6 +179,7 @@ class TestAnyoneRegisters:
             f"/o/register/{data['client_id']}/",
             bearer(data["registration_access_token"]),
         )
+        assert client.get("/api/token/", headers=headers).status_code == 401
         assert client.get(url, headers=headers).json()["client_name"] == "Ada's laptop"
         renamed = METADATA | {
             "client_name": "Renamed",

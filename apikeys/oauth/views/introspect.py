@@ -14,6 +14,7 @@ from ...conf import app_settings, slug_of
 from ...databases import unavailable
 from ...refusals import Refused
 from ...verify import verify
+from .. import registration
 from ..resolver import access_of
 from .token import ENDPOINT, Readable, answer, error_response, finished
 
@@ -21,8 +22,8 @@ from .token import ENDPOINT, Readable, answer, error_response, finished
 class IntrospectTokenView(Readable, views.IntrospectTokenView):
     """Introspect keys and access tokens (RFC 7662), by ``POST`` only (section 2.1).
 
-    Answers the same clients as DOT. An invalid, expired or revoked credential gives
-    ``{"active": false}`` without a reason (section 2.2).
+    Answers the confidential clients of the site and of its users. An invalid, expired or revoked
+    credential gives ``{"active": false}`` without a reason (section 2.2).
     """
 
     http_method_names = ["post", "options"]
@@ -39,12 +40,17 @@ class IntrospectTokenView(Readable, views.IntrospectTokenView):
     def authenticate_client(self, request: HttpRequest) -> bool:
         """Return whether a confidential client is authenticated (section 2.1).
 
-        A public client does not count, even if DOT stores an empty secret for it.
+        A public client does not count, even if DOT stores an empty secret for it. Neither does
+        a client that anyone could register: the answer would be public.
         """
         core = self.get_oauthlib_core()
         asking = Request(*core._extract_params(request))
         known = core.server.request_validator.authenticate_client(asking)
-        return bool(known and asking.client.client_type == asking.client.CLIENT_CONFIDENTIAL)
+        return bool(
+            known
+            and asking.client.client_type == asking.client.CLIENT_CONFIDENTIAL
+            and not registration.is_strangers(asking.client)
+        )
 
     def unauthenticated_response(
         self, request: HttpRequest, oauthlib_request: Any = None
