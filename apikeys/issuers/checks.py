@@ -8,8 +8,7 @@ from django.apps import AppConfig
 from django.core.checks import CheckMessage, Error, Warning, register
 
 from ..conf.setting import given
-from ..policy import has_field
-from . import identities, trusted
+from . import mapping, trusted
 from .conf import IssuersSettings
 
 
@@ -59,18 +58,20 @@ def _audiences(name: str, entry: Mapping[str, Any]) -> Iterator[CheckMessage]:
 def _match(name: str, match: Any) -> Iterator[CheckMessage]:
     if not isinstance(match, Mapping) or len(match) != 1:
         return
-    ((claim, field),) = match.items()
-    if not has_user_field(str(field)):
+    claim, fault = next(iter(match)), mapping.fault(match)
+    if fault is mapping.Fault.FIELD:
         yield Error(
-            f"{name} has MATCH with a field that the user model does not have.",
-            hint="Name a field of the user model, such as 'username'.",
+            f"{name} has MATCH with a name that is no text field of the user model.",
+            hint="Name a field of the user model that holds text, such as 'username'. Until you "
+            "fix it, tokens of this issuer are refused.",
             id="apikeys.E114",
         )
-    elif identities.is_email_field(field) and claim != "email":
+    elif fault is mapping.Fault.ADDRESS:
         yield Error(
             f"{name} has MATCH from the claim {claim!r} to an e-mail address.",
             hint="Only the claim 'email' is accepted, because only for it the issuer says in "
-            "`email_verified` whether it is verified.",
+            "`email_verified` whether it is verified. Until you fix it, tokens of this issuer are "
+            "refused.",
             id="apikeys.E115",
         )
     else:
@@ -81,10 +82,3 @@ def _match(name: str, match: Any) -> Iterator[CheckMessage]:
             "cannot change the claim, and the issuer never gives it to another user.",
             id="apikeys.W110",
         )
-
-
-def has_user_field(name: str) -> bool:
-    """Return whether the user model has the field ``name``."""
-    from django.contrib.auth import get_user_model
-
-    return has_field(get_user_model(), name)

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from ..conf.rules import Rule
 from ..conf.setting import Setting, Table
-from . import trusted
+from . import mapping, trusted
 from .trusted import TrustedIssuer
 
 
@@ -16,7 +16,7 @@ def _build(given: Any) -> Mapping[str, TrustedIssuer]:
     return {
         url: trusted.build(url, entry)
         for url, entry in given.items()
-        if not trusted.faults(url, entry)
+        if not trusted.faults(url, entry) and mapping.fault(entry.get("MATCH")) is None
     }
 
 

@@ -9,9 +9,9 @@ from django.db import IntegrityError, router
 
 from .. import refusals
 from ..databases import transactions
-from ..policy import get_policy, has_field
+from ..policy import get_policy
 from ..refusals import Refused
-from . import denials
+from . import denials, mapping
 from .bearer import Verified
 from .models import Identity, identity_digest
 from .trusted import TrustedIssuer
@@ -59,7 +59,9 @@ def _matching(issuer: TrustedIssuer, claims: Mapping[str, Any]) -> Any:
     value = claims.get(claim)
     if not isinstance(value, str) or not value:
         return None
-    if is_email(claim, field) and claims.get("email_verified") is not True:
+    if mapping.is_email_field(field) and claim != "email":
+        return None
+    if mapping.is_email(claim, field) and claims.get("email_verified") is not True:
         return None
     model: Any = get_user_model()
     users = model._default_manager.using(router.db_for_write(model))
@@ -72,15 +74,3 @@ def _matching(issuer: TrustedIssuer, claims: Mapping[str, Any]) -> Any:
         return None
     rows = Identity.objects.using(router.db_for_write(Identity))
     return None if rows.filter(issuer=issuer.url, user=user).exists() else user
-
-
-def is_email(claim: str, field: str) -> bool:
-    """Return whether a mapping relies on an e-mail address."""
-    return claim == "email" or is_email_field(field)
-
-
-def is_email_field(field: str) -> bool:
-    """Return whether ``field`` is the e-mail address of the user model."""
-    model: Any = get_user_model()
-    name = getattr(model, "EMAIL_FIELD", "email")
-    return field in (name, "email") and has_field(model, field)

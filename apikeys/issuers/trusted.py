@@ -23,7 +23,7 @@ class TrustedIssuer(Issuer):
     scopes_from: tuple[str | Path, ...] = SCOPES_FROM
     #: The scopes of each role or foreign scope.
     scope_map: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    #: Whether its tokens can manage keys.
+    #: Whether its tokens can manage keys and bindings.
     manage_keys: bool = False
     #: The claim by which a new identity finds its user, and the field of the user.
     match: tuple[str, str] | None = None
@@ -41,13 +41,9 @@ class TrustedIssuer(Issuer):
         for path in self.scopes_from:
             for name in _names(_find(claims, path)):
                 for scope in self.scope_map.get(name, (name,)):
-                    if scope in declared and (self.manage_keys or not _manages_keys(scope)):
+                    if scope in declared and (self.manage_keys or scope not in scopes.BY_NAME):
                         kept[scope] = None
         return scopes.join(kept)
-
-
-def _manages_keys(scope: str) -> bool:
-    return scope in (scopes.KEYS_READ, scopes.KEYS_WRITE)
 
 
 def _find(claims: Mapping[str, Any], path: str | Path) -> Any:

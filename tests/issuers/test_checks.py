@@ -7,6 +7,8 @@ from apikeys.issuers import checks
 from tests.issuers.provider import AUDIENCE, URL
 
 GOOD = {"AUDIENCES": [AUDIENCE]}
+# Names that lead to a database error, or to another user than the one that is meant.
+NO_TEXT_FIELDS = ("pk", "id", "username__startswith", "groups", "is_active")
 
 
 def ids(settings, issuers):
@@ -40,6 +42,7 @@ def test_good_entry_passes(settings):
         ({URL: {**GOOD, "MATCH": {"email": "email"}}}, ["W110"]),
         ({URL: {**GOOD, "MATCH": {"preferred_username": "email"}}}, ["E115"]),
         ({URL: {**GOOD, "MATCH": {"nick": "nick"}}}, ["E114"]),
+        *(({URL: {**GOOD, "MATCH": {"nick": name}}}, ["E114"]) for name in NO_TEXT_FIELDS),
         ({URL: {**GOOD, "MATCH": "email"}}, ["E111"]),
     ],
 )

@@ -6,12 +6,13 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.db import connection
 
+from apikeys.issuers import bearer, identities, mapping, trusted
 from apikeys.issuers.models import Identity
 from apikeys.policy import Policy
 from apikeys.refusals import Refused
 from apikeys.verify import verify
 from tests.factories import UserFactory
-from tests.issuers.provider import URL, sign
+from tests.issuers.provider import AUDIENCE, URL, jwks, sign
 
 pytestmark = pytest.mark.django_db
 User = get_user_model()
@@ -147,7 +148,25 @@ def test_admin_is_never_matched(by_email, right):
 
 def test_unverified_claim_never_finds_an_address(by_email, trust):
     trust(MATCH={"preferred_username": "email"})
-    assert code(sign(preferred_username="ada@example.com")) == "unknown_identity"
+    # The issuer vouches for another address.
+    text = sign(preferred_username="ada@example.com", email="eve@example.com", email_verified=True)
+    assert code(text) == "invalid_token"  # such an entry trusts nothing
+    assert not Identity.objects.exists()
+
+
+def test_unverified_claim_finds_no_address_even_if_the_entry_is_trusted(by_email, monkeypatch):
+    monkeypatch.setattr(mapping, "fault", lambda match: None)
+    entry = {"MATCH": {"preferred_username": "email"}, "AUDIENCES": [AUDIENCE], "JWKS": jwks()}
+    text = sign(preferred_username="ada@example.com", email="eve@example.com", email_verified=True)
+    with pytest.raises(Refused, match="unknown_identity"):
+        identities.enrol(bearer.verify(text, trusted.build(URL, entry)))
+
+
+@pytest.mark.parametrize("field", ["pk", "id", "nofield", "username__startswith", "password__in"])
+def test_entry_that_matches_by_a_name_without_text_trusts_nothing(ada, trust, field):
+    trust(MATCH={"preferred_username": field})
+    assert code(sign(preferred_username=str(ada.pk))) == "invalid_token"
+    assert code(sign(sub="u-2", preferred_username="ad")) == "invalid_token"
 
 
 def test_name_finds_its_user(ada, trust):

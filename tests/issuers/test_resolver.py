@@ -142,6 +142,16 @@ def test_tokens_claims_cannot_be_changed(identity, cached):
     assert verify(text).claims["groups"]["a"] == ("b",)
 
 
+@pytest.mark.parametrize("manages", [False, True])
+def test_scopes_that_manage_keys_and_bindings_need_an_option(identity, trust, settings, manages):
+    names = {"keys:read", "keys:write", "bindings:read", "bindings:write"}
+    declared = settings.APIKEYS["SCOPES"] | dict.fromkeys(names, "…")
+    settings.APIKEYS = {**settings.APIKEYS, "SCOPES": declared}
+    trust(MANAGE_KEYS=manages)
+    scope = verify(sign(scope=" ".join(names))).scope
+    assert set(scope.split()) == (names if manages else set())
+
+
 @pytest.mark.parametrize(
     ("options", "claims", "expected"),
     [
