@@ -28,7 +28,7 @@ def add_arguments(parser: CommandParser, verb: str) -> None:
         "--unused-for",
         metavar="DURATION",
         help=f"Only {verb} keys whose last use, or creation if they were never used, is longer "
-        "ago.",
+        "ago. Introspection by another service is not a use.",
     )
 
 

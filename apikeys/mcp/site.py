@@ -4,19 +4,21 @@ from collections.abc import Mapping
 from io import BytesIO
 from typing import Any
 
+from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest
 from django.views.decorators.debug import sensitive_variables
 
 from .. import acceptance, scopes
-from ..access import OAUTH, Access
+from ..access import EXTERNAL, OAUTH, Access
 from ..conf import slug_of
+from ..databases.threads import connected
 from ..http import refusal_of
 from ..limits.counting import aspend
 from ..refusals import Refused
-from ..verify import averify
+from ..verify import recall, verify
 from .denials import Denied
-from .sources import Facts
+from .sources import Facts, is_for
 
 
 class _Addressed:
@@ -46,13 +48,16 @@ class Site:
     async def verify(self, token: str, scope: Mapping[str, Any]) -> Facts:
         try:
             request = self._request(scope)
-            access = await averify(token, request)
+            access = recall(token, request)
+            if access is None:
+                # No handler of Django closes the connections of this thread.
+                access = await sync_to_async(connected)(verify, token, request)
             acceptance.check(access)
             await aspend(access, request)
         except Exception as error:  # noqa: BLE001 - others than refusals are raised again
             denied = _denied(refusal_of(error))
         else:
-            return _facts(access)
+            return _facts(access, self._resource)
         raise denied
 
     def _request(self, scope: Mapping[str, Any]) -> Any:
@@ -76,8 +81,18 @@ def _denied(refused: Refused) -> Denied:
     )
 
 
-def _facts(access: Access) -> Facts:
-    is_key = access.kind != OAUTH
+def _is_for(access: Access, resource: str) -> bool:
+    """Return whether the MCP server was named as the audience. Every key is for it."""
+    if access.kind == OAUTH:
+        return access.is_for_some_resources
+    if access.kind != EXTERNAL:
+        return True
+    named = (access.external_claims or {}).get("aud")
+    audiences = [named] if isinstance(named, str) else named or ()
+    return any(is_for(resource, str(each)) for each in audiences)
+
+
+def _facts(access: Access, resource: str) -> Facts:
     client_id = access.credential_id if access.client is None else access.client.client_id
     subject, claims = client_id, {"kind": access.kind}
     if access.user is not None:
@@ -91,7 +106,7 @@ def _facts(access: Access) -> Facts:
         scopes=scopes.expand(access.scope),
         subject=subject,
         expires_at=int(access.expires_at.timestamp()) if access.expires_at else None,
-        is_for_resource=is_key or access.is_for_some_resources,
+        is_for_resource=_is_for(access, resource),
         claims=claims,
         access=access,
     )

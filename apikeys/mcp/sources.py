@@ -157,7 +157,7 @@ def _facts(data: Mapping[str, Any], issuer: str, resource: str) -> Facts:
         scopes=frozenset((*names, *(_implied(name) for name in names if name.endswith(":write")))),
         subject=str(subject) if subject is not None else None,
         expires_at=int(data["exp"]) if data.get("exp") is not None else None,
-        is_for_resource="kind" in data or any(map(partial(_is_for, resource), audiences)),
+        is_for_resource="kind" in data or any(map(partial(is_for, resource), audiences)),
         claims={"iss": issuer} | {name: data[name] for name in known if name in data},
     )
 
@@ -166,7 +166,7 @@ _KEY: Final = re.compile(r"[a-z][a-z0-9]{1,15}_(pat|key)_[0-9a-z]{16}_")
 _KINDS: Final = {"pat": "personal_access_token", "key": "project_key"}
 
 
-def _is_for(resource: str, audience: str) -> bool:
+def is_for(resource: str, audience: str) -> bool:
     """Return whether a token with this audience was issued for ``resource``, not for its site."""
     same = audience.rstrip("/") == resource.rstrip("/")
     return same or (_covers(audience, resource) and urlsplit(audience).path not in ("", "/"))

@@ -51,6 +51,16 @@ def is_full(client_id: str) -> bool:
     return bool(pending[:MOST_PENDING].count() >= MOST_PENDING)
 
 
+def prune() -> int:
+    """Delete the old codes of all clients. Return how many."""
+    rows = get_device_grant_model()._default_manager
+    old, deleted = rows.filter(expires__lt=timezone.now() - _KEPT_FOR), 0
+    while pks := list(old.values_list("pk", flat=True)[:_PRUNED_AT_ONCE]):
+        rows.filter(pk__in=pks).delete()
+        deleted += len(pks)
+    return deleted
+
+
 def is_expired(device: Any) -> bool:
     """Return whether a device's code has expired, and save its status.
 

@@ -16,6 +16,7 @@ from oauth2_provider.settings import oauth2_settings
 
 from ..databases import transactions
 from ..databases.primary import reading_primary
+from . import device
 from .models import Consent
 
 _BATCH: Final = 200
@@ -25,9 +26,10 @@ _BATCH: Final = 200
 def prune(unused: timedelta) -> int:
     """Delete the clients that are at least ``unused`` old. Return how many.
 
-    A client of a metadata document comes back when somebody uses it again.
+    A client of a metadata document comes back when somebody uses it again. Old codes for devices
+    are deleted and counted too.
     """
-    deleted = 0
+    deleted = device.prune()
     while pks := list(_unused(unused).order_by("pk").values_list("pk", flat=True)[:_BATCH]):
         with transactions.atomic(get_application_model()):
             # Ask again: somebody may authorize one right now.
@@ -48,13 +50,18 @@ def _unused(unused: timedelta) -> Any:
     )
     own = {"application": OuterRef("pk")}
     refresh = get_refresh_token_model()._default_manager.filter(revoked=None)
-    devices = get_device_grant_model()._default_manager
+    # Anyone can request a code, so one that expired does not count.
+    active = {"expires__gt": timezone.now()}
+    codes = get_grant_model()._default_manager.filter(**own, **active)
+    devices = get_device_grant_model()._default_manager.filter(
+        client_id=OuterRef("client_id"), **active
+    )
     return (
         model._default_manager.filter(created__lte=timezone.now() - unused)
         .exclude(registration_source=model.RegistrationSource.MANUAL)
         .exclude(Exists(tokens.filter(**own)))
         .exclude(Exists(refresh.filter(**own)))
-        .exclude(Exists(get_grant_model()._default_manager.filter(**own)))
-        .exclude(Exists(devices.filter(client_id=OuterRef("client_id"))))
+        .exclude(Exists(codes))
+        .exclude(Exists(devices))
         .exclude(Exists(Consent.objects.filter(**own)))
     )

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
-from oauth2_provider.models import AccessToken, Application, RefreshToken
+from oauth2_provider.models import AccessToken, Application, DeviceGrant, RefreshToken
 
 from apikeys.oauth import consent
 from tests.oauth.test_registration import METADATA, register
@@ -57,6 +57,21 @@ def test_client_in_use_stays(made, ada):
     given.delete()
     prune()
     assert not Application.objects.exists()
+
+
+def test_codes_count_until_they_expire(made):
+    device = DeviceGrant.objects.create(
+        client_id=made.client_id,
+        device_code="d",
+        user_code="u",
+        expires=timezone.now() + timedelta(minutes=1),
+    )
+    prune()
+    assert Application.objects.exists()
+    DeviceGrant.objects.update(expires=timezone.now() - timedelta(days=2))
+    prune()
+    assert not Application.objects.exists()
+    assert not DeviceGrant.objects.filter(pk=device.pk).exists()
 
 
 def test_client_that_a_person_created_stays(made):

@@ -1,0 +1,52 @@
+"""What a credential may do at an MCP server in the process of the site."""
+
+import asyncio
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.db import connection
+
+from apikeys.mcp import TokenVerifier
+from tests.factories import mint_key
+from tests.issuers.conftest import _forget, identity, trust  # noqa: F401 - fixtures
+from tests.issuers.provider import AUDIENCE, sign
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+RESOURCE = f"{AUDIENCE}/mcp"
+
+
+def resource_of(token):
+    return asyncio.run(TokenVerifier(RESOURCE).verify(token)).resource
+
+
+@pytest.mark.usefixtures("identity")
+def test_token_of_an_issuer_is_for_the_audience_that_it_names(trust):  # noqa: F811
+    assert resource_of(sign(scope="payments:read")) is None  # for the whole site
+
+    trust(AUDIENCES=[AUDIENCE, RESOURCE, f"{RESOURCE}/other"])
+    for audience, named in [
+        (RESOURCE, RESOURCE),
+        ([RESOURCE, AUDIENCE], RESOURCE),
+        (f"{RESOURCE}/other", None),
+    ]:
+        assert resource_of(sign(scope="payments:read", aud=audience)) == named
+
+
+def test_key_is_for_every_server_of_the_site():
+    assert resource_of(mint_key(scopes=["payments:read"]).token) == RESOURCE
+
+
+def test_connection_that_is_too_old_is_replaced():
+    verifier = TokenVerifier(RESOURCE)
+
+    async def run():
+        assert await verifier.verify_token("made-up") is None
+        await sync_to_async(setattr)(connection, "close_at", 0)
+        assert await verifier.verify_token("made-up") is None
+        try:
+            assert await sync_to_async(getattr)(connection, "close_at") != 0
+        finally:
+            await sync_to_async(lambda: connection.close())()
+
+    asyncio.run(run())
