@@ -18,7 +18,9 @@ from .denials import Denied
 
 _TIMEOUT: Final = 10.0  # seconds
 _KEYS_FOR: Final = 300.0  # seconds until the public keys are fetched again
-_KEYS_AT_ONCE: Final = 30.0  # seconds between two fetches for unknown keys
+_KEYS_AT_ONCE: Final = 30.0  # seconds between two fetches for unknown keys, or after a failed one
+_KEYS_RETRY: Final = 5.0  # seconds between two fetches without any keys
+_KEYS_STALE: Final = 3600.0  # seconds for which keys are used while the site does not answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +66,12 @@ class Remote:
                 if str(found.get("issuer", "")).rstrip("/") != self.issuer:
                     raise _unavailable()  # RFC 8414 section 3.3
                 self._metadata = found
-        url = str(self._metadata.get(name, ""))
-        _check_secure(url)
+            url = str(self._metadata.get(name, ""))
+            try:
+                _check_secure(url)
+            except ValueError:
+                self._metadata = None  # read it again: the site may add the endpoint
+                raise _unavailable() from None
         return url
 
     async def fetch(self, method: str, url: str, **kwargs: Any) -> dict[str, Any]:
@@ -103,8 +109,11 @@ class Introspection(Remote):
 class Keys(Remote):
     """Verify JWTs (RFC 9068) with the public keys of the site, without a request for each."""
 
-    _keys: jwk.KeySet | None = None
-    _fetched_at = float("-inf")
+    def __init__(self, resource: str, issuer: str) -> None:
+        super().__init__(resource, issuer)
+        self._keys: jwk.KeySet | None = None
+        self._fetched_at = self._tried_at = float("-inf")
+        self._fetching = anyio.Lock()
 
     async def verify(self, token: str, scope: Mapping[str, Any]) -> Facts:
         if token.count(".") != 2:
@@ -132,15 +141,33 @@ class Keys(Remote):
             return None
 
     async def _key_set(self, longest: float) -> jwk.KeySet:
-        if self._keys is None or time.monotonic() - self._fetched_at > longest:
-            url = await self.endpoint("jwks_uri")
-            data: Any = await self.fetch("GET", url)
-            try:
-                self._keys = jwk.KeySet.import_key_set(data)
-            except (JoseError, ValueError, KeyError, TypeError):
-                raise _unavailable() from None
+        """Return keys that are at most ``longest`` seconds old, or older ones in an outage."""
+        if (keys := self._younger_than(longest)) is not None:
+            return keys
+        async with self._fetching:
+            if (keys := self._younger_than(longest)) is not None:
+                return keys
+            pause = _KEYS_RETRY if self._keys is None else _KEYS_AT_ONCE
+            if time.monotonic() - self._tried_at > pause:
+                await self._try_to_fetch()
+        if (keys := self._younger_than(_KEYS_STALE)) is None:
+            raise _unavailable()
+        return keys
+
+    def _younger_than(self, seconds: float) -> jwk.KeySet | None:
+        return self._keys if time.monotonic() - self._fetched_at <= seconds else None
+
+    async def _try_to_fetch(self) -> None:
+        before, self._tried_at = self._tried_at, time.monotonic()
+        try:
+            data: Any = await self.fetch("GET", await self.endpoint("jwks_uri"))
+            self._keys = jwk.KeySet.import_key_set(data)
             self._fetched_at = time.monotonic()
-        return self._keys
+        except (Denied, JoseError, ValueError, KeyError, TypeError):
+            return
+        except BaseException:  # a request that is cancelled must not stop others from trying
+            self._tried_at = before
+            raise
 
 
 def _facts(data: Mapping[str, Any], issuer: str, resource: str) -> Facts:

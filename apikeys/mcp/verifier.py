@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from mcp.server.auth.middleware.auth_context import get_access_token
 from mcp.server.auth.provider import AccessToken
-from pydantic import PrivateAttr
+from pydantic import Field, PrivateAttr
 
 from .denials import Denied
 from .sources import Introspection, Keys, Source
@@ -23,6 +23,7 @@ class VerifiedToken(AccessToken):
     the whole site. ``claims`` have the ``kind``, ``username`` and ``project``, if known.
     """
 
+    token: str = Field(repr=False)
     _access: Any = PrivateAttr(default=None)
     _verifier: Any = PrivateAttr(default=None)
 

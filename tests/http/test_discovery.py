@@ -5,7 +5,7 @@ import re
 import pytest
 from django.http import HttpResponse
 from django.test import Client, override_settings
-from django.urls import include, path
+from django.urls import include, path, re_path
 from ninja import NinjaAPI
 from rest_framework.generics import GenericAPIView
 from rest_framework.response import Response
@@ -70,6 +70,19 @@ urlpatterns = [
     path("o/", include("apikeys.oauth.urls")),
     path("", include("apikeys.oauth.well_known")),
 ]
+
+
+class CatchAll:
+    """The URLs of a site whose last pattern matches everything."""
+
+    urlpatterns = [*urlpatterns, re_path("", plain)]
+
+
+@pytest.fixture(autouse=True)
+def _plain_errors(settings):
+    """Not the error pages of the example, which link to its other pages."""
+    settings.TEMPLATES = [settings.TEMPLATES[0] | {"DIRS": []}]
+
 
 PATHS = ["/plain/", "/async/", "/drf/", "/listed/", "/ninja/sync", "/ninja/async"]
 MIDDLEWARE = ["apikeys.http.BearerMiddleware"]
@@ -174,6 +187,13 @@ class TestPaths:
 
     def test_unknown_path_is_no_resource(self):
         assert Client().get("/.well-known/oauth-protected-resource/x").status_code == 404
+
+    @pytest.mark.parametrize("path", ["//evil.example/x", "/%2Fevil.example/x"])
+    def test_path_that_names_another_host_is_no_resource(self, path):
+        with override_settings(ROOT_URLCONF=CatchAll):
+            found = Client().get("/.well-known/oauth-protected-resource/x")
+            assert found.json()["resource"] == "http://testserver/x"
+            assert Client().get(f"/.well-known/oauth-protected-resource{path}").status_code == 404
 
     def test_path_outside_the_audiences_is_no_resource(self, settings):
         settings.APIKEYS = settings.APIKEYS | {"AUDIENCES": ["http://testserver/ninja/"]}

@@ -116,6 +116,8 @@ class OAuthProtectedResourceMetadataView(views.OAuthProtectedResourceMetadataVie
 
     def _is_described(self, request: HttpRequest) -> bool:
         """Return whether the path belongs to a resource that tokens can be restricted to."""
+        if self.path.startswith("/"):
+            return False  # with the slash before it, the URL would name another host
         resource = self.get_resource(request)
         if oauth2_settings.OAUTH2_PROTECTED_RESOURCE_IDENTIFIER:
             return urlsplit(resource).path.strip("/") == self.path.strip("/")
