@@ -1,10 +1,15 @@
 """Add the claims of the policy to tokens, introspection and ``request.auth``."""
 
+import logging
+import math
 from collections.abc import Mapping
 from typing import Any, Final
 
+from . import restrictions
 from .frozen import EMPTY, frozen
 from .policy import get_policy
+
+logger = logging.getLogger("apikeys")
 
 #: Names that a policy cannot use: the claims of protocols, and the members of our responses.
 RESERVED: Final = frozenset(
@@ -17,6 +22,7 @@ RESERVED: Final = frozenset(
         *("events", "typ", "token_use", "email_verified", "phone_number_verified"),
         # This site
         *("project", "kind", "key"),
+        *restrictions.NAMES,
     )
 )
 
@@ -29,9 +35,26 @@ def of(subject: Any) -> Mapping[str, Any]:
     if not given:
         return EMPTY
     kept: Mapping[str, Any] = frozen(
-        {name: value for name, value in given.items() if name not in RESERVED}
+        {name: value for name, value in given.items() if _is_usable(name, value)}
     )
     return kept
+
+
+def _is_usable(name: Any, value: Any) -> bool:
+    if _is_json({name: value}):
+        return name not in RESERVED
+    logger.error("The claim %r of the policy is left out, because it is not JSON.", name)
+    return False
+
+
+def _is_json(value: Any) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, Mapping):
+        return all(isinstance(name, str) and _is_json(each) for name, each in value.items())
+    if isinstance(value, list | tuple):
+        return all(map(_is_json, value))
+    return value is None or isinstance(value, str | int)
 
 
 def added(subject: Any, registered: Mapping[str, Any]) -> dict[str, Any]:

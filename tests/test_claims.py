@@ -2,6 +2,8 @@
 
 import base64
 import json
+from datetime import date
+from decimal import Decimal
 
 import pytest
 from django.test import RequestFactory
@@ -28,6 +30,10 @@ SPOOFED = {
     "project": "other",
     "cnf": {"jkt": "x"},
     "act": {"sub": "root"},
+    "allowed_networks": "10.0.0.0/8",
+    "rate_limits": "1/s",
+    "not_before": 0,
+    "direct_use": True,
 }
 
 
@@ -117,3 +123,22 @@ def test_policy_without_claims_adds_none(settings):
     settings.APIKEYS = {**settings.APIKEYS, "POLICY": Policy}
     assert claims.added(object(), {"sub": "1"}) == {"sub": "1"}
     assert claims.of(None) == {}
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        *({"bad": value} for value in (Decimal(1), date(2026, 1, 1), {1}, float("nan"), object())),
+        *({"bad": [{"deep": value}]} for value in (b"x", {1: "x"})),
+        {5: "x"},
+    ],
+)
+def test_claim_that_is_not_json_is_left_out(settings, caplog, claim):
+    class Mixed(Policy):
+        def claims(self, subject):
+            return {"plan": "gold", "deep": {"a": [1, 1.5, None, True]}, **claim}
+
+    settings.APIKEYS = {**settings.APIKEYS, "POLICY": Mixed}
+    found = claims.of(object())
+    assert json.loads(json.dumps(found)) == {"plan": "gold", "deep": {"a": [1, 1.5, None, True]}}
+    assert "not JSON" in caplog.text

@@ -14,6 +14,7 @@ class ApiKeysIssuersConfig(AppConfig):
         from .. import acceptance, cache, carried, verify
         from ..access import EXTERNAL
         from ..lifecycle import locking
+        from ..management import pruning
         from . import checks, denials, resolver  # noqa: F401
         from .models import Denial, Identity
 
@@ -21,5 +22,6 @@ class ApiKeysIssuersConfig(AppConfig):
         verify.register(resolver.resolve, resolver.recall, first=True)  # OAuth refuses the rest
         verify.register_upstream(denials.are_allowed)
         locking.register(EXTERNAL, resolver.renew)
+        pruning.register(denials.prune)
         carried.register_stored(EXTERNAL, resolver.recheck)
         cache.watch(Identity, Denial)

@@ -15,9 +15,12 @@ from .trusted import TrustedIssuer
 
 #: Claims that only ID tokens have (OpenID Connect Core sections 2 and 3.3.2.11).
 _OF_ID_TOKENS: Final = frozenset(("nonce", "at_hash", "c_hash", "s_hash"))
+#: The header type of access tokens in RFC 9068 (section 2.1).
+_RFC_9068: Final = "at+jwt"
 #: The claim ``typ`` of Keycloak's access tokens.
 _KEYCLOAK_TYPE: Final = "Bearer"
-_SUBJECT: Final = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,255}")
+#: Text that every database stores.
+PLAIN: Final = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,255}")
 
 
 class Client(NamedTuple):
@@ -49,10 +52,12 @@ def verify(text: str, issuer: TrustedIssuer) -> Verified:
     """Verify an access token of ``issuer``. Raise ``Refused``."""
     claims = tokens.read(text, issuer)
     check_is_access_token(claims)
+    if _is_for_client(claims, issuer) and tokens.type_of(text) != _RFC_9068:
+        raise Refused(refusals.ID_TOKEN_NOT_ACCEPTED)
     subject = claims.get("sub")
     if not isinstance(subject, str):
         raise Refused(refusals.MISSING_CLAIM)
-    if not _SUBJECT.fullmatch(subject):
+    if not PLAIN.fullmatch(subject):
         raise Refused(refusals.MALFORMED_TOKEN)
     return of_claims(claims, issuer, _credential_id(text, claims))
 
@@ -87,6 +92,21 @@ def check_is_access_token(claims: Mapping[str, Any]) -> None:
         raise Refused(refusals.TOKEN_TYPE_NOT_ACCEPTED)
 
 
+def _is_for_client(claims: Mapping[str, Any], issuer: TrustedIssuer) -> bool:
+    """Return whether a token is for a client, like an ID token, and has no mark of access tokens.
+
+    ID tokens need no claim of their own. Their audience is the client, and they have no scope.
+    """
+    if "scope" in claims or "scp" in claims:
+        return False
+    if claims.get("typ") == _KEYCLOAK_TYPE or claims.get("token_use") == "access":
+        return False
+    named = claims.get("aud")
+    names = named if isinstance(named, tuple) else [named]
+    clients = {tokens.client_of(claims), *issuer.client_ids, *issuer.logout_client_ids}
+    return any(isinstance(name, str) and name in clients for name in names)
+
+
 def _credential_id(text: str, claims: Mapping[str, Any]) -> str:
     """Return a public ID of the token, which says nothing about its text."""
     token_id = claims.get("jti")
@@ -97,4 +117,4 @@ def _credential_id(text: str, claims: Mapping[str, Any]) -> str:
 
 def digest(text: str) -> str:
     """Return the hash by which a token is cached."""
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()

@@ -4,9 +4,12 @@ A denial takes effect at the next request of every worker, like every revocation
 """
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any, Final
 
 from django.db import IntegrityError, router
+from django.db.models import Q
+from django.utils import timezone
 
 from .. import refusals
 from ..databases import transactions
@@ -16,6 +19,8 @@ from .models import ALWAYS, Denial, denial_digest
 
 What = Denial.What
 _UPSTREAM: Final = "identity:"
+_KEPT: Final = timedelta(days=366)
+_BATCH: Final = 1_000
 
 
 def digests_of(claims: Mapping[str, Any]) -> tuple[str, ...]:
@@ -101,6 +106,27 @@ def _deny(what: str, issuer: str, value: str, until: int, reason: str) -> tuple[
                 access_tokens=[credential_id(issuer, value)], reason="Created with a denied token."
             )
     return row, is_new
+
+
+def prune(unused: timedelta) -> int:
+    """Delete denials of sessions and logouts that are older than a year. Return how many.
+
+    Tokens that they refuse have expired by then. What denies tokens for good stays.
+    """
+    before = timezone.now() - max(unused, _KEPT)
+    rows = Denial.objects.using(router.db_for_write(Denial)).filter(
+        Q(what=What.SESSION) | Q(until__lt=before.timestamp()), created_at__lt=before
+    )
+    deleted = 0
+    while pks := list(rows.order_by("pk").values_list("pk", flat=True)[:_BATCH]):
+        with transactions.atomic(Denial):
+            # Ask again: a logout may extend one right now.
+            found = list(rows.filter(pk__in=pks).order_by("pk").select_for_update())
+            Denial.objects.filter(pk__in=[row.pk for row in found]).delete()
+        deleted += len(found)
+        if not found:
+            break
+    return deleted
 
 
 def _shown(value: str) -> str:

@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.db import IntegrityError, router
+from django.db import DataError, IntegrityError, router
 
 from .. import refusals
 from ..databases import transactions
 from ..policy import get_policy
 from ..refusals import Refused
-from . import denials, mapping
+from . import bearer, denials, mapping
 from .bearer import Verified
 from .models import Identity, identity_digest
 from .trusted import TrustedIssuer
@@ -39,10 +39,13 @@ def enrol(verified: Verified) -> None:
                 raise Refused(refusals.UNKNOWN_IDENTITY)
             identity = Identity(pk=pk, issuer=issuer.url, subject=subject, user=user)
             identity.save(force_insert=True)
-    except IntegrityError:
-        if not rows.filter(pk=pk).exists():  # otherwise another request was faster
-            raise
-        return
+    except (IntegrityError, DataError) as error:
+        if rows.filter(pk=pk).exists():  # another request was faster
+            return
+        logger.error(
+            "The policy could not create the user of a new identity of %s: %s", issuer.url, error
+        )
+        raise Refused(refusals.UNKNOWN_IDENTITY) from None
     logger.info("A new identity of %s was linked to the user %s.", issuer.url, user.pk)
 
 
@@ -57,7 +60,7 @@ def _matching(issuer: TrustedIssuer, claims: Mapping[str, Any]) -> Any:
         return None
     claim, field = issuer.match
     value = claims.get(claim)
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str) or not bearer.PLAIN.fullmatch(value):
         return None
     if mapping.is_email_field(field) and claim != "email":
         return None

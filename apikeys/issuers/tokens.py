@@ -93,6 +93,11 @@ def client_of(claims: Mapping[str, Any]) -> str | None:
     return client if isinstance(client, str) else None
 
 
+def type_of(token: str) -> str:
+    """Return the header type of a token that was read."""
+    return type_name(_object(_decoded(token.split(".")[0])).get("typ", ""))
+
+
 def _split(token: str) -> _Parts:
     if len(token) > MOST:
         raise Refused(refusals.TOKEN_TOO_LARGE)

@@ -69,7 +69,7 @@ def is_in_memory(text: str) -> bool:
 
 
 def _checksum(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
 # Django's settings for swappable models cannot change while it runs.

@@ -83,6 +83,13 @@ def test_failing_policy_leaves_nothing(settings, trust):
     assert not User.objects.exists()
 
 
+def test_user_that_the_database_refuses_is_unknown(just_in_time, caplog):
+    User.objects.create_user("u-1@acme")
+    assert code(sign()) == "unknown_identity"
+    assert not Identity.objects.exists()
+    assert "could not create the user" in caplog.text
+
+
 @pytest.mark.django_db(transaction=True)
 def test_first_requests_at_once_create_one_user(just_in_time):
     """All threads reach the policy before one of them commits."""
@@ -124,7 +131,9 @@ def test_address_that_is_not_verified_finds_nobody(by_email, verified):
     assert code(sign(email="ada@example.com", email_verified=verified)) == "unknown_identity"
 
 
-@pytest.mark.parametrize("address", ["ADA@example.com", "ada@example.com ", "", None, ["a"], "%"])
+@pytest.mark.parametrize(
+    "address", ["ADA@example.com", "ada@example.com ", "", None, ["a"], "%", "\ud800", "a\0b"]
+)
 def test_other_spelling_finds_nobody(by_email, address):
     assert code(sign(email=address, email_verified=True)) == "unknown_identity"
 

@@ -1,10 +1,15 @@
 """A logout at the provider ends the tokens that were issued before, at the next request."""
 
+import io
 import json
 import time
+from datetime import timedelta
 
 import pytest
+from django.core.management import call_command
+from django.db.models import QuerySet
 from django.test import Client
+from django.utils import timezone
 
 from apikeys.issuers import denials, logout
 from apikeys.issuers.models import Denial, Identity
@@ -158,3 +163,34 @@ def test_denied_subject_ends_the_keys_that_its_tokens_created(identity, ada):
     assert denials.are_allowed(access.upstream)
     denials.deny("sub", URL, "u-1")
     assert not denials.are_allowed(access.upstream)
+
+
+def test_logout_weakens_no_denial_of_the_same_moment(identity, monkeypatch):
+    """The logout does not see the denial when it looks for one."""
+    denials.deny("sub", URL, "u-1")
+    query, looks = QuerySet.select_for_update, []
+
+    def look(self, **kwargs):
+        looks.append(self)
+        return self.none() if len(looks) == 1 else query(self, **kwargs)
+
+    monkeypatch.setattr(QuerySet, "select_for_update", look)
+    assert send(logout_token()).status_code == 200
+    assert Denial.objects.get().until == denials.ALWAYS
+    assert len(looks) == 2
+
+
+def test_old_logouts_are_pruned():
+    now = int(time.time())
+    year = 367 * 86400
+    for value, until in (("u-1", now - year), ("u-2", now)):
+        denials.deny("sub", URL, value, until=until)
+    for what in ("sub", "jti", "sid"):
+        denials.deny(what, URL, "for good")
+    Denial.objects.update(created_at=timezone.now() - timedelta(days=367))
+    denials.deny("sid", URL, "new")
+    out = io.StringIO()
+    call_command("apikeys", "prune", "--json", stdout=out)
+    assert json.loads(out.getvalue())["deleted"] == 2
+    kept = set(Denial.objects.values_list("what", "value"))
+    assert kept == {("sub", "u-2"), ("sub", "for good"), ("jti", "for good"), ("sid", "new")}

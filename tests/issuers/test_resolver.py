@@ -142,6 +142,28 @@ def test_tokens_claims_cannot_be_changed(identity, cached):
     assert verify(text).claims["groups"]["a"] == ("b",)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{"CLIENT_IDS": ["webapp"]}, {"LOGOUT_CLIENT_IDS": ["webapp"]}, {}],
+)
+def test_token_for_a_client_is_no_access_token(identity, trust, ada, options):
+    """An ID token needs no claim of its own, such as `nonce`."""
+    trust(AUDIENCES=["webapp"], **options)
+    claims = {"aud": ["webapp"], "azp": "webapp", "name": "Ada", "auth_time": 1}
+    assert code(sign(**claims)) == "id_token_not_accepted"
+    if "LOGOUT_CLIENT_IDS" in options:
+        assert code(sign(**claims | {"azp": None})) == "id_token_not_accepted"
+    # These have a mark of access tokens.
+    for mark in ({"scope": ""}, {"scp": []}, {"typ": "Bearer"}, {"token_use": "access"}):
+        assert verify(sign(**claims, **mark)).user == ada
+    assert verify(sign(header={"typ": "at+jwt"}, **claims)).user == ada
+
+
+@pytest.mark.parametrize("text", ["\ud800.a.b", "ey.\ud800.b", "ey.a.\ud800", "\ud800"])
+def test_text_that_is_not_unicode_is_refused(identity, text):
+    assert code(text) in ("invalid_token", "malformed_token")
+
+
 @pytest.mark.parametrize("manages", [False, True])
 def test_scopes_that_manage_keys_and_bindings_need_an_option(identity, trust, settings, manages):
     names = {"keys:read", "keys:write", "bindings:read", "bindings:write"}

@@ -11,7 +11,7 @@ from .. import arguments, pruning
 from ..output import counted
 from ..terminal import Terminal
 
-HELP = "Delete old usage counts, nonces and attempt counts, and OAuth clients without use."
+HELP = "Delete old usage counts, nonces, attempt counts and logouts, and OAuth clients without use."
 MORE = "Run it nightly or weekly to keep those tables small."
 
 _SHORTEST = timedelta(days=31)  # a whole month, which becomes one row
