@@ -114,15 +114,15 @@ def prune(unused: timedelta) -> int:
     Tokens that they refuse have expired by then. What denies tokens for good stays.
     """
     before = timezone.now() - max(unused, _KEPT)
-    rows = Denial.objects.using(router.db_for_write(Denial)).filter(
-        Q(what=What.SESSION) | Q(until__lt=before.timestamp()), created_at__lt=before
-    )
+    every = Denial.objects.using(router.db_for_write(Denial))
+    is_over = Q(what=What.SESSION) | Q(until__lt=int(before.timestamp()))
+    rows = every.filter(is_over, created_at__lt=before)
     deleted = 0
     while pks := list(rows.order_by("pk").values_list("pk", flat=True)[:_BATCH]):
         with transactions.atomic(Denial):
             # Ask again: a logout may extend one right now.
             found = list(rows.filter(pk__in=pks).order_by("pk").select_for_update())
-            Denial.objects.filter(pk__in=[row.pk for row in found]).delete()
+            every.filter(pk__in=[row.pk for row in found]).delete()
         deleted += len(found)
         if not found:
             break
