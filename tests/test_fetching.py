@@ -1,11 +1,17 @@
 """Documents come from public addresses only, and no server can hold a worker."""
 
 import socket
+import ssl
 import time
+from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
 from threading import Thread
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from apikeys import fetching
 from apikeys.fetching import ERRORS, is_allowed
@@ -42,8 +48,8 @@ def test_network_that_the_site_names_is_allowed():
 class Slow:
     """A server that sends ``first``, and then a byte every twentieth of a second."""
 
-    def __init__(self, first):
-        self.first = first
+    def __init__(self, first, context=None):
+        self.first, self.context = first, context
         self.listening = socket.create_server(("127.0.0.1", 0))
         self.port = self.listening.getsockname()[1]
         Thread(target=self.serve, daemon=True).start()
@@ -51,6 +57,8 @@ class Slow:
     def serve(self):
         try:
             connection, _ = self.listening.accept()
+            if self.context is not None:
+                connection = self.context.wrap_socket(connection, server_side=True)
             with connection:
                 connection.sendall(self.first)
                 for _ in range(100):
@@ -108,3 +116,52 @@ def test_redirect_is_not_followed():
             f"http://127.0.0.1:{server.port}/", ends=time.monotonic() + 5, most=9, is_local=True
         )
     assert (answer.status, answer.body) == (302, b"")
+
+
+def certificate(folder, name):
+    """Write a certificate for ``name``, which signed itself, and return its context."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    encoding = serialization.Encoding.PEM
+    plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    path = folder / "certificate.pem"
+    path.write_bytes(made.public_bytes(encoding))
+    whole = folder / "with-key.pem"
+    whole.write_bytes(key.private_bytes(encoding, *plain) + made.public_bytes(encoding))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(whole)
+    return path, context
+
+
+@pytest.mark.parametrize(("name", "is_right"), [("id.example.com", True), ("evil.example", False)])
+def test_certificate_must_be_for_the_name(tmp_path, monkeypatch, name, is_right):
+    """The name is resolved to this computer; the certificate is still checked for the name."""
+    trusted, context = certificate(tmp_path, name)
+    monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
+    server = Slow(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", context)
+    found = [(socket.AF_INET, 1, 6, "", ("127.0.0.1", server.port))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: found)
+
+    def fetch():
+        url = f"https://id.example.com:{server.port}/"
+        return fetching.get(url, ends=time.monotonic() + 5, most=9, is_local=True)
+
+    with server.listening:
+        if is_right:
+            assert fetch().body == b"{}"
+        else:
+            with pytest.raises(ssl.SSLCertVerificationError):
+                fetch()
