@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -392,12 +393,25 @@ def ask(adapter, case, request, settings):
 IN_PROCESS = [f"{name} over {handler}" for name in VIEWS for handler in ("WSGI", "ASGI")]
 
 
+_DESCRIBED = r', resource_metadata="http://[a-z.]+/\.well-known/oauth-protected-resource"'
+#: What the challenge of each status adds: the scopes that the view needs, which a middleware does
+#: not know, and the description of the resource (RFC 9728 section 5.1).
+_ADDED = {401: rf'(, scope="payments:read")?{_DESCRIBED}', 403: _DESCRIBED}
+#: Other refusals with 403 say nothing about scopes, so a client has nothing to ask for.
+_ASKS_FOR_MORE = {"insufficient_scope", "scope_not_declared"}
+
+
 def check(told, case):
     refusal = REFUSALS[case.code]
     _, headers = answer(refusal, **case.params)
     assert (told.status, told.body["code"]) == (refusal.status, case.code)
     assert told.body["detail"] == str(refusal.message).format(**case.params)
-    assert told.headers.get("WWW-Authenticate") == headers.get("WWW-Authenticate")
+    if challenge := headers.get("WWW-Authenticate"):
+        added = refusal.status == 401 or case.code in _ASKS_FOR_MORE
+        expected = re.escape(challenge) + (_ADDED[refusal.status] if added else "")
+        assert re.fullmatch(expected, told.headers["WWW-Authenticate"])
+    else:
+        assert "WWW-Authenticate" not in told.headers
     if case.code == "rate_limited":
         assert told.headers["RateLimit"] == f'"1/hour";r=0;t={told.headers["Retry-After"]}'
         assert told.headers["RateLimit-Policy"] == '"1/hour";q=1;w=3600'

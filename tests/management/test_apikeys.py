@@ -441,9 +441,9 @@ class TestRevokeUnused:
             (["--unused-for", "90d"], "missing_argument"),
             (["--user", "hopper", "--reason", "x"], "missing_argument"),
             (["--unused-for", "soon", "--reason", "x"], "invalid_duration"),
-            (["0" * 16, "--unused-for", "90d", "--reason", "x"], "conflicting_arguments"),
-            (["0" * 16, "--dry-run"], "conflicting_arguments"),
-            (["0" * 16, "--user", "hopper", "--reason", "x"], "conflicting_arguments"),
+            (["0" * 16, "--unused-for", "90d", "--reason", "x"], "contradictory_arguments"),
+            (["0" * 16, "--dry-run"], "contradictory_arguments"),
+            (["0" * 16, "--user", "hopper", "--reason", "x"], "contradictory_arguments"),
             (["--unused-for", "90d", "--reason", "x" * 201], "reason_too_long"),
         ],
     )

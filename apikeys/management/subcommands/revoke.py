@@ -39,7 +39,7 @@ def handle(
     others = [name for name in selecting.NAMES if options.get(name)]
     if public_id is not None and (unused_for is not None or options["dry_run"] or others):
         message = "Pass an ID, or --unused-for with its options, but not both."
-        raise LifecycleError("conflicting_arguments", message, "public_id")
+        raise LifecycleError("contradictory_arguments", message, "public_id")
     if public_id is not None:
         _revoke_one(terminal, public_id, options["reason"], options["by"])
     else:
