@@ -18,6 +18,8 @@ from .models import PersonalAccessToken, ProjectKey
 from .policy import get_policy
 from .restrictions import EMPTY, RESTRICTIONS
 from .restrictions.base import Restriction
+from .workloads import rules
+from .workloads.rules import Trust
 
 __all__ = ["Grant", "for_project", "for_tokens"]
 
@@ -33,13 +35,16 @@ class Extent:
     expires_at: datetime | None
     #: The values that a key stores, in the order of ``RESTRICTIONS``.
     restrictions: tuple[Any, ...] = EMPTY
+    #: The workload that may use the key; ``None`` for a key with another proof.
+    trust: Trust | None = None
 
     @classmethod
     def of(cls, key: PersonalAccessToken | ProjectKey) -> "Extent":
         """Return the extent of a stored key."""
         reach = key.reach()
         projects = None if reach is None else frozenset(reach)
-        return cls(key.scope, projects, key.expires_at, restrictions.of(key))
+        trust = rules.read(key.trust)
+        return cls(key.scope, projects, key.expires_at, restrictions.of(key), trust)
 
     def restricted(self, asked: Mapping[str, Any]) -> "Extent":
         """Return this extent with the restrictions in ``asked``. Raise ``LifecycleError``."""
@@ -51,6 +56,7 @@ class Extent:
             self.scopes_beyond(than)
             or self.projects_beyond(than) != frozenset()
             or self.lives_beyond(than)
+            or self.trusts_beyond(than)
             or self.beyond(than.restrictions)
         )
 
@@ -63,6 +69,12 @@ class Extent:
         if other.projects is None:
             return frozenset()
         return None if self.projects is None else self.projects - other.projects
+
+    def trusts_beyond(self, other: "Extent") -> bool:
+        """Return whether workloads may use this key that may not use ``other``."""
+        if self.trust is None or self.trust == other.trust:
+            return False
+        return other.trust is None or not other.trust.covers(self.trust)
 
     def lives_beyond(self, other: "Extent") -> bool:
         """Return whether this extent ends later than ``other``."""

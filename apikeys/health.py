@@ -85,6 +85,7 @@ def _peppers() -> Finding:
         for model in KEY_MODELS.values()
         for each in model._default_manager.filter(live())
         .exclude(pepper_id="")
+        .exclude(root="")  # these have no secret, or one that ends
         .order_by("-pk")
         .values_list("pepper_id", flat=True)[:_NEWEST]
     ]

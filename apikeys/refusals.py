@@ -67,6 +67,13 @@ INVALID_KEY = Refusal(
 )
 EXPIRED_KEY = Refusal("expired_key", _("This credential has expired. Create a new one."))
 REVOKED_KEY = Refusal("revoked_key", _("This credential was revoked. Create a new one."))
+SECRET_ENDED = Refusal(
+    "secret_ended",
+    _(
+        "The secret of this key has stopped working, because the key trusts a workload now. "
+        "Exchange the workload's token at the token endpoint."
+    ),
+)
 LEGACY_ENDED = Refusal(
     "legacy_ended",
     _(
@@ -169,6 +176,26 @@ ISSUER_UNAVAILABLE = Refusal(
     status=503,
     error=None,
     retry_after=30,
+)
+WORKLOAD_NOT_TRUSTED = Refusal(
+    "workload_not_trusted",
+    _("No key trusts this workload. Compare the claims of its token with the rules of the key."),
+)
+PULL_REQUEST_NOT_TRUSTED = Refusal(
+    "pull_request_not_trusted",
+    _("The key does not trust runs for pull requests. Add a rule about the event to allow them."),
+)
+SEVERAL_KEYS = Refusal(
+    "several_keys",
+    _("Several keys trust this workload. Send the ID of one of them as client_id."),
+)
+REPLAYED_TOKEN = Refusal(
+    "replayed_token",
+    _("This token was already exchanged. Get a new one from its issuer for each exchange."),
+)
+TOKEN_LIVES_TOO_LONG = Refusal(
+    "token_lives_too_long",
+    _("This token is valid for more than 24 hours. Ask its issuer for a shorter lifetime."),
 )
 MALFORMED_SIGNATURE = Refusal(
     "malformed_signature",

@@ -27,7 +27,7 @@ from .cache.lookup import Group, Lookup, Row, all_except
 from .conf import app_settings
 from .databases import unavailable
 from .databases.primary import is_reading_primary, reading_primary
-from .hashing.lost_peppers import check_root, renew_digest
+from .hashing.converted import check_rest, renew_digest
 from .limits import networks
 from .models import PersonalAccessToken, ProjectKey
 from .models.owners import is_active
@@ -269,7 +269,7 @@ def _check(
     key = Key(*row[: len(lookup.fields)])
     matches = hashing.check_unhidden(parsed.secret, key.digest, key.pepper_id)
     if matches is None:
-        matches = check_root(lookup.model, key.pk, parsed)
+        matches = check_rest(lookup.model, key.pk, parsed, key.digest, key.pepper_id)
     elif matches and key.pepper_id != hashing.current_pepper_id():
         renew_digest(lookup.model, key.pk, key.pepper_id, parsed)
     if not matches:

@@ -333,7 +333,7 @@ def test_a_key_is_read_from_the_database_that_it_is_written_to(minted, settings)
 
 
 def test_pepper_loss_is_no_part_of_a_fresh_keys_check(minted, monkeypatch):
-    monkeypatch.setattr("apikeys.verify.check_root", None)
+    monkeypatch.setattr("apikeys.verify.check_rest", None)
     monkeypatch.setattr("apikeys.verify.renew_digest", None)
     assert verify(minted.token)
     assert refusal(with_wrong_secret(minted.token)) is refusals.INVALID_KEY

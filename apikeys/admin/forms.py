@@ -12,11 +12,13 @@ from django.utils.translation import gettext_lazy
 
 from .. import lifecycle, moments, restrictions, scopes, token
 from ..errors import LifecycleError
-from ..keys import once
+from ..keys import once, trust_forms
 from ..keys.forms import WordsField
+from ..keys.trust_forms import TrustForm
 from ..models import PersonalAccessToken, ProjectKey
 from ..models.texts import TEXTS
 from ..restrictions import RESTRICTIONS
+from ..workloads import rules
 from . import theme
 
 if TYPE_CHECKING:
@@ -62,7 +64,7 @@ class AdminFields:
         return MomentField(of_day, required=False, widget=theme.SplitDateTime, **kwargs)
 
 
-class AdminKeyForm(_ModelForm):
+class AdminKeyForm(TrustForm, _ModelForm):
     """Save with ``lifecycle``, and show a ``LifecycleError`` at the field that it names."""
 
     #: The user who submits the form, set by the admin.
@@ -101,11 +103,19 @@ class AdminKeyForm(_ModelForm):
                 self.fields.pop(each.name, None)
             if self.instance.pk or each.name not in self.initial:
                 self.initial[each.name] = each.to_form(value)
+        self._offer_workloads()
         for field in self.fields.values():
             if isinstance(field, MomentField):
                 parts: Any = field.widget
                 for part, label in zip(parts.widgets, (_("Date"), _("Time")), strict=True):
                     part.attrs["aria-label"] = label
+
+    def _offer_workloads(self) -> None:
+        if not set(trust_forms.FIELDS) <= set(self._meta.fields or ()):
+            return trust_forms.remove(self)
+        self.fields["issuer"].widget = theme.Select()
+        self.fields["claims"].widget = theme.Textarea(attrs={"rows": 4})
+        return self.offer_issuers(self.instance.trust, required=bool(self.instance.trust))
 
     def clean(self) -> dict[str, Any]:
         data: dict[str, Any] = super().clean() or {}
@@ -124,7 +134,8 @@ class AdminKeyForm(_ModelForm):
         try:
             self.carry_out(self.cleaned_data)
         except LifecycleError as error:
-            field = error.field if error.field in self.fields else None
+            field = "claims" if error.field == "trust" else error.field
+            field = field if field in self.fields else None
             self.add_error(field, error.message)
             if error.code == "secret_in_text" and field:
                 _forget(self, field)
@@ -188,6 +199,10 @@ class MintForm(AdminKeyForm):
     def carry_out(self, data: dict[str, Any]) -> None:
         common = self._given(data, data) | {"public_id": data["once"]}
         if self._meta.model is ProjectKey:
+            if trust := data.get("trust"):
+                common |= {"trust": trust}
+                if not rules.find_issuer(trust["issuer"]).direct_use:
+                    common["direct_use"] = False
             self.minted = lifecycle.mint(project=data["project"], by=self.by, **common)
         else:
             projects = self._projects(data)
@@ -205,6 +220,8 @@ class EditForm(AdminKeyForm):
         changed = self._given(data, self.changed_data)
         if {"all_projects", "projects"} & set(self.changed_data):
             changed["projects"] = self._projects(data)
+        if set(trust_forms.FIELDS) & set(self.changed_data):
+            changed["trust"] = data["trust"]
         self.changes = lifecycle.edit(self.instance, by=self.by, **changed)
 
 

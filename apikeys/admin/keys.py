@@ -13,6 +13,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from ..conf import app_settings, slug_field
+from ..keys import trust_forms
+from ..keys.setup import setups
 from ..models import AnyKey, PersonalAccessToken, ProjectKey, State
 from ..models.texts import OPTIONAL, TEXTS
 from ..restrictions import BY_NAME, RESTRICTIONS
@@ -26,8 +28,8 @@ from .lists import pks_beginning
 from .sites import manages
 
 _LIFE = (
-    "created_at", "former", "approved_at", "approved_by", "minted_with", "made_keys", "rotated_at",
-    "rotation_chain", "revoked_at", "revoked_by", "revoked_reason",
+    "created_at", "former", "secret_ends_at", "approved_at", "approved_by", "minted_with",
+    "made_keys", "rotated_at", "rotation_chain", "revoked_at", "revoked_by", "revoked_reason",
 )  # fmt: skip
 _USE = ("last_used_at", "last_used_ip", "requests")
 
@@ -70,7 +72,7 @@ class KeyAdmin(KeyColumns, KeyActions, KeyFinder):
         css = {"all": ["apikeys/admin.css"]}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).defer("root", "digest", "pepper_id")
+        return super().get_queryset(request).defer("root", "digest")
 
     # Permissions
 
@@ -103,11 +105,13 @@ class KeyAdmin(KeyColumns, KeyActions, KeyFinder):
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         if obj is None:
-            return [(None, {"fields": [self.owner, *self._entered(), "once"]})]
+            fields = [self.owner, *self._entered(), *self.workload_fields(None), "once"]
+            return [(None, {"fields": fields})]
+        edited = self.workload_fields(obj) if self.is_editable(request, obj) else ()
         life = [name for name in _LIFE if self._has_to_tell(obj, name)]
         return [
             (None, {"fields": ["public_id", "state", "owner_link", *self.shown]}),
-            (_("Permissions"), {"fields": self._entered()}),
+            (_("Permissions"), {"fields": [*self._entered(), *edited]}),
             (_("Use"), {"fields": _USE}),
             (_("Lifetime"), {"fields": life}),
         ]
@@ -115,6 +119,10 @@ class KeyAdmin(KeyColumns, KeyActions, KeyFinder):
     def _entered(self) -> list[str]:
         """Return ``edited`` without the restrictions that this site does not offer."""
         return [name for name in self.edited if name not in BY_NAME or BY_NAME[name].is_offered()]
+
+    def workload_fields(self, key: AnyKey | None) -> tuple[str, ...]:
+        """Return the form fields about the workload that may use ``key``."""
+        return ()
 
     def _has_to_tell(self, key: AnyKey, name: str) -> bool:
         return name in ("created_at", "rotation_chain", "made_keys") or bool(getattr(key, name))
@@ -199,6 +207,7 @@ class KeyAdmin(KeyColumns, KeyActions, KeyFinder):
             "media": self.media,
             # Not the secret as a plain string: the error page of a template prints the context.
             "minted": request._minted,  # type: ignore[attr-defined]
+            "setups": setups(obj),
             "url": self.url("change", quote(obj.pk)),
         }
         response = TemplateResponse(request, "admin/apikeys/key/minted.html", context)
@@ -246,7 +255,7 @@ class ProjectKeyAdmin(KeyAdmin):
 
     owner = "project"
     edited = (*TEXTS, "scopes", *_TIMES, *_OTHERS)
-    shown = ("created_by", "public_key")
+    shown = ("created_by", "public_key", "trust")
     list_display = columns(ProjectKey)
     list_select_related = ("project", "created_by")
     raw_id_fields = ("project",)
@@ -254,6 +263,10 @@ class ProjectKeyAdmin(KeyAdmin):
     search_help_text = _search_help(
         gettext_lazy("slug of the project"), gettext_lazy("username of the creator")
     )
+
+    def workload_fields(self, key: AnyKey | None) -> tuple[str, ...]:
+        is_one = trust_forms.is_offered() and (key is None or bool(key.trust))
+        return trust_forms.FIELDS if is_one else ()
 
     # Hidden on a site without project keys. Deleting a project still deletes its keys.
 

@@ -18,6 +18,7 @@ Checkbox: Any = forms.CheckboxInput
 Checkboxes: Any = forms.CheckboxSelectMultiple
 Number: Any = forms.NumberInput
 Password: Any = forms.PasswordInput
+Select: Any = forms.Select
 SplitDateTime: Any = widgets.AdminSplitDateTime
 Text: Any = widgets.AdminTextInputWidget
 Textarea: Any = widgets.AdminTextareaWidget
@@ -39,6 +40,7 @@ else:
     Checkboxes = unfolded.UnfoldAdminCheckboxSelectMultipleWidget
     Number = unfolded.UnfoldAdminIntegerFieldWidget
     Password = unfolded.UnfoldAdminPasswordWidget
+    Select = unfolded.UnfoldAdminSelectWidget
     SplitDateTime = unfolded.UnfoldAdminSplitDateTimeWidget
     Text = unfolded.UnfoldAdminTextInputWidget
     Textarea = unfolded.UnfoldAdminTextareaWidget

@@ -42,6 +42,7 @@ STATUSES: Final = {
     "inactive_project": status.HTTP_409_CONFLICT,
     "project_keys_disabled": status.HTTP_409_CONFLICT,
     "credential_changed": status.HTTP_409_CONFLICT,
+    "rotate_instead": status.HTTP_409_CONFLICT,
 }
 
 # The arguments of ``lifecycle`` that have another name in a request body, or no field there.

@@ -27,6 +27,7 @@ from ..lifecycle import Minted
 from ..models import AnyKey, PersonalAccessToken, State
 from ..policy import get_policy
 from ..web.sudo import get_sudo
+from ..workloads import rules
 from .authentication import SessionAuthentication
 from .base import JSONView
 from .exceptions import NotAnApprover, RecentLoginRequired
@@ -151,8 +152,9 @@ class KeyViewSet(KeysView):
         asked = self.body(self.rotate_body)
         self.require_recent_login()
         how: dict[str, Any] = {"overlap": _overlap(asked.get("overlap_seconds"))}
-        if asked.get("public_key") is not None:
-            how["public_key"] = asked["public_key"]
+        how |= {
+            name: asked[name] for name in ("public_key", "trust") if asked.get(name) is not None
+        }
         # A token never exceeds the rights of its user, so its user may rotate it without limits.
         own = self.access is None and isinstance(key, PersonalAccessToken)
         within = None if own else self.grant()
@@ -285,6 +287,7 @@ def _after(key: AnyKey, asked: dict[str, Any]) -> Extent:
         scope=scopes.join(asked["scopes"]) if "scopes" in asked else had.scope,
         projects=None if projects is None else frozenset(projects),
         expires_at=asked.get("expires_at", had.expires_at),
+        trust=rules.clean(asked["trust"]) if asked.get("trust") else had.trust,
     ).restricted(asked)
 
 

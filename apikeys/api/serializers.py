@@ -95,8 +95,8 @@ class MintedSerializer(KeySerializer):
     token = serializers.CharField(
         allow_null=True,
         help_text="The secret. It is not shown again. Null if the request is a repetition, "
-        "because the secret is not stored. Null for a key that signs requests, because it has "
-        "no secret.",
+        "because the secret is not stored. Null for a key that signs requests or trusts a "
+        "workload, because it has no secret.",
     )
 
 
@@ -269,6 +269,16 @@ class PublicKey(serializers.Field[Any, Any, Any, Any]):
         return value
 
 
+class Trust(serializers.Field[Any, Any, Any, Any]):
+    """The workload that may use a key. ``lifecycle`` validates it."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        return data
+
+    def to_representation(self, value: Any) -> Any:
+        return value
+
+
 class ProjectKeyBody(KeyBody):
     """The fields of a project key to create."""
 
@@ -277,6 +287,23 @@ class ProjectKeyBody(KeyBody):
         allow_null=True,
         help_text="Create a key that signs requests and has no secret: an Ed25519 or P-256 public "
         "key, as PEM (SubjectPublicKeyInfo) or as a JWK.",
+    )
+    trust = Trust(
+        required=False,
+        allow_null=True,
+        help_text="Create a key without a secret that a workload may use, such as a CI job: the "
+        "`issuer` of its identity token, and the `claims` that the token must have. `audience` is "
+        "the URL of this site.",
+    )
+
+
+class EditProjectKeyBody(KeyBody):
+    """The fields of a project key to change."""
+
+    trust = Trust(
+        required=False,
+        allow_null=True,
+        help_text="New rules for a key that trusts a workload.",
     )
 
 
@@ -297,6 +324,12 @@ class RotateProjectKeyBody(RotateBody):
         required=False,
         allow_null=True,
         help_text="A new public key, as PEM or as a JWK. It replaces the old public key or secret.",
+    )
+    trust = Trust(
+        required=False,
+        allow_null=True,
+        help_text="The workload that may use the new key, which has no secret. Required if the "
+        "old key trusts a workload.",
     )
 
 

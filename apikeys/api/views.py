@@ -22,7 +22,13 @@ from ..models import AuditEvent, PersonalAccessToken, ProjectKey, State, reachin
 from ..policy import get_policy
 from .exceptions import NotAManager, UserRequired, handle
 from .key_views import KeysView, KeyViewSet
-from .serializers import AccessSerializer, KeyBody, ProjectKeyBody, RotateProjectKeyBody, TokenBody
+from .serializers import (
+    AccessSerializer,
+    EditProjectKeyBody,
+    ProjectKeyBody,
+    RotateProjectKeyBody,
+    TokenBody,
+)
 
 
 class TokenView(APIView):
@@ -79,7 +85,8 @@ class ProjectKeyViewSet(KeyViewSet):
     """
 
     model = ProjectKey
-    create_body, edit_body, rotate_body = ProjectKeyBody, KeyBody, RotateProjectKeyBody
+    create_body, edit_body = ProjectKeyBody, EditProjectKeyBody
+    rotate_body = RotateProjectKeyBody
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)

@@ -1,9 +1,22 @@
 import asyncio
 from collections.abc import AsyncGenerator, Generator
+from typing import Protocol
 
 import httpx
 
-from .session import Session
+from .session import Site
+
+
+class Tokens(Protocol):
+    """Where access tokens come from: a ``Session``, or a ``Workload``."""
+
+    site: Site
+
+    def token(self) -> str:
+        """Return a valid access token."""
+
+    def refreshed(self, used: str) -> str:
+        """Return a newer access token than ``used``."""
 
 
 class BearerAuth(httpx.Auth):
@@ -15,7 +28,7 @@ class BearerAuth(httpx.Auth):
 
     requires_request_body = True  # a refused request is sent again with its body
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Tokens) -> None:
         self._session = session
 
     def sync_auth_flow(

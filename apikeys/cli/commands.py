@@ -5,6 +5,8 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import replace
 from functools import wraps
 from typing import Any, TypeVar
 from urllib.parse import urljoin
@@ -18,6 +20,7 @@ from .browser import text_browser as find_text_browser
 from .client import json_object, printable
 from .errors import LoginError
 from .session import Given, Session, Site, make_http
+from .workload import Workload
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -74,7 +77,8 @@ class App:
         @_exits_with_a_line
         def group(context: click.Context, server: str, client_id: str | None, profile: str) -> None:
             given = _given(f"{prefix}_TOKEN")
-            if client_id is None and given is None:
+            # Only a workload needs no client.
+            if client_id is None and given is None and context.invoked_subcommand != "token":
                 raise click.MissingParameter(param_hint="'--client-id'", param_type="option")
             site = Site(server, client_id or "", self._scopes, self.name)
             context.obj = Session(site, profile=profile, given=given)
@@ -186,21 +190,46 @@ def whoami(session: Session, as_json: bool) -> None:
 @click.option("--for", "lifetime", metavar="DURATION", help="Create a token for this time: 1h.")
 @click.option("--scope", "scopes", multiple=True, help="Limit it to this scope. Repeatable.")
 @click.option("--project", "projects", multiple=True, help="Limit it to this project. Repeatable.")
+@click.option(
+    "--workload",
+    is_flag=True,
+    help="Exchange the identity token of this CI job, pod or cloud server, without a login.",
+)
+@click.option("--key", "key_id", metavar="ID", default="", help="The ID of the project key.")
+@click.option("--audience", metavar="URL", default="", help="The audience of the identity token.")
 @click.pass_obj
 @_exits_with_a_line
 def token(
-    session: Session, lifetime: str | None, scopes: Sequence[str], projects: Sequence[str]
+    session: Session,
+    lifetime: str | None,
+    scopes: Sequence[str],
+    projects: Sequence[str],
+    workload: bool,
+    key_id: str,
+    audience: str,
 ) -> None:
     """Print a valid access token for use in a script.
 
-    With --for, create another token for an agent. It ends with your login.
+    With --for, create another token for an agent. It ends with your login. With --workload,
+    exchange the identity of this job.
     """
+    names = [name for words in scopes for name in words.split()]
+    if workload:
+        if lifetime is not None or projects:
+            raise click.UsageError("--workload does not take --for and --project.")
+        site = replace(session.site, scopes=tuple(names) or session.site.scopes)
+        with closing(Workload(site, key=key_id, audience=audience)) as tokens:
+            click.echo(tokens.token())
+        return
+    if key_id or audience:
+        raise click.UsageError("--key and --audience need --workload.")
+    if not session.site.client_id and not session.is_given:
+        raise click.MissingParameter(param_hint="'--client-id'", param_type="option")
     if lifetime is None:
         if scopes or projects:
             raise click.UsageError("--scope and --project need --for, such as --for 1h.")
         click.echo(session.token())
         return
-    names = [name for words in scopes for name in words.split()]
     click.echo(session.agent_token(_seconds(lifetime), scopes=names, projects=projects))
 
 

@@ -94,6 +94,11 @@ class Session:
         """Close the connections to the server. ``contextlib.closing`` calls it."""
         self._http.close()
 
+    @property
+    def is_given(self) -> bool:
+        """Whether the token comes from elsewhere, so that no login is needed."""
+        return self._given is not None
+
     # Logging in
 
     def log_in(

@@ -15,10 +15,11 @@ class ApiKeysIssuersConfig(AppConfig):
         from ..access import EXTERNAL
         from ..lifecycle import locking
         from ..management import pruning
-        from . import checks, denials, resolver  # noqa: F401
+        from . import checks, denials, resolver, workload_checks, workloads  # noqa: F401
         from .models import Denial, Identity
 
         acceptance.offer(EXTERNAL)
+        verify.register(workloads.resolve, workloads.recall, first=True)
         verify.register(resolver.resolve, resolver.recall, first=True)  # OAuth refuses the rest
         verify.register_upstream(denials.are_allowed)
         locking.register(EXTERNAL, resolver.renew)

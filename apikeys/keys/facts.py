@@ -4,6 +4,7 @@ The JSON API and its schema, the audit log, and the lists of the settings pages,
 the commands all read ``FACTS``.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 from datetime import datetime
@@ -214,6 +215,22 @@ FACTS: Final = (
         optional=True,
         about="The public key as PEM, if the key signs requests. Null for a key with a secret.",
         audited=lambda key: bool(key.public_key),
+    ),
+    Fact(
+        "trust",
+        dict,
+        lambda key: json.loads(key.trust) if key.trust else None,
+        optional=True,
+        about="The issuer, audience and claims of the workload that may use the key. Null for a "
+        "key with a secret.",
+        audited=lambda key: bool(key.trust),
+    ),
+    Fact(
+        "secret_ends_at",
+        datetime,
+        lambda key: key.secret_ends_at,
+        optional=True,
+        about="When the secret stops working, if the key was converted to trust a workload.",
     ),
     Fact("state", State, lambda key: key.state().value, label=_("state"), example="live"),
     Fact(

@@ -17,7 +17,7 @@ from ..audit import Event
 from ..conf import app_settings
 from ..databases import clock, transactions
 from ..databases.primary import reading_primary
-from ..hashing.lost_peppers import check_root
+from ..hashing.converted import check_rest
 from ..lifecycle import locking
 from ..limits import networks
 from ..models import KEY_MODELS, AnyKey, AuditEvent, PersonalAccessToken, State
@@ -194,8 +194,8 @@ def _find_all(texts: Sequence[str]) -> tuple[list[AnyKey | None], Refused | None
         matches = hashing.check_digest(each.secret, key.digest, key.pepper_id)
         if matches is None:
             try:
-                matches = check_root(type(key), key.pk, each)
+                matches = check_rest(type(key), key.pk, each, key.digest, key.pepper_id)
             except Refused as refused:
-                busy = refused
+                busy = refused if refused.refusal.status == 503 else busy
         keys.append(key if matches else None)
     return keys, busy

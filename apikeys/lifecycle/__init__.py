@@ -8,11 +8,12 @@ from typing import Final
 from ..errors import LifecycleError
 from ..restrictions import networks, rates
 from .approval import approve, reject
-from .cleaning import MAX_YEAR
+from .cleaning import MAX_OVERLAP, MAX_YEAR
 from .editing import KEEP, edit
 from .ending import revoke, revoke_all
 from .minting import Minted, mint
-from .rotation import MAX_OVERLAP, rotate
+from .rotation import rotate
+from .trusting import convert
 
 __all__ = [
     "KEEP",
@@ -23,6 +24,7 @@ __all__ = [
     "LifecycleError",
     "Minted",
     "approve",
+    "convert",
     "edit",
     "mint",
     "reject",

@@ -5,7 +5,7 @@
 
 import unicodedata
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from django.utils import timezone
@@ -18,9 +18,13 @@ from ..errors import LifecycleError
 from ..models import naming
 from ..models.texts import TEXTS
 from ..policy import get_policy
+from ..workloads import rules
+from ..workloads.rules import Trust
 
 #: The last year in which a key may end.
 MAX_YEAR: Final = moments.MAX_YEAR
+#: Longest time that a key or a secret keeps working beside its successor.
+MAX_OVERLAP: Final = timedelta(days=7)
 
 
 def is_text(text: str) -> bool:
@@ -137,6 +141,32 @@ def clean_public_key(given: str | Mapping[str, Any]) -> str:
             "as a JWK."
         )
     raise LifecycleError(code, message, "public_key")
+
+
+def clean_trust(given: Any, *, direct_use: bool) -> Trust:
+    """Return the trust that a caller asks for. Raises ``LifecycleError`` as ``mint`` does."""
+    trust = rules.clean(given)
+    if direct_use:
+        check_direct_use(trust)
+    return trust
+
+
+def check_direct_use(trust: Trust) -> None:
+    """Check that requests may carry tokens of the issuer of ``trust`` themselves."""
+    if not rules.find_issuer(trust.issuer).direct_use:
+        message = _(
+            "This site does not accept tokens of this issuer as bearer tokens. Exchange them at "
+            "the token endpoint."
+        )
+        raise LifecycleError("direct_use_not_allowed", message, "direct_use")
+
+
+def check_overlap(overlap: timedelta) -> None:
+    """Raise ``LifecycleError`` (``overlap_out_of_range``)."""
+    if not timedelta(0) <= overlap <= MAX_OVERLAP:
+        raise LifecycleError(
+            "overlap_out_of_range", _("The overlap must be from 0 to 7 days."), "overlap"
+        )
 
 
 def check_expiry(expires_at: datetime | None) -> None:

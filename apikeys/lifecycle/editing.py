@@ -1,6 +1,6 @@
 """Edit a key."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final, Unpack, cast
 
@@ -15,7 +15,7 @@ from ..models.texts import TEXTS, OptionalTexts, put_texts, texts_of
 from ..restrictions import NAMES, RESTRICTIONS
 from ..restrictions.base import Terms
 from ..signals import key_edited
-from . import cleaning, locking, permitted
+from . import cleaning, locking, permitted, sealing, trusting
 
 
 class Keep:
@@ -39,6 +39,7 @@ def edit(
     allowed_networks: Iterable[str] | Keep = KEEP,
     rate_limits: Iterable[str] | Keep = KEEP,
     direct_use: bool | Keep = KEEP,
+    trust: Mapping[str, Any] | Keep | None = KEEP,
     by: Any = None,
     within: Grant | None = None,
     **texts: Unpack[OptionalTexts],
@@ -49,15 +50,17 @@ def edit(
     adds anything must cover the whole key, because the addition applies to all of it: a scope in
     every project, a project with every scope. Scopes that need approval cannot be added: create
     another key for them. ``texts`` sets the other texts about the key, by column. An empty text
-    removes it.
+    removes it. ``trust`` replaces the rules of a key that trusts a workload. New rules that let
+    other workloads in add the whole key.
 
     Raises ``LifecycleError`` as ``mint`` does, or with ``revoked_key``, ``expired_key``,
-    ``already_rotated``, ``unknown_key`` (it was deleted) or ``approval_required``.
+    ``already_rotated``, ``unknown_key`` (it was deleted), ``approval_required``,
+    ``conversion_required`` (``trust`` for a key with another proof) or ``rotate_instead``.
     """
     if not (key.SELECTS_PROJECTS or isinstance(projects, Keep)):
         raise TypeError("A project key has one project, for good.")
     with transactions.atomic(type(key)):
-        locking.lock_all(key, within)
+        holder = locking.lock_all(key, within)
         locking.check_live(key)
         had = Extent.of(key)
         reached, scope, ends = had.projects, key.scope, key.expires_at
@@ -73,6 +76,11 @@ def edit(
         named = {} if isinstance(name, Keep) else {"name": name}
         had_texts = texts_of(key)
         has_texts = had_texts | cleaning.clean_texts({**named, **texts})
+        trusted = had.trust
+        if not isinstance(trust, Keep) and (trust is not None or key.trust):
+            trusted = trusting.clean(key, trust)
+        if direct_use is True and trusted is not None and not key.direct_use:
+            cleaning.check_direct_use(trusted)
         given = {
             "not_before": not_before,
             "allowed_networks": allowed_networks,
@@ -84,14 +92,18 @@ def edit(
             for each, value in zip(RESTRICTIONS, had.restrictions, strict=True)
         )
         restrictions.check_terms(restricted, Terms(ends, bool(key.public_key)))
-        has = Extent(scope, reached, ends, restricted)
+        has = Extent(scope, reached, ends, restricted, trusted)
         permitted.check_within(within, has, had)
         permitted.check_approval(key, has, had)
+        owned = trusting.hand_over(key, has, had, within, holder)
 
         before, after = _editable(had_texts, had), _editable(has_texts, has)
         changes = {f: (before[f], after[f]) for f in before if before[f] != after[f]}
         if changes:
-            fields = [*TEXTS, "scope", "expires_at", "is_pending", *NAMES]
+            fields = [*TEXTS, "scope", "expires_at", "is_pending", *NAMES, *owned]
+            if trusted is not None:
+                sealing.put_trust(key, trusted)
+                fields += ["trust", "trust_anchor"]
             restrictions.put(key, restricted)
             put_texts(key, has_texts)
             key.scope, key.expires_at = scope, ends
@@ -119,4 +131,5 @@ def _editable(texts: dict[str, str], extent: Extent) -> dict[str, Any]:
             each.name: each.as_json(value)
             for each, value in zip(RESTRICTIONS, extent.restrictions, strict=True)
         },
+        "trust": extent.trust.as_json() if extent.trust else None,
     }

@@ -41,7 +41,7 @@ class _Terms(OptionalTexts, total=False):
     not_before: datetime | None
     allowed_networks: Iterable[str]
     rate_limits: Iterable[str]
-    direct_use: bool
+    direct_use: bool | None
     public_id: str | None
     by: Any
     within: Grant | None
@@ -65,6 +65,7 @@ def mint(
     name: str,
     scopes: Iterable[str],
     public_key: str | Mapping[str, Any] | None = None,
+    trust: Mapping[str, Any] | None = None,
     **terms: Unpack[_Terms],
 ) -> Minted[ProjectKey]: ...
 
@@ -83,9 +84,10 @@ def mint(
     not_before: datetime | None = None,
     allowed_networks: Iterable[str] = (),
     rate_limits: Iterable[str] = (),
-    direct_use: bool = True,
+    direct_use: bool | None = None,
     public_id: str | None = None,
     public_key: str | Mapping[str, Any] | None = None,
+    trust: Mapping[str, Any] | None = None,
     by: Any = None,
     within: Grant | None = None,
     **texts: Unpack[OptionalTexts],
@@ -97,12 +99,15 @@ def mint(
     that the key works at once. ``allowed_networks`` lists CIDR ranges or addresses that may use
     the key, and ``rate_limits`` lists limits such as ``1000/hour``. If they are empty, the key
     inherits the restrictions of the credential in ``within``. With ``direct_use=False`` the key
-    can only be exchanged at the token endpoint.
+    can only be exchanged at the token endpoint. That is the default with ``trust``.
 
     ``texts`` sets the other texts about the key, by column.
 
     ``public_key``, in PEM or as a JWK, creates a project key without a secret. Its requests are
     signed with the private key (see ``apikeys.signatures``), and ``token`` is empty.
+
+    ``trust`` creates a project key without a secret that a workload may use: ``{"issuer": …,
+    "claims": {…}}``, with an issuer of the setting ``WORKLOAD_ISSUERS``. ``token`` is empty.
 
     ``by`` is the user who creates the key. ``within`` limits what they may grant. Pass ``None``
     in your own code and for operators: only the policy's rules for the owner apply then.
@@ -121,14 +126,22 @@ def mint(
     ``rate_limit_not_grantable``, ``too_many_keys``, ``credential_changed``, ``made_already``
     (the ``public_id`` exists). For a public key: ``invalid_public_key``,
     ``unsupported_public_key``, ``private_key_given``, ``public_key_reused``,
-    ``exchange_needs_secret`` and ``signatures_unavailable``.
+    ``exchange_needs_secret`` and ``signatures_unavailable``. For a trust: ``invalid_trust``,
+    ``workloads_disabled``, ``issuer_not_trusted``, ``audience_required``,
+    ``audience_not_allowed``, ``claim_not_allowed``, ``invalid_claim``, ``glob_not_allowed``,
+    ``trust_too_broad``, ``direct_use_not_allowed`` and ``contradictory_proofs``.
     """
     if (user is None) == (project is None):
         raise TypeError("mint() takes a user or a project, not both.")
-    permitted.check_kind(ProjectKey if user is None else PersonalAccessToken)
+    model = ProjectKey if user is None else PersonalAccessToken
+    permitted.check_kind(model)
+    sealing.check_proof(model, public_key, trust)
     owner, now = project if user is None else user, timezone.now()
     scope, ends = cleaning.clean_scopes(scopes), cleaning.clean_expiry(expires_at, owner, now)
     using = locking.credential_of(within)
+    trusted = None if trust is None else cleaning.clean_trust(trust, direct_use=bool(direct_use))
+    if direct_use is None:
+        direct_use = trusted is None
     restricted = _restrictions(
         owner,
         using,
@@ -158,16 +171,14 @@ def mint(
         selected = [project]
         key: Any = ProjectKey(project=project, created_by=by, **common)
     else:
-        if public_key is not None:
-            raise TypeError("A personal access token has a secret, never a public key.")
         if not is_active(user):
             raise LifecycleError("inactive_user", _("This user is deactivated."), "user")
         selected = [] if projects is None else cleaning.clean_projects(user, projects)
         key = PersonalAccessToken(user=user, all_projects=projects is None, **common)
     reached = None if projects is None and user else frozenset(selected)
-    extent = Extent(scope, reached, ends, restricted)
+    extent = Extent(scope, reached, ends, restricted, trusted)
     permitted.check_within(within, extent)
-    text = sealing.seal(key) if public_key is None else sealing.seal_with(key, public_key)
+    text = sealing.sealed(key, public_key, trusted)
     try:
         with transactions.atomic(type(key)):
             if using is not None:

@@ -43,6 +43,8 @@ def check_within(grant: Grant | None, has: Extent, had: Extent = NOTHING) -> Non
     """Check that ``grant`` covers everything in ``has`` that is not in ``had``."""
     if grant is None:
         return
+    if has.trusts_beyond(had):
+        had = NOTHING  # whoever decides which workload uses a key gets all of it
     if grant.using is not None and has.wider(had):
         had = NOTHING
         if grant.using.is_for_some_resources:
@@ -85,7 +87,8 @@ def check_within(grant: Grant | None, has: Extent, had: Extent = NOTHING) -> Non
 def check_approval(key: AnyKey, has: Extent, had: Extent) -> None:
     if not has.wider(had):
         return
-    added = has.scopes_beyond(had) if has.projects_beyond(had) == frozenset() else has.scope
+    is_same = has.projects_beyond(had) == frozenset() and not has.trusts_beyond(had)
+    added = has.scopes_beyond(had) if is_same else has.scope
     new = to_approve(key.owner, " ".join(added) if isinstance(added, list) else added)
     if key.is_pending or new:
         message = _(

@@ -3,17 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any
 
 from django.utils import timezone
-from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
 
 from .. import restrictions
 from ..conf import app_settings
 from ..databases import transactions
 from ..databases.primary import reading_primary
-from ..errors import LifecycleError
 from ..grants import Extent, Grant
 from ..models import PersonalAccessToken
 from ..models.keys import K
@@ -23,9 +21,6 @@ from ..signals import key_rotated
 from . import cleaning, descendants, locking, minting, permitted, sealing
 from .editing import KEEP, Keep
 from .minting import Minted
-
-#: Longest time that a key keeps working beside its successor.
-MAX_OVERLAP: Final = timedelta(days=7)
 
 
 @transactions.retried
@@ -37,6 +32,7 @@ def rotate(
     overlap: timedelta | None = None,
     expires_at: datetime | Keep | None = KEEP,
     public_key: str | Mapping[str, Any] | None = None,
+    trust: Mapping[str, Any] | None = None,
     by: Any = None,
     within: Grant | None = None,
 ) -> Minted[K]:
@@ -51,24 +47,25 @@ def rotate(
     itself keeps working when its predecessor is revoked.
 
     Pass ``public_key`` to rotate a key that holds a public key, or to replace the secret of a
-    project key with a public key.
+    project key with a public key. Pass ``trust`` likewise, for a key that trusts a workload. If
+    the new rules let other workloads in, and the scopes need approval, the successor waits for
+    it.
 
     If several rotations race, one succeeds and the others raise ``already_rotated``. Raises
     ``LifecycleError`` with one of these codes: ``overlap_out_of_range``,
     ``expiry_in_the_past``, ``expiry_required``, ``expiry_too_late``, ``already_rotated``,
     ``revoked_key``, ``expired_key``, ``unknown_key``, ``scope_not_grantable``,
     ``project_not_grantable``, ``outlives_credential``, ``credential_changed``,
-    ``public_key_required``, or a code of ``mint`` about public keys.
+    ``public_key_required``, ``trust_required``, or a code of ``mint`` about public keys and
+    trusts.
     """
     overlap = app_settings.ROTATION_OVERLAP if overlap is None else overlap
-    if not timedelta(0) <= overlap <= MAX_OVERLAP:
-        raise LifecycleError(
-            "overlap_out_of_range", _("The overlap must be from 0 to 7 days."), "overlap"
-        )
+    cleaning.check_overlap(overlap)
     model = type(key)
     permitted.check_kind(model)
     # Hashing is slow, so do it before any lock.
-    successor, text = sealing.sealed_successor(key, public_key)
+    trusted = None if trust is None else cleaning.clean_trust(trust, direct_use=False)
+    successor, text = sealing.sealed_successor(key, public_key, trusted)
     with transactions.atomic(model):
         holder = locking.lock_all(key, within)
         locking.check_live(key)
@@ -78,10 +75,13 @@ def rotate(
         else:
             ends = cleaning.clean_expiry(expires_at, key.owner, now)
         restrictions.check_terms(had.restrictions, Terms(ends, bool(successor.public_key)))
-        permitted.check_within(within, replace(had, expires_at=ends))
+        has = replace(had, expires_at=ends, trust=trusted)
+        permitted.check_within(within, has)
         successor.scope, successor.expires_at = key.scope, ends
         put_texts(successor, texts_of(key))
         restrictions.put(successor, had.restrictions)
+        if trusted is not None and not key.trust:
+            successor.direct_use = False  # it was about the secret
         successor.created_at, successor.replaces = now, key
         successor.is_pending, successor.minted_with = key.is_pending, key.minted_with
         successor.made_with_token, successor.lineage = key.made_with_token, key.lineage
@@ -97,6 +97,8 @@ def rotate(
             names = {*successor.upstream.split(), *using.upstream.split()}
             successor.upstream = " ".join(sorted(names))
         successor.approved_at, successor.approved_by = key.approved_at, key.approved_by
+        if had.trust and has.trusts_beyond(had) and permitted.to_approve(key.owner, key.scope):
+            successor.is_pending, successor.approved_at, successor.approved_by = True, None, None
         if isinstance(key, PersonalAccessToken):
             successor.user, successor.all_projects = key.user, key.all_projects
         else:

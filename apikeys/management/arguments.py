@@ -247,6 +247,41 @@ def restrictions(options: Mapping[str, Any], verb: Literal["mint", "edit"]) -> d
     return given
 
 
+def add_trust(parser: CommandParser, text: str, *, required: bool = False) -> None:
+    """Add the options about the workload that may use a key."""
+    parser.add_argument("--issuer", metavar="ISSUER", required=required, help=text)
+    parser.add_argument(
+        "--claim",
+        metavar="NAME=VALUE",
+        action="append",
+        help="A claim that the workload's token must have, such as repository_id=123456789. "
+        "Repeat the option for several.",
+    )
+    parser.add_argument(
+        "--audience",
+        metavar="URL",
+        help="The audience that the workload's token must have (default: the URL of this site).",
+    )
+
+
+def trust(
+    issuer: str | None, claims: Iterable[str] | None, audience: str | None
+) -> dict[str, Any] | None:
+    """Return what ``--issuer``, ``--claim`` and ``--audience`` say, as JSON has it."""
+    if issuer is None:
+        if claims or audience:
+            message = "Give --issuer with --claim and --audience."
+            raise LifecycleError("missing_argument", message, "trust")
+        return None
+    pairs = [claim.partition("=") for claim in claims or ()]
+    names = [name for name, _, _ in pairs]
+    if not all(equals for _, equals, _ in pairs) or len(set(names)) < len(names):
+        message = "--claim takes NAME=VALUE, each name once."
+        raise LifecycleError("invalid_trust", message, "trust")
+    given = {"issuer": issuer, "claims": {name: value for name, _, value in pairs}}
+    return given | ({"audience": audience} if audience else {})
+
+
 def add_public_key(parser: CommandParser, text: str) -> None:
     parser.add_argument("--public-key", metavar="FILE", help=text)
 

@@ -238,6 +238,9 @@ def show(name: str, value: Any) -> str:
         return " ".join(value) or "none"
     if name == "public_key":  # in one line, without the header and footer of PEM
         return "".join(value.splitlines()[1:-1])
+    if isinstance(value, dict):  # what a key trusts
+        claims = " ".join(f"{name}={each}" for name, each in value.get("claims", {}).items())
+        return f"{value.get('issuer', '')} {claims} for {value.get('audience', '')}"
     if name == "state":
         with translation.override(None):
             return str(State(value).label)

@@ -10,6 +10,7 @@ from django.core.management.base import CommandError
 from .. import token
 from ..errors import LifecycleError
 from ..keys.facts import record
+from ..keys.setup import setups
 from ..lifecycle import Minted
 from ..models import AnyKey
 from .output import Screen, UnwritableError, WritingCommand
@@ -23,6 +24,10 @@ Copy this {word} now. You will not be able to see it again. Send it in the heade
 _SIGNS = """\
 This key has no secret. Sign requests with the private key that belongs to its public key, and
 send its ID as `keyid`.
+"""
+
+_TRUSTS = """\
+This key has no secret. The workload that it trusts exchanges its own identity token, like this:
 """
 
 
@@ -104,7 +109,8 @@ class Terminal:
             if self.as_json:
                 self.json({"token": minted.token or None} | facts | more)
             else:
-                self.screen.line(minted.token or _SIGNS)
+                self.screen.line(minted.token or (_SIGNS if minted.key.public_key else _TRUSTS))
+                self._setup(minted.key)
             self._stdout.flush()
         except UnwritableError as error:
             raise CommandError(f"{if_lost()} {error}") from error
@@ -114,6 +120,17 @@ class Terminal:
                 word = "token" if minted.key.KIND == token.PAT else "key"
                 self.screen.line(_SHOWN_ONCE.format(word=word))
             self.screen.facts(facts)
+
+    def show_setup(self, key: AnyKey) -> None:
+        """Print what a workload needs to use ``key``."""
+        self.screen.line()
+        self.screen.line(_TRUSTS)
+        self._setup(key)
+
+    def _setup(self, key: AnyKey) -> None:
+        for text in setups(key):
+            self.screen.line(text.code)
+            self.screen.line()
 
     def preview(self, title: str, key: AnyKey) -> None:
         """Show the key that the user is about to change."""

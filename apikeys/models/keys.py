@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from .. import restrictions, scopes, token
 from ..conf import project_model
 from ..databases.primary import PrimaryManager, reading_primary
+from . import endings
 from .chains import chains
 from .texts import TEXTS, Texts
 
@@ -45,7 +46,7 @@ class AbstractKey(Texts, restrictions.Columns):
     KIND: ClassVar[str]
     #: Whether a key can be limited to some projects of its owner.
     SELECTS_PROJECTS: ClassVar[bool]
-    #: Whether a key can have a public key in place of a secret.
+    #: Whether a key can have a public key, or trust a workload, in place of a secret.
     TAKES_PUBLIC_KEY: ClassVar[bool]
 
     public_id = models.CharField(
@@ -169,6 +170,11 @@ class AbstractKey(Texts, restrictions.Columns):
         """The granted scopes, sorted, without implied scopes."""
         return scopes.split(self.scope)
 
+    @property
+    def secret_ends_at(self) -> datetime | None:
+        """When the secret of a converted key stops working; ``None`` for other keys."""
+        return endings.ends_of(self.pepper_id)
+
     def state(self, now: datetime | None = None) -> State:
         """Return the state of the key, now or at another time."""
         if self.revoked_at is not None:
@@ -258,6 +264,7 @@ class PersonalAccessToken(AbstractKey):
     OWNER = "user"
     #: Always empty: a token has a secret.
     public_key = ""
+    trust = ""
 
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL,
@@ -333,12 +340,31 @@ class ProjectKey(AbstractKey):
             "In PEM format. Requests are signed with the private key, and the key has no secret."
         ),
     )
+    trust = models.TextField(
+        _("trust"),
+        blank=True,
+        default="",
+        db_default="",
+        editable=False,
+        help_text=_(
+            "As JSON: the issuer, the audience and the claims of the workload that may use the "
+            "key. The key has no secret."
+        ),
+    )
+    #: A digest of the issuer and the claim that identifies the workload. A token finds the key
+    #: by it.
+    trust_anchor = models.CharField(
+        max_length=64, blank=True, default="", db_default="", editable=False
+    )
 
     class Meta(AbstractKey.Meta):
         abstract = False
         verbose_name = _("project key")
         verbose_name_plural = _("project keys")
-        indexes = _indexes("apikeys_keys", "project")
+        indexes = [
+            *_indexes("apikeys_keys", "project"),
+            models.Index(fields=["trust_anchor"], name="apikeys_keys_trust"),
+        ]
 
     def reach(self) -> list[Any] | None:
         """The project of the key, as a list of one."""

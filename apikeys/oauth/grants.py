@@ -1,20 +1,22 @@
 """Add grant types that django-oauth-toolkit lacks to the token endpoint."""
 
 import json
+from functools import partial
 from typing import Any, Final
 
 from django.views.decorators.debug import sensitive_variables
 from oauthlib.oauth2.rfc6749 import errors
 from oauthlib.oauth2.rfc6749.grant_types.base import GrantTypeBase
 
-from .. import scopes, token
+from .. import refusals, scopes, token
 from ..conf import app_settings
 from ..models.owners import is_active
 from ..refusals import Refused
-from . import issue, key_clients, login_tokens
+from . import assertions, issue, key_clients, login_tokens
 
 ACCESS_TOKEN: Final = "urn:ietf:params:oauth:token-type:access_token"
 JWT: Final = "urn:ietf:params:oauth:token-type:jwt"
+ID_TOKEN: Final = "urn:ietf:params:oauth:token-type:id_token"
 
 
 class JSONGrant(GrantTypeBase):
@@ -49,7 +51,8 @@ class ClientCredentialsGrant(JSONGrant):
             credentials = key_clients.presented(request.headers, request._params)
         except errors.OAuth2Error as error:
             return self._get_default_headers(), error.json, error.status_code
-        if credentials is not None and credentials.are_a_key:
+        is_assertion = "client_assertion_type" in request._params
+        if is_assertion or (credentials is not None and credentials.are_a_key):
             return super().create_token_response(request, token_handler)
         answer: tuple[dict[str, str], str, int]
         answer = self.otherwise.create_token_response(request, token_handler)
@@ -58,9 +61,11 @@ class ClientCredentialsGrant(JSONGrant):
     @sensitive_variables()
     def respond(self, request: Any, token_handler: Any) -> dict[str, Any]:
         credentials = key_clients.presented(request.headers, request._params)
+        as_jwt = wants_jwt(request)
+        if "client_assertion_type" in request._params:
+            return assertions.answer_key(request, token_handler.token_generator, as_jwt=as_jwt)
         if credentials is None:
             raise errors.InvalidClientError
-        as_jwt = wants_jwt(request)
         subject = issue.Subject.of_key(key_clients.authenticate(credentials, request.headers))
         return issue.answer(request, token_handler.token_generator, subject, as_jwt=as_jwt)
 
@@ -80,11 +85,23 @@ class TokenExchangeGrant(JSONGrant):
         for name in ("subject_token", "subject_token_type"):
             if not params.get(name):
                 raise errors.InvalidRequestError(f"The parameter {name} is missing.")
-        if params["subject_token_type"] not in (ACCESS_TOKEN, JWT, login_tokens.REFRESH_TOKEN):
+        kinds = (ACCESS_TOKEN, JWT, ID_TOKEN, login_tokens.REFRESH_TOKEN)
+        if params["subject_token_type"] not in kinds:
             raise errors.InvalidRequestError("This type of subject token is not supported.")
         if params.get("actor_token") or params.get("actor_token_type"):
             raise errors.InvalidRequestError("Delegation by an actor token is not supported.")
         as_jwt = wants_jwt(request)
+        if assertions.is_of_workload(params["subject_token"]):
+            if params["subject_token_type"] == ACCESS_TOKEN:
+                raise errors.InvalidRequestError("The subject token is a JWT or an ID token.")
+            generator = token_handler.token_generator
+            refuse = partial(_refuse, "subject token", errors.InvalidRequestError)
+            issued = assertions.answer_workload(
+                request, generator, params["subject_token"], refuse, as_jwt=as_jwt
+            )
+            return issued | {"issued_token_type": JWT if as_jwt else ACCESS_TOKEN}
+        if params["subject_token_type"] == ID_TOKEN:
+            raise errors.InvalidRequestError("ID tokens are accepted of workloads only.")
         client = self._client(request)
         if params["subject_token_type"] == login_tokens.REFRESH_TOKEN:
             text, validator = params["subject_token"], self.request_validator
@@ -147,6 +164,32 @@ class TokenExchangeGrant(JSONGrant):
         if scopes.unknown(row.scope.split()):  # such as a registration access token
             raise errors.InvalidRequestError("The subject token cannot be exchanged.")
         return issue.Subject.of_token(row)
+
+
+class JWTBearerGrant(JSONGrant):
+    """RFC 7523 section 2.1: exchange a workload's identity token for an access token.
+
+    The client is not authenticated. Its ID, if given, is the ID of the key.
+    """
+
+    NAME: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+
+    @sensitive_variables()
+    def respond(self, request: Any, token_handler: Any) -> dict[str, Any]:
+        if not (text := request._params.get("assertion")):
+            raise errors.InvalidRequestError("The parameter assertion is missing.")
+        as_jwt = wants_jwt(request)
+        refuse = partial(_refuse, "assertion", errors.InvalidGrantError)
+        if not assertions.is_of_workload(text):
+            raise refuse(Refused(refusals.UNTRUSTED_ISSUER))
+        generator = token_handler.token_generator
+        return assertions.answer_workload(request, generator, text, refuse, as_jwt=as_jwt)
+
+
+def _refuse(what: str, error: Any, refused: Refused) -> Exception:
+    key_clients.check_decided(refused)
+    refusal: Exception = error(f"The {what} was refused: {refused.refusal.code}.")
+    return refusal
 
 
 @sensitive_variables()

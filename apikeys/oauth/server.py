@@ -4,9 +4,9 @@ from typing import Any
 
 from oauthlib.openid import Server as OpenIDServer
 
-from . import lifetimes
+from . import assertions, lifetimes
 from .device import GRANT_TYPE, DeviceCodeGrant
-from .grants import ClientCredentialsGrant, TokenExchangeGrant
+from .grants import ClientCredentialsGrant, JWTBearerGrant, TokenExchangeGrant
 
 __all__ = ["Server"]
 
@@ -28,3 +28,5 @@ class Server(OpenIDServer):
         )
         self.grant_types[GRANT_TYPE] = DeviceCodeGrant(request_validator)
         self.grant_types[TokenExchangeGrant.NAME] = TokenExchangeGrant(request_validator)
+        if assertions.is_available():
+            self.grant_types[JWTBearerGrant.NAME] = JWTBearerGrant(request_validator)

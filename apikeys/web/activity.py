@@ -96,6 +96,8 @@ def _facts(changes: Mapping[str, Any]) -> Iterator[str]:
             yield format_html("{}: {}.", restriction.label, _value(name, changes[name]))
     if changes.get("public_key"):
         yield _("It signs requests and has no secret.")
+    if changes.get("trust"):
+        yield format_html(_("It trusts {} and has no secret."), _trusted(changes["trust"]))
 
 
 def _edited(changes: Mapping[str, Any]) -> Iterator[str]:
@@ -140,11 +142,19 @@ def _label(name: str) -> Any:
     return {
         "projects": _("Projects"),
         "expires_at": _("Expiry"),
+        "trust": _("Workload"),
+        "secret_ends_at": _("End of the secret"),
         "redirect_uris": _("Redirect URIs"),
         "grant_types": _("Grant types"),
         "homepage": _("Homepage"),
         "max_scopes": _("Maximum permissions"),
     }.get(name, name)
+
+
+def _trusted(trust: Mapping[str, Any]) -> str:
+    """Return what a key trusts as HTML."""
+    claims = [f"{name}={value}" for name, value in trust.get("claims", {}).items()]
+    return format_html("{} ({})", _code(trust.get("issuer", "")), ", ".join(claims))
 
 
 def _value(name: str, value: Any) -> str:
@@ -159,7 +169,13 @@ def _value(name: str, value: Any) -> str:
         return ""
     if isinstance(value, list):
         return _listed(value)
-    return _when(value) if name == "not_before" else _em(str(value).removesuffix("."))
+    if name == "trust":
+        return _trusted(value)
+    return (
+        _when(value)
+        if name in ("not_before", "secret_ends_at")
+        else _em(str(value).removesuffix("."))
+    )
 
 
 def _rotated(changes: Mapping[str, Any]) -> Iterator[str]:

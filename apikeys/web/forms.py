@@ -15,13 +15,16 @@ from django.utils.translation import gettext_lazy, ngettext
 from .. import grants, restrictions, scopes
 from ..conf import app_settings, slug_field, slug_of
 from ..errors import LifecycleError
+from ..keys import trust_forms
 from ..keys.forms import ALL
+from ..keys.trust_forms import TrustForm
 from ..lifecycle import MAX_OVERLAP
 from ..models import AnyKey, get_project_model
 from ..models.texts import OPTIONAL, TEXTS, texts_of
 from ..policy import get_policy
 from ..restrictions import RESTRICTIONS
 from ..restrictions.base import Terms
+from ..workloads import rules
 from .expiry import ExpiryForm, days
 from .fields import DayField, KeylessForm, PageFields, ProjectsField, PublicKeyField
 from .widgets import ScopesWidget
@@ -32,7 +35,7 @@ _OF_TOKEN: Final = gettext_lazy(
 )
 
 
-class KeyForm(ExpiryForm):
+class KeyForm(TrustForm, ExpiryForm):
     """Create a key, or edit ``key`` if it is given."""
 
     name = forms.CharField(
@@ -76,7 +79,9 @@ class KeyForm(ExpiryForm):
         ),
     )
 
-    field_order = [*TEXTS, "expiry", "expires_on", "reach", "projects", "scopes"]
+    field_order = [
+        *TEXTS, "expiry", "expires_on", "reach", "projects", "scopes", "issuer", "claims",
+    ]  # fmt: skip
     NO_PROJECT = gettext_lazy("Select at least one project.")
 
     def __init__(
@@ -112,6 +117,10 @@ class KeyForm(ExpiryForm):
                 del self.fields[each.field_name]
         if key is not None or not of_project or find_spec("http_message_signatures") is None:
             del self.fields["public_key"]
+        if of_project and trust_forms.is_offered() and (key is None or key.trust):
+            self.offer_issuers(key.trust if key else "", required=key is not None)
+        else:
+            trust_forms.remove(self)
         if of_project:
             del self.fields["reach"], self.fields["projects"]
         else:
@@ -194,6 +203,10 @@ class KeyForm(ExpiryForm):
         asked |= self._asked_restrictions()
         if cleaned.get("public_key"):
             asked["public_key"] = cleaned["public_key"]
+        if cleaned.get("trust"):
+            asked["trust"] = cleaned["trust"]
+            if not rules.find_issuer(cleaned["trust"]["issuer"]).direct_use:
+                asked["direct_use"] = False
         if "projects" in self.fields:
             projects = cleaned["projects"]
             asked["projects"] = None if projects is None else list(projects)
@@ -227,12 +240,25 @@ KeyForm.base_fields.update({each.field_name: each.field(PageFields()) for each i
 OVERLAPS: Final = (timedelta(0), timedelta(hours=1), timedelta(hours=24), MAX_OVERLAP)
 
 
-class RotateForm(ExpiryForm):
-    overlap = forms.TypedChoiceField(
-        label=gettext_lazy("Keep the old one working for"),
+def overlap_field(label: Any) -> forms.TypedChoiceField:
+    return forms.TypedChoiceField(
+        label=label,
         coerce=lambda seconds: timedelta(seconds=int(seconds)),
         widget=forms.RadioSelect,
     )
+
+
+def offer_overlaps(field: forms.Field) -> None:
+    assert isinstance(field, forms.TypedChoiceField)  # noqa: S101 - for mypy
+    usual = app_settings.ROTATION_OVERLAP
+    field.choices = [
+        (str(int(each.total_seconds())), _overlap(each)) for each in sorted({*OVERLAPS, usual})
+    ]
+    field.initial = str(int(usual.total_seconds()))
+
+
+class RotateForm(TrustForm, ExpiryForm):
+    overlap = overlap_field(gettext_lazy("Keep the old one working for"))
 
     public_key = PublicKeyField(
         help_text=gettext_lazy(
@@ -240,21 +266,32 @@ class RotateForm(ExpiryForm):
         ),
     )
 
-    field_order = ["overlap", "public_key", "expiry", "expires_on"]
+    field_order = ["overlap", "public_key", "issuer", "claims", "expiry", "expires_on"]
 
     def __init__(self, *args: Any, owner: Any, key: AnyKey, **kwargs: Any) -> None:
         super().__init__(*args, owner=owner, key=key, start=timezone.now(), **kwargs)
-        usual = app_settings.ROTATION_OVERLAP
-        overlap = self.fields["overlap"]
-        assert isinstance(overlap, forms.TypedChoiceField)  # noqa: S101 - for mypy
-        overlap.choices = [
-            (str(int(each.total_seconds())), _overlap(each)) for each in sorted({*OVERLAPS, usual})
-        ]
-        overlap.initial = str(int(usual.total_seconds()))
+        offer_overlaps(self.fields["overlap"])
         if key.expires_at is not None:
             self.offer_again(key.expires_at - key.created_at)
         if not key.public_key:
             del self.fields["public_key"]
+        if key.trust and trust_forms.is_offered():
+            self.offer_issuers(key.trust, required=True)
+        else:
+            trust_forms.remove(self)
+
+
+class ConvertForm(TrustForm, KeylessForm):
+    """Choose the workload that takes the place of a secret."""
+
+    overlap = overlap_field(gettext_lazy("Keep the secret working for"))
+
+    field_order = ["issuer", "claims", "overlap"]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.offer_issuers("", required=True)
+        offer_overlaps(self.fields["overlap"])
 
 
 _REASON_OF_TOKEN: Final = gettext_lazy(

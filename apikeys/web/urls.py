@@ -18,6 +18,7 @@ _keys = [
     re_path(rf"^{_ID}/$", keys.Key.as_view(), name="key"),
     re_path(rf"^{_ID}/edit/$", keys.Edit.as_view(), name="edit"),
     re_path(rf"^{_ID}/rotate/$", keys.Rotate.as_view(), name="rotate"),
+    re_path(rf"^{_ID}/convert/$", keys.Convert.as_view(), name="convert"),
     re_path(rf"^{_ID}/revoke/$", keys.Revoke.as_view(), name="revoke"),
 ]
 

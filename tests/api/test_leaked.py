@@ -106,7 +106,7 @@ def test_a_key_that_cannot_be_checked_does_not_save_the_others(client, monkeypat
     def busy(*args):
         raise Refused(refusals.VERIFICATION_BUSY)
 
-    monkeypatch.setattr(leaks, "check_root", busy)
+    monkeypatch.setattr(leaks, "check_rest", busy)
     answer = present(client, {"tokens": [lost.token, good.token]})
     assert (answer.status_code, answer.json()["code"]) == (503, "verification_busy")
     assert why(good) == "revoked_key"

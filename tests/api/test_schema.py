@@ -175,7 +175,8 @@ def made_real(case, draw):
                 body[each.name] = (timezone.now() + timedelta(hours=hours)).isoformat()
         if body.get("projects"):
             body["projects"] = ["analytical-engine"]
-        if body.get("public_key"):
+        body.pop("trust", None)  # the site trusts no issuer of workloads
+        if body.get("public_key") is not None:
             body["public_key"] = pem(ed25519_key())
             body.pop("direct_use", None)
 

@@ -12,6 +12,7 @@ from apikeys.gateway.conf import GatewaySettings
 from apikeys.issuers.conf import IssuersSettings
 from apikeys.oauth.conf import OAuthSettings
 from apikeys.refusals import REFUSALS
+from apikeys.workloads.conf import WorkloadSettings
 from tests import commands as walk
 from tests.docs import http_api, markdown, python_api, system_checks
 from tests.docs.markdown import table
@@ -91,6 +92,7 @@ TABLES = {
     "## OAuth": OAuthSettings,
     "## Trusted issuers": IssuersSettings,
     "## Gateway": GatewaySettings,
+    "## Workloads": WorkloadSettings,
 }
 
 
@@ -111,6 +113,7 @@ def settings() -> Iterator[str]:
 SECTIONS = {
     "not_authenticated": "Credentials",
     "malformed_token": "Tokens of trusted issuers",
+    "workload_not_trusted": "Workloads",
     "malformed_signature": "Signed requests",
     "ip_not_allowed": "Restrictions",
     "verification_busy": "Availability",

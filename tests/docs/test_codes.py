@@ -27,7 +27,9 @@ PAGES = {
     "models": "docs/reference/api.md",
     "oauth": "docs/reference/oauth.md",
     "refusals.py": REFUSALS,
+    "keys": "docs/reference/api.md",
     "restrictions": "docs/reference/api.md",
+    "workloads": "docs/reference/api.md",
 }
 #: Raised where no code is shown: for Python callers, or with a field of a page's form.
 NOT_SHOWN = {"made_already", "invalid_choice"}

@@ -24,7 +24,9 @@ from prometheus_client import REGISTRY
 from rest_framework.test import APIRequestFactory
 
 from apikeys import health, lifecycle, signals
-from apikeys.models import PersonalAccessToken
+from apikeys.checks.workloads import check_workloads
+from apikeys.keys.setup import setups
+from apikeys.models import PersonalAccessToken, ProjectKey
 from apikeys.refusals import Refused
 from apikeys.verify import verify
 from example_project.payments import models as payments
@@ -289,6 +291,36 @@ def test_a_pipeline_calls_the_api_and_shows_no_key(live_server, engine, tmp_path
         assert json.loads((tmp_path / "payments.json").read_text())[0]["amount"] == "5.00"
     assert github["permissions"] == {}
     assert key not in step["run"]
+
+
+def test_workloads_paste_what_the_guide_shows(tmp_path, engine, settings):
+    page = "docs/how-to/workloads.md"
+    site, program = blocks(page, "python")
+    values = {"INSTALLED_APPS": [], "APIKEYS": {}}
+    exec(site, values)
+    settings.APIKEYS = {**settings.APIKEYS, **values["APIKEYS"]}
+    assert check_workloads() == []
+    mint, convert = blocks(page, "console")
+    minted = json.loads(follow(f"{mint.strip()} --json"))
+    key = ProjectKey.objects.get(public_id=minted["id"])
+    shown = {text.label: text.code for text in setups(key)}
+    github, gitlab, pod = blocks(page, "yaml")
+    assert shown[".github/workflows"].replace(key.public_id, "7k2m4q0x9c1v8b3n") == github
+    gitlab_trust = {"issuer": "gitlab", "claims": {"project_id": 1}}
+    pod_trust = {"issuer": "kubernetes", "claims": {"sub": "system:serviceaccount:a:b"}}
+    lifecycle.edit(key, trust=gitlab_trust)
+    (text,) = setups(key)
+    assert text.code.replace(key.public_id, "7k2m4q0x9c1v8b3n") == gitlab
+    lifecycle.edit(key, trust=pod_trust)
+    assert setups(key)[0].code == pod
+    for each in (github, gitlab, pod):
+        assert yaml.safe_load(each)
+    stored = mint_key(engine).key
+    follow(convert.replace(" ID ", f" {stored.public_id} "))
+    stored.refresh_from_db()
+    assert stored.trust
+    exec(program, values)
+    assert values["client"].auth is values["auth"]
 
 
 # Logins by others

@@ -221,7 +221,7 @@ def test_a_busy_process_refuses_with_verification_busy(minted, peppers, argon2, 
 def test_a_key_deleted_meanwhile_is_refused(minted, peppers, monkeypatch):
     peppers(NEW)
     monkeypatch.setattr(
-        "apikeys.verify.check_root",
+        "apikeys.hashing.converted.check_root",
         lambda *args: minted.key.delete() and lost_peppers.check_root(*args),
     )
     assert refusal(minted.token) is refusals.INVALID_KEY

@@ -16,9 +16,9 @@ TOKEN = re.compile(r"acme_(?:pat|key)_[0-9a-z]{16}_[0-9A-Za-z]{49}")
 RECORD = [
     "kind", "id", "name", "description", "user", "project", "scopes", "projects",
     "allowed_networks", "rate_limits", "expires_at", "not_before", "direct_use", "public_key",
-    "state", "created_at", "created_by", "last_used_at", "last_used_ip", "minted_with", "legacy",
-    "approved_at", "approved_by", "rotated_at", "replaces", "replaced_by", "revoked_at",
-    "revoked_by", "revoked_reason",
+    "trust", "secret_ends_at", "state", "created_at", "created_by", "last_used_at",
+    "last_used_ip", "minted_with", "legacy", "approved_at", "approved_by", "rotated_at",
+    "replaces", "replaced_by", "revoked_at", "revoked_by", "revoked_reason",
 ]  # fmt: skip
 FACTS = ["kind", "id", "name", "user", "project", "client", "scopes", "projects", "expires_at"]
 PAT = ["mint", "--user", "ada", "--name", "ci", "--scope", "payments:read"]

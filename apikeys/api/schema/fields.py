@@ -90,6 +90,24 @@ class PublicKeyExtension(OpenApiSerializerFieldExtension):
         return {"oneOf": [{"type": "string"}, {"type": "object"}]}
 
 
+class TrustExtension(OpenApiSerializerFieldExtension):
+    target_class = "apikeys.api.serializers.Trust"
+
+    def map_serializer_field(self, auto_schema: AutoSchema, direction: str) -> Any:
+        text = {"type": "string"}
+        values = [text, {"type": "integer"}, {"type": "boolean"}]
+        return {
+            "type": "object",
+            "properties": {
+                "issuer": {**text, "description": "The name or URL of a trusted issuer."},
+                "audience": {**text, "description": "The URL of this site, which is the default."},
+                "claims": {"type": "object", "additionalProperties": {"oneOf": values}},
+            },
+            "required": ["issuer", "claims"],
+            "additionalProperties": False,
+        }
+
+
 class SomeExtension(OpenApiSerializerFieldExtension):
     target_class = "apikeys.api.serializers.Some"
 

@@ -39,6 +39,9 @@ def add_arguments(parser: CommandParser) -> None:
     )
     parser.add_argument("--expires", metavar="WHEN", help="When the key expires, as for mint.")
     arguments.add_restrictions(parser, "edit")
+    arguments.add_trust(
+        parser, "The issuer of a key that trusts a workload. It needs the new claims, too."
+    )
     arguments.add_by(parser)
 
 
@@ -67,6 +70,9 @@ def _changes(
     project: list[str] | None,
     all_projects: bool,
     expires: str | None,
+    issuer: str | None,
+    claim: list[str] | None,
+    audience: str | None,
     **options: Any,
 ) -> dict[str, Any]:
     """Return the changes as arguments of ``lifecycle.edit``."""
@@ -87,6 +93,8 @@ def _changes(
             changes["projects"] = [arguments.find_project(slug) for slug in project]
     if expires is not None:
         changes["expires_at"] = arguments.expiry(expires)
+    if (trust := arguments.trust(issuer, claim, audience)) is not None:
+        changes["trust"] = trust
     changes |= arguments.texts(options) | arguments.restrictions(options, "edit")
     if not changes:
         flags = [
@@ -98,6 +106,7 @@ def _changes(
             "--expires",
         ]
         flags += [each.option.flag for each in RESTRICTIONS if each.option.edit_help]
+        flags += ["--issuer"]
         message = f"Give one or more of {', '.join(flags)}."
         raise LifecycleError("missing_argument", message)
     return changes

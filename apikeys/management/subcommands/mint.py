@@ -58,6 +58,11 @@ def add_arguments(parser: CommandParser) -> None:
         "Create a project key that signs its requests and has no secret. Name a file with its "
         "public key, Ed25519 or P-256, in PEM or as a JWK, or - for standard input.",
     )
+    arguments.add_trust(
+        parser,
+        "Create a project key without a secret that a workload may use, such as a CI job. Name an "
+        "issuer of the setting WORKLOAD_ISSUERS, such as github.",
+    )
 
 
 def handle(
@@ -69,6 +74,9 @@ def handle(
     scope: list[str] | None,
     expires: str | None,
     public_key: str | None,
+    issuer: str | None,
+    claim: list[str] | None,
+    audience: str | None,
     **options: Any,
 ) -> None:
     given = arguments.texts(options) | arguments.restrictions(options, "mint")
@@ -84,6 +92,10 @@ def handle(
     if owner is not None and public_key is not None:
         message = "--public-key is for project keys. A personal access token has a secret."
         raise LifecycleError("contradictory_arguments", message, "public_key")
+    trust = arguments.trust(issuer, claim, audience)
+    if owner is not None and trust is not None:
+        message = "--issuer is for project keys. A personal access token has a secret."
+        raise LifecycleError("contradictory_arguments", message, "trust")
     name = name or ask(terminal.notes, "Name: ", not_empty)
     names = names or ask_scopes(terminal.notes)
     if owner is None:
@@ -94,6 +106,7 @@ def handle(
             scopes=names,
             expires_at=expires_at,
             public_key=arguments.public_key(public_key),
+            trust=trust,
             **given,
         )
     else:

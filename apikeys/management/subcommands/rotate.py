@@ -31,6 +31,11 @@ def add_arguments(parser: CommandParser) -> None:
         "A file with the new public key of a project key that signs its requests. A key that has "
         "a secret starts to sign instead.",
     )
+    arguments.add_trust(
+        parser,
+        "The issuer of the workload that may use the new key, which has no secret. Required if "
+        "the old key trusts a workload.",
+    )
 
 
 def handle(
@@ -40,18 +45,26 @@ def handle(
     overlap: str | None,
     expires: str | None,
     public_key: str | None,
+    issuer: str | None,
+    claim: list[str] | None,
+    audience: str | None,
     **options: Any,
 ) -> None:
     key = arguments.find_key(public_id)
     if public_key is not None and not key.TAKES_PUBLIC_KEY:
         message = "--public-key is for project keys. A personal access token has a secret."
         raise LifecycleError("contradictory_arguments", message, "public_key")
+    trust = arguments.trust(issuer, claim, audience)
+    if trust is not None and not key.TAKES_PUBLIC_KEY:
+        message = "--issuer is for project keys. A personal access token has a secret."
+        raise LifecycleError("contradictory_arguments", message, "trust")
     terminal.preview("Key to rotate", key)
     minted: lifecycle.Minted[Any] = lifecycle.rotate(
         key,
         overlap=arguments.overlap(overlap) if overlap is not None else None,
         expires_at=arguments.expiry(expires) if expires is not None else lifecycle.KEEP,
         public_key=arguments.public_key(public_key),
+        trust=trust,
     )
     ends = record(key)["expires_at"]
     until = show("expires_at", ends)

@@ -11,10 +11,10 @@ from oauth2_provider.settings import oauth2_settings
 
 from ...http import discovery
 from ...scopes import default
-from .. import targets
+from .. import assertions, targets
 from ..conf import oauth_settings
 from ..device import GRANT_TYPE as DEVICE
-from ..grants import TokenExchangeGrant
+from ..grants import JWTBearerGrant, TokenExchangeGrant
 from ..scopes import OPENID, is_openid_declared
 
 
@@ -45,6 +45,8 @@ class OAuthServerMetadataView(views.OAuthServerMetadataView):
         data["issuer"] = oauth2_settings.oauth2_authorization_server_issuer(request)
         grants = ["authorization_code", "refresh_token", "client_credentials"]
         grants += [DEVICE, TokenExchangeGrant.NAME]
+        if assertions.is_available():
+            grants.append(JWTBearerGrant.NAME)
         password = not oauth2_settings.COMPLIANT_BCP_RFC9700_PASSWORD_GRANT
         if password and oauth_settings.FIRST_PARTY_CLIENTS:
             grants.append("password")
@@ -56,6 +58,10 @@ class OAuthServerMetadataView(views.OAuthServerMetadataView):
             data["device_authorization_endpoint"] = url
         methods = data.get("token_endpoint_auth_methods_supported", [])
         data["token_endpoint_auth_methods_supported"] = [*methods, "none"]
+        if assertions.is_available():
+            data["token_endpoint_auth_methods_supported"] += ["private_key_jwt"]
+            algorithms = list(assertions.ALGORITHMS)
+            data["token_endpoint_auth_signing_alg_values_supported"] = algorithms
         if "revocation_endpoint" in data:
             data["revocation_endpoint_auth_methods_supported"] = [*methods, "none"]
         return _public(data)

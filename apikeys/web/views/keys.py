@@ -13,11 +13,14 @@ from django.views.decorators.debug import sensitive_variables
 from ... import lifecycle, scopes, usage
 from ...errors import LifecycleError
 from ...grants import Extent
+from ...keys import trust_forms
+from ...keys.setup import setups
 from ...limits import networks
 from ...models import AnyKey
 from ...policy import get_policy
+from ...workloads import rules
 from ..expiry import KEEP
-from ..forms import KeyForm, RevokeForm, RotateForm
+from ..forms import ConvertForm, KeyForm, RevokeForm, RotateForm
 from .pages import CONFLICTS, KeyPage, add_error
 from .rows import chain_of, is_editable, rows_of
 from .secret import secret_page
@@ -44,6 +47,9 @@ class Key(KeyPage):
             chain=chain_of(key, self.owner),
             may_decide=may_decide,
             decide=decide,
+            setups=setups(key),
+            trust=rules.read(key.trust),
+            may_convert=may_convert(key),
         )
 
 
@@ -91,6 +97,8 @@ class Edit(KeyPage):
         reached = None if projects is None else frozenset(projects)
         scope = scopes.join(asked["scopes"])
         has = replace(had, scope=scope, projects=reached, expires_at=asked["expires_at"])
+        if asked.get("trust"):
+            has = replace(has, trust=rules.clean(asked["trust"]))
         return has.restricted(asked).wider(had)
 
 
@@ -121,6 +129,7 @@ class Rotate(KeyPage):
                 overlap=form.cleaned_data["overlap"],
                 expires_at=lifecycle.KEEP if kept else form.cleaned_data["expires_at"],
                 public_key=form.cleaned_data.get("public_key"),
+                trust=form.cleaned_data.get("trust"),
                 by=self.user,
                 within=self.owner.within_of_rotation(),
             )
@@ -136,6 +145,51 @@ class Rotate(KeyPage):
 
     def form(self, data: QueryDict | None) -> RotateForm:
         return RotateForm(data, owner=self.owner.owner, key=self.key)
+
+
+def may_convert(key: AnyKey) -> bool:
+    """Return whether the page of ``key`` offers to replace its secret by a workload."""
+    is_plain = not (key.trust or key.public_key or key.former)
+    return key.TAKES_PUBLIC_KEY and is_plain and is_editable(key) and trust_forms.is_offered()
+
+
+class Convert(KeyPage):
+    """Let a workload take the place of a key's secret."""
+
+    manages = True
+
+    def get(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
+        self.key = self.find()
+        if not may_convert(self.key):
+            return self.go(self.url)
+        if not self.is_recent:
+            return self.ask_who()
+        draft = self.draft()
+        return self.page("convert", form=ConvertForm(draft), is_back=draft is not None)
+
+    def post(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
+        self.key = self.find()
+        if not may_convert(self.key):
+            return self.go(self.url)
+        if not self.is_recent:
+            return self.ask_who()
+        form = ConvertForm(request.POST)
+        if not form.is_valid():
+            return self.page("convert", 422, form=form)
+        try:
+            lifecycle.convert(
+                self.key,
+                trust=form.cleaned_data["trust"],
+                overlap=form.cleaned_data["overlap"],
+                by=self.user,
+                within=self.owner.grant(),
+            )
+        except LifecycleError as error:
+            if error.code in CONFLICTS:
+                return self.conflict(error)
+            add_error(form, self.worded(error))
+            return self.page("convert", 422, form=form)
+        return secret_page(self, lifecycle.Minted(self.key, ""))
 
 
 class Revoke(KeyPage):

@@ -25,7 +25,7 @@ from ...redaction import redact
 from ...restrictions import RESTRICTIONS
 from .. import deciding, sudo, zones
 from ..fields import may_be_kept
-from ..forms import KeyForm, RotateForm
+from ..forms import ConvertForm, KeyForm, RotateForm
 from ..headers import guard
 from ..login import LoginRequiredView
 from ..owners import ProjectKeys, Tokens
@@ -33,7 +33,7 @@ from ..wording import message_of
 
 _DRAFT: Final = "apikeys_draft"
 _MOST_OF_DRAFT: Final = 100_000  # characters
-_ENTERED: Final = {*KeyForm.base_fields, *RotateForm.base_fields}
+_ENTERED: Final = {*KeyForm.base_fields, *RotateForm.base_fields, *ConvertForm.base_fields}
 
 #: The error codes for a key whose state has changed since the page was shown.
 CONFLICTS: Final = {"revoked_key", "expired_key", "already_rotated", "not_pending"}
@@ -203,7 +203,7 @@ class KeyPage(OwnerPage):
 
     def page(self, template: str, status: int = 200, **context: Any) -> HttpResponse:
         if (key := getattr(self, "key", None)) is not None:  # unset if the user may not manage keys
-            names = ("key", "edit", "rotate", "revoke")
+            names = ("key", "edit", "rotate", "revoke", "convert")
             context |= {"key": key, "key_urls": {name: self.owner.url(name, key) for name in names}}
         return super().page(template, status, **context)
 
@@ -216,7 +216,10 @@ class KeyPage(OwnerPage):
 
 
 #: The form field for each argument of ``lifecycle`` with another name.
-_FIELDS: Final = {each.name: each.field_name for each in RESTRICTIONS} | {"expires_at": "expiry"}
+_FIELDS: Final = {each.name: each.field_name for each in RESTRICTIONS} | {
+    "expires_at": "expiry",
+    "trust": "claims",
+}
 
 
 def add_error(form: Any, error: LifecycleError) -> None:

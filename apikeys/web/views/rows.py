@@ -15,6 +15,7 @@ from ...keys import facts
 from ...models import AnyKey, AuditEvent
 from ...models.texts import OPTIONAL
 from ...restrictions.base import Restriction
+from ...workloads import rules
 from ..filters import SOON
 from ..owners import Tokens
 
@@ -49,6 +50,7 @@ def rows_of(
             "columns": list(_columns(key, columns or facts.COLUMNS_OF_PAGES[key.KIND])),
             "projects": owner.reach(key),
             "restrictions": restrictions_of(key),
+            "trust": rules.read(key.trust),
             "pauses": pauses(key, now),
             "texts": _texts(key),
             "counts": counts.get(key.pk, []),

@@ -11,6 +11,7 @@ from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
 from ...conf import app_settings
+from ...keys.setup import setups
 from ...lifecycle import Minted
 from ...models import AnyKey
 from ...templatetags.apikeys_pages import in_full
@@ -53,6 +54,7 @@ def secret_page(
         examples=_examples(minted.token, _curl_url(request)),
         test_url=_test_url(request),
         url=view.owner.url("key", minted.key),
+        setups=setups(minted.key),
     )
 
 

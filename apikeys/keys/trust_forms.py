@@ -1,0 +1,97 @@
+"""Form fields about the workload that may use a key, in the pages and in the admin."""
+
+from typing import Any
+
+from django import forms
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from ..errors import LifecycleError
+from ..workloads import rules
+from ..workloads.conf import workload_settings
+
+#: The names of the fields.
+FIELDS = ("issuer", "claims")
+
+
+def is_offered() -> bool:
+    """Return whether the site trusts any issuer of workloads."""
+    return bool(workload_settings.WORKLOAD_ISSUERS)
+
+
+def remove(form: forms.Form) -> None:
+    """Remove the fields from a form of a key that trusts no workload."""
+    for name in FIELDS:
+        del form.fields[name]
+
+
+class TrustForm(forms.Form):
+    """Choose an issuer and enter rules."""
+
+    issuer = forms.ChoiceField(
+        label=gettext_lazy("Workload"),
+        required=False,
+        help_text=gettext_lazy(
+            "Choose who runs the CI job, pod or server that may use this key. It then needs no "
+            "secret: it sends the identity token that it already has."
+        ),
+    )
+    claims = forms.CharField(
+        label=gettext_lazy("Claims"),
+        required=False,
+        max_length=8000,
+        strip=True,
+        help_text=gettext_lazy(
+            "One rule per line, such as repository_id=123456789. A token must match all rules."
+        ),
+        widget=forms.Textarea(
+            attrs={
+                "rows": 4,
+                "autocomplete": "off",
+                "spellcheck": "false",
+                "placeholder": "repository_id=123456789\nenvironment=production",
+            }
+        ),
+    )
+
+    def offer_issuers(self, stored: str, *, required: bool) -> None:
+        """Offer the issuers of the site, and show what ``stored`` trusts."""
+        field = self.fields["issuer"]
+        assert isinstance(field, forms.ChoiceField)  # noqa: S101 - for mypy
+        entries = workload_settings.WORKLOAD_ISSUERS.values()
+        choices = [(entry.url, f"{entry.preset.label} ({entry.url})") for entry in entries]
+        field.choices = choices if required else [("", _("None: the key has a secret")), *choices]
+        field.required = required
+        if (trust := rules.read(stored)) is not None:
+            self.initial["issuer"] = trust.issuer
+            lines = (f"{name}={value}" for name, value in trust.claims.items())
+            self.initial["claims"] = "\n".join(lines)
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or {}
+        cleaned["trust"] = None
+        if "issuer" not in self.fields or self.has_error("issuer"):
+            return cleaned
+        issuer, text = cleaned.get("issuer"), cleaned.get("claims") or ""
+        if not issuer:
+            if text:
+                self.add_error("issuer", _("Choose who runs the workload."))
+            return cleaned
+        try:
+            trust = {"issuer": issuer, "claims": _claims(text)}
+            rules.clean(trust)
+            cleaned["trust"] = trust
+        except LifecycleError as error:
+            self.add_error("claims", forms.ValidationError(error.message, error.code))
+        return cleaned
+
+
+def _claims(text: str) -> dict[str, str]:
+    claims: dict[str, str] = {}
+    for line in filter(None, map(str.strip, text.splitlines())):
+        name, equals, value = (part.strip() for part in line.partition("="))
+        if not equals or name in claims:
+            message = _("Enter one rule per line, as name=value, each name once.")
+            raise LifecycleError("invalid_trust", message, "trust")
+        claims[name] = value
+    return claims
