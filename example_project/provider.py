@@ -37,7 +37,9 @@ def main() -> None:
 
     server = ThreadingHTTPServer((HOST, 0), Handler)
     url = f"http://{HOST}:{server.server_address[1]}"
-    pages["/.well-known/openid-configuration"] = {"issuer": url, "jwks_uri": f"{url}/jwks"}
+    for issuer in (url, f"{url}/ci"):  # users log in at the first, CI jobs run at the second
+        page = f"{issuer.removeprefix(url)}/.well-known/openid-configuration"
+        pages[page] = {"issuer": issuer, "jwks_uri": f"{url}/jwks"}
     Thread(target=server.serve_forever, daemon=True).start()
     _say(url)
     for line in sys.stdin:

@@ -1,21 +1,37 @@
-"""Start the identity provider of `manage.py demo --issuer`, and trust it."""
+"""Start the identity provider of `manage.py demo --issuer`, and trust it.
+
+Its tokens act for users. It also signs tokens of CI jobs, which a project key of the demo trusts.
+"""
 
 import json
+import secrets
 import subprocess
 import sys
 import time
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management.base import CommandError
+from django.test import Client
 
 from .gateway import Example
 
 #: The claim ``sub`` of ada at the provider.
 _SUBJECT = "0b7c-ada"
+#: The claims of a job of the repository that a project key trusts.
+_JOB = {
+    "sub": "repo:acme/payments:ref:refs/heads/main",
+    "repository": "acme/payments",
+    "repository_id": "1001",
+    "ref": "refs/heads/main",
+    "event_name": "push",
+}
+_KEY_NAME = "CI job without a secret"
+_GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"  # RFC 7523
 
 
 class IdentityProvider(AbstractContextManager["IdentityProvider"]):
@@ -42,11 +58,21 @@ class IdentityProvider(AbstractContextManager["IdentityProvider"]):
         settings.DEBUG = True  # allows an issuer on this computer, over http
         settings.APIKEYS = {
             **settings.APIKEYS,
+            "SITE_URL": self.site,
             "ISSUERS": {self.base_url: {"AUDIENCES": [self.site]}},
+            "WORKLOAD_ISSUERS": {self.ci_url: {"PRESET": "github"}},
         }
+        from apikeys.conf import app_settings
         from apikeys.issuers.conf import issuers_settings
+        from apikeys.workloads.conf import workload_settings
 
-        issuers_settings.reload()
+        for each in (app_settings, issuers_settings, workload_settings):
+            each.reload()
+
+    @property
+    def ci_url(self) -> str:
+        """The issuer of the tokens of CI jobs."""
+        return f"{self.base_url}/ci"
 
     def link(self) -> None:
         """Link ada to her subject at the provider, whose port changes with every start."""
@@ -56,6 +82,31 @@ class IdentityProvider(AbstractContextManager["IdentityProvider"]):
         ada = get_user_model()._default_manager.get(username="ada")
         Identity.objects.create(issuer=self.base_url, subject=_SUBJECT, user=ada)
         self._fetch_keys()
+        self._trust_job(ada)
+
+    def _trust_job(self, ada: Any) -> None:
+        """Create a project key that trusts the jobs of one repository."""
+        from apikeys import lifecycle
+        from apikeys.models import ProjectKey
+
+        for key in ProjectKey.objects.filter(name=_KEY_NAME, revoked_at=None):
+            lifecycle.revoke(key, reason="The demo was started again.")
+        lifecycle.mint(
+            project=ada.project_memberships.get().project,
+            by=ada,
+            name=_KEY_NAME,
+            scopes=["payments:read"],
+            trust={"issuer": self.ci_url, "claims": {"repository_id": 1001}},
+        )
+
+    def _exchange(self, assertion: str) -> str:
+        """Return an access token for a job's token, as the token endpoint issues it."""
+        url = urlsplit(self.site)
+        answer = Client(SERVER_NAME=url.hostname, SERVER_PORT=str(url.port)).post(
+            "/o/token/", {"grant_type": _GRANT, "assertion": assertion}
+        )
+        token: str = answer.json()["access_token"]
+        return token
 
     def _fetch_keys(self) -> None:
         """Let this process fetch the provider's keys, so that no first request waits for them."""
@@ -94,7 +145,14 @@ class IdentityProvider(AbstractContextManager["IdentityProvider"]):
                 **ada, aud="https://other.example.com", scope="openid payments:read"
             ),
             "id_token": self.sign(**ada, aud=self.site, nonce="n-0S6_WzA2Mj"),
+            "workload": self._sign_job(),
+            "workload_access_token": self._exchange(self._sign_job()),
+            "workload_of_another_repository": self._sign_job(repository_id="2002"),
         }
+
+    def _sign_job(self, **changes: str) -> str:
+        unique = {"jti": secrets.token_urlsafe(16)}
+        return self.sign(**{**_JOB, "iss": self.ci_url, "aud": self.site, **unique, **changes})
 
     def __exit__(
         self,
@@ -117,8 +175,16 @@ def examples(site: str, tokens: dict[str, str]) -> list[Example]:
         header = f"-H 'Authorization: Bearer {tokens[name]}'"
         return Example(title, status, f"{header} {site}/api/payments/1/")
 
+    def exchange(title: str, status: int, name: str) -> Example:
+        form = f"-d grant_type={_GRANT} -d assertion={tokens[name]}"
+        return Example(title, status, f"{form} {site}/o/token/")
+
+    another = "workload_of_another_repository"
     return [
         request("200: the provider's access token of ada:", 200, "access_token"),
         request("401: her access token for another API:", 401, "other_audience"),
         request("401: her ID token:", 401, "id_token"),
+        exchange("200: a CI job exchanges its token, which works once:", 200, "workload"),
+        request("200: a job uses what it got:", 200, "workload_access_token"),
+        exchange("400: the same from another repository:", 400, another),
     ]
