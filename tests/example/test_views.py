@@ -82,7 +82,7 @@ def test_unknown_page_says_what_to_do_next(client, ada):
     client.force_login(ada)
     response = client.get("/settings/keys/projects/unknown/")
     assert response.status_code == 404
-    assert "ada cannot see it" in text_of(response)
+    assert "only some users can see it" in text_of(response)
     assert {"/", "/settings/keys/"} <= set(links(response))
 
 
