@@ -295,7 +295,8 @@ EXEMPT = {"SECURE_REDIRECT_EXEMPT": [r"^gateway/authorize/"]}
 )
 def test_a_site_that_redirects_to_https(minted, blackbox, tmp_path, django, scheme, host, status):
     routes = [{"method": "GET", "path": OWN_TEMPLATE, "scopes": ["payments:read"]}]
-    more = [("X-Forwarded-Proto $scheme;", f"X-Forwarded-Proto {scheme};")]
+    said = "X-Forwarded-Proto {};  # as in SECURE_PROXY_SSL_HEADER"
+    more = [(said.format("$scheme"), said.format(scheme))]
     blackbox.seen.clear()
     with (
         Site(GATEWAY_ROUTES=routes, django=django) as site,
@@ -316,12 +317,13 @@ def test_a_site_that_redirects_to_https(minted, blackbox, tmp_path, django, sche
 @pytest.fixture
 def keep(minted, blackbox, tmp_path):
     """Start nginx with the documented cache of decisions."""
+    authorize = "        proxy_pass http://apikeys/gateway/authorize/;\n"
     storage, usage = (b for b in blocks("docs/reference/gateway.md", "nginx") if "proxy_cache" in b)
     storage = storage.replace("/dev/shm/apikeys", str(tmp_path / "decisions"))
     routes = [{"method": "GET", "path": OWN_TEMPLATE, "scopes": ["payments:read"]}]
     more = [
         ("upstream apikeys {", storage + "upstream apikeys {"),
-        ("        internal;\n", "        internal;\n" + usage),
+        (authorize, usage + authorize),
     ]
 
     @contextmanager

@@ -206,14 +206,14 @@ def test_the_token_and_api_commands_call_the_site(logged_in, run, live_server):
 
 def test_token_for_an_agent_ends_with_the_login(logged_in, run, live_server):
     words = ("token", "--for", "1h", "--scope", "payments:read", "--project", "analytical-engine")
-    token = run(*words).stdout.strip()
+    token = run(*words).strip()
     url, headers = f"{live_server.url}/api/token/", {"Authorization": f"Bearer {token}"}
 
     facts = httpx.get(url, headers=headers).json()
     assert (facts["scopes"], facts["projects"]) == (["payments:read"], ["analytical-engine"])
-    assert "up to 24h" in run("token", "--for", "25h", code=2).stderr
-    assert "need --for" in run("token", "--scope", "payments:read", code=2).stderr
-    assert "was refused" in run("token", "--for", "1h", "--project", "x", code=1).stderr
+    assert "up to 24h" in run("token", "--for", "25h", code=2)
+    assert "need --for" in run("token", "--scope", "payments:read", code=2)
+    assert "was refused" in run("token", "--for", "1h", "--project", "x", code=1)
 
     run("logout")
     assert httpx.get(url, headers=headers).status_code == 401
