@@ -82,7 +82,12 @@ def addresses():
             route = str(pattern.pattern)
             if pattern.name in {*PAGES, "authorize"} or route.startswith("^"):
                 continue
-            for name, value in {**filled, "client_id": "x", "issuer_path": "o"}.items():
+            for name, value in {
+                **filled,
+                "client_id": "x",
+                "issuer_path": "o",
+                "resource_path": "o",
+            }.items():
                 for converter in ("str:", "int:", "slug:", "path:"):
                     route = route.replace(f"<{converter}{name}>", value)
             assert "<" not in route

@@ -17,7 +17,7 @@ urlpatterns = [path("staff/", staff.urls)]
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls(__name__)]
 
-LABELS = ("apikeys", "apikeys_gateway", "apikeys_oauth")
+LABELS = ("apikeys", "apikeys_gateway", "apikeys_issuers", "apikeys_oauth")
 
 
 @pytest.mark.usefixtures("root")

@@ -340,7 +340,10 @@ def test_anonymous_request_is_asked_for_a_credential(db):
     response = Caller()("GET", "tokens/")
 
     assert problem(response) == (401, "not_authenticated", None)
-    assert response["WWW-Authenticate"] == 'Bearer realm="api"'
+    assert response["WWW-Authenticate"] == (
+        'Bearer realm="api", scope="keys:read", '
+        'resource_metadata="http://testserver/.well-known/oauth-protected-resource"'
+    )
 
 
 def test_a_session_needs_the_csrf_token(ada, client):

@@ -18,11 +18,12 @@ from apikeys.models import PersonalAccessToken, ProjectKey
 from apikeys.oauth.conf import OAuthSettings
 from apikeys.refusals import REFUSALS
 from apikeys.verify import verify
+from apikeys.workloads.conf import WorkloadSettings
 from example_project.payments.models import Payment
 from tests.documents import ROOT, blocks, headings, read
 from tests.factories import mint_pat
 
-TABLES = (AppSettings, OAuthSettings, IssuersSettings, GatewaySettings)
+TABLES = (AppSettings, OAuthSettings, IssuersSettings, GatewaySettings, WorkloadSettings)
 
 
 def test_every_setting_has_an_anchor_and_its_default():

@@ -155,7 +155,7 @@ def shapes():
             "aud": "https://api.example.com", "email": "reports@acme.iam.gserviceaccount.com",
             "email_verified": True, "at_hash": "HK6E_P6Dh8Y93mRNtsDB1Q", "name": "Ada",
         },
-        "reports:read",
+        "payments:read",
         "1042",
     )  # fmt: skip
 

@@ -46,7 +46,7 @@ def test_example_matches_the_type_of_its_field():
 def test_a_restriction_is_in_json_in_its_schema_and_in_the_audit_log(ada, schemas, name):
     key = mint_pat(ada).key
 
-    for body in ("TokenBody", "ProjectKeyBody", "PatchedTokenBody", "PatchedKeyBody"):
+    for body in ("TokenBody", "ProjectKeyBody", "PatchedTokenBody", "PatchedEditProjectKeyBody"):
         assert schemas[body]["properties"][name]["description"]
     assert schemas["Key"]["properties"][name]["description"]
     assert record(key)[name] == AuditEvent.objects.get(public_id=key.public_id).changes[name]

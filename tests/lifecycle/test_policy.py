@@ -24,7 +24,7 @@ def acme(settings):
     """Puts the policy that docs/reference/policy.md shows in force."""
 
     def acme():
-        (code,) = blocks("docs/reference/policy.md", "python")
+        code = blocks("docs/reference/policy.md", "python")[0]
         scope = {}
         exec(code, scope)
         settings.APIKEYS = {**settings.APIKEYS, "POLICY": scope["AcmePolicy"]}

@@ -19,7 +19,7 @@ from apikeys.ninja import KeyAuth
 from tests.drf.conftest import View
 from tests.drf.test_scoping import Payments
 
-ALL = ["personal_access_token", "project_key", "oauth"]
+ALL = ["personal_access_token", "project_key", "oauth", "external"]
 USERS = ["personal_access_token", "oauth"]
 
 

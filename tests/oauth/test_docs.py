@@ -9,7 +9,7 @@ def test_the_code_runs(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     from django.urls import include, path
 
-    settings, urls, app, client = blocks("docs/reference/oauth.md", "python")
+    settings, urls, app, client, open_to_all = blocks("docs/reference/oauth.md", "python")
     scope = {"INSTALLED_APPS": [], "include": include, "path": path}
     exec(settings, scope)
     for dotted in (v for name, v in scope["OAUTH2_PROVIDER"].items() if name.endswith("_CLASS")):
@@ -17,6 +17,9 @@ def test_the_code_runs(tmp_path, monkeypatch):
     exec(urls, scope)
     exec(app, scope)
     exec(client, scope)
+    exec(open_to_all, scope)
+    for dotted in scope["OAUTH2_PROVIDER"]["DCR_REGISTRATION_PERMISSION_CLASSES"]:
+        import_string(dotted)
     assert len(scope["urlpatterns"]) == 4
     assert set(scope["group"].commands) == {"login", "whoami", "token", "api", "key", "logout"}
     scope["client"].close()

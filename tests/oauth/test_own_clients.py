@@ -2,6 +2,7 @@
 
 import pytest
 from django.test import Client
+from django.utils.datastructures import MultiValueDict
 from oauth2_provider.models import AccessToken, Application
 
 from apikeys.models import Membership
@@ -212,7 +213,8 @@ class TestForm:
 
         data = {"name": "Night shift", "client_type": "confidential", "redirect_uris": ""}
         data |= {"grant_types": ["client_credentials"], **changes}
-        form = ClientForm(data, user=user, application=application)
+        lists = {name: it if isinstance(it, list) else [it] for name, it in data.items()}
+        form = ClientForm(MultiValueDict(lists), user=user, application=application)
         assert form.is_valid(), form.errors
         secret = form.save()
         return {"client_id": form.checked.client_id, "client_secret": secret}, form.checked

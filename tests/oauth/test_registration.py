@@ -398,6 +398,7 @@ def test_metadata_lists_what_is_on(client, settings, db):
         "client_credentials",
         "urn:ietf:params:oauth:grant-type:device_code",
         "urn:ietf:params:oauth:grant-type:token-exchange",
+        "urn:ietf:params:oauth:grant-type:jwt-bearer",
         "password",
     }
     # Some clients request all listed scopes, so the list leaves out the scopes that manage keys.

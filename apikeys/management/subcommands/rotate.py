@@ -33,7 +33,7 @@ def add_arguments(parser: CommandParser) -> None:
     )
     arguments.add_trust(
         parser,
-        "The issuer of the workload that may use the new key, which has no secret. Required if "
+        "The issuer of the workload that may use the new key, which has no secret. Needed if "
         "the old key trusts a workload.",
     )
 
