@@ -88,7 +88,8 @@ class Access(Values):
     def claims(self) -> Mapping[str, Any]:
         """The claims about the holder, which are read-only.
 
-        Those of the issuer for an external token, otherwise those of ``Policy.claims``.
+        An external token has the claims of its issuer, any other credential those that
+        ``Policy.claims`` returns.
         """
         if self.external_claims is not None:
             return self.external_claims

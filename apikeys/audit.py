@@ -153,7 +153,7 @@ def together() -> Iterator[None]:
 
 
 class About(NamedTuple):
-    """What an event is about: a key or an OAuth client."""
+    """The subject of an event: a key or an OAuth client."""
 
     #: The name of a key's model, or ``models.audit.CLIENT``.
     kind: str

@@ -31,7 +31,7 @@ class FetchError(ValueError):
 
 
 class Answer(NamedTuple):
-    """What the server answered."""
+    """The response of the server."""
 
     status: int
     headers: Message

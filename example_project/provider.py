@@ -1,8 +1,8 @@
-"""An identity provider for `manage.py demo --issuer`, in a process of its own.
+"""An identity provider for `manage.py demo --issuer`, in a separate process.
 
 It prints its URL, serves its metadata and public keys, and signs the claims that arrive on
-standard input, one JSON object per line. It ends when standard input is closed. It is no example
-of a provider: anyone who starts it decides what it signs.
+standard input, one JSON object per line. It ends when standard input is closed. Do not use it
+elsewhere: anyone who starts it decides what it signs.
 """
 
 import json

@@ -159,7 +159,7 @@ OAUTH2_PROVIDER = {
     "OAUTH2_SERVER_CLASS": "apikeys.oauth.server.Server",
     "DCR_ENABLED": True,
     # Any program can register a client, such as an agent that its user just installed. The
-    # consent page says that nobody has verified it.
+    # consent page says that it is not verified.
     "DCR_REGISTRATION_PERMISSION_CLASSES": ["apikeys.oauth.registration.AnyonePermission"],
     "CIMD_ENABLED": True,
     "ALLOW_LOCALHOST_LOOPBACK": True,

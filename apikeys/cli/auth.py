@@ -8,7 +8,7 @@ from .session import Site
 
 
 class Tokens(Protocol):
-    """Where access tokens come from: a ``Session``, or a ``Workload``."""
+    """A source of access tokens: a ``Session`` or a ``Workload``."""
 
     site: Site
 

@@ -20,7 +20,7 @@ _GRANT: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _LEEWAY: Final = 30  # seconds before its expiry at which a token is replaced
 _MOST: Final = 16 * 1024  # characters of an identity token
 
-#: Where a pod finds its identity token, if a volume of its manifest has this path.
+#: The path of the identity token in a pod, if its manifest mounts it there.
 FILE: Final = Path("/var/run/secrets/tokens/id-token")
 
 

@@ -95,7 +95,7 @@ def check_is_access_token(claims: Mapping[str, Any]) -> None:
 def _is_for_client(claims: Mapping[str, Any], issuer: TrustedIssuer) -> bool:
     """Return whether a token is for a client, like an ID token, and has no mark of access tokens.
 
-    ID tokens need no claim of their own. Their audience is the client, and they have no scope.
+    No claim marks an ID token reliably. Its audience is the client, and it has no scope.
     """
     if "scope" in claims or "scp" in claims:
         return False

@@ -61,7 +61,7 @@ def _match(name: str, match: Any) -> Iterator[CheckMessage]:
     claim, fault = next(iter(match)), mapping.fault(match)
     if fault is mapping.Fault.FIELD:
         yield Error(
-            f"{name} has MATCH with a name that is no text field of the user model.",
+            f"{name} has MATCH with a name that is not a text field of the user model.",
             hint="Name a field of the user model that holds text, such as 'username'. Until you "
             "fix it, tokens of this issuer are refused.",
             id="apikeys.E114",

@@ -20,7 +20,7 @@ logger = logging.getLogger("apikeys")
 
 
 def enrol(verified: Verified) -> None:
-    """Link a new identity to a user: the one that matches, or the one of the policy.
+    """Link a new identity to the user that matches, or to the user that the policy returns.
 
     Return if it is linked now. Raise ``Refused`` if it is denied or has no user.
     """

@@ -119,7 +119,7 @@ def _fetch_keys(issuer: Issuer) -> tuple[PublicKey, ...]:
     url = issuer.jwks_url or _discover(issuer)
     jwks = fetch(url, issuer.networks).get("keys")
     if not isinstance(jwks, list) or len(jwks) > _MOST_KEYS:
-        raise FetchError("The document is no JWK Set.")
+        raise FetchError("The document is not a JWK Set.")
     keys = public_keys(jwks)
     if not keys:
         raise FetchError("The JWK Set has no usable key.")

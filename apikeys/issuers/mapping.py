@@ -12,7 +12,7 @@ from django.db.models import CharField, EmailField, TextField
 class Fault(Enum):
     """Why a mapping is not trusted."""
 
-    #: The field is no text field of the user model.
+    #: The field is not a text field of the user model.
     FIELD = auto()
     #: The claim is not the one for which the issuer says whether an e-mail address is verified.
     ADDRESS = auto()

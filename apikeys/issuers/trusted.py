@@ -9,7 +9,7 @@ from ..conf import app_settings, rules
 from . import entries
 from .entries import Issuer
 
-#: Where scopes are by default (RFC 8693 section 4.2, Entra and Okta).
+#: The claims that contain scopes by default (RFC 8693 section 4.2, Entra and Okta).
 SCOPES_FROM: Final = ("scope", "scp")
 
 Path = tuple[str, ...]

@@ -44,7 +44,7 @@ def check_within(grant: Grant | None, has: Extent, had: Extent = NOTHING) -> Non
     if grant is None:
         return
     if has.trusts_beyond(had):
-        had = NOTHING  # whoever decides which workload uses a key gets all of it
+        had = NOTHING  # a person who decides which workload uses a key gets all of it
     if grant.using is not None and has.wider(had):
         had = NOTHING
         if grant.using.is_for_some_resources:

@@ -33,7 +33,7 @@ def add_arguments(parser: CommandParser, verb: str) -> None:
 
 
 class Selection(NamedTuple):
-    """What the user selected, looked up."""
+    """The values of the options, looked up."""
 
     kinds: list[str]
     user: Any

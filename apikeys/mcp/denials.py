@@ -57,7 +57,7 @@ class Denied(Exception):  # noqa: N818 - a refusal, not a fault
         return "Bearer " + ", ".join(f'{k}="{_quotable(v)}"' for k, v in parts.items())
 
     def body(self) -> dict[str, Any]:
-        """Return the JSON of the response, for OAuth clients and for those of the site."""
+        """Return the JSON of the response, for OAuth clients and for clients of the site."""
         return {
             "error": self.error or "invalid_request",
             "error_description": self.detail,

@@ -25,7 +25,7 @@ _KEYS_STALE: Final = 3600.0  # seconds for which keys are used while the site do
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known of a verified credential."""
+    """The facts about a verified credential."""
 
     client_id: str
     scopes: frozenset[str]
@@ -75,7 +75,7 @@ class Remote:
         return url
 
     async def fetch(self, method: str, url: str, **kwargs: Any) -> dict[str, Any]:
-        """Return the JSON object at ``url``. Raise ``Denied`` (503) if there is none."""
+        """Return the JSON object at ``url``. Raise ``Denied`` (503) without one."""
         try:
             async with httpx.AsyncClient(timeout=_TIMEOUT, trust_env=False) as http:
                 response = await http.request(method, url, **kwargs)

@@ -53,7 +53,7 @@ class ToolScopes:
     def tool(self, *scopes: str, **options: Any) -> Callable[[F], F]:
         """Register a function as a tool that requires ``scopes``.
 
-        ``options`` are those of ``MCPServer.tool``. Raise ``TypeError`` without a scope.
+        ``options`` are passed to ``MCPServer.tool``. Raise ``TypeError`` without a scope.
         """
         if not scopes or not all(isinstance(scope, str) for scope in scopes):
             raise TypeError("tool() needs at least one scope, as a string.")
@@ -66,7 +66,7 @@ class ToolScopes:
 
     @property
     def first_scopes(self) -> list[str]:
-        """The scopes that a client without a token should request: those that only read."""
+        """The scopes that a client without a token should request. They only read."""
         names = self._names()
         return [name for name in names if name.endswith(":read")] or names
 
@@ -116,7 +116,7 @@ class ToolScopes:
         return both
 
     def required(self, method: Any, params: Any) -> frozenset[str] | None:
-        """Return the scopes that a request needs; ``None`` if nobody can send it."""
+        """Return the scopes that a request needs; ``None`` if every caller is refused."""
         if method == "tools/call":
             name = params.get("name") if isinstance(params, Mapping) else None
             return self._scopes.get(name) if isinstance(name, str) else None
@@ -143,7 +143,7 @@ class ToolScopes:
         return await call_next(ctx)
 
     def _usable(self, result: Any, token: VerifiedToken) -> Any:
-        """Return the list of tools without those that the caller cannot use."""
+        """Return the list of tools that the caller can use."""
         if isinstance(result, dict):
             tools = result.get("tools", [])
             return result | {"tools": [t for t in tools if self._shows(t["name"], token)]}

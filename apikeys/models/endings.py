@@ -16,7 +16,7 @@ def mark(ends: datetime) -> str:
 
 
 def ends_of(pepper_id: str) -> datetime | None:
-    """Return when the secret stops working; ``None`` if ``pepper_id`` is no mark."""
+    """Return when the secret stops working; ``None`` if ``pepper_id`` is not such a mark."""
     if not pepper_id.startswith(_MARK):
         return None
     return datetime.fromtimestamp(int(pepper_id[1:], 16), UTC)

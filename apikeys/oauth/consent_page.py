@@ -118,7 +118,7 @@ def facts(user: Any, application: Any, names: Iterable[str], uri: str = "") -> d
 
 
 def initial(user: Any, application: Any) -> dict[str, Any]:
-    """Return the initial projects: those of the latest consent, so that none is added unseen."""
+    """Return the projects of the latest consent, so that the form adds none unseen."""
     latest = consent.given(user, application).first() if application is not None else None
     if latest is None or latest.all_projects:
         return {}

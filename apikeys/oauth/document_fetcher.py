@@ -40,7 +40,7 @@ class DocumentFetcher:
         except fetching.ERRORS as error:
             raise cimd.CIMDError(f"it could not be fetched: {error}") from None
         if not isinstance(document, dict):
-            raise cimd.CIMDError("it is no JSON object")
+            raise cimd.CIMDError("it is not a JSON object")
         return document, cimd._effective_max_age(answer.headers.get("Cache-Control"))
 
 

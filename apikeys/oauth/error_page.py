@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from django.utils.translation import gettext_lazy as _
 
-#: What happened, and what the user can do, by the class of oauthlib's error.
+#: The problem and what the user can do, by the class of oauthlib's error.
 _WORDS: Final[dict[str, tuple[Any, Any]]] = {
     "InvalidClientIdError": (
         _("This site does not know the application that sent you here."),

@@ -116,7 +116,7 @@ def note_exchange(
 
 
 def _registered(sender: Any, instance: Any, created: bool, raw: bool, **kwargs: Any) -> None:
-    """Note a new client, whoever registered it: a page, a program, its document or the admin."""
+    """Note a new client, registered by a page, a program, its document or the admin."""
     if not created or raw:
         return
     user = instance.user if instance.user_id is not None else None

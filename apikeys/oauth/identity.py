@@ -17,7 +17,7 @@ _LONGEST_URI: Final = 500  # the time to parse a host grows with the square of i
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where the browser goes after the user's answer."""
+    """The destination of the browser after the user's answer."""
 
     uri: str
     #: The host; for an app on the same device the scheme of its links; empty if unreadable.
@@ -28,7 +28,7 @@ class Destination:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a user is told about an application."""
+    """The facts about an application that its consent page shows."""
 
     #: ``site``, ``user``, ``program``, ``anonymous`` or ``document``: who registered it.
     registered_by: str

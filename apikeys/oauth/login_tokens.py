@@ -71,7 +71,7 @@ def _lifetime(request: Any) -> timedelta:
 
 
 def _projects(request: Any, given: Consent) -> Sequence[Any] | None:
-    """Return the requested projects within those of the login; ``None`` for all."""
+    """Return the requested projects that the login reaches; ``None`` for all."""
     names = [value for name, value in request.decoded_body or [] if name == "project" and value]
     if len(names) > _MOST_PROJECTS:
         raise errors.InvalidRequestError(f"A request takes at most {_MOST_PROJECTS} projects.")

@@ -18,7 +18,7 @@ from .signals import consent_narrowed
 
 
 class Reach(NamedTuple):
-    """What consents allow together: scopes, and projects (``None`` for all)."""
+    """The scopes and projects that consents allow together; ``None`` for all projects."""
 
     scope: str
     projects: dict[Any, Any] | None
@@ -51,10 +51,10 @@ def narrow(
     """Limit all consents of ``user`` to ``application``; return ``{field: (before, after)}``.
 
     ``names`` are the scopes to keep, and ``projects`` the projects; ``None`` keeps the projects
-    as they are. Nothing is added: each consent keeps what it and these have in common. A consent
-    that keeps nothing ends, with its tokens. Takes effect at the next request, for every token
-    and refresh token. A key that the application created ends if it reaches more than what is
-    left.
+    as they are. Nothing is added: each consent keeps only the scopes and projects that are also
+    in these. A consent that keeps nothing ends, with its tokens. Takes effect at the next request,
+    for every token and refresh token. A key that the application created ends if it reaches more
+    than the consents still allow.
     """
     kept = scopes.join(names)
     with transactions.atomic(Consent):

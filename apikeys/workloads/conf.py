@@ -9,7 +9,7 @@ from ..conf.rules import Rule
 from ..conf.setting import Setting, Table
 from .presets import PRESETS, Claim, Preset
 
-#: The options of an entry beside those that say how to find the issuer's keys.
+#: The options of an entry that do not say how to find the issuer's keys.
 OPTIONS: Final = (
     "PRESET", "ISSUER", "AUDIENCE", "LABEL", "CLAIMS", "GLOBS", "REQUIRED", "DIRECT_USE",
 )  # fmt: skip
@@ -24,7 +24,7 @@ class WorkloadIssuer:
     #: The exact value of the claim ``iss``.
     url: str
     preset: Preset
-    #: The audience that its tokens must have instead of the site's own.
+    #: The audience of its tokens, if it is not the URL of the site.
     audience: str | None
     direct_use: bool
     #: How the issuer's keys are found; see ``apikeys.issuers.entries``.

@@ -1,4 +1,4 @@
-"""What the tokens of known issuers say, and which of their claims a key may trust.
+"""Describe the tokens of known issuers, and name the claims that a key may trust.
 
 An ID that the issuer never reuses is safe. A name is not: after a rename, somebody else can take
 it. Each preset says which claims identify one workload, which only narrow a rule, and why the
@@ -16,11 +16,11 @@ from django.utils.translation import gettext_lazy as _
 class Claim:
     """A claim that a rule may be about."""
 
-    #: Where a token has it: one name, or the names of nested objects.
+    #: The path of the claim in a token: one name, or the names of nested objects.
     path: tuple[str, ...]
     #: Whether a rule may contain ``*``.
     glob: bool = False
-    #: What a value must look like: a regular expression for the whole value.
+    #: A regular expression that the whole value must match.
     pattern: str = r".{1,255}"
     #: An example, for forms and errors.
     example: str = ""

@@ -28,7 +28,7 @@ _MEMBERS: Final = ("issuer", "audience", "claims")
 
 @dataclass(frozen=True)
 class Trust:
-    """What a key trusts: an issuer, the audience of its tokens, and rules about their claims."""
+    """The trust of a key: an issuer, the audience of its tokens, and rules about their claims."""
 
     issuer: str
     audience: str

@@ -23,7 +23,7 @@ from ..signals import client_edited
 
 _NUMBER: Final = forms.TextInput(attrs={"inputmode": "numeric", "autocomplete": "off"})
 
-#: What each grant type is for, by its name in RFC 7591.
+#: The purpose of each grant type, by its name in RFC 7591.
 _GRANTS: Final = {
     "authorization_code": _("Authorization code with PKCE: users log in with their browser"),
     DEVICE: _("Device code: users log in with a browser on another device"),

@@ -121,7 +121,7 @@ def _extent(
 ) -> tuple[list[str], list[Any] | None] | None:
     """Return the scopes and projects of a client that acts for its owner; ``None`` for others.
 
-    They are never more than those of the token that registers the client. Raise
+    They are never more than the token has that registers the client. Raise
     ``RegistrationError`` for a scope that the client cannot have.
     """
     if own_clients.GRANT not in grants:
