@@ -103,9 +103,12 @@ def _find(entry: WorkloadIssuer, claims: Mapping[str, Any], key_id: str | None) 
         rows = rows.filter(public_id=key_id) if token.is_id(key_id) else rows.none()
     else:
         rows = rows.filter(trust_anchor__in=rules.anchors_of(entry, claims))
+    candidates = list(rows.exclude(trust="").select_related("project").order_by("-pk")[: _MOST + 1])
+    if len(candidates) > _MOST:
+        raise Refused(refusals.SEVERAL_KEYS)
     found = [
         (key, trust)
-        for key in rows.exclude(trust="").select_related("project").order_by("-pk")[: _MOST + 1]
+        for key in candidates
         if (trust := rules.read(key.trust)) is not None
         and trust.issuer == entry.url
         and claims["aud"] in (trust.audience, (trust.audience,), [trust.audience])
@@ -116,6 +119,10 @@ def _find(entry: WorkloadIssuer, claims: Mapping[str, Any], key_id: str | None) 
     keys = [key for key, trust in found if not rules.is_pull_request(trust, claims)]
     if not keys:
         raise Refused(refusals.PULL_REQUEST_NOT_TRUSTED)
+    if len({key.project_id for key in keys}) > 1:
+        # Any project can trust a public repository. Ended keys count too: when yours ends, the
+        # workload must not start to act for a stranger's project.
+        raise Refused(refusals.SEVERAL_KEYS)
     live = [key for key in keys if key.state() is State.LIVE]
     # During a rotation, the new key takes the place of the old one.
     current = [key for key in live if key.rotated_at is None] or live or keys[:1]

@@ -7,6 +7,7 @@ from django.utils import timezone
 from joserfc import jwk, jwt
 
 from apikeys import lifecycle
+from apikeys.issuers import workloads
 from apikeys.models import ProjectKey
 from tests.factories import ProjectFactory, bearer
 from tests.workloads.issuer import GITHUB, KUBERNETES, SITE, TRUST
@@ -177,6 +178,32 @@ class TestChoice:
             post(client, github(environment="staging"), client_id=key.public_id),
             "workload_not_trusted",
         )
+
+    @pytest.mark.parametrize("is_revoked", [False, True])
+    def test_key_of_another_project_never_takes_the_place_of_yours(
+        self, client, key, github, is_revoked
+    ):
+        mint(ProjectFactory(slug="stranger"))
+        if is_revoked:
+            lifecycle.revoke(key)
+        refused(post(client, github()), "several_keys")
+        if not is_revoked:
+            assert post(client, github(), client_id=key.public_id).status_code == 200
+
+    def test_many_keys_of_another_project_do_not_hide_yours(self, client, key, github, monkeypatch):
+        monkeypatch.setattr(workloads, "_MOST", 2)
+        stranger = ProjectFactory(slug="stranger")
+        for number in range(3):
+            mint(
+                stranger,
+                name=f"key {number}",
+                trust={
+                    "issuer": "github",
+                    "claims": {"repository_id": 123456789, "environment": "other"},
+                },
+            )
+        refused(post(client, github()), "several_keys")
+        assert post(client, github(), client_id=key.public_id).status_code == 200
 
 
 class TestDependence:
