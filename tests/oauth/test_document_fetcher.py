@@ -67,7 +67,7 @@ def test_document_is_returned_with_its_age(provider, monkeypatch):
     [
         (b"{}", {"status": 302}, "answers 302"),
         (b"{}", {"kind": "text/html"}, "not JSON"),
-        (b"[]", {}, "no JSON object"),
+        (b"[]", {}, "not a JSON object"),
         (b"{", {}, "could not be fetched"),
         (b"[" * 100_000, {}, ""),
     ],

@@ -38,6 +38,10 @@ EXTRAS = {
     "channels": ("'apikeys'", "import channels; from apikeys.channels import BearerMiddleware"),
     "cli": ("'apikeys'", "from apikeys.cli import App, BearerAuth, Session"),
     "gateway": ("'apikeys', 'apikeys.gateway'", "from apikeys.gateway.proxy import ReverseProxy"),
+    "issuers": (
+        "'apikeys', 'apikeys.issuers'",
+        "import apikeys.issuers.tokens, apikeys.issuers.trusted, apikeys.issuers.urls",
+    ),
     "leaks": (
         "'apikeys'",
         "from apikeys.leaks.github import KeysUnavailable, is_signed\n"
@@ -46,6 +50,10 @@ EXTRAS = {
     "limits": (
         "'apikeys'",
         "from apikeys.limits.counting import _limiter; _limiter('memory://')",
+    ),
+    "mcp": (
+        "'apikeys'",
+        "from apikeys.mcp import ToolScopes, TokenVerifier; import apikeys.mcp.sources",
     ),
     "networks": (
         "'apikeys'",
@@ -243,6 +251,7 @@ def test_without_extras_their_modules_say_what_is_missing(wheel, tmp_path):
     failed = json.loads(run(python, "-c", code, cwd=tmp_path))
 
     parts = ("apikeys.oauth", "apikeys.gateway", "apikeys.cli", "apikeys.ninja", "apikeys.testing")
+    parts += ("apikeys.issuers", "apikeys.mcp")
     parts += ("apikeys.strawberry", "apikeys.drf.dot")
     parts += ("apikeys.drf.schema", "apikeys.api.schema")
     parts += ("apikeys.signatures.public_keys", "apikeys.signatures.verification")

@@ -3,7 +3,8 @@ from typing import Any, Final
 
 from django.core.management.base import CommandParser
 
-from ...conf import CREDENTIAL_KINDS
+from ...acceptance import used_kinds
+from ...conf import app_settings
 from ...drf import inventory
 from ..terminal import Terminal
 
@@ -57,6 +58,6 @@ def _row(record: dict[str, Any]) -> list[str]:
     else:
         requires = scopes or "no scope"
     accepts = " ".join(record["accepts"])
-    if len(record["accepts"]) == len(CREDENTIAL_KINDS):
+    if app_settings.PROJECT_KEYS and len(record["accepts"]) == len(used_kinds()):
         accepts = "all"
     return [record["url"], " ".join(record["methods"]), accepts, requires, record["view"]]
