@@ -35,3 +35,13 @@ def test_no_entry_is_there_twice(unreleased):
     )
 
     assert [entry for entry, count in entries.items() if count > 1] == []
+
+
+def test_every_link_of_an_entry_leads_to_a_heading_of_the_documentation():
+    text, *found = re.split(r"^(?=\[.+\]: docs/)", read("CHANGELOG.md"), flags=re.MULTILINE)
+    links = [re.match(r"\[(.+)\]: (docs/\S+?\.md)(?:#(\S+))?$", line) for line in found]
+    assert links
+    for name, page, anchor in (link.groups() for link in links):
+        assert f"[{name}]" in " ".join(text.split())
+        headings = re.findall(r"^#+ `?(.*?)`?$", read(page), re.MULTILINE)
+        assert not anchor or anchor in map(str.lower, headings), (page, anchor)
