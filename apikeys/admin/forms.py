@@ -220,7 +220,7 @@ class EditForm(AdminKeyForm):
         changed = self._given(data, self.changed_data)
         if {"all_projects", "projects"} & set(self.changed_data):
             changed["projects"] = self._projects(data)
-        if set(trust_forms.FIELDS) & set(self.changed_data):
+        if set(trust_forms.FIELDS) & set(self.changed_data) and data["trust"] is not None:
             changed["trust"] = data["trust"]
         self.changes = lifecycle.edit(self.instance, by=self.by, **changed)
 

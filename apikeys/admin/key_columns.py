@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy
 from .. import moments, restrictions, usage
 from ..keys.facts import BY_NAME, COLUMNS_OF_ADMIN
 from ..models import KEY_MODELS, AbstractKey, AnyKey, State
+from ..workloads import rules
 from .lists import ListAdmin
 
 _MOST_SHOWN = 50
@@ -61,6 +62,11 @@ class KeyColumns(ListAdmin):
     @admin.display(description=gettext_lazy("owner"))
     def owner_link(self, key: AnyKey) -> str:
         return self._link(key.owner)
+
+    @admin.display(description=gettext_lazy("Workload"))
+    def workload(self, key: AnyKey) -> str | None:
+        trust = rules.read(key.trust)
+        return None if trust is None else rules.describe(trust.as_json())
 
     @admin.display(description=gettext_lazy("imported from"))
     def former(self, key: AnyKey) -> Any:

@@ -18,6 +18,7 @@ from ..keys.setup import setups
 from ..models import AnyKey, PersonalAccessToken, ProjectKey, State
 from ..models.texts import OPTIONAL, TEXTS
 from ..restrictions import BY_NAME, RESTRICTIONS
+from ..workloads import rules
 from . import theme
 from .filters import ExpiryFilter, KindFilter, LastUseFilter, StateFilter
 from .forms import EditForm, MintForm
@@ -218,6 +219,8 @@ class KeyAdmin(KeyColumns, KeyActions, KeyFinder):
 def _as_text(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(value) or _("none")
+    if isinstance(value, dict):  # what a key trusts
+        value = rules.describe(value)
     return _("none") if value is None else f"“{value}”"
 
 
@@ -255,7 +258,7 @@ class ProjectKeyAdmin(KeyAdmin):
 
     owner = "project"
     edited = (*TEXTS, "scopes", *_TIMES, *_OTHERS)
-    shown = ("created_by", "public_key", "trust")
+    shown = ("created_by", "public_key", "workload")
     list_display = columns(ProjectKey)
     list_select_related = ("project", "created_by")
     raw_id_fields = ("project",)

@@ -8,7 +8,8 @@ from django.utils.translation import gettext_lazy
 
 from ..errors import LifecycleError
 from ..workloads import rules
-from ..workloads.conf import workload_settings
+from ..workloads.conf import audiences, workload_settings
+from ..workloads.rules import Trust
 
 #: The names of the fields.
 FIELDS = ("issuer", "claims")
@@ -25,8 +26,18 @@ def remove(form: forms.Form) -> None:
         del form.fields[name]
 
 
+def initial(trust: Trust) -> dict[str, str]:
+    """Return the initial values of the fields."""
+    lines = (f"{name}={value}" for name, value in trust.claims.items())
+    return {"issuer": trust.issuer, "claims": "\n".join(lines)}
+
+
 class TrustForm(forms.Form):
     """Choose an issuer and enter rules."""
+
+    #: What the key trusts now, and whether that may stay.
+    _had: Trust | None = None
+    _keeps = True
 
     issuer = forms.ChoiceField(
         label=gettext_lazy("Workload"),
@@ -54,18 +65,24 @@ class TrustForm(forms.Form):
         ),
     )
 
-    def offer_issuers(self, stored: str, *, required: bool) -> None:
-        """Offer the issuers of the site, and show what ``stored`` trusts."""
+    def offer_issuers(self, stored: str, *, required: bool, keeps: bool = True) -> None:
+        """Offer the issuers of the site, and show what ``stored`` trusts.
+
+        ``keeps`` allows rules that the user does not change, even if the site would refuse them
+        for a new key.
+        """
         field = self.fields["issuer"]
         assert isinstance(field, forms.ChoiceField)  # noqa: S101 - for mypy
         entries = workload_settings.WORKLOAD_ISSUERS.values()
         choices = [(entry.url, f"{entry.preset.label} ({entry.url})") for entry in entries]
         field.choices = choices if required else [("", _("None: the key has a secret")), *choices]
         field.required = required
-        if (trust := rules.read(stored)) is not None:
-            self.initial["issuer"] = trust.issuer
-            lines = (f"{name}={value}" for name, value in trust.claims.items())
-            self.initial["claims"] = "\n".join(lines)
+        self._keeps, self._had = keeps, rules.read(stored)
+        if self._had is not None:
+            self.initial.update(initial(self._had))
+            if self._had.issuer not in workload_settings.WORKLOAD_ISSUERS:
+                # Otherwise the browser would choose another issuer.
+                field.choices = [(self._had.issuer, self._had.issuer), *field.choices]
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or {}
@@ -78,12 +95,24 @@ class TrustForm(forms.Form):
                 self.add_error("issuer", _("Choose who runs the workload."))
             return cleaned
         try:
-            trust = {"issuer": issuer, "claims": _claims(text)}
-            rules.clean(trust)
-            cleaned["trust"] = trust
+            cleaned["trust"] = self._trust(issuer, _claims(text))
         except LifecycleError as error:
             self.add_error("claims", forms.ValidationError(error.message, error.code))
         return cleaned
+
+    def _trust(self, issuer: str, claims: dict[str, str]) -> dict[str, Any] | None:
+        """Return what the key trusts, or ``None`` to leave it. Raise ``LifecycleError``."""
+        trust: dict[str, Any] = {"issuer": issuer, "claims": claims}
+        had = self._had if self._had is not None and self._had.issuer == issuer else None
+        try:
+            if had is not None and had.audience in audiences(rules.find_issuer(issuer)):
+                trust["audience"] = had.audience  # the form does not show it
+            rules.clean(trust)
+        except LifecycleError:
+            if self._keeps and had is not None and had.claims == claims:
+                return None
+            raise
+        return trust
 
 
 def _claims(text: str) -> dict[str, str]:

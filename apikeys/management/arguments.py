@@ -15,7 +15,7 @@ from .. import moments, token
 from ..conf import slug_field
 from ..errors import LifecycleError
 from ..keys.facts import KINDS, with_facts
-from ..models import AnyKey, PersonalAccessToken, get_project_model
+from ..models import AnyKey, PersonalAccessToken, ProjectKey, get_project_model
 from ..models.texts import OPTIONAL, TEXTS, about
 from ..restrictions import RESTRICTIONS
 
@@ -265,14 +265,24 @@ def add_trust(parser: CommandParser, text: str, *, required: bool = False) -> No
 
 
 def trust(
-    issuer: str | None, claims: Iterable[str] | None, audience: str | None
+    issuer: str | None,
+    claims: Iterable[str] | None,
+    audience: str | None,
+    *,
+    model: Any = ProjectKey,
 ) -> dict[str, Any] | None:
-    """Return what ``--issuer``, ``--claim`` and ``--audience`` say, as JSON has it."""
+    """Return what ``--issuer``, ``--claim`` and ``--audience`` say, as JSON has it.
+
+    ``model`` is the kind of the key, or the key.
+    """
     if issuer is None:
         if claims or audience:
             message = "Give --issuer with --claim and --audience."
             raise LifecycleError("missing_argument", message, "trust")
         return None
+    if not model.TAKES_PUBLIC_KEY:
+        message = "--issuer is for project keys. A personal access token has a secret."
+        raise LifecycleError("contradictory_arguments", message, "trust")
     pairs = [claim.partition("=") for claim in claims or ()]
     names = [name for name, _, _ in pairs]
     if not all(equals for _, equals, _ in pairs) or len(set(names)) < len(names):

@@ -22,6 +22,7 @@ from ..databases import unavailable
 from ..databases.primary import reading_primary
 from ..keys.facts import BY_NAME, FACTS
 from ..models import State
+from ..workloads import rules
 
 Rows = Sequence[Sequence[str]]
 
@@ -239,8 +240,7 @@ def show(name: str, value: Any) -> str:
     if name == "public_key":  # in one line, without the header and footer of PEM
         return "".join(value.splitlines()[1:-1])
     if isinstance(value, dict):  # what a key trusts
-        claims = " ".join(f"{name}={each}" for name, each in value.get("claims", {}).items())
-        return f"{value.get('issuer', '')} {claims} for {value.get('audience', '')}"
+        return rules.describe(value)
     if name == "state":
         with translation.override(None):
             return str(State(value).label)

@@ -276,7 +276,7 @@ class RotateForm(TrustForm, ExpiryForm):
         if not key.public_key:
             del self.fields["public_key"]
         if key.trust and trust_forms.is_offered():
-            self.offer_issuers(key.trust, required=True)
+            self.offer_issuers(key.trust, required=True, keeps=False)
         else:
             trust_forms.remove(self)
 

@@ -15,9 +15,11 @@ from django.utils.translation import gettext as _
 
 from .. import moments, restrictions, token
 from ..conf import app_settings, slug_field, slug_of
+from ..keys import trust_forms
 from ..models import AnyKey
 from ..models.texts import TEXTS, texts_of
 from ..restrictions import RESTRICTIONS
+from ..workloads import rules
 from .expiry import CUSTOM, NEVER
 from .forms import KeyForm
 from .owners import Tokens
@@ -87,6 +89,8 @@ def _of_key(key: AnyKey) -> dict[str, Any]:
         name = _("%(name)s (copy)") % {"name": key.name}
         asked["name"] = name if len(name) <= TEXTS["name"].max_length else key.name
     reach = key.reach() if key.SELECTS_PROJECTS else None
+    if (trust := rules.read(key.trust)) is not None:
+        asked["workload"] = trust_forms.initial(trust)
     return asked | {
         "scopes": key.scopes,
         "projects": reach and [slug_of(project) for project in reach],
@@ -124,6 +128,12 @@ def _put(form: KeyForm, asked: Mapping[str, Any]) -> list[str]:
         form.initial.update(reach="selected", projects=known)
     if (expires := asked.get("expires")) is not None and not _choose(form, str(expires)):
         lacking.append(_("the expiry"))
+    if (workload := asked.get("workload")) is not None:
+        issuer = workload["issuer"]
+        if "issuer" in form.fields and _offered(form.fields["issuer"], [issuer])[0]:
+            form.initial.update(workload)
+        else:
+            lacking.append(issuer)
     for name, value in asked.get("restrictions", {}).items():
         if name in form.fields:
             form.initial[name] = value

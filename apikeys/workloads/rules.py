@@ -77,6 +77,12 @@ def read(text: str) -> Trust | None:
     return Trust(**json.loads(text)) if text else None
 
 
+def describe(trust: Mapping[str, Any]) -> str:
+    """Return a trust, as JSON has it, in one line."""
+    claims = " ".join(f"{name}={value}" for name, value in trust.get("claims", {}).items())
+    return f"{trust.get('issuer', '')} {claims} aud={trust.get('audience', '')}"
+
+
 def clean(given: Any) -> Trust:
     """Return the trust that a caller asks for. Raise ``LifecycleError`` at the field ``trust``."""
     if not isinstance(given, Mapping):

@@ -3,8 +3,8 @@
 import pytest
 
 from apikeys import lifecycle, verify
-from apikeys.models import ProjectKey
-from tests.factories import mint_key
+from apikeys.models import AuditEvent, ProjectKey
+from tests.factories import mint_key, mint_pat
 from tests.web.conftest import KEYS, TOKENS, open_form, text_of
 from tests.workloads.conftest import workloads  # noqa: F401 - a fixture
 from tests.workloads.issuer import SITE, TRUST, URL
@@ -122,3 +122,197 @@ def test_site_without_issuers_shows_nothing(page, engine, settings):
     assert "Claims" not in text_of(page.get(f"{KEYS}new/"))
     key = mint_key(engine).key
     assert "Replace the secret" not in text_of(page.get(f"{KEYS}{key.public_id}/"))
+
+
+@pytest.fixture
+def old_login(page):
+    """Make the log-in too old for what needs a recent one."""
+    session = page.session
+    session["apikeys_logged_in_at"] -= 16 * 60
+    session.save()
+    return page
+
+
+def stored(key):
+    return ProjectKey.objects.get(pk=key.pk).trust
+
+
+class TestEdit:
+    FORM = FORM | RULES | {"expiry": "keep", "exchange_only": "on"}
+
+    def test_new_name_leaves_the_rules(self, page, key):
+        before = key.trust
+        page.post(f"{KEYS}{key.public_id}/edit/", self.FORM | {"name": "other"})
+        assert stored(key) == before
+        assert set(AuditEvent.objects.filter(event="edited").get().changes) == {"name"}
+
+    def test_audience_of_the_key_stays(self, page, engine, settings):
+        """The form does not show it."""
+        second = "https://second.example"
+        settings.APIKEYS = {**settings.APIKEYS, "WORKLOAD_AUDIENCES": [SITE, second]}
+        trust = TRUST | {"audience": second}
+        key = lifecycle.mint(project=engine, name="x", scopes=["payments:read"], trust=trust).key
+        for claims in (RULES["claims"], "repository_id=2"):
+            form = self.FORM | {"claims": claims}
+            assert page.post(f"{KEYS}{key.public_id}/edit/", form).status_code == 302
+            assert f'"audience":"{second}"' in stored(key)
+        form = {"overlap": "0", "expiry": "keep"} | RULES
+        page.post(f"{KEYS}{key.public_id}/rotate/", form)
+        assert f'"audience":"{second}"' in ProjectKey.objects.get(replaces=key).trust
+
+    def test_audience_that_the_site_has_given_up_is_replaced(self, page, key, settings):
+        settings.APIKEYS = {**settings.APIKEYS, "SITE_URL": "https://new.example"}
+        assert page.post(f"{KEYS}{key.public_id}/edit/", self.FORM).status_code == 302
+        assert '"audience":"https://new.example"' in stored(key)
+
+    def test_key_of_a_removed_issuer_can_be_renamed(self, page, key, settings):
+        settings.APIKEYS = {**settings.APIKEYS, "WORKLOAD_ISSUERS": {"gitlab": {}}}
+        url, before = f"{KEYS}{key.public_id}/edit/", key.trust
+        assert f'<option value="{URL}" selected' in page.get(url).content.decode()
+        response = page.post(url, self.FORM | {"name": "other"})
+        assert response.status_code == 302, text_of(response)
+        assert stored(key) == before
+        response = page.post(url, self.FORM | {"claims": "repository_id=2"})
+        assert response.status_code == 422
+        assert "does not trust this issuer" in text_of(response)
+
+    @pytest.mark.parametrize(
+        ("changes", "words"),
+        [
+            ({"claims": "environment=production"}, "Every repository on GitHub could use this key"),
+            ({"issuer": ""}, "This field is required"),
+            ({"issuer": "https://evil.example"}, "Select a valid choice"),
+        ],
+    )
+    def test_unsafe_rules_change_nothing(self, page, key, changes, words):
+        before = key.trust
+        response = page.post(f"{KEYS}{key.public_id}/edit/", self.FORM | changes)
+        assert response.status_code == 422
+        assert words in text_of(response)
+        assert stored(key) == before
+
+    def test_recent_login_is_required_for_other_workloads_only(self, old_login, key):
+        url, before = f"{KEYS}{key.public_id}/edit/", key.trust
+        response = old_login.post(url, self.FORM | {"claims": "repository_id=2"})
+        assert (response.status_code, stored(key)) == (302, before)
+        assert "/confirm/" in response["Location"]
+        narrow = self.FORM | {"claims": f"{RULES['claims']}ref=refs/heads/main"}
+        assert old_login.post(url, narrow)["Location"] == f"{KEYS}{key.public_id}/"
+        assert '"ref"' in stored(key)
+
+    def test_viewer_is_refused(self, client, viewer, key):
+        client.force_login(viewer)
+        before = key.trust
+        response = client.post(f"{KEYS}{key.public_id}/edit/", self.FORM | {"claims": "sub=x"})
+        assert (response.status_code, stored(key)) == (403, before)
+
+    def test_key_with_a_secret_ignores_the_fields(self, page, engine):
+        key = mint_key(engine).key
+        page.post(f"{KEYS}{key.public_id}/edit/", self.FORM)
+        assert stored(key) == ""
+
+
+class TestRotate:
+    FORM = {"overlap": "3600", "expiry": "keep"} | RULES
+
+    def test_unsafe_rules_change_nothing(self, page, key):
+        form = self.FORM | {"claims": "ref=refs/heads/main"}
+        response = page.post(f"{KEYS}{key.public_id}/rotate/", form)
+        assert response.status_code == 422
+        assert ProjectKey.objects.get().rotated_at is None
+
+    def test_recent_login_is_required(self, old_login, key):
+        response = old_login.post(f"{KEYS}{key.public_id}/rotate/", self.FORM)
+        assert "/confirm/" in response["Location"]
+        assert ProjectKey.objects.get().rotated_at is None
+
+    def test_second_rotation_is_a_conflict(self, page, key):
+        url = f"{KEYS}{key.public_id}/rotate/"
+        assert page.post(url, self.FORM).status_code == 200
+        assert page.post(url, self.FORM).status_code == 409
+
+    def test_viewer_is_refused(self, client, viewer, key):
+        client.force_login(viewer)
+        assert client.post(f"{KEYS}{key.public_id}/rotate/", self.FORM).status_code == 403
+        assert ProjectKey.objects.get() == key
+
+
+class TestConvertRefusals:
+    FORM = RULES | {"overlap": "3600"}
+
+    def test_recent_login_is_required(self, old_login, engine):
+        key = mint_key(engine).key
+        response = old_login.post(f"{KEYS}{key.public_id}/convert/", self.FORM)
+        assert "/confirm/" in response["Location"]
+        assert stored(key) == ""
+
+    @pytest.mark.parametrize("overlap", ["-1", "604801", "soon", ""])
+    def test_overlap_is_one_of_the_choices(self, page, engine, overlap):
+        key = mint_key(engine).key
+        form = self.FORM | {"overlap": overlap}
+        assert page.post(f"{KEYS}{key.public_id}/convert/", form).status_code == 422
+        assert stored(key) == ""
+
+    def test_key_that_trusts_a_workload_is_not_converted(self, page, key):
+        before, url = key.trust, f"{KEYS}{key.public_id}/"
+        assert page.get(f"{url}convert/")["Location"] == url
+        form = self.FORM | {"claims": "repository_id=2"}
+        assert page.post(f"{url}convert/", form)["Location"] == url
+        assert stored(key) == before
+
+    def test_tokens_of_users_have_no_such_page(self, page, ada):
+        key = mint_pat(ada).key
+        url = f"{TOKENS}{key.public_id}/convert/"
+        assert page.post(url, self.FORM).status_code in (302, 404)
+        key.refresh_from_db()
+        assert key.state() == "live"
+
+    def test_key_of_another_project_is_not_found(self, page, engine):
+        key = mint_key().key
+        assert page.post(f"{KEYS}{key.public_id}/convert/", self.FORM).status_code == 404
+        assert stored(key) == ""
+
+
+def test_review_shows_the_rules(page, engine):
+    told = text_of(make(page, step="review"))
+    for words in ("repository_id=123456789", f"aud={SITE}", "The workload that uses deploy"):
+        assert words in told
+    assert "Anyone who has" not in told
+
+
+def test_duplicate_has_the_rules(page, key):
+    told = page.get(f"{KEYS}new/?from={key.public_id}").content.decode()
+    assert f'<option value="{URL}" selected' in told
+    assert "environment=production\nrepository_id=123456789</textarea>" in told
+
+
+def test_duplicate_names_an_issuer_that_the_site_no_longer_trusts(page, key, settings):
+    settings.APIKEYS = {**settings.APIKEYS, "WORKLOAD_ISSUERS": {"gitlab": {}}}
+    response = page.get(f"{KEYS}new/?from={key.public_id}")
+    assert URL in text_of(response)
+    assert "repository_id=123456789</textarea>" not in response.content.decode()
+
+
+class TestApprovals:
+    def test_approver_sees_the_rules(self, page, key):
+        ProjectKey.objects.update(is_pending=True)
+        told = text_of(page.get(f"{TOKENS}approvals/"))
+        assert "repository_id=123456789" in told
+        assert f"aud={SITE}" in told
+
+    def test_pending_key_is_approved(self, page, key):
+        ProjectKey.objects.update(is_pending=True)
+        url = f"{TOKENS}approvals/key/{key.public_id}/"
+        page.post(url, {"decision": "approve"})
+        assert ProjectKey.objects.get().state() == "live"
+
+
+def test_rules_of_others_are_shown_as_text(page, engine):
+    """A glob may contain markup."""
+    claims = {"repository_id": 1, "ref": "<script>alert(1)</script>"}
+    trust = {"issuer": "github", "claims": claims}
+    key = lifecycle.mint(project=engine, name="x", scopes=["payments:read"], trust=trust).key
+    for path in (f"{key.public_id}/", f"{key.public_id}/edit/", "activity/"):
+        told = page.get(f"{KEYS}{path}").content.decode()
+        assert "&lt;script&gt;alert" in told
+        assert "<script>alert" not in told

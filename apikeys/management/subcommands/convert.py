@@ -44,7 +44,7 @@ def handle(
     **options: Any,
 ) -> None:
     key = arguments.find_key(public_id)
-    trust = arguments.trust(issuer, claim, audience)
+    trust = arguments.trust(issuer, claim, audience, model=key)
     terminal.preview("Key to convert", key)
     lifecycle.convert(
         key,

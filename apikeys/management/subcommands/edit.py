@@ -93,7 +93,7 @@ def _changes(
             changes["projects"] = [arguments.find_project(slug) for slug in project]
     if expires is not None:
         changes["expires_at"] = arguments.expiry(expires)
-    if (trust := arguments.trust(issuer, claim, audience)) is not None:
+    if (trust := arguments.trust(issuer, claim, audience, model=key)) is not None:
         changes["trust"] = trust
     changes |= arguments.texts(options) | arguments.restrictions(options, "edit")
     if not changes:

@@ -4,6 +4,7 @@ from django.core.management.base import CommandParser
 
 from ... import lifecycle
 from ...errors import LifecycleError
+from ...models import PersonalAccessToken, ProjectKey
 from .. import arguments
 from ..prompts import ask, ask_scopes, not_empty
 from ..terminal import Terminal
@@ -92,10 +93,8 @@ def handle(
     if owner is not None and public_key is not None:
         message = "--public-key is for project keys. A personal access token has a secret."
         raise LifecycleError("contradictory_arguments", message, "public_key")
-    trust = arguments.trust(issuer, claim, audience)
-    if owner is not None and trust is not None:
-        message = "--issuer is for project keys. A personal access token has a secret."
-        raise LifecycleError("contradictory_arguments", message, "trust")
+    model = ProjectKey if owner is None else PersonalAccessToken
+    trust = arguments.trust(issuer, claim, audience, model=model)
     name = name or ask(terminal.notes, "Name: ", not_empty)
     names = names or ask_scopes(terminal.notes)
     if owner is None:

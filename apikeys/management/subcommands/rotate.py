@@ -54,10 +54,7 @@ def handle(
     if public_key is not None and not key.TAKES_PUBLIC_KEY:
         message = "--public-key is for project keys. A personal access token has a secret."
         raise LifecycleError("contradictory_arguments", message, "public_key")
-    trust = arguments.trust(issuer, claim, audience)
-    if trust is not None and not key.TAKES_PUBLIC_KEY:
-        message = "--issuer is for project keys. A personal access token has a secret."
-        raise LifecycleError("contradictory_arguments", message, "trust")
+    trust = arguments.trust(issuer, claim, audience, model=key)
     terminal.preview("Key to rotate", key)
     minted: lifecycle.Minted[Any] = lifecycle.rotate(
         key,

@@ -14,6 +14,7 @@ from ...keys import once
 from ...limits import networks
 from ...models import AnyKey, live
 from ...policy import get_policy
+from ...workloads import rules
 from .. import prefill
 from ..forms import KeyForm
 from .pages import OwnerPage, add_error
@@ -117,6 +118,7 @@ class Mint(OwnerPage):
         chosen = scopes.join(asked["scopes"])
         restricted = restrictions.nonempty(restrictions.parsed(asked, restrictions.EMPTY))
         return asked | {
+            "trust": rules.clean(asked["trust"]) if "trust" in asked else None,
             "restrictions": [(each, each.sentence(value)) for each, value in restricted],
             "scopes": labelled(scopes.split(chosen)),
             "has_namesake": self.live().filter(name=" ".join(asked["name"].split())).exists(),
