@@ -31,7 +31,6 @@ FOLLOWED = {
 GUIDES = {
     "how-to/allauth": "python console",
     "how-to/go-to-production": "python console",
-    "how-to/identity-providers": "python",
     "how-to/monitor": "python console json",
     "how-to/rotate-secrets": "python",
     "how-to/troubleshoot": "python console",
@@ -64,6 +63,13 @@ FRAGMENTS = {
         "python": "tenants/settings.py",
         "console": "tenants/check_tenants.py",
     },
+    "docs/how-to/identity-providers.md": {
+        "python": "docs/test_guides.py",
+        "console": "issuers/test_shapes.py",
+    },
+    "docs/how-to/identity-providers/": dict.fromkeys(
+        ("python", "console"), "issuers/test_shapes.py"
+    ),
     "docs/how-to/import-keys.md": {"python": "docs/test_fragments.py"},
     "docs/how-to/wagtail.md": {"python": "sites/wagtail/settings.py"},
     "docs/how-to/websockets-tasks-and-graphql.md": {"python": "docs/test_integrations.py"},

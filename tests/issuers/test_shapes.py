@@ -1,6 +1,8 @@
 """The settings in the documentation accept the access tokens of each provider, and no ID token."""
 
 import json
+import shlex
+from urllib.parse import urlsplit
 
 import pytest
 from django.core.checks import run_checks
@@ -10,22 +12,31 @@ from apikeys.issuers.models import Identity
 from apikeys.policy import Policy
 from apikeys.refusals import Refused
 from apikeys.verify import verify
-from tests.documents import blocks
-from tests.factories import UserFactory
+from tests.documents import ROOT, blocks, headings, links
+from tests.factories import UserFactory, bearer
 from tests.issuers import provider
 from tests.issuers.provider import sign
 from tests.issuers.shapes import SHAPES
 
 pytestmark = pytest.mark.django_db
 GUIDE, REFERENCE = "docs/how-to/identity-providers.md", "docs/reference/issuers.md"
+#: The page of each provider.
+PROVIDERS = [
+    "docs/how-to/identity-providers/auth0.md",
+    "docs/how-to/identity-providers/cognito.md",
+    "docs/how-to/identity-providers/entra-id.md",
+    "docs/how-to/identity-providers/google.md",
+    "docs/how-to/identity-providers/keycloak.md",
+    "docs/how-to/identity-providers/okta.md",
+]
 EACH = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 
 
 def documented():
-    """The entries of all providers on the page."""
+    """The entries on the pages of all providers."""
     entries = {}
-    for code in blocks(GUIDE, "python"):
-        if "ISSUERS" in code:
+    for page in PROVIDERS:
+        for code in blocks(page, "python"):
             exec(code, scope := {"APIKEYS": {}})
             entries |= scope["APIKEYS"]["ISSUERS"]
     return entries
@@ -45,8 +56,40 @@ def token(header, claims):
     return sign(header={"typ": None, **header}, payload=json.dumps(claims))
 
 
-def test_every_provider_on_the_page_has_a_shape():
+def test_every_documented_issuer_has_a_shape():
     assert set(documented()) == {shape.issuer for shape in SHAPES.values()}
+
+
+def test_overview_links_to_the_page_of_each_provider():
+    folder = ROOT / "docs/how-to/identity-providers"
+    pages = {f"identity-providers/{path.name}" for path in folder.glob("*.md")}
+    assert pages == {page.removeprefix("docs/how-to/") for page in PROVIDERS}
+    assert pages <= set(links(GUIDE))
+
+
+@pytest.mark.parametrize("page", PROVIDERS)
+def test_page_of_a_provider_says_where_to_click_what_to_set_and_how_to_try_it(page):
+    assert {"settings", "good-to-know", "try-it"} <= set(headings(ROOT / page))
+    (command,) = blocks(page, "console")
+    words = shlex.split(command)
+    assert words[0] in ("curl", "gcloud")
+    if words[0] == "curl":
+        assert urlsplit(words[1]).scheme == "https"
+        assert "grant_type=client_credentials" in words
+
+
+@EACH
+def test_first_token_is_valid_and_the_second_request_has_a_user(shape, client):
+    """As the overview shows it."""
+    (command,) = blocks(GUIDE, "console")
+    path = urlsplit(shlex.split(command)[-1]).path
+    headers = bearer(token(shape.header, shape.access))
+    response = client.get(path, headers=headers)
+    assert (response.status_code, response.json()["code"]) == (401, "unknown_identity")
+    user = UserFactory(username="reports")
+    Identity.objects.create(issuer=shape.issuer, subject=shape.access["sub"], user=user)
+    response = client.get(path, headers=headers)
+    assert (response.status_code, response.json()["user"]) == (200, "reports")
 
 
 @EACH
