@@ -1,13 +1,14 @@
 """A user's own client acts for its owner without a browser, if the policy allows it."""
 
 import pytest
+from django.http import QueryDict
 from django.test import Client
-from django.utils.datastructures import MultiValueDict
 from oauth2_provider.models import AccessToken, Application
 
-from apikeys.models import Membership
-from apikeys.oauth import authorizations, consent, own_clients
+from apikeys.models import AuditEvent, Membership
+from apikeys.oauth import authorizations, consent, narrowing, own_clients
 from apikeys.oauth.models import Consent, TokenOrigin
+from apikeys.oauth.pages.forms import ClientForm
 from apikeys.policy import Policy
 from tests.factories import MembershipFactory, bearer
 
@@ -200,24 +201,29 @@ def test_token_for_one_resource_cannot_register_it(log_in):
     assert register(METADATA, token).json()["error"] == "invalid_client_metadata"
 
 
-class TestForm:
-    """The owner creates or edits the client on the settings pages."""
-
+class Form:
     @pytest.fixture
     def session(self, client, ada):
         client.force_login(ada)
         return client
 
-    def save(self, user, application=None, **changes):
-        from apikeys.oauth.pages.forms import ClientForm
-
+    def form(self, user, application=None, **changes):
         data = {"name": "Night shift", "client_type": "confidential", "redirect_uris": ""}
         data |= {"grant_types": ["client_credentials"], **changes}
-        lists = {name: it if isinstance(it, list) else [it] for name, it in data.items()}
-        form = ClientForm(MultiValueDict(lists), user=user, application=application)
+        form = QueryDict(mutable=True)
+        for name, value in data.items():
+            form.setlist(name, value if isinstance(value, list) else [value])
+        return ClientForm(form, user=user, application=application)
+
+    def save(self, user, application=None, **changes):
+        form = self.form(user, application, **changes)
         assert form.is_valid(), form.errors
         secret = form.save()
         return {"client_id": form.checked.client_id, "client_secret": secret}, form.checked
+
+
+class TestForm(Form):
+    """The owner creates or edits the client on the settings pages."""
 
     def test_new_client_acts_for_its_owner(self, ada):
         made, application = self.save(ada)
@@ -243,3 +249,129 @@ class TestForm:
         application.apikeys_settings.save()
         assert ask(made).json()["scope"] == "payments:read"
         assert ask(made, scope="payments:write").json()["error"] == "invalid_scope"
+
+    def test_maximum_scopes_are_the_scopes_of_the_client(self, ada):
+        made, _application = self.save(ada, limit="selected", scopes=["payments:write"])
+        assert ask(made).json()["scope"] == "payments:write"
+        assert ask(made, scope="reports:read").json()["error"] == "invalid_scope"
+
+    def test_adding_to_the_maximum_scopes_gives_them_to_the_client(self, ada):
+        limit = {"limit": "selected", "scopes": ["payments:read"]}
+        made, application = self.save(ada, **limit)
+        application = Application.objects.get(pk=application.pk)
+        more = {"limit": "selected", "scopes": ["payments:read", "reports:read"]}
+        self.save(ada, application, **more)
+        assert ask(made).json()["scope"] == "payments:read reports:read"
+
+        # Saving them again does not bring back what the owner took away on another page.
+        narrowing.narrow(ada, application, names=["payments:read"], projects=None)
+        self.save(ada, Application.objects.get(pk=application.pk), **more)
+        assert ask(made).json()["scope"] == "payments:read"
+
+
+class TestProjects(Form):
+    """The owner selects the projects in which the client acts."""
+
+    ONE = "analytical-engine"
+
+    @pytest.fixture
+    def two(self, ada):
+        return MembershipFactory(user=ada, project__slug="two").project
+
+    def selecting(self, *projects):
+        return {"reach": "selected", "projects": [str(each.pk) for each in projects]}
+
+    def reached(self, token):
+        return sorted(facts(token).json()["projects"])
+
+    def test_client_reaches_only_the_selected_projects(self, ada, engine, two):
+        made, _application = self.save(ada, **self.selecting(engine))
+        token = ask(made).json()["access_token"]
+        assert self.reached(token) == [self.ONE]
+        response = Client().get("/api/projects/two/keys/", headers=bearer(token))
+        assert response.status_code in (403, 404)
+
+    def test_client_without_a_selection_reaches_all(self, ada, engine, two):
+        for changes in ({}, {"reach": "all"}):
+            made, _application = self.save(ada, **changes)
+            assert self.reached(ask(made).json()["access_token"]) == [self.ONE, "two"]
+
+    def test_selecting_fewer_takes_effect_at_the_next_request(self, ada, engine, two):
+        made, application = self.save(ada, reach="all")
+        token = ask(made).json()["access_token"]
+        self.save(ada, application, **self.selecting(two))
+        assert self.reached(token) == ["two"]
+        assert self.reached(ask(made).json()["access_token"]) == ["two"]
+        event = AuditEvent.objects.get(event="narrowed")
+        assert event.changes["projects"] == {"before": None, "after": ["two"]}
+
+    def test_owner_can_select_more_again(self, ada, engine, two):
+        made, application = self.save(ada, **self.selecting(engine))
+        token = ask(made).json()["access_token"]
+        self.save(ada, application, **self.selecting(two))
+        assert self.reached(token) == ["two"]
+        self.save(ada, application, reach="all")
+        assert self.reached(token) == [self.ONE, "two"]
+        given = AuditEvent.objects.filter(event="consented").order_by("pk")
+        assert [each.changes["projects"] for each in given] == [["two"], None]
+
+    def test_a_form_without_the_field_changes_nothing(self, ada, engine, two):
+        made, application = self.save(ada, **self.selecting(engine))
+        token = ask(made).json()["access_token"]
+        self.save(ada, application, name="Renamed")
+        assert self.reached(token) == [self.ONE]
+
+    def test_selection_narrows_an_earlier_consent(self, ada, engine, two):
+        made, application = self.save(ada)
+        older = ask(made).json()["access_token"]
+        own_clients.allow(application, ["payments:read"], [engine, two])
+        self.save(ada, application, **self.selecting(engine))
+        assert self.reached(older) == [self.ONE]
+
+    def test_revoked_client_gets_nothing_back(self, ada, engine, two):
+        made, application = self.save(ada)
+        authorizations.end(application, ada)
+        assert "reach" not in ClientForm(user=ada, application=application).fields
+        self.save(ada, application, **self.selecting(engine))
+        assert ask(made).status_code in (400, 401)
+        assert not Consent.objects.filter(application=application).exists()
+
+    def test_project_that_the_owner_leaves_is_gone(self, ada, engine, two):
+        made, _application = self.save(ada, **self.selecting(two))
+        token = ask(made).json()["access_token"]
+        Membership.objects.filter(user=ada, project=two).delete()
+        assert self.reached(token) == []
+
+    def test_deleted_project_does_not_lift_the_selection(self, ada, engine, two):
+        made, _application = self.save(ada, **self.selecting(two))
+        token = ask(made).json()["access_token"]
+        two.delete()
+        assert self.reached(token) == []
+
+    def test_invalid_selections_are_refused(self, ada, engine, two):
+        other = MembershipFactory(project__slug="three").project
+        for changes, field in (
+            ({"reach": "selected"}, "projects"),
+            (self.selecting(other), "projects"),
+            ({"reach": "all", "projects": [str(two.pk)]}, "projects"),
+            ({"reach": "selected", "projects": ["9" * 30]}, "projects"),
+            ({"reach": "none"}, "reach"),
+        ):
+            form = self.form(ada, **changes)
+            assert not form.is_valid()
+            assert field in form.errors, changes
+        assert not Application.objects.exists()
+
+    def test_selection_counts_only_with_the_grant(self, ada, settings):
+        grants = {"grant_types": ["authorization_code"], "redirect_uris": "https://a.example/"}
+        form = self.form(ada, reach="selected", **grants)
+        assert form.is_valid(), form.errors
+        settings.APIKEYS = settings.APIKEYS | {"POLICY": Policy}
+        assert "reach" not in self.form(ada).fields
+
+    def test_page_shows_the_selection(self, session, ada, engine, two):
+        _made, application = self.save(ada, **self.selecting(two))
+        page = session.get(f"/settings/applications/own/{application.pk}/").content.decode()
+        assert f'value="{two.pk}" id="id_projects_1" checked' in page
+        assert f'value="{engine.pk}" id="id_projects_0" checked' not in page
+        assert 'value="selected" id="id_reach_1" checked' in page

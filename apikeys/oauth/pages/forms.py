@@ -13,7 +13,7 @@ from ...keys.forms import ALL, SELECTED, ConsistentForm
 from ...models import get_project_model, naming
 from ...policy import get_policy
 from ...web.widgets import ScopesWidget
-from .. import registration
+from .. import consent, own_clients, registration
 from ..authorizations import Authorization
 from ..consent_page import ProjectsField
 from ..device import GRANT_TYPE as DEVICE
@@ -36,6 +36,8 @@ ANY, ONLY = "any", "selected"
 
 class ClientForm(ConsistentForm):
     """Register or edit a client. ``registration.check`` decides what is valid."""
+
+    NO_PROJECT = _("Select at least one project.")
 
     name = forms.CharField(
         label=_("Name"),
@@ -74,6 +76,22 @@ class ClientForm(ConsistentForm):
         help_text=_("One per line: https://…, or http://127.0.0.1/… for a desktop program."),
         widget=forms.Textarea(attrs={"rows": 3, "autocomplete": "off", "spellcheck": "false"}),
         required=False,
+    )
+    #: Empty keeps the projects: a page of version 1.0 has no such field.
+    reach = forms.ChoiceField(
+        label=_("Projects"),
+        choices=[(ALL, _("All your projects, including future ones")),
+                 (SELECTED, _("Only selected projects"))],
+        widget=forms.RadioSelect,
+        initial=ALL,
+        required=False,
+    )  # fmt: skip
+    projects = ProjectsField(
+        label=_("Selected projects"),
+        queryset=Consent.objects.none(),
+        widget=forms.CheckboxSelectMultiple,
+        required=False,
+        error_messages={"invalid_choice": _("You are not a member of this project.")},
     )
     #: Empty keeps the limit: a page of version 1.0 has no such field.
     limit = forms.ChoiceField(
@@ -140,6 +158,27 @@ class ClientForm(ConsistentForm):
         fields["access_token_minutes"].help_text = _("At most %(longest)d.") % {"longest": longest}
         if application is not None:
             fields["client_type"].disabled = True
+        self._offer_projects()
+
+    def _offer_projects(self) -> None:
+        """Offer the projects in which the client acts for its owner (client credentials)."""
+        fields: Any = self.fields
+        is_offered = own_clients.GRANT in registration.grant_types(self.user)
+        if self.application is not None and own_clients.GRANT in self.initial["grant_types"]:
+            given = own_clients.consent_of(self.application)
+            is_offered = is_offered and given is not None  # else the owner has revoked it
+            if given is not None and (had := consent.projects_of(given)) is not None:
+                self.initial.update(reach=SELECTED, projects=[each.pk for each in had])
+        if is_offered:
+            fields["projects"].queryset = get_policy().projects(self.user)
+        else:
+            del fields["reach"], fields["projects"]
+
+    @property
+    def selected(self) -> list[Any] | None:
+        """The projects in which the client acts for its owner; ``None`` for all."""
+        chosen = list(self.cleaned_data.get("projects") or ())
+        return chosen if chosen and self.cleaned_data.get("reach") != ALL else None
 
     def clean_access_token_minutes(self) -> int | None:
         minutes: int | None = self.cleaned_data["access_token_minutes"]
@@ -166,6 +205,8 @@ class ClientForm(ConsistentForm):
         data = super().clean() or self.cleaned_data
         if data.get("limit") == ONLY and not data.get("scopes") and "scopes" not in self.errors:
             self.add_error("scopes", _("Choose at least one permission."))
+        if "reach" in self.fields and own_clients.GRANT in data.get("grant_types", ()):
+            self.clean_reach_and_projects()
         if self.errors:
             return data
         model = get_application_model()
@@ -190,16 +231,24 @@ class ClientForm(ConsistentForm):
         """Save the client. Return the secret of a new confidential client, or ``None``."""
         data = self.cleaned_data
         model = get_application_model()
+        limited = data["limit"] == ONLY
+        names = data["scopes"] if limited else registration.default_scopes()
         with transactions.atomic(model):
             secret = registration.save(
                 self.checked,
                 data["grant_types"],
                 new_secret=self.application is None,
                 grants_before=self.initial["grant_types"],  # those that are stored
+                own=(names, self.selected),
             )
+            is_own = self.application is not None and own_clients.GRANT in data["grant_types"]
+            if is_own and (data.get("reach") or self.selected):
+                own_clients.set_projects(self.application, self.selected)
+            if is_own and limited and (most := self.initial["scopes"]):
+                # Not those of before: the owner may have taken them back since.
+                own_clients.add_scopes(self.application, set(names) - scopes.expand(" ".join(most)))
             said = {"description": data["description"], "homepage": data["homepage"]}
             if data["limit"]:
-                limited = data["limit"] == ONLY
                 said["max_scope"] = scopes.join(data["scopes"]) if limited else ""
             self.settings, _made = ClientSettings.objects.update_or_create(
                 application=self.checked, defaults=said
