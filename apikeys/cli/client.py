@@ -29,7 +29,7 @@ class Client(OAuth2Client):
             token = tokens.get(name)
             if token is None and name == "refresh_token":
                 tokens.pop(name, None)
-            elif not isinstance(token, str) or not token.isascii() or not token.isprintable():
+            elif not usable(token):
                 raise Unavailable(f"{_host(url)} did not return a usable {name}.")
         return tokens
 
@@ -40,18 +40,37 @@ class Client(OAuth2Client):
     def revoke(self, url: str, token: str, hint: str) -> None:
         """Revoke a token (RFC 7009). Raise ``Unavailable`` if it may still be active."""
         form = {"client_id": self.client_id, "token": token, "token_type_hint": hint}
-        response = _post(self.session, url, form)
+        response = _send(self.session, "POST", url, data=form)
         if not response.is_success or "html" in response.headers.get("Content-Type", ""):
             raise _unavailable(response)
 
 
-def ask(http: httpx.Client, url: str, form: Mapping[str, str | list[str]]) -> dict[str, Any]:
+def ask(
+    http: httpx.Client,
+    url: str,
+    form: Mapping[str, str | list[str]],
+    auth: tuple[str, str] | None = None,
+) -> dict[str, Any]:
     """Post a form; return the JSON object of the response.
 
-    Raise ``OAuth2Error`` for an OAuth error. Raise ``Unavailable`` for anything else, such as
-    the page of a proxy or the login page of a network: a retry may help.
+    ``auth`` are the ID and the secret of a confidential client (HTTP Basic). Raise
+    ``OAuth2Error`` for an OAuth error. Raise ``Unavailable`` for anything else, such as the page
+    of a proxy or the login page of a network: a retry may help.
     """
-    response = _post(http, url, form)
+    return _answer(_send(http, "POST", url, data=dict(form), auth=auth))
+
+
+def send_json(http: httpx.Client, url: str, data: Mapping[str, Any], token: str) -> dict[str, Any]:
+    """Post JSON with an access token; return the JSON object of the response. Raises as ``ask``."""
+    return _answer(_send(http, "POST", url, json=dict(data), token=token))
+
+
+def delete(http: httpx.Client, url: str, token: str) -> httpx.Response:
+    """Send DELETE with an access token; return the response. Raise ``Unavailable``."""
+    return _send(http, "DELETE", url, token=token)
+
+
+def _answer(response: httpx.Response) -> dict[str, Any]:
     data = json_object(response)
     error = data.get("error") if data is not None else None
     is_final = response.status_code in (200, 400, 401, 403)
@@ -61,6 +80,21 @@ def ask(http: httpx.Client, url: str, form: Mapping[str, str | list[str]]) -> di
     if data is None or not response.is_success:
         raise _unavailable(response)
     return data
+
+
+def usable(text: object) -> bool:
+    """Return whether ``text`` is a token, a secret or a URL that a header can carry."""
+    return isinstance(text, str) and bool(text) and text.isascii() and text.isprintable()
+
+
+def refused(error: OAuth2Error) -> LoginError:
+    """Return the error to raise for a refused login."""
+    return LoginError(f"The login was refused: {why(error)}.")
+
+
+def why(error: OAuth2Error) -> str:
+    """Return the reason of ``error``, without a full stop."""
+    return str(error.description or error.error).rstrip(".")
 
 
 def json_object(response: httpx.Response) -> dict[str, Any] | None:
@@ -77,9 +111,14 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
-def _post(http: httpx.Client, url: str, form: Mapping[str, str | list[str]]) -> httpx.Response:
+def _send(
+    http: httpx.Client, method: str, url: str, *, token: str | None = None, **body: Any
+) -> httpx.Response:
+    headers = {"Accept": "application/json"}
+    if token is not None:
+        headers["Authorization"] = f"Bearer {token}"
     try:
-        return http.post(url, data=dict(form), headers={"Accept": "application/json"})
+        return http.request(method, url, headers=headers, **body)
     except httpx.TransportError as error:
         raise Unavailable(f"{_host(url)} cannot be reached: {_reason(error)}.") from None
     except (httpx.HTTPError, httpx.InvalidURL) as error:

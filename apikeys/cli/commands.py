@@ -1,14 +1,13 @@
-"""The commands: log in, show the user, call the API, manage a key pair, log out."""
+"""The commands: log in, show the user, call the API, log out."""
 
 import json
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
-from functools import wraps
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urljoin
 
 import click
@@ -19,10 +18,10 @@ from .browser import graphical_browser, open_in_terminal
 from .browser import text_browser as find_text_browser
 from .client import json_object, printable
 from .errors import LoginError
+from .failing import exits_with_a_line
+from .key_commands import key
 from .session import Given, Session, Site, make_http
 from .workload import Workload
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 _METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
 
@@ -74,7 +73,7 @@ class App:
             help="Use another account. Each profile has its own login.",
         )
         @click.pass_context
-        @_exits_with_a_line
+        @exits_with_a_line
         def group(context: click.Context, server: str, client_id: str | None, profile: str) -> None:
             given = _given(f"{prefix}_TOKEN")
             # Only a workload needs no client.
@@ -101,43 +100,39 @@ def _given(source: str) -> Given | None:
     return Given(text, source) if text else None
 
 
-def _exits_with_a_line(function: F) -> F:
-    """Print a ``LoginError`` as one line on standard error and exit with status 1."""
-
-    @wraps(function)
-    def told(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return function(*args, **kwargs)
-        except (LoginError, OSError, httpx.HTTPError, httpx.InvalidURL) as error:
-            if isinstance(error, BrokenPipeError):  # handled by click
-                raise
-            raise click.ClickException(str(error) or type(error).__name__) from None
-
-    return told  # type: ignore[return-value]
-
-
 @click.command()
 @click.option("--device", is_flag=True, help="Log in with a browser on another device.")
 @click.option("--no-browser", is_flag=True, help="Print the URL instead of opening it.")
 @click.option("--text-browser", is_flag=True, help="Log in with a text browser in this terminal.")
 @click.option("--scope", "scopes", multiple=True, help="Request this scope. Repeat for several.")
+@click.option(
+    "--client",
+    "as_client",
+    is_flag=True,
+    help="Register a client of this machine, which then needs no browser.",
+)
 @click.pass_obj
-@_exits_with_a_line
+@exits_with_a_line
 def login(
-    session: Session, device: bool, no_browser: bool, text_browser: bool, scopes: Sequence[str]
+    session: Session,
+    device: bool,
+    no_browser: bool,
+    text_browser: bool,
+    scopes: Sequence[str],
+    as_client: bool,
 ) -> None:
     """Log in with a browser."""
     if device + no_browser + text_browser > 1:
         raise click.UsageError("Give only one of --device, --no-browser and --text-browser.")
     names = [name for words in scopes for name in words.split()]
     if device:
-        session.log_in_by_device(_show_code, scopes=names)
+        session.log_in_by_device(_show_code, scopes=names, as_client=as_client)
     elif text_browser:
-        session.log_in(_show_quit, scopes=names, browse=open_in_terminal)
+        session.log_in(_show_quit, scopes=names, browse=open_in_terminal, as_client=as_client)
     elif no_browser:
-        session.log_in(_show_url, scopes=names, browse=None)
+        session.log_in(_show_url, scopes=names, browse=None, as_client=as_client)
     else:
-        session.log_in(_show_url, scopes=names)
+        session.log_in(_show_url, scopes=names, as_client=as_client)
     try:
         facts = _facts(session)
     except LoginError as error:
@@ -145,6 +140,9 @@ def login(
             f"You are logged in, but your user name cannot be shown: {error}"
         ) from None
     click.echo(f"You are logged in as {_name(facts)}.", err=True)
+    if as_client:
+        client = printable(str(facts.get("client")))
+        click.echo(f"This machine is the client {client}. It needs no browser.", err=True)
     click.echo(session.store.where, err=True)
 
 
@@ -171,7 +169,7 @@ def _show_code(url: str, code: str) -> None:
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
-@_exits_with_a_line
+@exits_with_a_line
 def whoami(session: Session, as_json: bool) -> None:
     """Show who you are logged in as, and your scopes."""
     facts = _facts(session)
@@ -198,7 +196,7 @@ def whoami(session: Session, as_json: bool) -> None:
 @click.option("--key", "key_id", metavar="ID", default="", help="The ID of the project key.")
 @click.option("--audience", metavar="URL", default="", help="The audience of the identity token.")
 @click.pass_obj
-@_exits_with_a_line
+@exits_with_a_line
 def token(
     session: Session,
     lifetime: str | None,
@@ -255,7 +253,7 @@ def _seconds(text: str) -> int:
 @click.option("-d", "--data", help="The JSON body, or - for standard input.")
 @click.option("--sign", is_flag=True, help="Sign the request instead of sending an access token.")
 @click.pass_obj
-@_exits_with_a_line
+@exits_with_a_line
 def api(
     session: Session,
     method: str,
@@ -282,64 +280,14 @@ def api(
         sys.exit(1)
 
 
-@click.group()
-def key() -> None:
-    """Manage the key pair with which this machine signs requests."""
-
-
-@key.command()
-@click.option(
-    "--algorithm", type=click.Choice(["ed25519", "p256"]), default="ed25519", show_default=True
-)
-@click.pass_obj
-@_exits_with_a_line
-def new(session: Session, algorithm: str) -> None:
-    """Create a key pair. Stores the private key here and prints the public key to register."""
-    identity = session.identity
-    click.echo(identity.make(algorithm), nl=False)
-    click.echo(identity.where, err=True)
-    click.echo(
-        "Create a project key with this public key on the project's settings page, then enter its "
-        "ID here: key use ID",
-        err=True,
-    )
-
-
-@key.command()
-@click.pass_obj
-@_exits_with_a_line
-def show(session: Session) -> None:
-    """Print the public key, which is not secret."""
-    identity = session.identity
-    click.echo(identity.public_key, nl=False)
-    click.echo(f"Its ID is {identity.id or 'not set. Set it with: key use ID'}.", err=True)
-
-
-@key.command()
-@click.argument("key_id", metavar="ID")
-@click.pass_obj
-@_exits_with_a_line
-def use(session: Session, key_id: str) -> None:
-    """Set the ID of the project key that has the public key."""
-    if not re.fullmatch(r"[0-9a-z]{16}", key_id):
-        raise click.UsageError("An ID has 16 characters of a-z and 0-9.")
-    session.identity.use(key_id)
-
-
-@key.command()
-@click.pass_obj
-@_exits_with_a_line
-def forget(session: Session) -> None:
-    """Delete the private key from this machine. Also revoke its project key on the site."""
-    session.identity.delete()
-    click.echo("The private key was deleted.", err=True)
-
-
 @click.command()
 @click.pass_obj
-@_exits_with_a_line
+@exits_with_a_line
 def logout(session: Session) -> None:
-    """Revoke the tokens and delete them from this machine."""
+    """Revoke the tokens and delete them from this machine.
+
+    A client of this machine is deleted too.
+    """
     session.log_out()
     click.echo("You are logged out.", err=True)
 

@@ -1,5 +1,6 @@
 """Discover a site's OAuth endpoints (RFC 9728, RFC 8414), over https only."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import httpx
@@ -16,6 +17,9 @@ class Endpoints(NamedTuple):
     token: str
     revocation: str | None
     device_authorization: str | None
+    registration: str | None
+    #: The scopes that the site offers every client.
+    scopes: Sequence[str]
     #: Whether authorization responses contain the issuer (RFC 9207).
     names_issuer: bool
 
@@ -57,8 +61,14 @@ def discover(http: httpx.Client, server: str) -> Endpoints:
         token=found["token_endpoint"],
         revocation=found.get("revocation_endpoint"),
         device_authorization=found.get("device_authorization_endpoint"),
+        registration=found.get("registration_endpoint"),
+        scopes=[name for name in _list(data.get("scopes_supported")) if isinstance(name, str)],
         names_issuer=bool(data.get("authorization_response_iss_parameter_supported")),
     )
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _document(http: httpx.Client, url: str) -> dict[str, Any]:

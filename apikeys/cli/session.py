@@ -4,7 +4,7 @@ import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,22 +12,22 @@ from typing import TYPE_CHECKING, Any
 import httpx
 from authlib.common.security import generate_token
 
+from . import own_client
 from .browser import open_page
-from .client import Client, OAuth2Error, ask, printable
+from .client import Client, OAuth2Error, ask, printable, refused, why
+from .device import Device
 from .discovery import Endpoints, discover, secure
-from .errors import LoginError, NotLoggedIn, NotStored, Unavailable
+from .errors import LoginError, NotLoggedIn, NotStored
 from .loopback import Loopback
 from .store import Record, Store
 
 if TYPE_CHECKING:
     from .signing import Identity
 
-_DEVICE = "urn:ietf:params:oauth:grant-type:device_code"
 _EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 _OF_LOGIN = "urn:ietf:params:oauth:token-type:refresh_token"
 _LEEWAY = 30  # a token counts as expired this many seconds before its expiry
 _PATIENCE = 300  # seconds to complete a login in the browser
-_LONGEST_PAUSE = 60  # maximum seconds between two polls of a site that does not answer
 
 
 @dataclass(frozen=True)
@@ -107,15 +107,15 @@ class Session:
         *,
         scopes: Sequence[str] = (),
         browse: Callable[[str], Any] | None = open_page,
+        as_client: bool = False,
     ) -> None:
         """Log in with the browser of this machine (RFC 8252).
 
         ``show`` gets the URL; ``browse`` opens it. If that returns a process, the login ends
-        with it. Raise ``LoginError``.
+        with it. With ``as_client``, register a client of this machine, and log the browser's
+        login out again. The client gets its tokens without a browser. Raise ``LoginError``.
         """
-        self._refuse_given()
-        self._check_store()
-        endpoints = discover(self._http, self.site.server)
+        endpoints, scopes = self._prepare(scopes, as_client)
         if endpoints.authorization is None:
             raise LoginError(f"{self.site.server} does not support browser logins. Try --device.")
         with Loopback() as loopback:
@@ -144,8 +144,8 @@ class Session:
                 code_verifier=verifier,
             )
         except OAuth2Error as error:
-            raise _refused(error) from None
-        self._keep(tokens, endpoints)
+            raise refused(error) from None
+        self._keep(tokens, endpoints, as_client)
 
     def log_in_by_device(
         self,
@@ -153,51 +153,40 @@ class Session:
         *,
         scopes: Sequence[str] = (),
         sleep: Callable[[float], None] = time.sleep,
+        as_client: bool = False,
     ) -> None:
         """Log in with a browser on any device (RFC 8628).
 
-        ``show`` gets the URL and the code to enter there. Raise ``LoginError``.
+        ``show`` gets the URL and the code to enter there. ``as_client`` is that of ``log_in``.
+        Raise ``LoginError``.
         """
-        self._refuse_given()
-        self._check_store()
-        endpoints = discover(self._http, self.site.server)
+        endpoints, scopes = self._prepare(scopes, as_client)
         if endpoints.device_authorization is None:
             raise LoginError(f"{self.site.server} does not support device logins.")
         form = {"client_id": self.site.client_id, "scope": self._scope(scopes) or ""}
         try:
-            device = _Device(ask(self._http, endpoints.device_authorization, form))
+            device = Device(ask(self._http, endpoints.device_authorization, form))
         except OAuth2Error as error:
-            raise _refused(error) from None
+            raise refused(error) from None
         show(device.url, device.user_code)
-        self._keep(self._poll(device, endpoints.token, sleep), endpoints)
+        tokens = device.poll(self._client(()), endpoints.token, sleep)
+        self._keep(tokens, endpoints, as_client)
 
-    def _poll(self, device: "_Device", url: str, sleep: Callable[[float], None]) -> dict[str, Any]:
-        """Poll until the tokens are granted, and return them (section 3.5)."""
-        client = self._client(())
-        end = time.monotonic() + device.lifetime
-        interval, pause = device.interval, device.interval
-        unanswered: Unavailable | None = None
-        while (left := end - time.monotonic()) > 0:
-            sleep(min(pause, left))
-            try:
-                return client.fetch(url, grant_type=_DEVICE, device_code=device.code)
-            except OAuth2Error as error:
-                if error.error == "slow_down":
-                    interval += 5
-                elif error.error != "authorization_pending":
-                    raise _refused(error) from None
-                pause, unanswered = interval, None
-            except Unavailable as error:
-                # The user may have approved already, so continue until the code expires.
-                unanswered = error
-                pause = max(min(2 * pause, max(_LONGEST_PAUSE, interval)), error.retry_after)
-        raise unanswered or LoginError("The code has expired. Try again.")
+    def _prepare(self, scopes: Sequence[str], as_client: bool) -> tuple[Endpoints, Sequence[str]]:
+        """Return the endpoints, and the scopes to request (empty for those of the site)."""
+        self._refuse_given()
+        self._check_store()
+        endpoints = discover(self._http, self.site.server)
+        if as_client:
+            scopes = own_client.scopes(list(scopes or self.site.scopes), endpoints)
+        return endpoints, scopes
 
     def log_out(self) -> None:
         """Revoke the tokens (RFC 7009) and delete them from this machine.
 
-        Raise ``NotLoggedIn`` without a login. Raise ``LoginError`` if the site did not revoke
-        them: they are deleted here, but stay active until they expire.
+        Delete the client of this machine, if the login registered one (RFC 7592). Raise
+        ``NotLoggedIn`` without a login. Raise ``LoginError`` if the site did not revoke them: they
+        are deleted here, but stay active until they expire.
         """
         self._refuse_given()
         with self.store.lock:
@@ -213,7 +202,9 @@ class Session:
                 self.store.delete()
 
     def _revoke(self, record: Record) -> None:
-        if url := record.get("revocation_endpoint"):
+        if own_client.is_one(record):
+            own_client.unregister(self._http, record)
+        elif url := record.get("revocation_endpoint"):
             hint = "refresh_token" if record.get("refresh_token") else "access_token"
             self._client(()).revoke(secure(url), record[hint], hint)
 
@@ -248,6 +239,11 @@ class Session:
             record = self._record()
             if record["access_token"] != used and _lives(record):
                 return str(record["access_token"])  # another process was faster
+            if own_client.is_one(record):
+                record |= _timed(own_client.token(self._http, record))
+                with suppress(NotStored):  # the client gets another one
+                    self.store.save(record)
+                return str(record["access_token"])
             if not record.get("refresh_token") or not record.get("token_endpoint"):
                 raise NotLoggedIn("The log-in has expired. Log in again.")
             url = secure(record["token_endpoint"])
@@ -257,9 +253,7 @@ class Session:
             except OAuth2Error as error:
                 if error.error == "invalid_grant":
                     self.store.delete()
-                raise NotLoggedIn(
-                    f"Your login has expired ({_why(error)}). Log in again."
-                ) from None
+                raise NotLoggedIn(f"Your login has expired ({why(error)}). Log in again.") from None
             record |= {"refresh_token": record["refresh_token"]} | _timed(tokens)
             self._save(record)
             return str(record["access_token"])
@@ -290,7 +284,7 @@ class Session:
             try:
                 tokens = ask(self._http, secure(record["token_endpoint"]), form)
             except OAuth2Error as error:
-                raise LoginError(f"The token was refused: {_why(error)}.") from None
+                raise LoginError(f"The token was refused: {why(error)}.") from None
         token = tokens.get("access_token")
         if not isinstance(token, str) or not re.fullmatch(r"[A-Za-z0-9\-._~+/]+=*", token):
             raise LoginError(f"{self.site.server} did not return a usable token.")
@@ -307,14 +301,43 @@ class Session:
             raise NotLoggedIn(f"You are not logged in to {self.site.server}. Log in first.")
         return record
 
-    def _keep(self, token: dict[str, Any], endpoints: Endpoints) -> None:
+    def _keep(self, token: dict[str, Any], endpoints: Endpoints, as_client: bool) -> None:
         record = _timed(token) | {
             "issuer": endpoints.issuer,
             "token_endpoint": endpoints.token,
             "revocation_endpoint": endpoints.revocation,
         }
+        if as_client:
+            record = self._registered(record, endpoints)
+        before: Record | None = None
         with self._revoking(record), self.store.lock:
+            with suppress(LoginError):  # it cannot be read, so it is replaced
+                before = self.store.load()
             self.store.save(record)
+        if before is not None and own_client.is_one(before):
+            try:
+                self._revoke(before)
+            except LoginError as error:
+                raise LoginError(
+                    f"You are logged in, but the client of your earlier login was not deleted: "
+                    f"{error} Delete it in your settings on {self.site.server}."
+                ) from None
+
+    def _registered(self, login: Record, endpoints: Endpoints) -> Record:
+        """Register a client of this machine with a login, then revoke the login."""
+        try:
+            record = own_client.register(self._http, endpoints, login, self.site.name)
+        except LoginError:
+            with suppress(LoginError):
+                self._revoke(login)
+            raise
+        try:
+            self._revoke(login)
+            return record | _timed(own_client.token(self._http, record))
+        except LoginError:
+            with suppress(LoginError):
+                self._revoke(record)
+            raise
 
     def _save(self, record: Record) -> None:
         with self._revoking(record):
@@ -347,20 +370,6 @@ class Session:
         return Client(self._http, self.site.client_id, scope=self._scope(scopes), **kwargs)
 
 
-class _Device:
-    """A response of the device authorization endpoint (RFC 8628 section 3.2)."""
-
-    def __init__(self, answer: dict[str, Any]) -> None:
-        try:
-            self.code, self.user_code, self.url = (
-                printable(answer[name]) for name in ("device_code", "user_code", "verification_uri")
-            )
-            self.lifetime = float(answer["expires_in"])
-            self.interval = max(float(answer.get("interval") or 5), 1.0)
-        except (KeyError, TypeError, ValueError):
-            raise LoginError("The site did not return a device code.") from None
-
-
 def make_http(**kwargs: Any) -> httpx.Client:
     """Return an httpx client with the proxies and certificates of the environment.
 
@@ -387,11 +396,3 @@ def _lives(record: Record) -> bool:
         return float(record.get("expires_at", 0)) - _LEEWAY > time.time()
     except (TypeError, ValueError):
         return False
-
-
-def _refused(error: OAuth2Error) -> LoginError:
-    return LoginError(f"The login was refused: {_why(error)}.")
-
-
-def _why(error: OAuth2Error) -> str:
-    return str(error.description or error.error).rstrip(".")

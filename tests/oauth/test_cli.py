@@ -17,6 +17,9 @@ import pytest
 from oauth2_provider.models import AccessToken, Application, DeviceGrant, RefreshToken
 
 from apikeys.cli import BearerAuth, LoginError, NotLoggedIn, Session, Site
+from apikeys.oauth import authorizations
+from apikeys.oauth.models import Consent
+from apikeys.policy import Policy
 from tests.documents import ROOT
 from tests.factories import PASSWORD
 
@@ -328,3 +331,67 @@ def test_the_keyring_stores_the_tokens(tmp_path, monkeypatch, request):
     assert session.token() == "a"
     session.log_out()
     assert not kept
+
+
+class Alone(Policy):
+    def client_grant_types(self, user):
+        return (*super().client_grant_types(user), "client_credentials")
+
+
+class TestClientOfThisMachine:
+    @pytest.fixture(autouse=True)
+    def allowed(self, settings):
+        settings.APIKEYS = settings.APIKEYS | {"POLICY": Alone}
+
+    @pytest.fixture
+    def logged_in(self, command, opened, authorize):
+        terminal = command("login", "--client")
+        authorize(opened()).get_by_role("heading", name="You are logged in.").wait_for()
+        assert terminal.wait() == 0, terminal.seen
+        return terminal
+
+    def test_it_needs_no_browser(self, logged_in, run, tmp_path):
+        own = Application.objects.get(registration_source="dcr")
+        assert f"This machine is the client {own.client_id}." in logged_in.seen
+        assert (own.user.username, own.client_type) == ("ada", "confidential")
+        file = token_file(tmp_path)
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+        facts = json.loads(run("whoami", "--json"))
+        assert (facts["user"], facts["client"]) == ("ada", own.client_id)
+        assert facts["scopes"] == ["payments:read", "payments:write", "reports:read"]
+        assert not RefreshToken.objects.filter(revoked=None).exists()  # of the browser's login
+
+        record = json.loads(file.read_text())
+        AccessToken.objects.exclude(scope="oauth2_provider:registration").delete()
+        assert run("token").strip() == record["access_token"]
+        assert json.loads(run("whoami", "--json"))["client"] == own.client_id
+        assert run("token").strip() != record["access_token"]
+
+        ada = own.user
+        assert own in [each.application for each in authorizations.live(user=ada)]
+
+        run("logout")
+        assert not Application.objects.filter(registration_source="dcr").exists()
+        assert not AccessToken.objects.filter(user=ada).exists()
+        assert not list((tmp_path / "data").rglob("*.json"))
+
+    def test_its_owner_narrows_and_revokes_it(self, logged_in, run):
+        own = Application.objects.get(registration_source="dcr")
+        Consent.objects.filter(application=own).update(scope="payments:read")
+        assert json.loads(run("whoami", "--json"))["scopes"] == ["payments:read"]
+
+        authorizations.end(own, own.user)
+        assert "Log in again" in run("whoami", code=1)
+        run("logout")
+        assert not Application.objects.filter(pk=own.pk).exists()
+
+    def test_the_policy_decides(self, command, opened, authorize, run, settings):
+        settings.APIKEYS = settings.APIKEYS | {"POLICY": Policy}
+        terminal = command("login", "--client")
+        authorize(opened())
+        assert terminal.wait() == 1
+        assert "The client was not registered" in terminal.seen
+        assert not Application.objects.filter(registration_source="dcr").exists()
+        assert not RefreshToken.objects.filter(revoked=None).exists()
+        assert "not logged in" in run("whoami", code=1)

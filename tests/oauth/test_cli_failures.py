@@ -27,6 +27,8 @@ class FakeSite(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server_port}"
         self.asked = []
+        #: The method, path and ``Authorization`` of each request.
+        self.authorized = []
         #: Responses to send first, by path.
         self.answers = {}
         self.issued = 0
@@ -39,6 +41,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         self.answer({})
 
+    def do_DELETE(self):
+        self.answer({})
+
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
         self.answer({name: values[0] for name, values in parse_qs(body).items()})
@@ -46,6 +51,7 @@ class Handler(BaseHTTPRequestHandler):
     def answer(self, form):
         site, path = self.server, urlsplit(self.path).path
         site.asked.append((path, form))
+        site.authorized.append((self.command, path, self.headers.get("Authorization")))
         if site.answers.get(path):
             status, headers, body = site.answers[path].pop(0)
         else:
@@ -73,6 +79,8 @@ class Handler(BaseHTTPRequestHandler):
                     "token_endpoint": site.url + "/t",
                     "revocation_endpoint": site.url + "/r",
                     "device_authorization_endpoint": site.url + "/d",
+                    "registration_endpoint": site.url + "/reg",
+                    "scopes_supported": ["openid", "payments:read"],
                 },
                 "/d": {
                     "device_code": "d",
@@ -85,6 +93,12 @@ class Handler(BaseHTTPRequestHandler):
                     "access_token": f"a{site.issued}",
                     "refresh_token": f"r{site.issued}",
                     "expires_in": 300,
+                },
+                "/reg": {
+                    "client_id": "own:1",
+                    "client_secret": "s%cret",
+                    "registration_client_uri": site.url + "/reg/own",
+                    "registration_access_token": "manage",
                 },
                 "/api/token/": {"user": "ada", "scopes": ["payments:read"]},
             }.get(path, {})
