@@ -126,6 +126,14 @@ APIKEYS = {
             "scopes": ["payments:read", "reports:read"],
             "expires": 90,
         },
+        "agent": {
+            "label": _("An agent, for an hour"),
+            "name": "Agent",
+            "description": "Reads one project for an agent.",
+            "scopes": ["payments:read", "reports:read"],
+            "projects": "selected",
+            "expires": "1h",
+        },
     },
 }
 

@@ -13,7 +13,7 @@ from django.conf import settings
 from django.utils.crypto import salted_hmac
 
 from ..token import KIND_NAMES, PREFIX_PATTERN
-from . import rules
+from . import presets, rules
 from .rules import SECONDS, STORE, URL, YES_OR_NO, Rule
 from .setting import Setting, Table
 
@@ -81,19 +81,6 @@ def _cache(given: Any) -> Mapping[str, Any] | None:
     if not isinstance(given, Mapping) or not (given.get("LOCATION") or "TIMEOUT" in given):
         return None
     return {**CACHE_DEFAULTS, **given}
-
-
-_PRESET: Final = {"label", "name", "description", "scopes", "projects", "expires"}
-
-
-def _are_presets(given: Mapping[Any, Any]) -> bool:
-    return all(
-        isinstance(preset, Mapping)
-        and set(preset) <= _PRESET
-        and all(rules.is_list(preset.get(name, ())) for name in ("scopes", "projects"))
-        and (preset.get("expires") in (None, "never") or type(preset["expires"]) is int)
-        for preset in given.values()
-    )
 
 
 class AppSettings(Table):
@@ -298,11 +285,12 @@ class AppSettings(Table):
         rules.mapping(
             "a dictionary of dictionaries with the keys label, name, description, scopes, projects "
             "and expires",
-            _are_presets,
+            presets.are_presets,
         ),
         'Presets for the form of a new token or key: `{"CI": {"scopes": ["payments:read"], '
-        '"expires": 30}}`. Each fills in the form. See [fill in the form]'
-        "(pages.md#fill-in-the-form).",
+        '"expires": 30}}`. Each fills in the form. `expires` is a number of days, `"never"`, or '
+        'hours such as `"1h"`. With `"projects": "selected"`, the user selects them. See [fill in '
+        "the form](pages.md#fill-in-the-form).",
         check="E094",
         hint='Set it to, for example, {"CI": {"scopes": ["payments:read"], "expires": 30}}.',
     )

@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from .. import moments
+from ..conf.presets import hours
 from ..models import AnyKey
 from ..policy import get_policy
 from .fields import INVALID_DAY, KeylessForm
@@ -24,7 +25,10 @@ def days(number: int) -> str:
 
 
 class ExpiryForm(KeylessForm):
-    """Choose the expiry of a key: a preset, a date or never, within the limits of the policy."""
+    """Choose the expiry of a key: a preset, a date or never, within the limits of the policy.
+
+    Hours, such as ``1h``, are offered only if a link or a preset of the site asks for them.
+    """
 
     expiry = forms.ChoiceField(
         label=gettext_lazy("Expires"),
@@ -68,6 +72,22 @@ class ExpiryForm(KeylessForm):
             expires_on.help_text = _("The last day ends at midnight in %(zone)s.") % zone
         if self.latest is not None:
             expires_on.widget.attrs["max"] = moments.day_of(self.latest).isoformat()
+        for text in self._sent("expiry"):
+            self.offer_hours(str(text))
+
+    def offer_hours(self, text: str) -> bool:
+        """Offer a number of hours, such as ``1h``. Return whether the policy allows it."""
+        lifetime = hours(text)
+        if lifetime is None or not self._allows(lifetime):
+            return False
+        expiry = self.fields["expiry"]
+        assert isinstance(expiry, forms.ChoiceField)  # noqa: S101 - for mypy
+        offered: Any = expiry.choices
+        if text not in dict(offered):
+            number = lifetime // timedelta(hours=1)
+            label = ngettext("%(n)d hour", "%(n)d hours", number) % {"n": number}
+            expiry.choices = [(text, label), *offered]
+        return True
 
     def offer_again(self, lifetime: timedelta) -> None:
         """Offer ``lifetime`` from now, within the policy, and choose it."""
@@ -114,7 +134,8 @@ class ExpiryForm(KeylessForm):
         elif choice == "longest" and self.latest is not None:
             cleaned["expires_at"] = self.latest
         elif choice:
-            cleaned["expires_at"] = timezone.now() + timedelta(days=int(choice))
+            span = hours(choice) or timedelta(days=int(choice))
+            cleaned["expires_at"] = timezone.now() + span
         if choice and choice != CUSTOM:
             self._check_date(cleaned)
         return cleaned

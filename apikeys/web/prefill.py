@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 
 from .. import moments, restrictions, token
 from ..conf import app_settings, slug_field, slug_of
+from ..conf import presets as site_presets
 from ..keys import trust_forms
 from ..models import AnyKey
 from ..models.texts import TEXTS, texts_of
@@ -26,6 +27,7 @@ from .owners import Tokens
 
 _MOST: Final = 100  # scopes or projects of a link
 _DAY: Final = timedelta(days=1)
+_HOUR: Final = timedelta(hours=1)
 
 
 def presets() -> list[dict[str, Any]]:
@@ -94,7 +96,7 @@ def _of_key(key: AnyKey) -> dict[str, Any]:
     return asked | {
         "scopes": key.scopes,
         "projects": reach and [slug_of(project) for project in reach],
-        "expires": lifetime_of(key) or "never",
+        "expires": lifetime_of(key),
         # A start in the past would be no restriction.
         "restrictions": {
             each.field_name: each.to_form(value)
@@ -104,11 +106,13 @@ def _of_key(key: AnyKey) -> dict[str, Any]:
     }
 
 
-def lifetime_of(key: AnyKey) -> int | None:
-    """Return the lifetime of ``key`` in whole days, at least one; ``None`` without an expiry."""
+def lifetime_of(key: AnyKey) -> str:
+    """Return the lifetime of ``key`` as the parameter ``expires``: in days, in hours or never."""
     if key.expires_at is None:
-        return None
-    return max(1, round((key.expires_at - key.created_at) / _DAY))
+        return "never"
+    lifetime = key.expires_at - key.created_at
+    hours = max(1, round(lifetime / _HOUR))
+    return f"{hours}h" if hours < 24 else str(round(lifetime / _DAY))
 
 
 def _put(form: KeyForm, asked: Mapping[str, Any]) -> list[str]:
@@ -122,6 +126,8 @@ def _put(form: KeyForm, asked: Mapping[str, Any]) -> list[str]:
     if (names := asked.get("projects")) and "projects" in form.fields:
         choices: Any = form.fields["projects"]
         slugs = set(choices.queryset.values_list(slug_field(), flat=True))
+        if names == site_presets.SELECTED:  # the user selects them, unless there is only one
+            names = slugs if len(slugs) == 1 else ()
         known = [name for name in names if name in slugs]
         lacking += [name for name in names if name not in slugs]
         # Never all projects in place of some that the form does not offer.
@@ -147,13 +153,16 @@ def _offered(field: Any, names: Iterable[str]) -> tuple[list[str], list[str]]:
 
 
 def _choose(form: KeyForm, expires: str) -> bool:
-    """Choose an expiry: a number of days, a date or ``never``. Return whether it is offered."""
+    """Choose an expiry: days, hours, a date or ``never``. Return whether it is offered."""
     field: Any = form.fields["expiry"]
     choices = {value for value, _label in field.choices}
     if expires == "never":
         if NEVER in choices:
             form.initial["expiry"] = NEVER
         return NEVER in choices
+    if form.offer_hours(expires):
+        form.initial["expiry"] = expires
+        return True
     if expires in choices and expires.isascii() and expires.isdigit():
         form.initial["expiry"] = expires
         return True

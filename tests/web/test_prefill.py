@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from django.utils import timezone
@@ -67,7 +68,14 @@ def test_link_offers_no_more_than_the_form(client, viewer, strict):
 
 @pytest.mark.parametrize(
     ("expires", "expiry"),
-    [("30", "30"), ("45", "custom"), ("2030-01-31", "custom"), ("never", "none")],
+    [
+        ("30", "30"),
+        ("45", "custom"),
+        ("2030-01-31", "custom"),
+        ("never", "none"),
+        ("1h", "1h"),
+        ("99h", "99h"),
+    ],
 )
 def test_link_chooses_an_expiry(page, place, expires, expiry):
     values = filled(page.get(f"{place.url}new/?expires={expires}"))
@@ -76,7 +84,23 @@ def test_link_chooses_an_expiry(page, place, expires, expiry):
         assert str(values["expires_on"]) == expires
 
 
-@pytest.mark.parametrize("expires", ["-1", "0x1", "²", "99999999999", "1999-01-01", "custom", "\0"])
+@pytest.mark.parametrize(
+    "expires",
+    [
+        "-1",
+        "0x1",
+        "²",
+        "99999999999",
+        "1999-01-01",
+        "custom",
+        "\0",
+        "0h",
+        "100h",
+        "1H",
+        "²h",
+        "1h ",
+    ],
+)
 def test_invalid_expiry_of_a_link_is_left_out(page, place, expires):
     response = page.get(f"{place.url}new/", {"expires": expires})
     assert filled(response)["expiry"] == "30"
@@ -123,11 +147,76 @@ def test_presets_of_the_site_fill_in_the_form(page, place, settings):
 
 @pytest.mark.parametrize(
     "wrong",
-    [[], {"a": []}, {"a": {"nonsense": 1}}, {"a": {"scopes": "x"}}, {"a": {"expires": "1"}}],
+    [
+        [],
+        {"a": []},
+        {"a": {"nonsense": 1}},
+        {"a": {"scopes": "x"}},
+        {"a": {"expires": "1"}},
+        {"a": {"expires": "100h"}},
+        {"a": {"expires": True}},
+        {"a": {"expires": ["1h"]}},
+        {"a": {"projects": "all"}},
+    ],
 )
 def test_invalid_presets_are_a_check_error(settings, wrong):
     settings.APIKEYS = settings.APIKEYS | {"PRESETS": wrong}
     assert "apikeys.E094" in [error.id for error in app_settings.errors()]
+
+
+class TestAgent:
+    """A token for an agent: read scopes, one project, one hour."""
+
+    def submit(self, page, **changes):
+        form = {"name": "Agent", "scopes:payments": "payments:read", "expiry": "1h"}
+        form |= {"reach": "selected", "projects": ["analytical-engine"]}
+        return mint(page, SimpleNamespace(url=TOKENS, form=form), **changes)
+
+    def test_preset_chooses_an_hour_and_the_only_project(self, page, ada, engine):
+        assert "An agent, for an hour" in text_of(page.get(f"{TOKENS}new/"))
+        response = page.get(f"{TOKENS}new/?preset=agent")
+        values = filled(response)
+        assert (values["expiry"], values["reach"]) == ("1h", "selected")
+        assert values["projects"] == ["analytical-engine"]
+        assert values["scopes"] == ["payments:read", "reports:read"]
+        assert "1 hour" in text_of(response)
+        assert "Left out" not in text_of(response)
+
+    def test_user_selects_one_of_several_projects(self, page, ada, engine):
+        MembershipFactory(user=ada, project__slug="two")
+        values = filled(page.get(f"{TOKENS}new/?preset=agent"))
+        assert (values["reach"], values["projects"]) == ("selected", [])
+        assert self.submit(page, projects=[]).status_code == 422
+        assert PersonalAccessToken.objects.count() == 0
+
+    def test_token_ends_after_an_hour(self, page, ada, engine):
+        assert self.submit(page).status_code == 200
+        key = PersonalAccessToken.objects.get()
+        assert abs(key.expires_at - key.created_at - timedelta(hours=1)) < timedelta(minutes=1)
+        assert [project.slug for project in key.reach()] == ["analytical-engine"]
+        # A copy lives no longer.
+        assert filled(page.get(f"{TOKENS}new/?from={key.public_id}"))["expiry"] == "1h"
+
+    @pytest.mark.parametrize("expiry", ["0h", "100h", "1h1h", "h", "-1h"])
+    def test_other_hours_are_refused(self, page, ada, engine, expiry):
+        assert self.submit(page, expiry=expiry).status_code == 422
+        assert PersonalAccessToken.objects.count() == 0
+
+    def test_hours_stay_within_the_policy(self, page, ada, engine, settings):
+        class Short(Policy):
+            def longest_lifetime(self, owner):
+                return timedelta(minutes=30)
+
+        settings.APIKEYS = settings.APIKEYS | {"POLICY": Short}
+        response = page.get(f"{TOKENS}new/?preset=agent")
+        assert filled(response)["expiry"] != "1h"
+        assert "the expiry" in text_of(response)
+        assert self.submit(page).status_code == 422
+
+    def test_preset_offers_no_scope_that_the_user_lacks(self, client, viewer):
+        client.force_login(viewer)
+        response = client.get(f"{TOKENS}new/?preset=agent")
+        assert set(filled(response)["scopes"]) <= {"payments:read", "reports:read"}
 
 
 @pytest.fixture
