@@ -19,7 +19,7 @@ from oauthlib.oauth2 import ResourceEndpoint, TokenEndpoint
 
 from .. import scopes
 from ..conf.rules import is_url
-from .conf import OAuthSettings
+from .conf import OAuthSettings, oauth_settings
 
 #: Longest lifetime in seconds. Thirty years still fit into a date and an integer column.
 _LONGEST: Final = 30 * 365 * 24 * 60 * 60
@@ -268,6 +268,13 @@ def _combinations() -> Iterator[CheckMessage]:
             "fail.",
             hint="Set REFRESH_TOKEN_GRACE_PERIOD_SECONDS to 0.",
             id="apikeys.E072",
+        )
+    has_keys = oauth2_settings.OIDC_ENABLED and oauth2_settings.OIDC_RSA_PRIVATE_KEY
+    if oauth_settings.JWT_RESOURCES and not has_keys:
+        yield Error(
+            "APIKEYS['JWT_RESOURCES'] is set, but the site has no public keys to verify JWTs with.",
+            hint="Set OAUTH2_PROVIDER['OIDC_ENABLED'] and OAUTH2_PROVIDER['OIDC_RSA_PRIVATE_KEY'].",
+            id="apikeys.E133",
         )
     if oauth2_settings.OIDC_RP_INITIATED_REGISTRATION_ENABLED:
         try:

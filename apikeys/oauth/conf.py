@@ -58,6 +58,16 @@ class OAuthSettings(Table):
         check="E131",
         hint='Set it to, for example, {"acme-mcp": ["https://mcp.example.com/mcp"]}.',
     )
+    JWT_RESOURCES = Setting[Collection[str]](
+        (),
+        rules.list_of("a list of absolute URIs without a fragment", _is_audience),
+        "URLs of services that verify access tokens with the public keys of your site only, "
+        "including all paths below them. A token that is restricted to one of them (RFC 8707) is "
+        "a JWT (RFC 9068), by every grant. All others are opaque. See [access tokens as JWTs]"
+        "(oauth.md#access-tokens-as-jwts).",
+        check="E132",
+        hint='Set it to, for example, ["https://mcp.example.com/mcp"].',
+    )
     MOST_CLIENTS_WITHOUT_USER = Setting[int | None](
         10_000,
         rules.whole(0).or_none(),

@@ -1,6 +1,5 @@
 """Issue access tokens for a key or another token, limited to its scopes and lifetime."""
 
-import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -12,7 +11,7 @@ from django.views.decorators.debug import sensitive_variables
 from oauth2_provider.models import get_access_token_model, set_token_value
 from oauthlib.oauth2.rfc6749 import errors
 
-from .. import claims, scopes
+from .. import scopes
 from ..conf import slug_of
 from ..databases import transactions
 from ..lifecycle import locking
@@ -20,7 +19,7 @@ from ..limits import networks
 from ..models import AnyKey, PersonalAccessToken, ProjectKey
 from ..policy import get_policy
 from . import events, jwts, targets, upstream
-from .http import AddressedRequest, issuer, own_resource
+from .http import AddressedRequest, own_resource
 from .key_clients import VerifiedKey
 from .models import TokenOrigin
 from .scopes import limited
@@ -127,21 +126,19 @@ def answer(
     expires = now + subject.lifetime
     if subject.expires_at is not None:
         expires = min(expires, subject.expires_at)
-    if as_jwt:
+    if as_jwt or targets.take_jwts(resource):
         resource = resource or [own_resource(request.headers)]
         key_id = subject.key.public_id if subject.key else ""
-        client_id = application.client_id if application else key_id
-        registered = {
-            "iss": issuer(request.headers),
-            "sub": subject.name or client_id,
-            "aud": resource[0] if len(resource) == 1 else resource,
-            "client_id": client_id,
-            "scope": scope,
-            "jti": str(uuid.uuid4()),
-            "iat": int(now.timestamp()),
-            "exp": int(expires.timestamp()),
-        }
-        text = jwts.sign(claims.added(subject.owner, registered))
+        text = jwts.issue(
+            request.headers,
+            owner=subject.owner,
+            subject=subject.name,
+            client_id=application.client_id if application else key_id,
+            scope=scope,
+            resource=resource,
+            issued_at=now,
+            expires=expires,
+        )
     else:
         text = generator(request)
     save(text, subject, scope=scope, expires=expires, application=application, resource=resource)

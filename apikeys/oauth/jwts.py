@@ -6,7 +6,9 @@ reports.
 """
 
 import json
-from collections.abc import Mapping
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 from jwcrypto import jws, jwt
@@ -15,17 +17,50 @@ from oauth2_provider.settings import oauth2_settings
 from oauth2_provider.utils import jwk_from_pem
 from oauthlib.oauth2.rfc6749 import errors
 
+from .. import claims
+from .http import issuer
+
 TYPE: Final = "at+jwt"
 ALGORITHM: Final = "RS256"
 
 
-def sign(claims: Mapping[str, Any]) -> str:
+def issue(
+    headers: Any,
+    *,
+    owner: Any,
+    subject: str | None,
+    client_id: str,
+    scope: str,
+    resource: Sequence[str],
+    issued_at: datetime,
+    expires: datetime,
+) -> str:
+    """Return a signed access token (RFC 9068 section 2.2) for ``resource``.
+
+    ``headers`` are those of oauthlib's request. ``owner`` is the user or project whose claims
+    the policy adds. Without a ``subject``, the client is the subject. Raise
+    ``InvalidRequestError`` without ``OIDC_RSA_PRIVATE_KEY``.
+    """
+    registered = {
+        "iss": issuer(headers),
+        "sub": subject or client_id,
+        "aud": resource[0] if len(resource) == 1 else list(resource),
+        "client_id": client_id,
+        "scope": scope,
+        "jti": str(uuid.uuid4()),
+        "iat": int(issued_at.timestamp()),
+        "exp": int(expires.timestamp()),
+    }
+    return sign(claims.added(owner, registered))
+
+
+def sign(payload: Mapping[str, Any]) -> str:
     """Return a signed JWT. Raise ``InvalidRequestError`` without ``OIDC_RSA_PRIVATE_KEY``."""
     if not oauth2_settings.OIDC_RSA_PRIVATE_KEY:
         raise errors.InvalidRequestError("This server does not issue JWT access tokens.")
     key = jwk_from_pem(oauth2_settings.OIDC_RSA_PRIVATE_KEY)
     header = {"typ": TYPE, "alg": ALGORITHM, "kid": key.thumbprint()}
-    token = jwt.JWT(header=json.dumps(header), claims=json.dumps(claims))
+    token = jwt.JWT(header=json.dumps(header), claims=json.dumps(payload))
     token.make_signed_token(key)
     return str(token.serialize())
 

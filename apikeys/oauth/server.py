@@ -7,6 +7,7 @@ from oauthlib.openid import Server as OpenIDServer
 from . import assertions, lifetimes
 from .device import GRANT_TYPE, DeviceCodeGrant
 from .grants import ClientCredentialsGrant, JWTBearerGrant, TokenExchangeGrant
+from .jwt_resources import ResourceTokens
 
 __all__ = ["Server"]
 
@@ -14,8 +15,8 @@ __all__ = ["Server"]
 class Server(OpenIDServer):
     """Set ``OAUTH2_PROVIDER["OAUTH2_SERVER_CLASS"]`` to this class's path.
 
-    Adds three things to oauthlib's server: keys as clients, token exchange, and lifetimes per
-    client.
+    Adds four things to oauthlib's server: keys as clients, token exchange, lifetimes per client,
+    and JWTs for the services in ``JWT_RESOURCES``.
     """
 
     def __init__(self, request_validator: Any, **kwargs: Any) -> None:
@@ -23,6 +24,13 @@ class Server(OpenIDServer):
         super().__init__(request_validator, **kwargs)
         # An ID token identifies a user to the client. It is not a credential for this API.
         del self.tokens["JWT"]
+        plain = self.default_token_type
+        self._default_token_type = ResourceTokens(
+            request_validator,
+            plain.token_generator,
+            plain.expires_in,
+            plain.refresh_token_generator,
+        )
         self.grant_types["client_credentials"] = ClientCredentialsGrant(
             request_validator, self.credentials_grant
         )

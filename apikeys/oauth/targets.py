@@ -49,6 +49,11 @@ def is_issued_for(application: Any, resources: Collection[str]) -> bool:
     return all(covers(own, each) for each in resources)
 
 
+def take_jwts(resources: Collection[str]) -> bool:
+    """Return whether a token for ``resources`` must be a JWT (``JWT_RESOURCES``)."""
+    return any(covers(oauth_settings.JWT_RESOURCES, each) for each in resources)
+
+
 def is_whole_site(resource: str) -> bool:
     """Return whether ``resource`` is a whole origin, without a path or a query."""
     parts = urlsplit(resource)

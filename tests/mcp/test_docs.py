@@ -73,6 +73,9 @@ def test_settings(code, settings):
     exec(compile(code["acme/settings.py"], "settings", "exec"), scope)
     settings.APIKEYS = scope["APIKEYS"]
     assert oauth_settings.RESOURCE_SERVERS == {"acme-mcp": ["https://mcp.example.com/mcp"]}
+    exec(compile(code["acme/settings.py, for offline.py"], "settings", "exec"), scope)
+    settings.APIKEYS = scope["APIKEYS"]
+    assert oauth_settings.JWT_RESOURCES == ["https://mcp.example.com/mcp"]
 
 
 def test_page_names_what_the_example_serves():
