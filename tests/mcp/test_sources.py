@@ -19,7 +19,7 @@ class Site(sources.Keys):
 
     def __init__(self):
         super().__init__(RESOURCE, ISSUER)
-        self.fetched, self.is_down = [], False
+        self.fetched, self.is_down, self.keys = [], False, [KEY]
         self.metadata = {"issuer": ISSUER, "jwks_uri": f"{ISSUER}/jwks"}
 
     async def fetch(self, method, url, **kwargs):
@@ -27,7 +27,8 @@ class Site(sources.Keys):
         await asyncio.sleep(0)  # let the other requests run
         if self.is_down:
             raise Denied("temporarily_unavailable", status=503)
-        return self.metadata if "well-known" in url else {"keys": [KEY.as_dict(private=False)]}
+        keys = [key.as_dict(private=False) for key in self.keys]
+        return self.metadata if "well-known" in url else {"keys": keys}
 
     async def code(self, token):
         try:
