@@ -8,7 +8,7 @@ from django.utils.translation import gettext_lazy
 
 from ..errors import LifecycleError
 from ..workloads import rules
-from ..workloads.conf import audiences, workload_settings
+from ..workloads.conf import WorkloadIssuer, audiences, workload_settings
 from ..workloads.rules import Trust
 
 #: The names of the fields.
@@ -26,10 +26,10 @@ def remove(form: forms.Form) -> None:
         del form.fields[name]
 
 
-def initial(trust: Trust) -> dict[str, str]:
-    """Return the initial values of the fields."""
-    lines = (f"{name}={value}" for name, value in trust.claims.items())
-    return {"issuer": trust.issuer, "claims": "\n".join(lines)}
+def _label(entry: WorkloadIssuer) -> str:
+    """Return how an issuer is called. Its URL is shown if others of its kind have another."""
+    label = str(entry.preset.label)
+    return label if entry.url in (entry.preset.issuer, label) else f"{label} ({entry.url})"
 
 
 class TrustForm(forms.Form):
@@ -74,15 +74,22 @@ class TrustForm(forms.Form):
         field = self.fields["issuer"]
         assert isinstance(field, forms.ChoiceField)  # noqa: S101 - for mypy
         entries = workload_settings.WORKLOAD_ISSUERS.values()
-        choices = [(entry.url, f"{entry.preset.label} ({entry.url})") for entry in entries]
+        choices = [(entry.url, _label(entry)) for entry in entries]
         field.choices = choices if required else [("", _("None: the key has a secret")), *choices]
         field.required = required
         self._keeps, self._had = keeps, rules.read(stored)
         if self._had is not None:
-            self.initial.update(initial(self._had))
+            self.fill(self._had)
             if self._had.issuer not in workload_settings.WORKLOAD_ISSUERS:
                 # Otherwise the browser would choose another issuer.
                 field.choices = [(self._had.issuer, self._had.issuer), *field.choices]
+
+    def fill(self, trust: Trust) -> None:
+        """Show what a key trusts."""
+        lines = [f"{name}={value}" for name, value in trust.claims.items()]
+        self.initial.update(issuer=trust.issuer, claims="\n".join(lines))
+        rows = self.fields["claims"].widget.attrs
+        rows["rows"] = max(rows["rows"], len(lines) + 1)
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or {}

@@ -164,7 +164,8 @@ def _value(name: str, value: Any) -> str:
     if name == "expires_at":
         return _when(value) if value else _("never")
     if isinstance(value, bool):
-        return _("yes") if value else _("no")
+        is_set = BY_NAME[name].to_form(value) if name in BY_NAME else value  # as its label says
+        return _("yes") if is_set else _("no")
     if value in _EMPTY:
         return ""
     if isinstance(value, list):

@@ -16,7 +16,6 @@ from django.utils.translation import gettext as _
 from .. import moments, restrictions, token
 from ..conf import app_settings, slug_field, slug_of
 from ..conf import presets as site_presets
-from ..keys import trust_forms
 from ..models import AnyKey
 from ..models.texts import TEXTS, texts_of
 from ..restrictions import RESTRICTIONS
@@ -92,7 +91,7 @@ def _of_key(key: AnyKey) -> dict[str, Any]:
         asked["name"] = name if len(name) <= TEXTS["name"].max_length else key.name
     reach = key.reach() if key.SELECTS_PROJECTS else None
     if (trust := rules.read(key.trust)) is not None:
-        asked["workload"] = trust_forms.initial(trust)
+        asked["trust"] = trust
     return asked | {
         "scopes": key.scopes,
         "projects": reach and [slug_of(project) for project in reach],
@@ -134,12 +133,11 @@ def _put(form: KeyForm, asked: Mapping[str, Any]) -> list[str]:
         form.initial.update(reach="selected", projects=known)
     if (expires := asked.get("expires")) is not None and not _choose(form, str(expires)):
         lacking.append(_("the expiry"))
-    if (workload := asked.get("workload")) is not None:
-        issuer = workload["issuer"]
-        if "issuer" in form.fields and _offered(form.fields["issuer"], [issuer])[0]:
-            form.initial.update(workload)
+    if (trust := asked.get("trust")) is not None:
+        if "issuer" in form.fields and _offered(form.fields["issuer"], [trust.issuer])[0]:
+            form.fill(trust)
         else:
-            lacking.append(issuer)
+            lacking.append(trust.issuer)
     for name, value in asked.get("restrictions", {}).items():
         if name in form.fields:
             form.initial[name] = value

@@ -95,6 +95,7 @@ class TestConvert:
         response = page.post(f"{url}convert/", RULES | {"overlap": "3600"})
         assert response.status_code == 200
         assert f"client_id={minted.key.public_id}" in response.content.decode()
+        assert "It has no secret" not in text_of(response)
         assert verify.verify(minted.token).credential_id == minted.key.public_id
         assert "works until" in text_of(page.get(url))
 
@@ -280,10 +281,15 @@ def test_review_shows_the_rules(page, engine):
     assert "Anyone who has" not in told
 
 
+def test_activity_says_that_the_key_is_exchanged_only(page, key):
+    assert "Exchange only: yes" in text_of(page.get(f"{KEYS}activity/"))
+
+
 def test_duplicate_has_the_rules(page, key):
     told = page.get(f"{KEYS}new/?from={key.public_id}").content.decode()
     assert f'<option value="{URL}" selected' in told
     assert "environment=production\nrepository_id=123456789</textarea>" in told
+    assert "You get a new secret" not in told
 
 
 def test_duplicate_names_an_issuer_that_the_site_no_longer_trusts(page, key, settings):
