@@ -29,7 +29,7 @@ def make(resource: str, site: str, client: tuple[str, str]) -> ToolScopes:
     auth: Any = {
         "issuer_url": f"{site}/o",
         "resource_server_url": resource,
-        "validate_token_resource": False,
+        "validate_token_resource": bool(os.environ.get("DEMO_STRICT_RESOURCE")),
     }
     server = MCPServer(
         "Acme Payments",

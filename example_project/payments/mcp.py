@@ -1,5 +1,6 @@
 """An MCP server for the payments, beside Django: ``example_project.asgi`` and ``demo --mcp``."""
 
+import os
 from types import SimpleNamespace
 from typing import Any
 
@@ -24,7 +25,7 @@ def make(resource: str, issuer: str) -> ToolScopes:
         "issuer_url": issuer,
         "resource_server_url": resource,
         # Also accept tokens for the whole site. `TokenVerifier` refuses those for others.
-        "validate_token_resource": False,
+        "validate_token_resource": bool(os.environ.get("DEMO_STRICT_RESOURCE")),
     }
     server = MCPServer(
         "Acme Payments",

@@ -18,10 +18,11 @@ class Demo:
     database: Path
     seconds: int = 3600  # longer than the tests of a module take
     words: Sequence[str] = ()
+    settings: str = "example_project.settings"
 
     def _environment(self):
         return os.environ | {
-            "DJANGO_SETTINGS_MODULE": "example_project.settings",
+            "DJANGO_SETTINGS_MODULE": self.settings,
             "DEMO_DATABASE": str(self.database),
             "DEMO_ACCESS_TOKEN_SECONDS": str(self.seconds),
         }

@@ -5,7 +5,20 @@ from tests.example.conftest import Served
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
-    """The running example with its MCP servers."""
+    """The running example with its MCP servers. It knows the client of ``document.py``."""
     folder = tmp_path_factory.mktemp("mcp")
-    with Served(folder / "demo.sqlite3", words=["--mcp"]) as served:
+    settings = "tests.mcp.settings"
+    with Served(folder / "demo.sqlite3", words=["--mcp"], settings=settings) as served:
         yield served
+
+
+@pytest.fixture(scope="module")
+def strict(tmp_path_factory):
+    """The same, with MCP servers that accept only tokens that name them (RFC 8707)."""
+    folder = tmp_path_factory.mktemp("strict")
+    settings = "tests.mcp.settings"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DEMO_STRICT_RESOURCE", "1")
+        served = Served(folder / "demo.sqlite3", words=["--mcp"], settings=settings)
+        with served:
+            yield served

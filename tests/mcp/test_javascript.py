@@ -5,11 +5,13 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from urllib.parse import quote
 
 import httpx
 import pytest
 
 from tests.mcp.browser import Person
+from tests.mcp.document import CLIENT_ID
 from tests.services import require
 
 pytestmark = [pytest.mark.long, pytest.mark.process]
@@ -56,11 +58,22 @@ def node(folder):
     return node
 
 
-@pytest.mark.parametrize("mode", ["anonymous", "registered"])
+@pytest.mark.parametrize("mode", ["document", "anonymous", "registered"])
 @pytest.mark.parametrize("server", ["url", "separate_url"])
 def test_sdk_connects_and_asks_for_more_when_a_tool_needs_it(node, demo, server, mode):
-    found = node("mcp.mjs", demo.credentials["mcp"][server], mode)
+    check(node("mcp.mjs", demo.credentials["mcp"][server], mode), mode)
 
+
+@pytest.mark.parametrize("mode", ["document", "anonymous"])
+@pytest.mark.parametrize("server", ["url", "separate_url"])
+def test_sdk_connects_to_a_strict_server(node, strict, server, mode):
+    url = strict.credentials["mcp"][server]
+    found = node("mcp.mjs", url, mode)
+    check(found, mode)
+    assert all(f"resource={quote(url, safe='')}" in each for each in found["asked"])
+
+
+def check(found, mode):
     assert found["failed"] == []
     assert "list_payments" in found["before"]
     assert "make_payment" not in found["before"]
@@ -71,10 +84,15 @@ def test_sdk_connects_and_asks_for_more_when_a_tool_needs_it(node, demo, server,
     assert "payments%3Awrite" in second
     # It requests what the server names, and never the scopes that manage keys.
     assert not {"keys:read", "keys:write"} & set(found["scope"].split())
-    assert (found["client"] == "acme-cli") == (mode == "registered")
+    ids = {"document": CLIENT_ID, "registered": "acme-cli"}
+    assert found["client"] == ids.get(mode, found["client"])
+    assert (found["client"] in ids.values()) == (mode in ids)
 
 
-@pytest.mark.parametrize("name", ["openid-client", "oauth4webapi", "simple-oauth2"])
+@pytest.mark.parametrize(
+    "name",
+    ["openid-client", "oauth4webapi", "simple-oauth2", "simple-oauth2-code", "passport-oauth2"],
+)
 def test_other_clients_get_a_token(node, demo, name):
     key = demo.credentials["project_key"]
     client = f"{key['id']} {key['token']}"

@@ -1,6 +1,7 @@
 """The official Python SDK connects to the running example from discovery alone."""
 
 import asyncio
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -11,6 +12,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.auth import AuthorizationCodeResult, OAuthClientInformationFull, OAuthClientMetadata
 
 from tests.mcp.browser import Person
+from tests.mcp.document import CLIENT_ID
 
 pytestmark = [pytest.mark.long, pytest.mark.process]
 
@@ -35,7 +37,7 @@ class Storage:
 class Agent:
     """A program with the SDK, and its user."""
 
-    def __init__(self, url, username="ada", client=None):
+    def __init__(self, url, username="ada", client=None, document=None):
         self.person, self.storage, self.asked = Person(username), Storage(client), []
         self.url = url
         self.provider = OAuthClientProvider(
@@ -48,6 +50,7 @@ class Agent:
             self.storage,
             self._redirect,
             self._callback,
+            client_metadata_url=document,
         )
 
     async def _redirect(self, url):
@@ -118,6 +121,47 @@ def test_client_that_was_registered_before_connects(demo):
     (tools,) = agent.run(names)
     assert tools == ["list_payments", "sum_payments"]
     assert "client_id=acme-cli" in agent.asked[0]
+
+
+def test_client_with_a_metadata_document_needs_no_registration(url):
+    agent = Agent(url, document=CLIENT_ID)
+    before, paid = agent.run(names, call("make_payment", amount="1.50"))
+
+    assert "list_payments" in before
+    assert not paid.is_error, paid
+    assert all(f"client_id={quote(CLIENT_ID, safe='')}" in each for each in agent.asked)
+    assert agent.storage.client.client_id == CLIENT_ID
+
+
+def test_client_asks_for_more_with_a_token_of_an_earlier_run(url):
+    """It has no metadata yet, and a token that a refresh would not extend."""
+    first = Agent(url)
+    first.run(names)
+    again = Agent(url, client=first.storage.client)
+    again.storage.tokens = first.storage.tokens
+    (paid,) = again.run(call("make_payment", amount="1.50"))
+
+    assert not paid.is_error, paid
+    assert len(again.asked) == 1
+    assert "payments%3Aread" in again.asked[0]
+    assert "payments%3Awrite" in again.asked[0]
+
+
+@pytest.mark.parametrize("document", [CLIENT_ID, None], ids=["document", "registration"])
+@pytest.mark.parametrize("server", ["url", "separate_url"])
+def test_strict_server_accepts_only_tokens_that_name_it(strict, server, document):
+    url = strict.credentials["mcp"][server]
+    agent = Agent(url, document=document)
+    _, paid = agent.run(names, call("make_payment", amount="1.50"))
+    assert not paid.is_error, paid
+    assert all(f"resource={quote(url, safe='')}" in each for each in agent.asked)
+
+    for kind in ("pat", "project_key"):
+        token = strict.credentials[kind]["token"]
+        assert asyncio.run(run(url, [names], **bearer(token)))[0]
+    headers = {"Authorization": f"Bearer {strict.credentials['oauth']['access_token']}"}
+    response = httpx.post(url, json={}, headers=headers, trust_env=False, timeout=60)
+    assert response.status_code == 401
 
 
 @pytest.mark.parametrize("kind", ["pat", "project_key"])

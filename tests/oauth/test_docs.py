@@ -1,9 +1,33 @@
-"""Run the code of the documentation of OAuth."""
+"""The documentation of OAuth: its code runs, and its table lists the libraries of the tests."""
+
+import json
+import re
 
 from django.utils.module_loading import import_string
 
 from apikeys.oauth.conf import oauth_settings
-from tests.documents import blocks
+from tests.documents import ROOT, blocks
+
+#: Libraries in Python: the module that a test imports, and the test.
+PYTHON = {
+    "mcp": ("mcp", "mcp/test_python_sdk.py"),
+    "Authlib": ("authlib", "oauth/test_real_clients.py"),
+    "requests-oauthlib": ("requests_oauthlib", "oauth/test_real_clients.py"),
+    "httpx-oauth": ("httpx_oauth", "oauth/test_real_clients.py"),
+}
+
+
+def test_the_table_names_each_library_that_is_tested():
+    for module, path in PYTHON.values():
+        assert re.search(rf"(?m)^from {module}\b", (ROOT / "tests" / path).read_text())
+    package = json.loads((ROOT / "tests/mcp/js/package.json").read_text())
+    section = (ROOT / "docs/reference/oauth.md").read_text().split("## What each client library")[1]
+    rows = re.findall(r"(?m)^\| `([^`]+)` \((Python|JavaScript)\) \|", section.split("\n## ")[0])
+
+    assert {name for name, language in rows if language == "Python"} == set(PYTHON)
+    assert {name for name, language in rows if language == "JavaScript"} == set(
+        package["dependencies"]
+    )
 
 
 def test_the_code_runs(tmp_path, monkeypatch, settings):

@@ -1,8 +1,10 @@
-"""Third-party clients against the running example: Authlib and requests-oauthlib."""
+"""Third-party clients against the example: Authlib, requests-oauthlib and httpx-oauth."""
 
+import asyncio
 import json
 import secrets
 import time
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from urllib.parse import parse_qs, urlsplit
 
@@ -10,6 +12,9 @@ import pytest
 import requests
 from authlib.integrations.base_client.errors import OAuthError
 from authlib.integrations.requests_client import OAuth2Session as Authlib
+from authlib.oauth2.rfc7636 import create_s256_code_challenge
+from httpx_oauth.oauth2 import OAuth2 as HttpxOAuth
+from httpx_oauth.oauth2 import RefreshTokenError
 from joserfc import jwk, jwt
 from oauth2_provider.models import Application
 from oauthlib.oauth2 import (
@@ -217,6 +222,52 @@ def test_requests_oauthlib_with_code_and_pkce(url, ada, page, callback):
         ),
     )
     session.close()
+
+
+@pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
+def test_httpx_oauth_with_code_and_pkce(url, ada, page, callback, method):
+    """It always sends a secret, so its client is confidential."""
+    app = Application.objects.create(
+        name="Ledger",
+        client_type=Application.CLIENT_CONFIDENTIAL,
+        authorization_grant_type=Application.GRANT_AUTHORIZATION_CODE,
+        redirect_uris=callback.url,
+        client_secret="a-secret",
+    )
+    client = HttpxOAuth(
+        app.client_id,
+        "a-secret",
+        url("/o/authorize/"),
+        url("/o/token/"),
+        url("/o/token/"),
+        url("/o/revoke_token/"),
+        token_endpoint_auth_method=method,
+        revocation_endpoint_auth_method=method,
+    )
+    verifier = secrets.token_urlsafe(48)
+    challenge = create_s256_code_challenge(verifier)
+    address = wait_for(
+        client.get_authorization_url(callback.url, "s", ["payments:write"], challenge, "S256")
+    )
+    answer = parse_qs(urlsplit(in_chromium(page, address, callback)).query)
+
+    token = wait_for(client.get_access_token(answer["code"][0], callback.url, verifier))
+    again = wait_for(client.refresh_token(token["refresh_token"]))
+    assert not again.is_expired()
+    header = {"Authorization": f"Bearer {again['access_token']}"}
+    facts = requests.get(url("/api/token/"), headers=header, timeout=10).json()
+    assert facts["client"] == app.client_id
+
+    wait_for(client.revoke_token(again["access_token"]))
+    assert requests.get(url("/api/token/"), headers=header, timeout=10).status_code == 401
+    with pytest.raises(RefreshTokenError):
+        wait_for(client.refresh_token(token["refresh_token"]))
+
+
+def wait_for(coroutine):
+    """Run ``coroutine`` in a thread: Playwright runs the event loop of this one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, coroutine).result()
 
 
 # The device grant

@@ -1,4 +1,5 @@
 // Other OAuth clients: node clients.mjs NAME SITE. Speaks like mcp.mjs, and ends with {"token": …}.
+import { createHash, randomBytes } from "node:crypto";
 import { createInterface } from "node:readline";
 
 const [name, site] = process.argv.slice(2);
@@ -7,6 +8,11 @@ const say = (facts) => process.stdout.write(JSON.stringify(facts) + "\n");
 const redirect = "http://127.0.0.1:3030/callback";
 const issuer = new URL(`${site}/o`);
 const scope = "payments:read";
+
+function pkce() {
+  const verifier = randomBytes(32).toString("base64url");
+  return [verifier, createHash("sha256").update(verifier).digest("base64url")];
+}
 
 async function answer(url) {
   say({ authorize: String(url) });
@@ -72,6 +78,46 @@ const clients = {
       auth: { tokenHost: site, tokenPath: "/o/token/" },
     });
     return (await client.getToken({ scope })).token;
+  },
+
+  async "simple-oauth2-code"() {
+    const { AuthorizationCode } = (await import("simple-oauth2")).default;
+    const client = new AuthorizationCode({
+      client: { id: "acme-cli", secret: "" },
+      auth: { tokenHost: site, tokenPath: "/o/token/", authorizePath: "/o/authorize/" },
+      options: { authorizationMethod: "body" },
+    });
+    const [verifier, challenge] = pkce();
+    const url = client.authorizeURL({
+      redirect_uri: redirect, scope, state: "s", code_challenge: challenge, code_challenge_method: "S256",
+    });
+    const code = (await answer(url)).searchParams.get("code");
+    const found = await client.getToken({ code, redirect_uri: redirect, code_verifier: verifier });
+    return (await found.refresh()).token;
+  },
+
+  async "passport-oauth2"() {
+    const { Strategy } = (await import("passport-oauth2")).default;
+    const strategy = new Strategy(
+      {
+        authorizationURL: `${site}/o/authorize/`,
+        tokenURL: `${site}/o/token/`,
+        clientID: "acme-cli",
+        callbackURL: redirect,
+        scope,
+        state: true,
+        pkce: true,
+      },
+      (access, refresh, params, profile, done) => done(null, params),
+    );
+    const session = {};
+    // As passport does for each request.
+    const run = (query) => new Promise((resolve, reject) => {
+      const each = Object.create(strategy);
+      Object.assign(each, { redirect: resolve, success: resolve, fail: reject, error: reject });
+      each.authenticate({ query, session });
+    });
+    return run(Object.fromEntries((await answer(await run({}))).searchParams));
   },
 };
 
