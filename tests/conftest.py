@@ -175,3 +175,25 @@ def chromium():
         )
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def open_page(chromium, live_server, ada):
+    """Open pages. Fail if a page violates the Content-Security-Policy or its script fails."""
+    contexts, complaints = [], []
+
+    def open_page(*, watched=True, **options):
+        context = chromium.new_context(base_url=live_server.url, locale="en", **options)
+        context.set_default_timeout(60_000)
+        contexts.append(context)
+        page = context.new_page()
+        if watched:
+            page.on("pageerror", lambda error: complaints.append(str(error)))
+            page.on("console", lambda message: complaints.append(message.text))
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    # The browser also logs every status above 399. That is not a failure.
+    assert [c for c in complaints if not c.startswith("Failed to load resource")] == []

@@ -515,14 +515,12 @@ def test_the_end_of_the_old_secret_is_stated(pages, made):
     application, _ = made
     url = f"{OWN}{application.pk}/"
     response = send(pages, url + "secret/", {"overlap": "3600"})
-    assert "The old secret works until" in text_of(response)
-    assert "The old secret works until" in text_of(pages.get(url))
+    assert "the old secret works too" in text_of(response)
+    assert "the old secret works too" in text_of(pages.get(url))
 
     ClientSettings.objects.update(previous_secret_expires_at=timezone.now())
-    assert "The old secret works until" not in text_of(pages.get(url))
-    assert "The old secret works until" not in text_of(
-        send(pages, url + "secret/", {"overlap": "0"})
-    )
+    assert "the old secret works too" not in text_of(pages.get(url))
+    assert "the old secret works too" not in text_of(send(pages, url + "secret/", {"overlap": "0"}))
 
 
 def test_confirmations_name_the_number_of_users(pages, webapp, grant, ada):
@@ -543,3 +541,49 @@ def test_the_form_is_kept_during_the_login(pages):
     html = pages.get(OWN + "new/").content.decode()
     assert "https://kept.example/" in html
     assert "https://ledger.example/callback" in html
+
+
+# Long lists
+
+
+@pytest.fixture
+def crowd(ada):
+    """21 clients of ada, and a consent of ada to each."""
+    ends = timezone.now() + timedelta(minutes=5)
+    for n in range(21):
+        client = Application.objects.create(name=f"Client {n:02}", user=ada, client_type="public")
+        AccessToken.objects.create(
+            user=ada, application=client, token=f"t{n}", scope="payments:read", expires=ends
+        )
+
+
+@pytest.mark.parametrize("url", [OWN, "/settings/applications/"])
+def test_a_long_list_has_pages_and_a_search(pages, crowd, url):
+    def names(**query):
+        response = pages.get(url, query)
+        assert response.status_code == 200
+        text = text_of(response)
+        return {f"Client {n:02}" for n in range(21) if f"Client {n:02}" in text}
+
+    every = {f"Client {n:02}" for n in range(21)}
+    assert (len(names()), len(names(page=2))) == (20, 1)
+    assert names() | names(page=2) == every
+    assert names(page="x") == names(page="9" * 5000) == names()
+    assert names(page="-1") == names(page="9" * 50) == names(page=2)
+    assert names(q="client 07") == {"Client 07"}
+    assert names(q=Application.objects.get(name="Client 11").client_id) == {"Client 11"}
+    assert names(q="\0") == names()
+    assert "matches." in text_of(pages.get(url, {"q": "nowhere"}))
+    assert 'href="?q=Client&amp;page=2"' in pages.get(url, {"q": "Client"}).content.decode()
+
+
+def test_users_of_a_client_have_pages(pages, ada):
+    client = Application.objects.create(name="Popular", user=ada, client_type="public")
+    ends = timezone.now() + timedelta(minutes=5)
+    for n in range(21):
+        AccessToken.objects.create(
+            user=UserFactory(), application=client, token=f"t{n}", scope="x", expires=ends
+        )
+    url = f"{OWN}{client.pk}/"
+    numbers = [pages.get(url, {"page": n}).content.decode().count("revoke/?user=") for n in (1, 2)]
+    assert numbers == [20, 1]

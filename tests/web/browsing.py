@@ -26,6 +26,25 @@ PAGES = [
     "{new}/revoke/",
 ]
 
+#: Notes the visible controls, and which of them get the focus without a visible mark of it.
+_WATCH = """() => {
+  const controls = [...document.querySelectorAll(
+    'a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex="0"]'
+  )].filter((each) => !each.disabled && each.checkVisibility() && each.getClientRects().length);
+  const group = (each) => (each.type === 'radio' ? each.name : each); // Tab stops once in a group
+  window.unreached = new Map(controls.map((each) => [group(each), each]));
+  window.unmarked = [];
+  document.addEventListener('focusin', ({ target }) => {
+    window.unreached.delete(group(target));
+    const { outlineStyle, outlineWidth } = getComputedStyle(target);
+    const isMarked = outlineStyle !== 'none' && parseFloat(outlineWidth) > 0;
+    if (!isMarked || !target.getClientRects().length) window.unmarked.push(target);
+  });
+  return controls.length;
+}"""
+_FOUND = """() => [...window.unreached.values(), ...window.unmarked]
+  .map((each) => each.outerHTML.slice(0, 120))"""
+
 
 def log_in(page, url="/settings/keys/"):
     page.goto(url)
@@ -45,3 +64,14 @@ def faults_of(page, width):
     if page.evaluate("document.documentElement.scrollWidth") > width:
         faults.append("wider than the screen")
     return faults
+
+
+def unreached(page):
+    """Press Tab through the page. Return what it does not reach, or reaches without a mark."""
+    page.evaluate("document.activeElement.blur()")
+    number = page.evaluate(_WATCH)
+    assert number > 3, page.url
+    # A date has a stop for each of its parts.
+    for _ in range(number + 10):
+        page.keyboard.press("Tab")
+    return page.evaluate(_FOUND)

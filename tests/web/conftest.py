@@ -58,28 +58,6 @@ def mint(page, place, **changes):
     return page.post(f"{place.url}new/", place.form | open_form(page, place.url) | changes)
 
 
-@pytest.fixture
-def open_page(chromium, live_server, ada):
-    """Open pages. Fail if a page violates the Content-Security-Policy or its script fails."""
-    contexts, complaints = [], []
-
-    def open_page(*, watched=True, **options):
-        context = chromium.new_context(base_url=live_server.url, locale="en", **options)
-        context.set_default_timeout(60_000)
-        contexts.append(context)
-        page = context.new_page()
-        if watched:
-            page.on("pageerror", lambda error: complaints.append(str(error)))
-            page.on("console", lambda message: complaints.append(message.text))
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    # The browser also logs every status above 399. That is not a failure.
-    assert [c for c in complaints if not c.startswith("Failed to load resource")] == []
-
-
 #: A description that is hard to show: one word.
 LONGEST = "W" * 500
 

@@ -9,31 +9,12 @@ from playwright.sync_api import expect
 from apikeys import lifecycle
 from apikeys.models import PersonalAccessToken, ProjectKey
 from tests.factories import MembershipFactory
-from tests.web.browsing import PAGES, faults_of, log_in
+from tests.web.browsing import PAGES, faults_of, log_in, unreached
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 #: Lists that stay short enough to scroll through on a phone.
 LISTS = {"", "activity/", "projects/", "projects/analytical-engine/"}
-
-#: Notes the visible controls, and which of them get the focus without a visible mark of it.
-WATCH = """() => {
-  const controls = [...document.querySelectorAll(
-    'a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex="0"]'
-  )].filter((each) => !each.disabled && each.checkVisibility() && each.getClientRects().length);
-  const group = (each) => (each.type === 'radio' ? each.name : each); // Tab stops once in a group
-  window.unreached = new Map(controls.map((each) => [group(each), each]));
-  window.unmarked = [];
-  document.addEventListener('focusin', ({ target }) => {
-    window.unreached.delete(group(target));
-    const { outlineStyle, outlineWidth } = getComputedStyle(target);
-    const isMarked = outlineStyle !== 'none' && parseFloat(outlineWidth) > 0;
-    if (!isMarked || !target.getClientRects().length) window.unmarked.push(target);
-  });
-  return controls.length;
-}"""
-FOUND = """() => [...window.unreached.values(), ...window.unmarked]
-  .map((each) => each.outerHTML.slice(0, 120))"""
 
 
 def test_tab_reaches_every_control_and_shows_where_it_is(open_page, some_keys):
@@ -42,13 +23,7 @@ def test_tab_reaches_every_control_and_shows_where_it_is(open_page, some_keys):
     found = {}
     for path in PAGES:
         page.goto("/settings/keys/" + path.format(**some_keys))
-        page.evaluate("document.activeElement.blur()")
-        number = page.evaluate(WATCH)
-        assert number > 3, path
-        # A date has a stop for each of its parts.
-        for _ in range(number + 10):
-            page.keyboard.press("Tab")
-        if faults := page.evaluate(FOUND):
+        if faults := unreached(page):
             found[path] = faults
     assert found == {}
 

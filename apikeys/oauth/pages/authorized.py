@@ -10,6 +10,7 @@ from oauth2_provider.models import get_application_model
 
 from ...web.views.pages import SettingsPage
 from .. import authorizations, consent, consent_page, identity, narrowing
+from . import listing
 from .confirmed import Confirmed
 from .forms import NarrowForm
 
@@ -30,8 +31,20 @@ class Authorized(SettingsPage):
     section = "authorized"
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        rows = [row_of(each) for each in authorizations.live(user=request.user)]
-        return self.page("oauth/authorized", rows=rows)
+        words = listing.words_of(request)
+        found = [
+            each
+            for each in authorizations.live(user=request.user)
+            if _matches(each.application, words)
+        ]
+        page = listing.page_of(request, found)
+        rows = [row_of(each) for each in page.rows]
+        return self.page("oauth/authorized", rows=rows, page=page, q=words)
+
+
+def _matches(application: Any, words: str) -> bool:
+    names = (identity.of(application).title, application.name, application.client_id)
+    return any(words.casefold() in name.casefold() for name in names)
 
 
 class Narrow(SettingsPage):

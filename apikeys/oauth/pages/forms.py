@@ -50,7 +50,7 @@ class ClientForm(ConsistentForm):
         max_length=500,
         required=False,
         help_text=_("Optional. What the application does. Shown on the same page."),
-        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+        widget=forms.Textarea(attrs={"rows": 2, "autocomplete": "off"}),
     )
     homepage = forms.CharField(
         label=_("Homepage"),
@@ -316,9 +316,9 @@ class RotateForm(forms.Form):
         default = app_settings.ROTATION_OVERLAP
         super().__init__(data, initial={"overlap": int(default.total_seconds())})
         spans = [
-            (timedelta(0), _("No time: it leaked")),
+            (timedelta(0), _("Stop the old one now")),
             (timedelta(hours=1), _("1 hour")),
-            (timedelta(days=1), _("1 day")),
+            (timedelta(days=1), _("24 hours")),
             (timedelta(days=7), _("7 days")),
         ]
         fields: Any = self.fields

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from django.db import IntegrityError
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
@@ -22,6 +23,7 @@ from ...keys import once
 from ...web.views.pages import SettingsPage
 from .. import authorizations, consent, registration
 from ..device import GRANT_TYPE as DEVICE
+from . import listing
 from .confirmed import Confirmed
 from .forms import ClientForm, RotateForm
 
@@ -100,7 +102,16 @@ def _examples(request: HttpRequest, application: Any, secret: str) -> list[_Exam
 
 class ClientList(OwnPage):
     def get(self, request: HttpRequest) -> HttpResponse:
-        clients = list(self.own()[:200])
+        words = listing.words_of(request)
+        found = self.own()
+        if words:
+            found = found.filter(
+                Q(name__icontains=words)
+                | Q(client_id__icontains=words)
+                | Q(apikeys_settings__description__icontains=words)
+            )
+        page = listing.page_of(request, found)
+        clients = page.rows
         users = authorizations.number_of_users(clients)
         rows = [
             {
@@ -110,7 +121,7 @@ class ClientList(OwnPage):
             }
             for each in clients
         ]
-        return self.page("oauth/clients", clients=clients, rows=rows)
+        return self.page("oauth/clients", clients=clients, rows=rows, page=page, q=words)
 
 
 class Register(OwnPage):
@@ -180,10 +191,7 @@ class Edit(OwnPage):
         return self.go(request.path, _("Saved. Changes apply to the next request."))
 
     def form_page(self, application: Any, form: ClientForm, status: int = 200) -> HttpResponse:
-        users = [
-            {"each": each, "scopes": consent.described(each.scopes)}
-            for each in authorizations.live(application=application)[:200]
-        ]
+        users = listing.page_of(self.request, authorizations.live(application=application))
         settings = getattr(application, "apikeys_settings", None)
         old_until = settings.previous_secret_expires_at if settings else None
         return self.page(
@@ -192,7 +200,8 @@ class Edit(OwnPage):
             application=application,
             name=application.name if not form.is_bound else self.find().name,
             form=form,
-            users=users,
+            users=[{"each": each, "scopes": consent.described(each.scopes)} for each in users.rows],
+            page=users,
             old_until=old_until if old_until and old_until > timezone.now() else None,
         )
 
