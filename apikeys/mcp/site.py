@@ -38,6 +38,11 @@ class _Unaddressed(_Addressed, HttpRequest):
     pass
 
 
+# No handler of Django closes the connections of these threads. Each call has its own: one that
+# waits for the keys of an issuer must not delay the others.
+_in_thread = sync_to_async(connected, thread_sensitive=False)
+
+
 class Site:
     """Verify a credential, count it towards its rate limits, and note its use."""
 
@@ -50,8 +55,7 @@ class Site:
             request = self._request(scope)
             access = recall(token, request)
             if access is None:
-                # No handler of Django closes the connections of this thread.
-                access = await sync_to_async(connected)(verify, token, request)
+                access = await _in_thread(verify, token, request)
             acceptance.check(access)
             await aspend(access, request)
         except Exception as error:  # noqa: BLE001 - others than refusals are raised again

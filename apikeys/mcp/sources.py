@@ -17,6 +17,7 @@ from joserfc.errors import JoseError
 from .denials import Denied
 
 _TIMEOUT: Final = 10.0  # seconds
+_PAUSE: Final = 3.0  # seconds after a failure in which the metadata is not requested again
 _KEYS_FOR: Final = 300.0  # seconds until the public keys are fetched again
 _KEYS_AT_ONCE: Final = 30.0  # seconds between two fetches for unknown keys, or after a failed one
 _KEYS_RETRY: Final = 5.0  # seconds between two fetches without any keys
@@ -53,16 +54,23 @@ class Remote:
         self.resource = resource
         self.issuer = issuer.rstrip("/")
         self._metadata: dict[str, Any] | None = None
+        self._failed_at = float("-inf")
         self._lock = anyio.Lock()
 
     async def endpoint(self, name: str) -> str:
         """Return the URL of an endpoint. Raise ``Denied`` if the issuer cannot be read."""
         async with self._lock:
             if self._metadata is None:
+                if time.monotonic() - self._failed_at < _PAUSE:
+                    raise _unavailable()
                 parts = urlsplit(self.issuer)
                 path = f"/.well-known/oauth-authorization-server{parts.path}"
                 url = urlunsplit((parts.scheme, parts.netloc, path, "", ""))
-                found = await self.fetch("GET", url)
+                try:
+                    found = await self.fetch("GET", url)
+                except Denied:
+                    self._failed_at = time.monotonic()
+                    raise
                 if str(found.get("issuer", "")).rstrip("/") != self.issuer:
                     raise _unavailable()  # RFC 8414 section 3.3
                 self._metadata = found

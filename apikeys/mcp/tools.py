@@ -117,6 +117,8 @@ class ToolScopes:
 
     def required(self, method: Any, params: Any) -> frozenset[str] | None:
         """Return the scopes that a request needs; ``None`` if every caller is refused."""
+        if not isinstance(method, str):
+            return None
         if method == "tools/call":
             name = params.get("name") if isinstance(params, Mapping) else None
             return self._scopes.get(name) if isinstance(name, str) else None

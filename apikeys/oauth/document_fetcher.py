@@ -21,8 +21,8 @@ class DocumentFetcher:
 
     def fetch(self, client_id: str) -> tuple[Mapping[str, Any], float]:
         """Return the document and the seconds for which it is fresh. Raise ``CIMDError``."""
-        cimd._validate_client_id_url(client_id)
         try:
+            cimd._validate_client_id_url(client_id)
             answer = fetching.get(
                 client_id,
                 ends=time.monotonic() + oauth2_settings.CIMD_FETCH_TIMEOUT_SECONDS,
@@ -37,11 +37,12 @@ class DocumentFetcher:
             ):
                 raise cimd.CIMDError("it is not JSON")
             document = json.loads(answer.body)
+            fresh = cimd._effective_max_age(answer.headers.get("Cache-Control"))
         except fetching.ERRORS as error:
             raise cimd.CIMDError(f"it could not be fetched: {error}") from None
         if not isinstance(document, dict):
             raise cimd.CIMDError("it is not a JSON object")
-        return document, cimd._effective_max_age(answer.headers.get("Cache-Control"))
+        return document, fresh
 
 
 def chosen() -> Any:

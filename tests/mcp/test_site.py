@@ -1,6 +1,8 @@
 """What a credential may do at an MCP server in the process of the site."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -37,16 +39,20 @@ def test_key_is_for_every_server_of_the_site():
     assert resource_of(mint_key(scopes=["payments:read"]).token) == RESOURCE
 
 
+in_thread = partial(sync_to_async, thread_sensitive=False)
+
+
 def test_connection_that_is_too_old_is_replaced():
     verifier = TokenVerifier(RESOURCE)
 
     async def run():
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
         assert await verifier.verify_token("made-up") is None
-        await sync_to_async(setattr)(connection, "close_at", 0)
+        await in_thread(setattr)(connection, "close_at", 0)
         assert await verifier.verify_token("made-up") is None
         try:
-            assert await sync_to_async(getattr)(connection, "close_at") != 0
+            assert await in_thread(getattr)(connection, "close_at") != 0
         finally:
-            await sync_to_async(lambda: connection.close())()
+            await in_thread(lambda: connection.close())()
 
     asyncio.run(run())

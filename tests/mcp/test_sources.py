@@ -44,6 +44,7 @@ class Site(sources.Keys):
         """Act as if ``seconds`` had passed."""
         self._fetched_at -= seconds
         self._tried_at -= seconds
+        self._failed_at -= seconds
 
 
 @pytest.fixture

@@ -235,3 +235,9 @@ def test_other_paths_go_to_the_site():
     assert send(both, "GET", "http://127.0.0.1:9000/").status_code == 204
     assert send(both, "GET", RESOURCE).status_code == 401
     assert send(both, "GET", METADATA).json()["resource"] == RESOURCE
+
+
+@pytest.mark.parametrize("method", [{}, ["tools/list"]])
+def test_method_that_is_no_text_is_refused(app, method):
+    key = mint_key(scopes=["payments:read"])
+    assert ask(app, RESOURCE, method, key.token).status_code < 500

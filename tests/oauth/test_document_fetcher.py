@@ -70,6 +70,7 @@ def test_document_is_returned_with_its_age(provider, monkeypatch):
         (b"[]", {}, "not a JSON object"),
         (b"{", {}, "could not be fetched"),
         (b"[" * 100_000, {}, ""),
+        (b"{}", {"cache": "max-age=" + "9" * 5000}, "could not be fetched"),
     ],
 )
 def test_bad_answer_is_refused(provider, monkeypatch, body, options, reason):
@@ -78,7 +79,8 @@ def test_bad_answer_is_refused(provider, monkeypatch, body, options, reason):
 
 
 @pytest.mark.parametrize(
-    "url", ["http://agent.example/c", "https://a@b.example/c", "https://x/../c"]
+    "url",
+    ["http://agent.example/c", "https://a@b.example/c", "https://x/../c", "https://[/x"],
 )
 def test_bad_url_is_refused_before_it_is_fetched(provider, monkeypatch, url):
     monkeypatch.setattr(fetching, "get", lambda *args, **options: pytest.fail("fetched"))
