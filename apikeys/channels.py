@@ -156,7 +156,7 @@ class BearerMiddleware:
 
     def _again(self, held: "_Held", request: HttpRequest) -> Access:
         before = held.access
-        if before.kind in (OAUTH, EXTERNAL):
+        if before.kind in (OAUTH, EXTERNAL) or _is_jwt(request):
             access = _verify_text(request)
         else:
             # Look the key up by its ID: a signature is valid only once, and a check is not a use.
@@ -204,6 +204,12 @@ def _verify_text(request: HttpRequest) -> Access:
     if text is None:
         raise Refused(refusals.NOT_AUTHENTICATED)
     return verify(text, request, counts_as_use=False)
+
+
+def _is_jwt(request: HttpRequest) -> bool:
+    """Return whether the credential is a signed token, which may be a workload's."""
+    text = read_credential(request)
+    return text is not None and text.startswith("ey") and text.count(".") == 2
 
 
 def _check_request(access: Access, request: HttpRequest) -> None:

@@ -90,7 +90,8 @@ class Policy:
     def external_user(self, issuer: str, claims: Mapping[str, Any]) -> Any:
         """Return the user of a trusted issuer's new identity, or ``None`` to refuse its tokens.
 
-        Called once for each identity, in a transaction, after its first token was verified.
+        Called in a transaction for each verified token whose identity has no user yet. A user
+        without a primary key is refused like ``None``.
         Return a new user to create accounts just in time, or an existing one to link it. Do not
         find a user by a claim that its holder can change, and by ``email`` only if
         ``claims["email_verified"] is True``: otherwise anyone can take over an account.

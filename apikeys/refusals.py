@@ -195,7 +195,7 @@ REPLAYED_TOKEN = Refusal(
 )
 TOKEN_LIVES_TOO_LONG = Refusal(
     "token_lives_too_long",
-    _("This token is valid for more than 24 hours. Ask its issuer for a shorter lifetime."),
+    _("This token is valid for too long. Ask its issuer for a shorter lifetime."),
 )
 MALFORMED_SIGNATURE = Refusal(
     "malformed_signature",

@@ -18,7 +18,6 @@ from ..keys.trust_forms import TrustForm
 from ..models import PersonalAccessToken, ProjectKey
 from ..models.texts import TEXTS
 from ..restrictions import RESTRICTIONS
-from ..workloads import rules
 from . import theme
 
 if TYPE_CHECKING:
@@ -200,9 +199,7 @@ class MintForm(AdminKeyForm):
         common = self._given(data, data) | {"public_id": data["once"]}
         if self._meta.model is ProjectKey:
             if trust := data.get("trust"):
-                common |= {"trust": trust}
-                if not rules.find_issuer(trust["issuer"]).direct_use:
-                    common["direct_use"] = False
+                common |= {"trust": trust, "direct_use": False}
             self.minted = lifecycle.mint(project=data["project"], by=self.by, **common)
         else:
             projects = self._projects(data)
@@ -276,7 +273,7 @@ def _forget(form: Any, field: str) -> None:
 
 
 def may_mint_for(by: Any, user: Any) -> bool:
-    """Whether ``by`` may create a token of ``user``. Its holder acts as ``user``.
+    """Whether ``by`` may create a token or an identity of ``user``. Its holder acts as ``user``.
 
     The permission to change users is enough: ``by`` could also set the password of ``user``.
     """

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,6 +20,8 @@ _OF_ID_TOKENS: Final = frozenset(("nonce", "at_hash", "c_hash", "s_hash"))
 _RFC_9068: Final = "at+jwt"
 #: The claim ``typ`` of Keycloak's access tokens.
 _KEYCLOAK_TYPE: Final = "Bearer"
+#: The longest lifetime of a token, in seconds: a logout is remembered for a year.
+LONGEST: Final = 365 * 24 * 60 * 60
 #: Text that every database stores.
 PLAIN: Final = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,255}")
 
@@ -57,7 +60,10 @@ def verify(text: str, issuer: TrustedIssuer) -> Verified:
     subject = claims.get("sub")
     if not isinstance(subject, str):
         raise Refused(refusals.MISSING_CLAIM)
-    if not PLAIN.fullmatch(subject):
+    if claims["exp"] > time.time() + LONGEST:
+        raise Refused(refusals.TOKEN_LIVES_TOO_LONG)
+    client = tokens.client_of(claims)
+    if not PLAIN.fullmatch(subject) or not (client is None or PLAIN.fullmatch(client)):
         raise Refused(refusals.MALFORMED_TOKEN)
     return of_claims(claims, issuer, _credential_id(text, claims))
 

@@ -79,6 +79,7 @@ def _match(name: str, match: Any) -> Iterator[CheckMessage]:
             f"{name} has MATCH, so anyone who can set the claim {claim!r} at the issuer can take "
             "over the account with that value, until its user has logged in once.",
             hint="Create the identities in the admin instead. Or silence this check if users "
-            "cannot change the claim, and the issuer never gives it to another user.",
+            "cannot change the claim, the issuer never gives it to another user, and your own "
+            "field is verified.",
             id="apikeys.W110",
         )

@@ -21,6 +21,8 @@ What = Denial.What
 _UPSTREAM: Final = "identity:"
 _KEPT: Final = timedelta(days=366)
 _BATCH: Final = 1_000
+#: The ``until`` of a session that was logged out. ``ALWAYS`` is of one that somebody denied.
+LOGGED_OUT: Final = ALWAYS - 1
 
 
 def digests_of(claims: Mapping[str, Any]) -> tuple[str, ...]:
@@ -109,13 +111,14 @@ def _deny(what: str, issuer: str, value: str, until: int, reason: str) -> tuple[
 
 
 def prune(unused: timedelta) -> int:
-    """Delete denials of sessions and logouts that are older than a year. Return how many.
+    """Delete what logouts denied more than a year ago. Return how many rows.
 
-    Tokens that they refuse have expired by then. What denies tokens for good stays.
+    Tokens that they refuse have expired by then; see ``bearer.LONGEST``. What somebody denied
+    stays.
     """
     before = timezone.now() - max(unused, _KEPT)
     every = Denial.objects.using(router.db_for_write(Denial))
-    is_over = Q(what=What.SESSION) | Q(until__lt=int(before.timestamp()))
+    is_over = Q(until=LOGGED_OUT) | Q(until__lt=int(before.timestamp()))
     rows = every.filter(is_over, created_at__lt=before)
     deleted = 0
     while pks := list(rows.order_by("pk").values_list("pk", flat=True)[:_BATCH]):

@@ -32,13 +32,16 @@ def enrol(verified: Verified) -> None:
         return
     try:
         with transactions.atomic(Identity):
-            user = _matching(issuer, verified.claims)
+            user = matching = _matching(issuer, verified.claims)
             if user is None:
                 user = get_policy().external_user(issuer.url, verified.claims)
-            if user is None:
+            if user is None or user.pk is None:
                 raise Refused(refusals.UNKNOWN_IDENTITY)
             identity = Identity(pk=pk, issuer=issuer.url, subject=subject, user=user)
             identity.save(force_insert=True)
+            others = rows.filter(issuer=issuer.url, user=user).exclude(pk=pk)
+            if matching is not None and others.exists():  # linked since the question
+                raise Refused(refusals.UNKNOWN_IDENTITY)
     except (IntegrityError, DataError) as error:
         if rows.filter(pk=pk).exists():  # another request was faster
             return
@@ -67,8 +70,11 @@ def _matching(issuer: TrustedIssuer, claims: Mapping[str, Any]) -> Any:
     if mapping.is_email(claim, field) and claims.get("email_verified") is not True:
         return None
     model: Any = get_user_model()
-    users = model._default_manager.using(router.db_for_write(model))
-    found = list(users.filter(**{field: value})[:2])
+    users = model._default_manager.using(router.db_for_write(model)).filter(**{field: value})
+    if users.db == router.db_for_write(Identity):
+        # A second identity with the same claim waits, and then finds the first one.
+        users = users.select_for_update()
+    found = list(users[:2])
     # Databases compare text loosely: "Ada" may equal "ada".
     if len(found) != 1 or str(getattr(found[0], field)) != value:
         return None

@@ -12,6 +12,7 @@ import logging
 import os
 import threading
 import time
+from functools import lru_cache
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -156,7 +157,10 @@ def _in_event_loop() -> bool:
     return True
 
 
+#: The sources of issuers whose keys are fetched. There are as many as the settings name.
 _sources: dict[Issuer, _Source] = {}
+#: The sources of issuers whose keys are pinned. Each project key with a public key is one.
+_pinned = lru_cache(maxsize=1024)(_Source)
 _lock = threading.Lock()
 
 
@@ -165,6 +169,8 @@ def find(issuer: Issuer, kid: str | None, algorithm: str) -> PublicKey:
 
     Raise ``Refused``: ``unknown_signing_key``, or ``issuer_unavailable`` without any keys.
     """
+    if issuer.jwks is not None:
+        return _pinned(issuer).find(kid, algorithm)
     if (source := _sources.get(issuer)) is None:
         with _lock:
             source = _sources.setdefault(issuer, _Source(issuer))

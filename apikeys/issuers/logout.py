@@ -55,7 +55,7 @@ def end(text: str) -> None:
     if "sid" not in claims:
         denials.deny(What.SUBJECT, issuer, claims["sub"], until=until)
         return
-    denials.deny(What.SESSION, issuer, claims["sid"])
+    denials.deny(What.SESSION, issuer, claims["sid"], until=denials.LOGGED_OUT)
     if "sub" in claims:
         denials.deny(What.NO_SESSION, issuer, claims["sub"], until=until)
 

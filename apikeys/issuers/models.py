@@ -5,6 +5,7 @@ import json
 from typing import Any, Final
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -50,9 +51,23 @@ class Identity(models.Model):
     def __str__(self) -> str:
         return self.subject
 
-    def save(self, *args: Any, **kwargs: Any) -> None:
-        self.pk = self.pk or identity_digest(self.issuer, self.subject)
-        super().save(*args, **kwargs)
+    def save(self, **kwargs: Any) -> None:
+        """Save the identity. Raise ``ValueError`` if its issuer or subject has changed.
+
+        Raise ``IntegrityError`` if another row has both: it must not move to another user.
+        """
+        pk = identity_digest(self.issuer, self.subject)
+        if (self.pk or pk) != pk:
+            raise ValueError("An identity keeps its issuer and subject. Create another one.")
+        self.pk = pk
+        if self._state.adding:
+            kwargs["force_insert"] = True
+        super().save(**kwargs)
+
+    def clean(self) -> None:
+        pk = identity_digest(self.issuer, self.subject)
+        if self._state.adding and type(self).objects.filter(pk=pk).exists():
+            raise ValidationError(_("This subject of this issuer already has a user."))
 
 
 class Denial(models.Model):
@@ -84,9 +99,15 @@ class Denial(models.Model):
     def __str__(self) -> str:
         return f"{self.get_what_display()} {self.value}"
 
-    def save(self, *args: Any, **kwargs: Any) -> None:
-        self.pk = self.pk or denial_digest(self.what, self.issuer, self.value)
-        super().save(*args, **kwargs)
+    def save(self, **kwargs: Any) -> None:
+        """Save the denial. Raise ``ValueError`` if what it denies has changed."""
+        pk = denial_digest(self.what, self.issuer, self.value)
+        # Text that was too long or not plain is not stored whole.
+        is_whole = len(self.issuer) < 500 and len(self.value) < 255 and "?" not in self.value
+        if is_whole and (self.pk or pk) != pk:
+            raise ValueError("A denial keeps what it denies. Create another one.")
+        self.pk = self.pk or pk
+        super().save(**kwargs)
 
 
 def identity_digest(issuer: str, subject: str) -> str:

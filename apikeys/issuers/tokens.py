@@ -86,6 +86,27 @@ def read(
     return claims
 
 
+def is_signed_by(token: str, issuer: Issuer) -> bool:
+    """Return whether a key of ``issuer`` signed ``token``, whatever its claims say."""
+    try:
+        parts = _split(token)
+        key_id, algorithm = _check_header(parts.header, issuer, issuer.types)
+        key = keys.find(issuer, key_id, algorithm)
+    except Refused:
+        return False
+    return algorithms.is_signed(algorithm, key, parts.signed, parts.signature)
+
+
+def check_one_audience(claims: Mapping[str, Any]) -> None:
+    """Raise ``Refused`` if ``claims`` name several audiences.
+
+    The others could send the token here, and act as its holder.
+    """
+    named = claims["aud"]
+    if not isinstance(named, str) and len(named) != 1:
+        raise Refused(refusals.WRONG_AUDIENCE)
+
+
 def client_of(claims: Mapping[str, Any]) -> str | None:
     """Return the ID of the client that got the token, or ``None``."""
     named = (claims[name] for name in CLIENT_CLAIMS if name in claims)

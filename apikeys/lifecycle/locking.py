@@ -1,6 +1,7 @@
 """Lock a key and the credential that changes it, so that concurrent changes never mix."""
 
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from typing import Any
 
 from django.core.exceptions import ObjectDoesNotExist
@@ -120,8 +121,14 @@ def _is_as_it_was(using: Access, holder: AnyKey | None) -> bool:
         return False
     if not restrictions.passes(restrictions.of(holder), Circumstances(timezone.now())):
         return False
+    # The access may end before its key: with a workload's token, or with an old header.
+    ends = using.expires_at if _is_earlier(using.expires_at, holder.expires_at) else None
     is_selective = not getattr(holder, "all_projects", True)
-    return (*_common_bounds(holder), is_selective) == _bounds(using)
+    return (*_common_bounds(holder, ends), is_selective) == _bounds(using)
+
+
+def _is_earlier(ends: datetime | None, than: datetime | None) -> bool:
+    return ends is not None and (than is None or ends < than)
 
 
 def _bounds(access: Access) -> tuple[Any, ...]:
@@ -129,8 +136,8 @@ def _bounds(access: Access) -> tuple[Any, ...]:
     return *_common_bounds(access), access.selected is not None
 
 
-def _common_bounds(each: Access | AnyKey) -> tuple[Any, ...]:
-    return each.scope, each.expires_at, *restrictions.bounds(each)
+def _common_bounds(each: Access | AnyKey, ends: datetime | None = None) -> tuple[Any, ...]:
+    return each.scope, ends or each.expires_at, *restrictions.bounds(each)
 
 
 def credential_of(within: Grant | None) -> Access | None:

@@ -97,7 +97,7 @@ def rotate(
             names = {*successor.upstream.split(), *using.upstream.split()}
             successor.upstream = " ".join(sorted(names))
         successor.approved_at, successor.approved_by = key.approved_at, key.approved_by
-        if had.trust and has.trusts_beyond(had) and permitted.to_approve(key.owner, key.scope):
+        if has.trusts_beyond(had) and permitted.to_approve(key.owner, key.scope):
             successor.is_pending, successor.approved_at, successor.approved_by = True, None, None
         if isinstance(key, PersonalAccessToken):
             successor.user, successor.all_projects = key.user, key.all_projects

@@ -75,8 +75,8 @@ def convert(
 
     Raises ``LifecycleError`` with ``not_convertible`` (the key has no secret of its own, or a
     pepper that is lost), ``overlap_out_of_range``, ``revoked_key``, ``expired_key``,
-    ``already_rotated``, ``unknown_key``, ``rotate_instead``, or a code of ``mint`` about trusts
-    and ``within``.
+    ``already_rotated``, ``unknown_key``, ``approval_required``, ``rotate_instead``, or a code of
+    ``mint`` about trusts and ``within``.
     """
     overlap = app_settings.ROTATION_OVERLAP if overlap is None else overlap
     cleaning.check_overlap(overlap)
@@ -93,10 +93,19 @@ def convert(
         had = Extent.of(key)
         has = replace(had, trust=trusted)
         permitted.check_within(within, has, had)
+        if key.is_pending or permitted.to_approve(key.owner, key.scope):
+            message = _(
+                "This key has permissions that need approval. Rotate it with the rules instead. "
+                "The new key then needs approval."
+            )
+            raise LifecycleError("approval_required", message, "trust")
         owned = hand_over(key, has, had, within, holder)
         ends = _end_secret(key, timezone.now() + overlap if overlap else None)
         sealing.put_trust(key, trusted)
         fields = ["trust", "trust_anchor", "root", "digest", "pepper_id", *owned]
+        if not key.digest:
+            key.direct_use = False  # it was about the secret
+            fields.append("direct_use")
         key.save(update_fields=fields)
         changes: dict[str, tuple[Any, Any]] = {
             "trust": (None, trusted.as_json()),

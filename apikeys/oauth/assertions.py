@@ -7,15 +7,18 @@ the signatures, so the site needs that app.
 
 from collections.abc import Callable
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from django.apps import apps
 from django.urls import NoReverseMatch, reverse
 from django.views.decorators.debug import sensitive_variables
+from oauth2_provider.settings import oauth2_settings
 from oauthlib.oauth2.rfc6749 import errors
 
 from .. import refusals
+from ..conf import app_settings
 from ..refusals import Refused
-from . import issue, key_clients, targets
+from . import issue, jwts, key_clients, targets
 from .http import AddressedRequest, issuer
 from .key_clients import VerifiedKey
 
@@ -103,8 +106,16 @@ def _audiences(headers: Any) -> list[str]:
     try:
         path = reverse("oauth2_provider:token")
     except NoReverseMatch:
+        pass
+    else:
+        names.append(AddressedRequest(headers).build_absolute_uri(path))
+    if not app_settings.SITE_URL:
         return names
-    return [*names, AddressedRequest(headers).build_absolute_uri(path)]
+    # The Host header may name another site that this server answers for.
+    own = urlsplit(app_settings.SITE_URL)._replace(path="").geturl()
+    is_set = bool(oauth2_settings.OIDC_ISS_ENDPOINT)
+    moved = [own + urlsplit(name).path for name in names[is_set:]]
+    return [*names[:is_set], *moved]
 
 
 @sensitive_variables()
@@ -118,7 +129,9 @@ def _issue(
 ) -> dict[str, Any]:
     subject = issue.Subject.of_key(verified)
     issue.narrowed_scope(request.scopes, subject)
-    targets.requested(request, subject.resource)
+    resource = targets.requested(request, subject.resource)
+    if as_jwt or targets.take_jwts(resource):
+        jwts.check_available()
     try:
         use_up()
     except Refused as refused:

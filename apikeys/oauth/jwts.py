@@ -54,10 +54,15 @@ def issue(
     return sign(claims.added(owner, registered))
 
 
-def sign(payload: Mapping[str, Any]) -> str:
-    """Return a signed JWT. Raise ``InvalidRequestError`` without ``OIDC_RSA_PRIVATE_KEY``."""
+def check_available() -> None:
+    """Raise ``InvalidRequestError`` without ``OIDC_RSA_PRIVATE_KEY``."""
     if not oauth2_settings.OIDC_RSA_PRIVATE_KEY:
         raise errors.InvalidRequestError("This server does not issue JWT access tokens.")
+
+
+def sign(payload: Mapping[str, Any]) -> str:
+    """Return a signed JWT. Raise the error of ``check_available``."""
+    check_available()
     key = jwk_from_pem(oauth2_settings.OIDC_RSA_PRIVATE_KEY)
     header = {"typ": TYPE, "alg": ALGORITHM, "kid": key.thumbprint()}
     token = jwt.JWT(header=json.dumps(header), claims=json.dumps(payload))

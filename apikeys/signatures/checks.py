@@ -10,8 +10,9 @@ from django.core.checks import CheckMessage, Error, Warning, register
 
 from ..conf import AppSettings, app_settings
 
+#: Not shared by all processes, or (``db``) of a size that other entries can exceed.
 _NOT_SHARED: Final = tuple(
-    f"django.core.cache.backends.{name}" for name in ("locmem", "dummy", "filebased")
+    f"django.core.cache.backends.{name}" for name in ("locmem", "dummy", "filebased", "db")
 )
 
 
@@ -36,8 +37,8 @@ def _nonces() -> Iterator[CheckMessage]:
             )
     elif settings.CACHES[alias].get("BACKEND", "").startswith(_NOT_SHARED):
         yield Error(
-            "APIKEYS['SIGNATURE_NONCE_CACHE'] names a cache that processes do not share. Each "
-            "process would accept the same nonce.",
+            "APIKEYS['SIGNATURE_NONCE_CACHE'] names a cache that processes do not share, or that "
+            "drops entries early. A nonce could be accepted twice.",
             hint="Name an entry that uses Redis or Memcached. Use None to store nonces in the "
             "database.",
             id="apikeys.E062",

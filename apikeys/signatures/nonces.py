@@ -28,7 +28,9 @@ def use(public_id: str, nonce: str, ends: int) -> bool:
     (``temporarily_unavailable``) if the cache does not answer.
     """
     tenant = tenants.prefix_of(UsedNonce)  # the cache is shared by all tenants
-    digest = hashlib.sha256(f"{tenant}{public_id}:{nonce}".encode()).hexdigest()
+    # JSON may contain characters that UTF-8 has no bytes for.
+    text = f"{tenant}{public_id}:{nonce}".encode("utf-8", "surrogatepass")
+    digest = hashlib.sha256(text).hexdigest()
     # Keep it longer than this server would accept it: the clock of another server may be slow.
     ends += app_settings.SIGNATURE_WINDOW
     if (alias := app_settings.SIGNATURE_NONCE_CACHE) is not None:

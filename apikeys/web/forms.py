@@ -205,7 +205,8 @@ class KeyForm(TrustForm, ExpiryForm):
             asked["public_key"] = cleaned["public_key"]
         if cleaned.get("trust"):
             asked["trust"] = cleaned["trust"]
-            if not rules.find_issuer(cleaned["trust"]["issuer"]).direct_use:
+            is_new = self._had is None
+            if is_new or not rules.find_issuer(cleaned["trust"]["issuer"]).direct_use:
                 asked["direct_use"] = False
         if "projects" in self.fields:
             projects = cleaned["projects"]

@@ -93,8 +93,12 @@ PRESETS: Final[Mapping[str, Preset]] = {
             actor_id=_id("actor_id", "583231"),
             enterprise_id=_id("enterprise_id", "42"),
             ref=_glob("ref", "refs/heads/main"),
-            workflow_ref=_glob("workflow_ref", "acme/app/.github/workflows/deploy.yml@*"),
-            job_workflow_ref=_glob("job_workflow_ref", "acme/ci/.github/workflows/deploy.yml@*"),
+            workflow_ref=_glob(
+                "workflow_ref", "acme/app/.github/workflows/deploy.yml@refs/heads/main"
+            ),
+            job_workflow_ref=_glob(
+                "job_workflow_ref", "acme/ci/.github/workflows/deploy.yml@refs/tags/*"
+            ),
         ),
         required=(("repository_id",), ("repository_owner_id",)),
         refused={
@@ -130,9 +134,10 @@ PRESETS: Final[Mapping[str, Preset]] = {
             namespace_id=_id("namespace_id", "9970"),
             user_id=_id("user_id", "42"),
             runner_id=_id("runner_id", "1"),
-            ref=_glob("ref", "main"),
             ref_path=_glob("ref_path", "refs/heads/main"),
-            ci_config_ref_uri=_glob("ci_config_ref_uri", "gitlab.com/acme/app//.gitlab-ci.yml@*"),
+            ci_config_ref_uri=_glob(
+                "ci_config_ref_uri", "gitlab.com/acme/app//.gitlab-ci.yml@refs/heads/main"
+            ),
         ),
         required=(("project_id",), ("namespace_id",)),
         refused={
@@ -141,14 +146,21 @@ PRESETS: Final[Mapping[str, Preset]] = {
             "user_login": _instead(_NAME, "user_id"),
             "user_email": _instead(_NAME, "user_id"),
             "sub": _instead(_RENAMES, "project_id"),
+            "ref": _instead(
+                _("A branch and a tag may have the same name. Use %(instead)s instead."), "ref_path"
+            ),
         },
         too_broad=_(
             "Every project on this GitLab could use this key. Add project_id, or namespace_id "
             "to trust all projects of one group."
         ),
+        # A child of a merge request's pipeline runs the same code, and its `ref_path` is a branch.
         pull_requests={
-            "pipeline_source": ("merge_request_event", "external_pull_request_event"),
-            "ref_path": ("refs/merge-requests/",),
+            "pipeline_source": (
+                "merge_request_event",
+                "external_pull_request_event",
+                "parent_pipeline",
+            ),
         },
         allows_pull_requests="pipeline_source",
     ),

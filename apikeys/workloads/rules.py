@@ -46,10 +46,8 @@ class Trust:
     def anchor(self) -> str:
         """The digest by which a token finds the key. Empty without a required claim."""
         entry = workload_settings.WORKLOAD_ISSUERS.get(self.issuer)
-        for name in _anchors(entry.preset) if entry else ():
-            if name in self.claims and not globs.is_glob(self.claims[name]):
-                return _digest(self.issuer, name, self.claims[name])
-        return ""
+        names = _identifying(entry.preset, self.claims) if entry else None
+        return _digest(self.issuer, {name: self.claims[name] for name in names}) if names else ""
 
     def covers(self, other: "Trust") -> bool:
         """Return whether this trust accepts every token that ``other`` accepts."""
@@ -89,7 +87,7 @@ def clean(given: Any) -> Trust:
         raise _invalid(_("Send an object with issuer and claims."))
     if unknown := sorted(str(name) for name in given if name not in _MEMBERS):
         message = _("Unknown: %(names)s. Valid: %(valid)s.")
-        names = ", ".join(unknown)[:100]
+        names = ", ".join(map(_shown, unknown))[:100]
         raise _invalid(message % {"names": names, "valid": ", ".join(_MEMBERS)})
     entry = find_issuer(given.get("issuer"))
     claims = given.get("claims") or {}
@@ -152,7 +150,7 @@ def _value(preset: Preset, name: str, given: Any) -> str:
 
 
 def _not_allowed(preset: Preset, name: str) -> LifecycleError:
-    shown = name[:50] if name.isprintable() else "?"
+    shown = _shown(name)
     if name in preset.refused:
         reason, instead = preset.refused[name]
         message = _("Do not trust %(claim)s. %(reason)s") % {
@@ -167,8 +165,12 @@ def _not_allowed(preset: Preset, name: str) -> LifecycleError:
     return LifecycleError("claim_not_allowed", message, "trust")
 
 
+def _shown(name: str) -> str:
+    return name[:50] if name.isprintable() else "?"
+
+
 def _check_required(preset: Preset, rules: Mapping[str, str]) -> None:
-    if any(set(names) <= set(rules) for names in preset.required):
+    if _identifying(preset, rules) is not None:
         return
     ways = " / ".join(" + ".join(names) for names in preset.required)
     message = str(preset.too_broad) or _("These rules would trust too many. Add %(ways)s.") % {
@@ -206,7 +208,7 @@ def matches(trust: Trust, claims: Mapping[str, Any]) -> bool:
     if entry is None or claims.get("iss") != trust.issuer or not trust.claims:
         return False
     # A rule that the preset no longer has, or whose value it no longer requires, matches nothing.
-    if not any(set(names) <= set(trust.claims) for names in entry.preset.required):
+    if _identifying(entry.preset, trust.claims) is None:
         return False
     return all(
         _matches(entry.preset.claims.get(name), value, claims)
@@ -235,13 +237,20 @@ def is_pull_request(trust: Trust, claims: Mapping[str, Any]) -> bool:
 
 def anchors_of(entry: WorkloadIssuer, claims: Mapping[str, Any]) -> list[str]:
     """Return the digests of keys that may trust a token with these claims."""
-    found = ((name, value_of(entry.preset.claims[name], claims)) for name in _anchors(entry.preset))
-    return [_digest(entry.url, name, value) for name, value in found if value is not None]
+    found = []
+    for names in entry.preset.required:
+        values = {name: value_of(entry.preset.claims[name], claims) for name in names}
+        if None not in values.values():
+            found.append(_digest(entry.url, values))
+    return found
 
 
-def _anchors(preset: Preset) -> list[str]:
-    """Return the first claim of each way to identify a workload."""
-    return [names[0] for names in preset.required]
+def _identifying(preset: Preset, rules: Mapping[str, str]) -> tuple[str, ...] | None:
+    """Return the required claims by which ``rules`` identify a workload, each exactly."""
+    for names in preset.required:
+        if all(name in rules and not globs.is_glob(rules[name]) for name in names):
+            return names
+    return None
 
 
 def _takes_glob(issuer: str, name: str) -> bool:
@@ -250,5 +259,5 @@ def _takes_glob(issuer: str, name: str) -> bool:
     return claim is not None and claim.glob
 
 
-def _digest(*parts: str) -> str:
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+def _digest(issuer: str, claims: Mapping[str, str | None]) -> str:
+    return hashlib.sha256(json.dumps([issuer, claims], sort_keys=True).encode()).hexdigest()

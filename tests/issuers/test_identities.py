@@ -182,3 +182,14 @@ def test_name_finds_its_user(ada, trust):
     trust(MATCH={"preferred_username": "username"})
     assert verify(sign(preferred_username="ada")).user == ada
     assert code(sign(sub="u-2", preferred_username="Ada")) == "unknown_identity"
+
+
+def test_policy_that_returns_a_user_without_a_row_links_nobody(settings, trust):
+    class Unsaved(Policy):
+        def external_user(self, issuer, claims):
+            return User(username="x")
+
+    trust()
+    settings.APIKEYS = {**settings.APIKEYS, "POLICY": Unsaved}
+    assert code(sign()) == "unknown_identity"
+    assert not Identity.objects.exists()

@@ -401,3 +401,14 @@ def test_carried_access_ends_with_its_token_and_its_issuer(identity, settings):
     settings.APIKEYS = {**settings.APIKEYS, "ISSUERS": {}}
     with pytest.raises(Refused, match="untrusted_issuer"):
         Access.from_dict(data, verify=True)
+
+
+def test_client_that_no_database_stores_is_refused(identity, client):
+    headers = bearer(sign(scope="payments:read", client_id="a\ud800"))
+    response = client.get("/api/token/", headers=headers)
+    assert (response.status_code, response.json()["code"]) == (401, "malformed_token")
+
+
+def test_token_that_outlives_the_memory_of_a_logout_is_refused(identity):
+    text = sign(exp=int(time.time()) + 400 * 86_400)
+    assert code(text) == "token_lives_too_long"

@@ -96,7 +96,7 @@ def test_public_key_is_never_a_shared_secret(client, holder):
     message = head + b"." + holder.sign().split(".")[1].encode()
     secret = holder.key.public_key.encode()
     signature = b64encode(hmac.digest(secret, message, "sha256")).rstrip(b"=")
-    refused(holder.post(client, (message + b"." + signature).decode()), "algorithm_not_accepted")
+    refused(holder.post(client, (message + b"." + signature).decode()), "invalid_token_signature")
 
 
 def test_key_with_a_secret_cannot_sign(client, project, holder):
@@ -129,3 +129,43 @@ def test_metadata_announces_it(client, db):
     assert "private_key_jwt" in data["token_endpoint_auth_methods_supported"]
     assert "ES256" in data["token_endpoint_auth_signing_alg_values_supported"]
     assert "urn:ietf:params:oauth:grant-type:jwt-bearer" in data["grant_types_supported"]
+
+
+def test_nothing_is_revealed_about_a_key_before_its_signature_is_checked(client, holder, project):
+    forger = Holder(project, ed25519_key())
+    for changes in ({"exp": 1}, {"aud": "https://other.example"}, {}):
+        said = {
+            holder.post(client, forger.sign(iss=name, sub=name, **changes)).json()[
+                "error_description"
+            ]
+            for name in (holder.key.public_id, "0" * 16)
+        }
+        assert len(said) == 1, said
+
+
+def test_other_audiences_beside_this_site_are_refused(client, holder):
+    refused(holder.post(client, holder.sign(aud=[ENDPOINT, "https://b.example"])), "wrong_audience")
+
+
+def test_host_header_does_not_choose_the_audience(client, holder, settings):
+    settings.ALLOWED_HOSTS = [".acme.example"]
+    settings.APIKEYS = {**settings.APIKEYS, "SITE_URL": "https://api.acme.example"}
+    form = {"grant_type": "client_credentials", "client_assertion_type": TYPE}
+    for audience, status in (
+        ("http://evil.acme.example/o/token/", 401),
+        ("https://api.acme.example/o/token/", 200),
+    ):
+        form["client_assertion"] = holder.sign(aud=audience)
+        response = client.post("/o/token/", form, HTTP_HOST="evil.acme.example")
+        assert response.status_code == status, response.json()
+
+
+def test_keys_in_memory_are_bounded(holder):
+    from apikeys.issuers import assertions, keys
+
+    before = len(keys._sources)
+    for number in range(3):
+        assertions._issuer.cache_clear()
+        issuer = assertions._issuer(f"{number:016}", holder.key.public_key)
+        keys.find(issuer, None, "ES256" if holder.jwk.key_type == "EC" else "Ed25519")
+    assert len(keys._sources) == before
