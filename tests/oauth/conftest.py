@@ -12,6 +12,9 @@ CHALLENGE = urlsafe_b64encode(sha256(VERIFIER.encode()).digest()).rstrip(b"=").d
 REDIRECT = "https://app.example/callback"
 SECRET = "a-secret-of-the-client"
 
+# It takes the place of a package of django-oauth-toolkit's tests; see `test_dot_suite.py`.
+collect_ignore = ["dot/support"]
+
 
 @pytest.fixture
 def webapp(db):
