@@ -157,6 +157,10 @@ SPECTACULAR_SETTINGS = {
         {"name": "projects", "description": "Your projects, and your role in them"},
         {"name": "reports", "description": "Sums of payments"},
     ],
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "apikeys.drf.schema.show_scopes",
+    ],
     "SWAGGER_UI_DIST": "SIDECAR",  # no file from another server
     "SWAGGER_UI_SETTINGS": {"persistAuthorization": False, "validatorUrl": None},
 }

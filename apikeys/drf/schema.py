@@ -1,4 +1,7 @@
-"""Describe ``BearerAuthentication`` to drf-spectacular. Imported only if that is installed."""
+"""Describe views to drf-spectacular: how they authenticate, and the scopes that they require.
+
+Imported only if drf-spectacular is installed.
+"""
 
 from typing import Any
 
@@ -36,3 +39,19 @@ class BearerAuthenticationScheme(OpenApiAuthenticationExtension):
         # OpenAPI 3.0 allows no scopes for a scheme of the type `apiKey`.
         others: list[dict[str, list[str]]] = [{name: []} for name in schemes.headers()]
         return [{"bearerAuth": scopes}, *others]
+
+
+def show_scopes(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+    """Say in the description of each operation which scopes it requires.
+
+    A hook for ``SPECTACULAR_SETTINGS["POSTPROCESSING_HOOKS"]``: viewers such as Swagger UI show
+    the scopes of OAuth schemes only.
+    """
+    for operations in result.get("paths", {}).values():
+        for operation in operations.values():
+            for requirement in operation.get("security", ()):
+                if names := requirement.get("bearerAuth"):
+                    scopes = ", ".join(f"`{name}`" for name in names)
+                    text = f"{operation.get('description', '')}\n\nRequires {scopes}."
+                    operation["description"] = text.strip()
+    return result

@@ -184,3 +184,14 @@ def test_none_of_the_extras_is_needed():
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split("\n")[-3:-1] == ["ada", "malformed_key"]
+
+
+def test_hook_shows_the_scopes_in_the_description():
+    from apikeys.drf.schema import show_scopes
+
+    given = {"get": {"security": [{"bearerAuth": ["a:read", "b:read"]}], "description": "Sums."}}
+    assert show_scopes({"paths": {"/x/": given}})["paths"]["/x/"]["get"]["description"] == (
+        "Sums.\n\nRequires `a:read`, `b:read`."
+    )
+    public = {"get": {"security": [{"bearerAuth": []}, {}]}}
+    assert show_scopes({"paths": {"/x/": public}}) == {"paths": {"/x/": public}}
