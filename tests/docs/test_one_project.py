@@ -40,7 +40,7 @@ def test_a_guide_says_what_it_needs_before_its_first_command(page):
             "Say which project the reader needs before the first code block: link the tutorial."
         )
     if "analytical-engine" in read(page) and page != PROJECT:
-        assert "(index.md)" in read(page).partition("\n## ")[0], (
+        assert "(index.md#create-the-project)" in read(page).partition("\n## ")[0], (
             "Say in the first section where the project analytical-engine comes from."
         )
 

@@ -157,8 +157,15 @@ def opened(page, name, facts):
     return page
 
 
-@pytest.mark.parametrize("width", [1280, 375])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    ("scheme", "width"),
+    [
+        ("light", 1280),
+        ("dark", 375),
+        pytest.param("dark", 1280, marks=pytest.mark.long),
+        pytest.param("light", 375, marks=pytest.mark.long),
+    ],
+)
 def test_pages_are_accessible(open_page, some_clients, scheme, width):
     """axe-core finds no violations, and no page is wider than the screen."""
     page = open_page(color_scheme=scheme, viewport={"width": width, "height": 800})
