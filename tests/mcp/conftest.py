@@ -1,3 +1,5 @@
+from contextlib import ExitStack
+
 import pytest
 
 from tests.example.conftest import Served
@@ -17,8 +19,9 @@ def strict(tmp_path_factory):
     """The same, with MCP servers that accept only tokens that name them (RFC 8707)."""
     folder = tmp_path_factory.mktemp("strict")
     settings = "tests.mcp.settings"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DEMO_STRICT_RESOURCE", "1")
-        served = Served(folder / "demo.sqlite3", words=["--mcp"], settings=settings)
-        with served:
-            yield served
+    served = Served(folder / "demo.sqlite3", words=["--mcp"], settings=settings)
+    with ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("DEMO_STRICT_RESOURCE", "1")
+            stack.enter_context(served)
+        yield served  # servers that start from here on are not strict
