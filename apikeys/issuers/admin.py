@@ -46,7 +46,7 @@ class IssuerAdmin(ListAdmin):
     sortable_by = ()
     readonly_fields = ("created_at",)
     ordering = ("-created_at",)
-    #: The fields that make the primary key, or say whom a token acts for.
+    #: The fields of the primary key, and the user: they cannot change.
     fixed: tuple[str, ...] = ()
 
     def get_form(self, request: Any, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
@@ -80,8 +80,9 @@ class DenialAdmin(IssuerAdmin):
     begins = ("value",)
 
     def save_model(self, request: Any, obj: Denial, form: Any, change: bool) -> None:
-        # It also ends the keys that were created with the token.
-        row, _is_new = denials.deny(obj.what, obj.issuer, obj.value, reason=obj.reason)
         if change:
             super().save_model(request, obj, form, change)
+            return
+        # It also ends the keys that were created with the token.
+        row, _is_new = denials.deny(obj.what, obj.issuer, obj.value, reason=obj.reason)
         obj.pk = row.pk

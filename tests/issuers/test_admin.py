@@ -6,6 +6,7 @@ from django.db import IntegrityError
 from django.urls import reverse
 
 from apikeys import grants
+from apikeys.issuers import denials
 from apikeys.issuers.models import Denial, Identity
 from apikeys.lifecycle import mint
 from apikeys.refusals import Refused
@@ -84,3 +85,13 @@ def test_denied_token_ends_the_keys_that_it_created(client, root, identity, ada,
     with pytest.raises(Refused):
         verify(made.token)
     assert Denial.objects.get().reason == "Stolen."
+
+
+@pytest.mark.parametrize("value", ["u-1", "ü"])  # the second one is not stored whole
+def test_reason_of_a_logout_changes_nothing_else(client, root, trust, value):
+    trust()
+    row, _is_new = denials.deny("sub", URL, value, until=5)
+    url = reverse("admin:apikeys_issuers_denial_change", args=[row.pk])
+    assert client.post(url, {"reason": "Checked."}).status_code == 302
+    changed = Denial.objects.get()
+    assert (changed.pk, changed.until, changed.reason) == (row.pk, 5, "Checked.")
