@@ -88,7 +88,7 @@ class Access(Values):
     def claims(self) -> Mapping[str, Any]:
         """The claims about the holder, which are read-only.
 
-        An external token has the claims of its issuer, any other credential those that
+        An external token has the claims of its issuer, any other credential the claims that
         ``Policy.claims`` returns.
         """
         if self.external_claims is not None:

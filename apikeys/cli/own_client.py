@@ -31,7 +31,7 @@ def is_one(record: Record) -> bool:
 def scopes(names: list[str], endpoints: Endpoints) -> list[str]:
     """Return the scopes to request in the browser, to register a client with ``names``.
 
-    Without names, they are those that the site offers every client. Raise ``LoginError`` if the
+    Without names, return the scopes that the site offers every client. Raise ``LoginError`` if the
     site registers no clients.
     """
     if endpoints.registration is None:

@@ -173,7 +173,7 @@ class Session:
         self._keep(tokens, endpoints, as_client)
 
     def _prepare(self, scopes: Sequence[str], as_client: bool) -> tuple[Endpoints, Sequence[str]]:
-        """Return the endpoints, and the scopes to request (empty for those of the site)."""
+        """Return the endpoints, and the scopes to request (empty for the site's default)."""
         self._refuse_given()
         self._check_store()
         endpoints = discover(self._http, self.site.server)

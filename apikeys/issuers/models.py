@@ -100,7 +100,7 @@ class Denial(models.Model):
         return f"{self.get_what_display()} {self.value}"
 
     def save(self, **kwargs: Any) -> None:
-        """Save the denial. Raise ``ValueError`` if what it denies has changed."""
+        """Save the denial. Raise ``ValueError`` if its issuer, kind or value has changed."""
         pk = denial_digest(self.what, self.issuer, self.value)
         # Text that was too long or not plain is not stored whole.
         is_whole = len(self.issuer) < 500 and len(self.value) < 255 and "?" not in self.value

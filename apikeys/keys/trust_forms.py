@@ -35,7 +35,7 @@ def _label(entry: WorkloadIssuer) -> str:
 class TrustForm(forms.Form):
     """Choose an issuer and enter rules."""
 
-    #: What the key trusts now, and whether that may stay.
+    #: The rules of the key today, and whether they may stay.
     _had: Trust | None = None
     _keeps = True
 

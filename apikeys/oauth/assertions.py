@@ -102,20 +102,21 @@ def _signed_by_key(text: str, headers: Any) -> tuple[VerifiedKey, Callable[[], N
 
 def _audiences(headers: Any) -> list[str]:
     """Return how an assertion may name this server (RFC 7523 section 3): its issuer or endpoint."""
-    names = [issuer(headers)]
+    name = issuer(headers)
+    names = [name if oauth2_settings.OIDC_ISS_ENDPOINT else _at_this_site(name)]
     try:
         path = reverse("oauth2_provider:token")
     except NoReverseMatch:
-        pass
-    else:
-        names.append(AddressedRequest(headers).build_absolute_uri(path))
-    if not app_settings.SITE_URL:
         return names
-    # The Host header may name another site that this server answers for.
-    own = urlsplit(app_settings.SITE_URL)._replace(path="").geturl()
-    is_set = bool(oauth2_settings.OIDC_ISS_ENDPOINT)
-    moved = [own + urlsplit(name).path for name in names[is_set:]]
-    return [*names[:is_set], *moved]
+    return [*names, _at_this_site(AddressedRequest(headers).build_absolute_uri(path))]
+
+
+def _at_this_site(url: str) -> str:
+    """Return ``url`` at ``SITE_URL``. The Host header may name another site of this server."""
+    if not app_settings.SITE_URL:
+        return url
+    own = urlsplit(app_settings.SITE_URL)
+    return urlsplit(url)._replace(scheme=own.scheme, netloc=own.netloc).geturl()
 
 
 @sensitive_variables()
