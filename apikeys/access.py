@@ -1,5 +1,6 @@
 """Define ``Access``, the object in ``request.auth``. It is the same for keys and OAuth tokens."""
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -71,6 +72,8 @@ class Access(Values):
     authorized_by: Any = None
     #: The object for ``request.user``.
     principal: Any = field(default=None, repr=False)
+    #: The metadata of the key, as JSON text. ``metadata`` reads it.
+    stored_metadata: str | None = field(default=None, repr=False)
     #: Returns the primary keys of the selected projects. ``None`` if all are allowed.
     selected: Callable[[], QuerySet[Any, Any]] | None = field(default=None, repr=False)
 
@@ -94,6 +97,14 @@ class Access(Values):
         if self.external_claims is not None:
             return self.external_claims
         return claims.of(self.user if self.project is None else self.project)
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The metadata that is stored with the key; empty for a credential without a key.
+
+        A copy at each call: changing it changes nothing in the database.
+        """
+        return {} if self.stored_metadata is None else json.loads(self.stored_metadata)
 
     def allows(self, *required: str, project: Any = None) -> bool:
         """Return whether the credential has all of ``required``, in ``project`` if given.

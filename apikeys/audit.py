@@ -6,12 +6,10 @@
 import csv
 import io
 import json
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime
-from itertools import takewhile
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
@@ -20,7 +18,7 @@ from django.db.models import QuerySet
 from django.db.models.signals import post_delete, pre_delete
 from django.dispatch import Signal
 
-from . import moments
+from . import moments, spreadsheets
 from .access import Access
 from .conf import slug_of
 from .databases import deletions, transactions
@@ -35,17 +33,16 @@ from .signals import (
     key_expired,
     key_first_used,
     key_minted,
+    key_paused,
     key_refused_by_network,
+    key_resumed,
     key_revoked,
     key_rotated,
+    key_used_after_end,
     key_used_from_new_network,
 )
 
 Event = AuditEvent.Event
-
-#: Characters that begin a formula in a spreadsheet. U+2212 is the minus sign of mathematics.
-_SIGNS: Final = frozenset("=+-@\u2212")
-_BREAKS: Final = frozenset("\t\r\n")
 
 _BATCH: Final = 900  # rows in one statement
 
@@ -276,6 +273,17 @@ def _revoked(key: AnyKey, by: Any, using: Access | None, **kwargs: Any) -> None:
     write(Event.REVOKED, key, by=by, using=using, ip=ip, changes=changes)
 
 
+def _paused(key: AnyKey, by: Any, using: Access | None, **kwargs: Any) -> None:
+    changes: dict[str, Any] = {"reason": key.paused_reason} if key.paused_reason else {}
+    if key.is_held:
+        changes["held"] = True
+    write(Event.PAUSED, key, by=by, using=using, ip=networks.current_ip(), changes=changes)
+
+
+def _resumed(key: AnyKey, by: Any, using: Access | None, **kwargs: Any) -> None:
+    write(Event.RESUMED, key, by=by, using=using, ip=networks.current_ip())
+
+
 class _Deleted:
     """The keys that one ``delete()`` deletes: their owners, and their events to be written."""
 
@@ -317,6 +325,7 @@ FOUND: Final[dict[Event, Signal]] = {
     Event.FIRST_USED: key_first_used,
     Event.NEW_NETWORK: key_used_from_new_network,
     Event.REFUSED_NETWORK: key_refused_by_network,
+    Event.USED_AFTER_END: key_used_after_end,
 }
 
 
@@ -328,6 +337,8 @@ def connect() -> None:
         (key_approved, _approved),
         (key_rotated, _rotated),
         (key_revoked, _revoked),
+        (key_paused, _paused),
+        (key_resumed, _resumed),
     ):
         signal.connect(receiver, dispatch_uid="apikeys.audit")
     for model in KEY_MODELS.values():
@@ -354,7 +365,7 @@ def as_csv(events: Iterable[AuditEvent]) -> Iterator[str]:
     for event in events:
         yield _taken(buffer)
         row = record(event) | {"changes": json.dumps(event.changes, sort_keys=True)}
-        writer.writerow([_cell(row[field]) for field in FIELDS])
+        writer.writerow([spreadsheets.cell(row[field]) for field in FIELDS])
     yield _taken(buffer)
 
 
@@ -363,20 +374,6 @@ def _taken(buffer: io.StringIO) -> str:
     buffer.seek(0)
     buffer.truncate()
     return text
-
-
-def _cell(value: Any) -> Any:
-    """Return ``value``. Put a ``'`` before it if a spreadsheet would run it as a formula.
-
-    Spreadsheets skip blanks before the sign. They also accept full-width signs.
-    """
-    return f"'{value}" if isinstance(value, str) and _is_formula(value) else value
-
-
-def _is_formula(text: str) -> bool:
-    blank = tuple(takewhile(lambda c: unicodedata.category(c)[0] in "CMZ", text))
-    first = text[len(blank) : len(blank) + 1]
-    return not _BREAKS.isdisjoint(blank) or unicodedata.normalize("NFKC", first) in _SIGNS
 
 
 #: The export formats by name: a function that yields lines, and the media type.

@@ -67,6 +67,7 @@ INVALID_KEY = Refusal(
 )
 EXPIRED_KEY = Refusal("expired_key", _("This credential has expired. Create a new one."))
 REVOKED_KEY = Refusal("revoked_key", _("This credential was revoked. Create a new one."))
+PAUSED_KEY = Refusal("paused_key", _("This credential is paused. Its owner can resume it."))
 SECRET_ENDED = Refusal(
     "secret_ended",
     _(

@@ -15,9 +15,12 @@ __all__ = [
     "key_imported",
     "key_leaked",
     "key_minted",
+    "key_paused",
     "key_refused_by_network",
+    "key_resumed",
     "key_revoked",
     "key_rotated",
+    "key_used_after_end",
     "key_used_from_new_network",
 ]
 
@@ -39,6 +42,12 @@ key_rotated = Signal()
 #: A key was revoked; see its ``revoked_*`` fields. Also sent for each key created with it.
 key_revoked = Signal()
 
+#: A key was paused; see its ``paused_*`` fields.
+key_paused = Signal()
+
+#: A paused key was resumed.
+key_resumed = Signal()
+
 # The following signals report events that no user caused, so ``by`` and ``using`` are ``None``.
 # ``at`` is the time, ``ip`` the client's address or ``None``. Events about uses are sent by the
 # process that finds them first when it writes uses.
@@ -54,6 +63,10 @@ key_used_from_new_network = Signal()
 
 #: A valid key was refused because of the client's address. Sent once a day for each address.
 key_refused_by_network = Signal()
+
+#: The correct secret of a revoked, expired, rotated, paused or denied key was used. ``code`` is
+#: the refusal. Sent once for each end of a key.
+key_used_after_end = Signal()
 
 #: A key was reported as leaked by ``source``, at ``url`` if known. It was revoked before, unless
 #: the site only warns.

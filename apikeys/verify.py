@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any, Final, NamedTuple, cast
 
 from asgiref.sync import sync_to_async
-from django.contrib.auth import get_user_model
 from django.core.exceptions import SynchronousOnlyOperation
 from django.core.signals import setting_changed
 from django.db import router
@@ -20,7 +19,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
-from . import acceptance, cache, hashing, refusals, restrictions, token, usage
+from . import acceptance, cache, hashing, refusals, restrictions, token, upstreams, usage
 from .access import PERSONAL_ACCESS_TOKEN, PROJECT_KEY, Access, ProjectUser
 from .cache import project_users
 from .cache.lookup import Group, Lookup, Row, all_except
@@ -59,7 +58,10 @@ class Key(NamedTuple):
     expires_at: datetime | None
     revoked_at: datetime | None
     is_pending: bool
+    paused_at: datetime | None
     upstream: str
+    #: The text of a JSON object, or ``None``.
+    metadata: str | None
     #: In the order of ``RESTRICTIONS``. ``EMPTY`` itself if the key has no restrictions.
     restrictions: tuple[Any, ...]
     all_projects: bool = True
@@ -78,10 +80,6 @@ class Use(NamedTuple):
 
 #: A request to the API.
 REQUEST = Use()
-
-#: Returns whether all OAuth clients that created a credential are active.
-Upstream = Callable[[str], bool]
-_upstreams: list[Upstream] = []
 
 _RESTRICTIONS = Group(NAMES, EMPTY)
 
@@ -121,12 +119,6 @@ def register(resolver: Resolver, recall: Recall | None = None, *, first: bool = 
         _resolvers.insert(0 if first else len(_resolvers), resolver)
         if recall is not None:
             _recalls[resolver] = recall
-
-
-def register_upstream(are_active: Upstream) -> None:
-    """Register ``are_active``, which checks the OAuth clients that created a credential."""
-    if are_active not in _upstreams:
-        _upstreams.append(are_active)
 
 
 def unregister(resolver: Resolver) -> None:
@@ -301,23 +293,13 @@ def check_state(key: Key, use: Use = REQUEST) -> None:
         raise Refused(refusals.EXPIRED_KEY)
     if key.is_pending:
         raise Refused(refusals.APPROVAL_REQUIRED)
-    if key.upstream and not are_active(key.upstream):
+    if key.paused_at is not None:
+        raise Refused(refusals.PAUSED_KEY)
+    if key.upstream and not upstreams.are_active(key.upstream):
         raise Refused(refusals.INACTIVE_USER)
     if key.restrictions is not EMPTY:
         now = Circumstances(timezone.now(), use.exchange)
         restrictions.check(Phase.VERIFY, key.restrictions, now)
-
-
-def are_active(upstream: str) -> bool:
-    """Return whether all users and clients that created a credential are active."""
-    pks = [name.partition(":")[2] for name in upstream.split() if name.startswith("user:")]
-    if pks:
-        model: Any = get_user_model()
-        # Not from a replica, which may lag.
-        users = list(model._default_manager.using(router.db_for_write(model)).filter(pk__in=pks))
-        if len(users) < len(pks) or not all(map(is_active, users)):
-            return False
-    return all(are_active(upstream) for are_active in _upstreams)
 
 
 def check_request(
@@ -366,6 +348,7 @@ def _personal_access_token(public_id: str, key: Key, user: Any) -> Access:
         principal=user,
         expires_at=key.expires_at,
         upstream=key.upstream,
+        stored_metadata=key.metadata,
         selected=None if key.all_projects else partial(_selected_projects, key.pk),
     )
     return access if key.restrictions is EMPTY else _restricted(access, key)
@@ -389,6 +372,7 @@ def project_key(public_id: str, key: Key, project: Any) -> Access:
         principal=principal,
         expires_at=key.expires_at,
         upstream=key.upstream,
+        stored_metadata=key.metadata,
     )
     return access if key.restrictions is EMPTY else _restricted(access, key)
 

@@ -121,6 +121,10 @@ def approval_required(apikeys, monkeypatch):
     return of(mint_pat(state="pending"), "approval_required")
 
 
+def paused_key(apikeys, monkeypatch):
+    return of(mint_pat(state="paused"), "paused_key")
+
+
 def inactive_user(apikeys, monkeypatch):
     minted = mint_pat()
     minted.key.user.is_active = False
@@ -270,7 +274,8 @@ def by_restriction(restriction):
 RESTRICTED = [by_restriction(each) for each in RESTRICTIONS]
 EVERYWHERE = [
     not_authenticated, invalid_request, invalid_basic, malformed_key, invalid_key, expired_key,
-    revoked_key, legacy_ended, approval_required, inactive_user, inactive_project, invalid_token,
+    revoked_key, legacy_ended, approval_required, paused_key, inactive_user, inactive_project,
+    invalid_token,
     malformed_signature, incomplete_signature, stale_signature, invalid_signature,
     digest_mismatch, replayed_signature, signature_not_accepted, verification_busy,
     temporarily_unavailable, rate_limit_unavailable, insufficient_scope, *RESTRICTED,
@@ -482,9 +487,9 @@ ALIVE = {"rate_limit_unavailable", "insufficient_scope"} | {
     each.refusal.code for each in RESTRICTIONS if each.phase is not Phase.VERIFY
 }
 KEYS = [
-    malformed_key, invalid_key, expired_key, revoked_key, approval_required, inactive_user,
-    inactive_project, verification_busy, temporarily_unavailable, rate_limit_unavailable,
-    insufficient_scope, invalid_token, *RESTRICTED,
+    malformed_key, invalid_key, expired_key, revoked_key, approval_required, paused_key,
+    inactive_user, inactive_project, verification_busy, temporarily_unavailable,
+    rate_limit_unavailable, insufficient_scope, invalid_token, *RESTRICTED,
 ]  # fmt: skip
 
 

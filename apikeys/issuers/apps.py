@@ -11,7 +11,7 @@ class ApiKeysIssuersConfig(AppConfig):
     apikeys_subcommands = "apikeys.issuers.management.subcommands"
 
     def ready(self) -> None:
-        from .. import acceptance, cache, carried, verify
+        from .. import acceptance, cache, carried, upstreams, verify
         from ..access import EXTERNAL
         from ..lifecycle import locking
         from ..management import pruning
@@ -21,7 +21,7 @@ class ApiKeysIssuersConfig(AppConfig):
         acceptance.offer(EXTERNAL)
         verify.register(workloads.resolve, workloads.recall, first=True)
         verify.register(resolver.resolve, resolver.recall, first=True)  # OAuth refuses the rest
-        verify.register_upstream(denials.are_allowed)
+        upstreams.register(denials.are_allowed)
         locking.register(EXTERNAL, resolver.renew)
         pruning.register(denials.prune)
         carried.register_stored(EXTERNAL, resolver.recheck)

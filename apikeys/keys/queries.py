@@ -38,6 +38,10 @@ class _Moment(Coalesce):
 
 # No index covers these expressions. So a database that pages by age cannot choose such an
 # index, and then sort all matching keys for one page.
+def _paused_at() -> Coalesce:
+    return _Moment("paused_at", Value(moments.never()))
+
+
 def _revoked_at() -> Coalesce:
     return _Moment("revoked_at", Value(moments.never()))
 
@@ -250,8 +254,14 @@ def _pieces(state: State, now: datetime) -> Iterator[Q]:
         for pending in (False, True):
             yield Q(revoked_at=None, is_pending__in=[pending], expires_at__lte=now)
         return
+    if state is State.PAUSED:
+        # The other conditions use no index, so that the database takes that of the few pauses.
+        yield Q(paused_at__gt=moments.long_ago()) & _judged(state, now)
+        return
     # SQLite also uses no index for a bare boolean, so the condition is a list of one value.
     unrevoked = Q(revoked_at=None, is_pending__in=[state is State.PENDING])
+    if state is State.LIVE:
+        unrevoked &= Q(paused_at=None)
     yield unrevoked & Q(expires_at=None)
     yield unrevoked & Q(expires_at__gt=now)
 
@@ -263,4 +273,7 @@ def _judged(state: State, now: datetime) -> Q:
     if state is State.EXPIRED:
         return unrevoked & Q(LessThanOrEqual(_expires_at(), now))
     unended = unrevoked & Q(GreaterThan(_expires_at(), now))
-    return unended & Q(is_pending=state is State.PENDING)
+    unended &= Q(is_pending=state is State.PENDING)
+    if state is State.PAUSED:
+        return unended & Q(LessThan(_paused_at(), moments.never()))
+    return unended & Q(Exact(_paused_at(), moments.never())) if state is State.LIVE else unended

@@ -1,4 +1,4 @@
-"""Create, edit, approve, rotate and revoke keys. Nothing else writes keys.
+"""Create, edit, approve, rotate, pause and revoke keys. Nothing else writes keys.
 
 Each verb has its module. ``apikeys.keys`` reads keys, ``apikeys.verify`` checks them.
 """
@@ -12,6 +12,7 @@ from .cleaning import MAX_OVERLAP, MAX_YEAR
 from .editing import KEEP, edit
 from .ending import revoke, revoke_all
 from .minting import Minted, mint
+from .pausing import pause, resume
 from .rotation import rotate
 from .trusting import convert
 
@@ -27,7 +28,9 @@ __all__ = [
     "convert",
     "edit",
     "mint",
+    "pause",
     "reject",
+    "resume",
     "revoke",
     "revoke_all",
     "rotate",

@@ -32,7 +32,7 @@ def revoke(key: AnyKey, *, by: Any = None, reason: str = "", using: Access | Non
     Raises ``LifecycleError`` (``reason_too_long``, ``invalid_reason``, ``secret_in_text``,
     ``unknown_key``).
     """
-    _check_reason(key, reason)
+    check_reason(key, reason)
     with transactions.atomic(type(key)):
         locking.lock(key)
         if not _end(key, by, reason, using):
@@ -43,8 +43,9 @@ def revoke(key: AnyKey, *, by: Any = None, reason: str = "", using: Access | Non
     return True
 
 
-def _check_reason(key: AnyKey, reason: str) -> None:
-    limit = cleaning.max_length(key, "revoked_reason")
+def check_reason(key: AnyKey, reason: str, column: str = "revoked_reason") -> None:
+    """Raise ``LifecycleError`` unless ``column`` can store ``reason``."""
+    limit = cleaning.max_length(key, column)
     if len(reason) > limit:
         message = _("Enter a reason of at most %(limit)d characters.") % {"limit": limit}
         raise LifecycleError("reason_too_long", message, "reason")
@@ -73,7 +74,7 @@ def revoke_all(reasons: Mapping[AnyKey, str], *, by: Any = None) -> list[AnyKey]
     ``secret_in_text``) before it revokes any.
     """
     for reason, key in {reason: key for key, reason in reasons.items()}.items():
-        _check_reason(key, reason)
+        check_reason(key, reason)
     ended: list[AnyKey] = []
     with transactions.atomic(PersonalAccessToken):
         for model in KEY_MODELS.values():

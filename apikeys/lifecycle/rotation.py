@@ -6,12 +6,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
 
 from .. import restrictions
 from ..conf import app_settings
 from ..databases import transactions
 from ..databases.primary import reading_primary
+from ..errors import LifecycleError
 from ..grants import Extent, Grant
 from ..models import PersonalAccessToken
 from ..models.keys import K
@@ -54,7 +56,7 @@ def rotate(
     If several rotations race, one succeeds and the others raise ``already_rotated``. Raises
     ``LifecycleError`` with one of these codes: ``overlap_out_of_range``,
     ``expiry_in_the_past``, ``expiry_required``, ``expiry_too_late``, ``already_rotated``,
-    ``revoked_key``, ``expired_key``, ``unknown_key``, ``scope_not_grantable``,
+    ``revoked_key``, ``expired_key``, ``paused_key``, ``unknown_key``, ``scope_not_grantable``,
     ``project_not_grantable``, ``outlives_credential``, ``credential_changed``,
     ``public_key_required``, ``trust_required``, or a code of ``mint`` about public keys and
     trusts.
@@ -69,6 +71,8 @@ def rotate(
     with transactions.atomic(model):
         holder = locking.lock_all(key, within)
         locking.check_live(key)
+        if key.paused_at is not None:  # its successor would work
+            raise LifecycleError("paused_key", _("This key is paused. Resume it first."))
         now, had = timezone.now(), Extent.of(key)
         if isinstance(expires_at, Keep):
             ends = cleaning.within_lifetime(key.expires_at, key.owner, now)

@@ -16,6 +16,7 @@ from .keys import (
 )
 from .legacy import LegacyKey
 from .projects import AbstractProject, Membership, Project, get_project_model
+from .reach import EndedUse, ProjectAccess, ProjectRules, ScopeUse
 from .requests import AttemptCount, IdempotentRequest, UsedNonce
 from .usage import PersonalAccessTokenUsage, ProjectKeyUsage
 
@@ -27,14 +28,18 @@ __all__ = [
     "AppendOnlyError",
     "AttemptCount",
     "AuditEvent",
+    "EndedUse",
     "IdempotentRequest",
     "LegacyKey",
     "Membership",
     "PersonalAccessToken",
     "PersonalAccessTokenUsage",
     "Project",
+    "ProjectAccess",
     "ProjectKey",
     "ProjectKeyUsage",
+    "ProjectRules",
+    "ScopeUse",
     "State",
     "UsedNonce",
     "get_project_model",

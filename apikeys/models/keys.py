@@ -12,6 +12,8 @@ from ..conf import project_model
 from ..databases.primary import PrimaryManager, reading_primary
 from . import endings
 from .chains import chains
+from .metadata import Metadata
+from .pauses import Pauses
 from .texts import TEXTS, Texts
 
 
@@ -20,6 +22,7 @@ class State(models.TextChoices):
 
     LIVE = "live", _("active")
     PENDING = "pending", _("pending approval")
+    PAUSED = "paused", _("paused")
     EXPIRED = "expired", _("expired")
     REVOKED = "revoked", _("revoked")
 
@@ -40,7 +43,7 @@ def reaching_only(projects: models.QuerySet[Any, Any]) -> models.Q:
     return models.Q(all_projects=False) & ~models.Q(pk__in=tokens)
 
 
-class AbstractKey(Texts, restrictions.Columns):
+class AbstractKey(Texts, Pauses, Metadata, restrictions.Columns):
     """Base class of both kinds of key. Stores a secret only as a root and a digest."""
 
     KIND: ClassVar[str]
@@ -181,7 +184,9 @@ class AbstractKey(Texts, restrictions.Columns):
             return State.REVOKED
         if self.expires_at is not None and self.expires_at <= (now or timezone.now()):
             return State.EXPIRED
-        return State.PENDING if self.is_pending else State.LIVE
+        if self.is_pending:
+            return State.PENDING
+        return State.LIVE if self.paused_at is None else State.PAUSED
 
     @property
     @reading_primary()
@@ -231,6 +236,7 @@ def _indexes(prefix: str, owner: str) -> list[models.Index]:
         models.Index(fields=["created_at", "id", *_STATE], name=f"{prefix}_created"),
         models.Index(fields=["last_used_on", "created_at"], name=f"{prefix}_used"),
         models.Index(fields=["expires_at"], name=f"{prefix}_expires"),
+        models.Index(fields=["paused_at"], name=f"{prefix}_paused"),
         # Find the keys that end with a credential.
         models.Index(fields=["made_with_token"], name=f"{prefix}_made_with"),
         models.Index(fields=["lineage"], name=f"{prefix}_lineage"),

@@ -11,7 +11,7 @@ class ApiKeysOAuthConfig(AppConfig):
     def ready(self) -> None:
         from oauth2_provider.models import get_access_token_model, get_application_model
 
-        from .. import cache, carried, verify
+        from .. import cache, carried, upstreams, verify
         from ..access import OAUTH
         from ..http import discovery
         from ..lifecycle import locking
@@ -28,7 +28,7 @@ class ApiKeysOAuthConfig(AppConfig):
         from .views import metadata
 
         verify.register(resolver.resolve, resolver.recall)
-        verify.register_upstream(upstream.are_active_clients)
+        upstreams.register(upstream.are_active_clients)
         locking.register(OAUTH, resolver.renew)
         carried.register(OAUTH, resolver.recheck)
         pruning.register(unused_clients.prune)

@@ -18,14 +18,15 @@ from ..models import AnyKey, PersonalAccessToken, ProjectKey, State
 from ..models.owners import is_active
 from ..restrictions import EMPTY, NAMES
 from ..restrictions.base import Circumstances
-from ..verify import are_active
+from ..upstreams import are_active
 from . import upstream
 from .models import Consent
 
 _ORIGIN: Final = "apikeys_origin"
 
 _KEY: Final = fields(
-    "public_id", "name", "scope", "expires_at", "revoked_at", "is_pending",
+    "public_id", "name", "scope", "expires_at", "revoked_at", "is_pending", "paused_at",
+    "metadata",
     "user", "all_projects", "project", *NAMES,
 )  # fmt: skip
 

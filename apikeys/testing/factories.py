@@ -99,6 +99,8 @@ def _bring(key: PersonalAccessToken | ProjectKey, state: State) -> None:
     elif state is State.EXPIRED:
         key.expires_at = key.created_at
         key.save(update_fields=["expires_at"])
+    elif state is State.PAUSED:
+        lifecycle.pause(key)
     else:
         key.is_pending = True
         key.save(update_fields=["is_pending"])

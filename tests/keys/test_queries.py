@@ -22,15 +22,18 @@ ROWS = 20_000
 
 @pytest.fixture
 def of_each_state():
-    """Create two keys for each combination of revocation, expiry and approval."""
+    """Create keys for each combination of revocation, expiry, approval and pause."""
     user, now = MembershipFactory().user, timezone.now()
     for revoked_at in (None, now):
         for expires_at in (None, now - timedelta(days=1), now + timedelta(days=1)):
             for is_pending in (False, True):
-                for _ in range(2):
+                for paused_at in (None, now):
                     key = mint_pat(user).key
                     PersonalAccessToken.objects.filter(pk=key.pk).update(
-                        revoked_at=revoked_at, expires_at=expires_at, is_pending=is_pending
+                        revoked_at=revoked_at,
+                        expires_at=expires_at,
+                        is_pending=is_pending,
+                        paused_at=paused_at,
                     )
     return PersonalAccessToken.objects.all()
 

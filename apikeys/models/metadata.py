@@ -1,0 +1,36 @@
+"""The metadata of a key: up to 4 KB of JSON that the site stores with it."""
+
+from typing import Any
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+
+class MetadataField(models.JSONField):
+    """A JSON object. The database has ``NULL`` for an empty one, which costs nothing to read."""
+
+    def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
+        found = super().from_db_value(value, expression, connection)
+        return {} if found is None else found
+
+    def get_db_prep_value(self, value: Any, connection: Any, prepared: bool = False) -> Any:
+        return super().get_db_prep_value(value or None, connection, prepared)
+
+    def get_db_prep_save(self, value: Any, connection: Any) -> Any:
+        return super().get_db_prep_save(value or None, connection)
+
+
+class Metadata(models.Model):
+    """The column."""
+
+    metadata = MetadataField(
+        _("metadata"),
+        default=dict,
+        null=True,
+        blank=True,
+        editable=False,
+        help_text=_("A JSON object of up to 4 KB that your code can read with each request."),
+    )
+
+    class Meta:
+        abstract = True
