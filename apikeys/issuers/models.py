@@ -12,6 +12,8 @@ from django.utils.translation import gettext_lazy as _
 
 from ..databases.primary import PrimaryManager
 
+__all__ = ["Identity"]
+
 #: Later than any token was issued.
 ALWAYS: Final = 2**53
 
@@ -22,9 +24,10 @@ def digest(*parts: str) -> str:
 
 
 class Identity(models.Model):
-    """The user of a subject of an issuer.
+    """The user whom a ``subject`` of an ``issuer`` is: the claims ``sub`` and ``iss`` of a token.
 
-    The same subject of another issuer is another identity.
+    The same subject of another issuer is another identity. An identity keeps both: saving raises
+    ``ValueError`` if one of them has changed.
     """
 
     id = models.CharField(max_length=64, primary_key=True, editable=False)

@@ -7,11 +7,12 @@ import argparse
 import re
 from collections.abc import Iterator
 
+from apikeys import refusals as module
 from apikeys.conf import AppSettings
 from apikeys.gateway.conf import GatewaySettings
 from apikeys.issuers.conf import IssuersSettings
 from apikeys.oauth.conf import OAuthSettings
-from apikeys.refusals import REFUSALS
+from apikeys.refusals import REFUSALS, Refusal
 from apikeys.workloads.conf import WorkloadSettings
 from tests import commands as walk
 from tests.docs import http_api, markdown, python_api, system_checks
@@ -107,7 +108,7 @@ def settings() -> Iterator[str]:
             yield from (f"- Check: {system_checks.link(each.check)}.", "")
 
 
-# The refusals, in the order in which they are declared
+# The refusals, in the order in which they are declared: those of restrictions in their section
 
 #: The first refusal of each section.
 SECTIONS = {
@@ -121,12 +122,32 @@ SECTIONS = {
     "insufficient_scope": "Scopes",
     "no_route": "The gateway",
 }
+#: What a section says before its refusals.
+INTRODUCTIONS = {
+    "Workloads": "When a workload exchanges its token, the token endpoint answers these, and "
+    "those of the token itself such as [`wrong_audience`](#wrong_audience), with status 400. "
+    "`error` is `invalid_grant`, or `invalid_request` for RFC 8693. `error_description` ends with "
+    "the code: `The assertion was refused: workload_not_trusted.` If it cannot decide, as for "
+    "[`issuer_unavailable`](#issuer_unavailable), it answers 503 `temporarily_unavailable`. The "
+    "statuses below are those of your API, where a workload can send its token only with "
+    "[`DIRECT_USE`](../how-to/workloads.md#kubernetes).",
+}
+
+
+def declared() -> list[Refusal]:
+    """Return all refusals, in the order of the page."""
+    own = [each for each in REFUSALS.values() if each not in vars(module).values()]
+    found = [each for each in REFUSALS.values() if each not in own]
+    place = next(n for n, each in enumerate(found) if SECTIONS.get(each.code) == "Availability")
+    return [*found[:place], *own, *found[place:]]
 
 
 def refusals() -> Iterator[str]:
-    for each in REFUSALS.values():
+    for each in declared():
         if heading := SECTIONS.get(each.code):
             yield from (f"## {heading}", "")
+            if heading in INTRODUCTIONS:
+                yield from (INTRODUCTIONS[heading], "")
         yield from (f"### `{each.code}`", "", f"> {each.message}", "")
         yield f"- Status: {each.status}."
         if each.error:

@@ -12,7 +12,7 @@ from tests.documents import blocks
 from tests.factories import mint_key
 from tests.test_channels import Echo, Socket, opened
 
-ASGI, TASKS, SCHEMA = blocks("docs/how-to/websockets-tasks-and-graphql.md", "python")
+ASGI, SOCKETS, TASKS, SCHEMA = blocks("docs/how-to/websockets-tasks-and-graphql.md", "python")
 
 
 @pytest.mark.django_db(transaction=True)
@@ -32,6 +32,43 @@ def test_websocket_opens_for_a_key_with_the_scope(engine, monkeypatch):
         assert await refused.connect() == (False, 4401)
 
     async_to_sync(connect)()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_browser_gets_the_user_of_its_session_and_no_access(ada, engine, client, monkeypatch):
+    class Payments(Echo):
+        async def connect(self):
+            await self.accept()
+            await self.send_json({"who": str(self.scope["user"]), "auth": "auth" in self.scope})
+
+    consumers = ModuleType("acme.consumers")
+    consumers.Payments = Payments
+    monkeypatch.setitem(sys.modules, "acme", ModuleType("acme"))
+    monkeypatch.setitem(sys.modules, "acme.consumers", consumers)
+    scope = {}
+    exec(SOCKETS, scope)
+    client.force_login(ada)
+    cookie = (b"cookie", f"sessionid={client.cookies['sessionid'].value}".encode())
+    own, foreign = (b"origin", b"http://testserver"), (b"origin", b"https://evil.example")
+    token = mint_key(engine).token
+
+    def connect(path, *headers, token=None):
+        return Socket(token, app=scope["sockets"], path=path, headers=headers)
+
+    async def test():
+        browser = "/ws/browser/payments/"
+        seen = await opened(connect(browser, own, cookie))
+        assert seen == {"who": "ada", "auth": False}
+        seen = await opened(connect(browser, own))
+        assert seen == {"who": "AnonymousUser", "auth": False}
+        seen = await opened(connect("/ws/payments/", token=token))
+        assert seen == {"who": "project:analytical-engine", "auth": True}
+        assert await connect("/ws/payments/", own, cookie).connect() == (False, 4401)
+        for headers in ([foreign, cookie], [cookie]):
+            is_open, _ = await connect(browser, *headers).connect()
+            assert not is_open
+
+    async_to_sync(test)()
 
 
 def test_task_acts_for_the_caller(engine):

@@ -46,11 +46,17 @@ def test_every_refusal_has_an_anchor_its_status_and_its_message():
     page = read("docs/reference/refusals.md")
     written = dict(re.findall(r"^### `(\w+)`\n(.*?)(?=^##|\Z)", page, re.DOTALL | re.MULTILINE))
 
-    assert list(written) == list(REFUSALS)
+    assert sorted(written) == sorted(REFUSALS)
     for refusal in REFUSALS.values():
         assert f"> {refusal.message}\n" in written[refusal.code]
         assert f"- Status: {refusal.status}.\n" in written[refusal.code]
         assert (f"`{refusal.error}`" in written[refusal.code]) == bool(refusal.error)
+
+
+def test_the_refusals_of_restrictions_have_a_section():
+    section = read("docs/reference/refusals.md").partition("\n## Restrictions\n")[2]
+    codes = re.findall(r"^### `(\w+)`$", section.partition("\n## ")[0], re.MULTILINE)
+    assert {"ip_not_allowed", "not_yet_valid"} <= set(codes)
 
 
 def test_every_system_check_has_an_anchor():
