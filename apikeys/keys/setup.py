@@ -34,12 +34,13 @@ _GITHUB: Final = Template("""\
 permissions:
   id-token: write
 steps:
-  - run: |
+  - shell: bash
+    run: |
       id_token=$$(curl -fsS -H "Authorization: Bearer $$ACTIONS_ID_TOKEN_REQUEST_TOKEN" \\
         "$$ACTIONS_ID_TOKEN_REQUEST_URL&audience=$percent_audience" | jq -r .value)
-      token=$$(printf %s "$$id_token" | curl -fsS $url \\
+      token=$$(printf %s "$$id_token" | curl -sS --fail-with-body $url \\
         -d grant_type=$grant -d client_id=$id \\
-        --data-urlencode assertion@- | jq -r .access_token)
+        --data-urlencode assertion@- | jq -r '$filter')
       echo "::add-mask::$$token"
       echo "$name=$$token" >> "$$GITHUB_ENV"
 """)
@@ -50,9 +51,10 @@ deploy:
       aud: $audience
   script:
     - |
-      export $name=$$(printf %s "$$ID_TOKEN" | curl -fsS $url \\
+      $name=$$(printf %s "$$ID_TOKEN" | curl -sS --fail-with-body $url \\
         -d grant_type=$grant -d client_id=$id \\
-        --data-urlencode assertion@- | jq -r .access_token)
+        --data-urlencode assertion@- | jq -r '$filter')
+      export $name
 """)
 _POD: Final = Template("""\
 containers:
@@ -87,11 +89,13 @@ _SOURCES: Final = {
 }
 _SHELL: Final = Template("""\
 $name=$$($source \\
-  | tr -d '\\n' | curl -fsS $url -d grant_type=$grant -d client_id=$id \\
-    --data-urlencode assertion@- | jq -r .access_token)
+  | tr -d '\\n' | curl -sS --fail-with-body $url -d grant_type=$grant -d client_id=$id \\
+    --data-urlencode assertion@- | jq -r '$filter')
 """)
 
 GRANT: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+#: For jq: a refusal ends the job, with its code in the log. ``curl -f`` would hide the code.
+_FILTER: Final = ".access_token // error(.error_description // .error)"
 
 
 def setups(key: Any, root: str = "") -> list[Setup]:
@@ -108,6 +112,7 @@ def _setups(trust: Trust, public_id: str, root: str) -> list[Setup]:
         "percent_audience": percent(trust.audience, safe=""),
         "url": quote(_token_url(root or app_settings.SITE_URL or trust.audience)),
         "grant": GRANT,
+        "filter": _FILTER,
         "id": public_id,
         "name": f"{app_settings.PREFIX.upper()}_TOKEN",
     }

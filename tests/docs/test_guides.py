@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from importlib.util import find_spec
 from types import ModuleType
 
+import httpx
 import pytest
 import yaml
 from django.core.checks import run_checks
@@ -33,6 +34,7 @@ from example_project.payments import models as payments
 from tests.docs.reader import installed
 from tests.documents import ROOT, blocks, read, table
 from tests.factories import bearer, mint_key, mint_pat
+from tests.workloads import issuer
 
 pytestmark = pytest.mark.django_db
 
@@ -113,6 +115,8 @@ def test_health_prints_what_the_page_shows(module):
     for report in (shown, printed):
         for each in report["checks"]:
             each.pop("milliseconds")
+    newest = table("docs/reference/versions.md", "capability")[-1][-1]
+    assert shown["version"] == f"{newest}.0"
     assert {**shown, "version": printed["version"]} == printed
 
     view = module("acme.health", blocks(page, "python")[0]).healthz
@@ -160,8 +164,52 @@ def test_prometheus_counts_events_after_their_commit(
             assert getattr(signals, name).disconnect(dispatch_uid=f"acme.{name}")
 
 
+#: What a worker of the site does in its own process, with the code of the page.
+WORKER = """
+from django.conf import settings
+from django.http import HttpResponse
+from django.test import RequestFactory
+
+settings.configure()
+{metrics}
+count_requests(lambda request: HttpResponse())(RequestFactory().get("/"))
+{view}
+print(metrics(RequestFactory().get("/metrics/")).content.decode())
+"""
+
+
+def test_prometheus_gets_the_sum_of_all_workers(tmp_path):
+    page = "docs/how-to/monitor.md"
+    _, metrics, _, view, *_ = blocks(page, "python")
+    start = blocks(page, "console")[2].replace("/run/acme-metrics", str(tmp_path / "metrics"))
+    (tmp_path / "worker.py").write_text(WORKER.format(metrics=metrics, view=view))
+    run = f"{sys.executable} {tmp_path / 'worker.py'}"
+
+    def printed(script):
+        done = subprocess.run(["bash", "-ec", script], capture_output=True, text=True, cwd=ROOT)
+        assert done.returncode == 0, done.stderr
+        return re.findall(r'^apikeys_requests_total{.*"} (.*)$', done.stdout, re.MULTILINE)
+
+    assert printed(f"{run}\n{run}") == ["1.0", "1.0"]
+    assert printed(f"{start}\n{run}\n{run}") == ["1.0", "2.0"]
+    assert printed(f"{start}\n{run}") == ["1.0"]  # emptied before each start
+
+
+def test_prometheus_fetches_the_counters_without_a_login(module, client, settings):
+    _, _, _, view, urls, _ = blocks("docs/how-to/monitor.md", "python")
+    module("acme", "")
+    module("acme.prometheus", view)
+    urlconf = module("acme.urls", f"from django.urls import path\nurlpatterns = []\n{urls}")
+    settings.ROOT_URLCONF = urlconf
+    middleware = "django.contrib.auth.middleware.LoginRequiredMiddleware"
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, middleware]
+    response = client.get("/metrics/")
+    assert response.status_code == 200
+    assert response["Content-Type"].startswith("text/plain")
+
+
 def test_a_trace_says_whose_credential_a_request_had(module):
-    code = blocks("docs/how-to/monitor.md", "python")[3]
+    code = blocks("docs/how-to/monitor.md", "python")[-1]
     tracing = module("acme.tracing", code)
     minted = mint_pat()
 
@@ -182,7 +230,8 @@ def test_a_trace_says_whose_credential_a_request_had(module):
 def test_what_else_monitoring_types():
     *_, last = blocks("docs/how-to/monitor.md", "console")
     follow(last)
-    for line in blocks("docs/how-to/monitor.md", "console")[1:-1]:
+    others = blocks("docs/how-to/monitor.md", "console")[1:-1]
+    for line in others[0], others[-1]:
         assert re.fullmatch(r"pip install [a-z -]+\n", line)
 
 
@@ -295,12 +344,12 @@ def test_a_pipeline_calls_the_api_and_shows_no_key(live_server, engine, tmp_path
 
 def test_workloads_paste_what_the_guide_shows(tmp_path, engine, settings):
     page = "docs/how-to/workloads.md"
-    site, program = blocks(page, "python")
+    site, terraform, program = blocks(page, "python")
     values = {"INSTALLED_APPS": [], "APIKEYS": {}}
-    exec(site, values)
+    exec(site + terraform, values)
     settings.APIKEYS = {**settings.APIKEYS, **values["APIKEYS"]}
     assert check_workloads() == []
-    mint, convert = blocks(page, "console")
+    mint, mint_for_terraform, convert = blocks(page, "console")
     minted = json.loads(follow(f"{mint.strip()} --json"))
     key = ProjectKey.objects.get(public_id=minted["id"])
     shown = {text.label: text.code for text in setups(key)}
@@ -321,6 +370,55 @@ def test_workloads_paste_what_the_guide_shows(tmp_path, engine, settings):
     assert stored.trust
     exec(program, values)
     assert values["client"].auth is values["auth"]
+    minted = json.loads(follow(f"{mint_for_terraform.strip()} --json"))
+    trust = json.loads(ProjectKey.objects.get(public_id=minted["id"]).trust)
+    assert trust["issuer"] == "https://app.terraform.io"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_job_without_a_secret_gets_a_token_or_the_code_of_the_refusal(
+    live_server, engine, tmp_path, settings
+):
+    settings.APIKEYS = {**settings.APIKEYS, **issuer.SETTINGS}
+    key = lifecycle.mint(project=engine, name="ci", scopes=["payments:read"], trust=issuer.TRUST)
+    github, gitlab, _ = map(yaml.safe_load, blocks("docs/how-to/workloads.md", "yaml"))
+    (step,) = github["steps"]
+    (script,) = gitlab["deploy"]["script"]
+    assert step["shell"] == "bash"
+    given = tmp_path / "given.json"
+
+    def run(script, **claims):
+        text = issuer.GITHUB.token(**claims)
+        given.write_text(json.dumps({"value": text}))
+        for shown, meant in [
+            ("https://acme.example/", f"{live_server.url}/"),
+            ("7k2m4q0x9c1v8b3n", key.key.public_id),
+        ]:
+            script = script.replace(shown, meant)
+        return subprocess.run(
+            ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script],
+            env={
+                "PATH": os.environ["PATH"],
+                "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "x",
+                "ACTIONS_ID_TOKEN_REQUEST_URL": f"file://{given}?api-version=2",
+                "GITHUB_ENV": str(tmp_path / "env"),
+                "ID_TOKEN": text,
+            },
+            capture_output=True,
+            text=True,
+        )
+
+    for script in (step["run"], f"{script}\nprintenv ACME_TOKEN"):
+        done = run(script)
+        assert done.returncode == 0, done.stderr
+        token = done.stdout.strip().removeprefix("::add-mask::")
+        found = httpx.get(f"{live_server.url}/api/token/", headers=bearer(token))
+        assert found.json()["client"] == key.key.public_id
+        refused = run(script, repository_id="1")
+        assert refused.returncode != 0
+        assert "workload_not_trusted" in refused.stderr
+        assert not refused.stdout
+    assert (tmp_path / "env").read_text().startswith("ACME_TOKEN=")
 
 
 # Logins by others
