@@ -408,13 +408,13 @@ def test_a_job_without_a_secret_gets_a_token_or_the_code_of_the_refusal(
             text=True,
         )
 
-    for script in (step["run"], f"{script}\nprintenv ACME_TOKEN"):
-        done = run(script)
+    for each in (step["run"], f"{script}\nprintenv ACME_TOKEN"):
+        done = run(each)
         assert done.returncode == 0, done.stderr
         token = done.stdout.strip().removeprefix("::add-mask::")
         found = httpx.get(f"{live_server.url}/api/token/", headers=bearer(token))
         assert found.json()["client"] == key.key.public_id
-        refused = run(script, repository_id="1")
+        refused = run(each, repository_id="1")
         assert refused.returncode != 0
         assert "workload_not_trusted" in refused.stderr
         assert not refused.stdout
