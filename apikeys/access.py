@@ -254,6 +254,19 @@ def lasting_id(access: Access) -> str:
     return access.key if access.kind in (OAUTH, EXTERNAL) else access.credential_id
 
 
+def credential_of(access: Access) -> tuple[str, str]:
+    """Return the kind and the ID that name a credential beyond the request.
+
+    A token that was issued for a key is named like its key, and any other OAuth token by
+    ``token.grant_id``. An external token has no such ID.
+    """
+    if access.kind == EXTERNAL and not access.key:
+        return EXTERNAL, ""
+    if access.kind == OAUTH and not access.key:
+        return OAUTH, token.grant_id(pk_of(access.client), pk_of(access.user))
+    return (PERSONAL_ACCESS_TOKEN if access.project is None else PROJECT_KEY), access.revoked_with
+
+
 class UserRequired(Refused, TypeError):  # noqa: N818 - a refusal, not a fault
     """Raised where Django needs a user and gets a ``ServiceUser``. Django raises ``TypeError``."""
 

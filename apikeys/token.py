@@ -5,11 +5,12 @@ Pure Python, without settings and database. The regular expression for secret sc
 treat the first group as the secret.
 """
 
+import hashlib
 import re
 import secrets
 import string
 import zlib
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 __all__ = ["KEY", "PAT", "Parsed", "generate_id", "looks_like_key", "parse"]
 
@@ -65,6 +66,25 @@ def checksum(text: str) -> str:
 def generate_id() -> str:
     """Return a new random ID: 16 characters of ``[0-9a-z]``."""
     return "".join(secrets.choice(_ID_ALPHABET) for _ in range(ID_LENGTH))
+
+
+def derived_id(text: str) -> str:
+    """Return the ID that stands for ``text``, such as a client ID: the same at each call."""
+    number = int.from_bytes(hashlib.sha256(text.encode()).digest())
+    digits = []
+    for _ in range(ID_LENGTH):
+        number, digit = divmod(number, len(_ID_ALPHABET))
+        digits.append(_ID_ALPHABET[digit])
+    return "".join(digits)
+
+
+def grant_id(client_pk: Any, user_pk: Any) -> str:
+    """Return the ID of what a user granted to an OAuth client, by their primary keys.
+
+    ``user_pk`` is ``None`` for a client that acts for itself. The tokens of a client are replaced
+    every few minutes, and this ID is not.
+    """
+    return derived_id(f"grant {client_pk} {'' if user_pk is None else user_pk}")
 
 
 def is_id(text: str) -> bool:

@@ -157,3 +157,10 @@ def test_the_repr_omits_the_secret():
     parsed = token.parse(text, "acme")
 
     assert "sss" not in f"{parsed!r} {parsed} {[parsed]!r}"
+
+
+def test_grant_has_one_id_for_each_client_and_user():
+    found = {token.grant_id(*pair) for pair in [(1, 2), (2, 1), (1, 22), (12, 2), (1, None)]}
+    assert len(found) == 5
+    assert all(map(token.is_id, found))
+    assert token.grant_id(1, 2) == token.grant_id("1", "2")

@@ -1,6 +1,5 @@
 """Write audit events about OAuth clients, consents and tokens, when their signals are sent."""
 
-import hashlib
 from typing import Any, Final
 
 from django.db import IntegrityError
@@ -8,7 +7,7 @@ from django.db.models.signals import post_save
 from django.utils import timezone
 from oauth2_provider.models import get_application_model
 
-from .. import audit, moments, scopes
+from .. import audit, moments, scopes, token
 from ..audit import About, Event
 from ..conf import slug_of
 from ..databases import transactions
@@ -17,18 +16,7 @@ from ..models import AuditEvent
 from ..models.audit import CLIENT
 from . import identity, signals
 
-_DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 _LONGEST_NAME: Final = 100
-
-
-def id_of(client_id: str) -> str:
-    """Return the ID of a client in audit events: 16 characters, also for a long client ID."""
-    number = int.from_bytes(hashlib.sha256(client_id.encode()).digest())
-    digits = []
-    for _ in range(16):
-        number, digit = divmod(number, len(_DIGITS))
-        digits.append(_DIGITS[digit])
-    return "".join(digits)
 
 
 def _write(event: Event, application: Any, owner: Any, *, by: Any, **changes: Any) -> None:
@@ -40,7 +28,7 @@ def _compose(
 ) -> AuditEvent:
     client_id = application.client_id
     name = identity.of(application).title[:_LONGEST_NAME]
-    about = About(CLIENT, id_of(client_id), name, owner)
+    about = About(CLIENT, token.derived_id(client_id), name, owner)
     changes = {"client_id": client_id} | changes
     ip = networks.current_ip()
     return audit.compose_about(event, about, by=by, ip=ip, changes=changes, once=once)

@@ -7,8 +7,9 @@ import pytest
 from django.utils import translation
 from oauth2_provider.models import Application
 
+from apikeys import token
 from apikeys.models import AuditEvent
-from apikeys.oauth import authorizations, events, narrowing, registration, signals
+from apikeys.oauth import authorizations, narrowing, registration, signals
 from tests.factories import UserFactory, mint_key, mint_pat
 from tests.oauth.conftest import SECRET
 
@@ -148,8 +149,8 @@ def test_the_activity_page_shows_sentences(visitor, answer, app, ada, two):
         "Payments app was revoked. It can no longer act on your behalf.",
     ):
         assert sentence in text, text
-    assert f"?key={events.id_of('app')}" in page.content.decode()
-    only = text_of(visitor.get("/settings/keys/activity/", {"key": events.id_of("app")}))
+    assert f"?key={token.derived_id('app')}" in page.content.decode()
+    only = text_of(visitor.get("/settings/keys/activity/", {"key": token.derived_id("app")}))
     assert "was limited" in only
     with translation.override("de"):
         german = text_of(visitor.get("/settings/keys/activity/", headers={"accept-language": "de"}))
@@ -173,6 +174,6 @@ def test_tokens_of_other_kinds_keep_their_activity(visitor, ada, answer):
 
 
 def test_a_long_client_id_has_a_short_id():
-    found = {events.id_of(text) for text in ("a", "b", "https://x.example/" + "a" * 200)}
+    found = {token.derived_id(text) for text in ("a", "b", "https://x.example/" + "a" * 200)}
     assert len(found) == 3
     assert all(re.fullmatch("[0-9a-z]{16}", each) for each in found)
