@@ -274,7 +274,12 @@ def _enter(
 ) -> Access:
     """Build the ``Access`` of a key whose secret has been checked."""
     lookup, build = _LOOKUPS[parsed.kind], _BUILDERS[parsed.kind]
-    check_state(key, use)
+    try:
+        check_state(key, use)
+    except Refused as refused:
+        if use.counts:
+            usage.note_if_ended(lookup.model, key.pk, request, refused)
+        raise
     (owner,) = lookup.build(row)
     if use.anywhere:
         return build(parsed.public_id, key, owner)

@@ -35,7 +35,11 @@ def public_key_of(row: Row) -> str:
 def admit(key_id: str, row: Row, request: HttpRequest | None, use: Use) -> Access:
     """Return the ``Access`` of a key whose holder is proved. Raise ``Refused``."""
     key = Key(*row[:_PUBLIC_KEY])
-    check_state(key, use)
+    try:
+        check_state(key, use)
+    except Refused as refused:
+        usage.note_if_ended(ProjectKey, key.pk, request, refused)
+        raise
     (project,) = _lookup(app_settings.PROJECT_USER).build(row)
     ip = check_request(ProjectKey, key.pk, key.restrictions, project, request, use)
     access = project_key(key_id, key, project)

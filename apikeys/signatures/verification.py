@@ -191,7 +191,11 @@ def _check_body(message: Message, result: VerifyResult) -> None:
 
 def _admit(claims: _Claims, row: Row, request: HttpRequest | None) -> Access:
     key = Key(*row[:_PUBLIC_KEY])
-    check_state(key)
+    try:
+        check_state(key)
+    except Refused as refused:
+        usage.note_if_ended(ProjectKey, key.pk, request, refused)
+        raise
     project, approved_by, created_by = _signed(app_settings.PROJECT_USER).build(row)
     ip = check_request(ProjectKey, key.pk, key.restrictions, project, request)
     access = project_key(claims.keyid, key, project)

@@ -16,10 +16,12 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from django.db import ProgrammingError, connections, router
+from django.http import HttpRequest
 from django.utils import timezone
 
 from ..conf import app_settings
 from ..databases import clock, tenants, transactions
+from ..limits import networks
 from ..models import (
     AnyKey,
     PersonalAccessToken,
@@ -27,7 +29,9 @@ from ..models import (
     ProjectKey,
     ProjectKeyUsage,
 )
-from . import findings
+from ..refusals import Refused
+from . import ended, findings
+from .ended import ENDS, Uses
 
 __all__ = ["daily", "flush", "prune"]
 
@@ -53,6 +57,8 @@ class _Notes:
         #: When a key was first used from an address, and first refused from an address.
         self.used_from: dict[tuple[int, str | None], datetime] = {}
         self.refused_from: dict[tuple[int, str | None], datetime] = {}
+        #: Uses of a correct secret after the end of its key.
+        self.ended: dict[int, Uses] = {}
 
     def add(self, pk: int, at: datetime, ip: str | None) -> None:
         """Note a use."""
@@ -67,6 +73,13 @@ class _Notes:
         if len(self.refused_from) < _MOST_PLACES:
             self.refused_from.setdefault((pk, ip), at)
 
+    def add_ended(self, pk: int, uses: Uses) -> None:
+        """Note uses after the end of a key."""
+        if (earlier := self.ended.get(pk)) is not None:
+            earlier.add(uses)
+        elif len(self.ended) < _MOST_PLACES:
+            self.ended[pk] = uses
+
     def put_back(self, earlier: "_Notes") -> None:
         """Add notes that could not be written."""
         self.last = earlier.last | self.last
@@ -74,6 +87,9 @@ class _Notes:
             self.counts[day] = self.counts.get(day, 0) + count
         self.used_from |= earlier.used_from
         self.refused_from |= earlier.refused_from
+        later, self.ended = self.ended, earlier.ended
+        for pk, uses in later.items():
+            self.add_ended(pk, uses)
 
 
 _lock = threading.Lock()
@@ -99,6 +115,27 @@ def note_refusal(model: type[AnyKey], pk: int, ip: str | None) -> None:
         _pending[model, place].refuse(pk, at, ip)
     if _writer is None:
         _start_if_needed()
+
+
+def note_ended(model: type[AnyKey], pk: int, ip: str | None, code: str) -> None:
+    """Note that the correct secret of a key was refused because the key has ended.
+
+    ``code`` is the code of the refusal, such as ``revoked_key``. Makes no query. The first use
+    after each end is written to the audit log.
+    """
+    at, place = timezone.now(), tenants.place_of(model) or tenants.ask_place_of(model)
+    with _lock:
+        _pending[model, place].add_ended(pk, Uses(code, at, at, ip, ip))
+    if _writer is None:
+        _start_if_needed()
+
+
+def note_if_ended(
+    model: type[AnyKey], pk: int, request: HttpRequest | None, refused: Refused
+) -> None:
+    """Note a use like ``note_ended`` if the reason of ``refused`` is the end of the key."""
+    if (code := refused.refusal.code) in ENDS:
+        note_ended(model, pk, networks.client_ip(request), code)
 
 
 def _start_if_needed() -> None:
@@ -186,6 +223,10 @@ def _write_all(model: type[AnyKey], notes: _Notes) -> None:
     _count(_USAGE[model], sorted(counts.items()))
     used, refused = (_clean(places, now) for places in (notes.used_from, notes.refused_from))
     findings.tell(model, used_before, used, refused)
+    for uses in notes.ended.values():
+        uses.first_at, uses.last_at = min(uses.first_at, now), min(uses.last_at, now)
+        uses.first_ip, uses.last_ip = _clean_ip(uses.first_ip), _clean_ip(uses.last_ip)
+    ended.write(model, notes.ended)
 
 
 def _until(last: dict[int, tuple[datetime, str | None]], now: datetime) -> dict[int, Any]:

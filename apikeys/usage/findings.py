@@ -51,7 +51,7 @@ def tell(
     new = sorted(set(findings) - _already_written(list(findings)))
     if not new:
         return
-    keys = _keys(model, {findings[once].pk for once in new})
+    keys = keys_of(model, {findings[once].pk for once in new})
     first_networks = _first_networks([findings[once] for once in new], kind)
     found: list[tuple[AnyKey, AuditEvent]] = []
     for once in new:  # sorted, so that parallel processes cannot deadlock
@@ -79,7 +79,8 @@ def _already_written(onces: list[str]) -> set[str]:
     return told
 
 
-def _keys(model: Any, pks: set[int]) -> dict[int, Any]:
+def keys_of(model: Any, pks: set[int]) -> dict[int, Any]:
+    """Return the keys with these primary keys that still exist, with their owners."""
     owner = model.OWNER
     keys, wanted = {}, sorted(pks)
     for start in range(0, len(wanted), _BATCH):

@@ -10,7 +10,7 @@ from django.db import connection
 from django.utils import timezone
 
 from apikeys import lifecycle, usage
-from apikeys.models import AuditEvent, LegacyKey, PersonalAccessToken, ProjectKey
+from apikeys.models import AuditEvent, EndedUse, LegacyKey, PersonalAccessToken, ProjectKey
 from tests.factories import ProjectFactory, UserFactory, bearer
 from tests.legacy.billing.models import Organization, OrganizationKey, Token
 from tests.legacy.conftest import (
@@ -114,6 +114,8 @@ def test_a_revoked_imported_key_is_refused(imported, get):
     get(headers)
     lifecycle.revoke(only_key())
     assert get(headers) == (401, "revoked_key")
+    usage.flush()
+    assert EndedUse.objects.get(public_id=only_key().public_id).count == 1
 
 
 def test_a_key_revoked_before_its_first_use_is_refused(imported, get):

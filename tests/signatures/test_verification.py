@@ -15,7 +15,7 @@ from django.utils import timezone
 from http_message_signatures import HTTPMessageSigner, MappingKeyResolver, algorithms
 
 from apikeys import lifecycle, usage
-from apikeys.models import AuditEvent, ProjectKey, UsedNonce
+from apikeys.models import AuditEvent, EndedUse, ProjectKey, UsedNonce
 from tests.factories import MembershipFactory, UserFactory, bearer, mint_key, of_nobody
 from tests.signing import COVERED, Caller, caller, ed25519_key, p256_key, pem, send
 
@@ -531,6 +531,16 @@ class TestSharedChecks:
         assert send(client, worker.sign("GET", URL)).status_code == 200
         lifecycle.revoke(key)
         assert status_and_code(send(client, worker.sign("GET", URL))) == (401, "revoked_key")
+
+    def test_a_signature_after_the_end_is_counted_and_a_wrong_one_is_not(self, client, worker, key):
+        lifecycle.revoke(key)
+        usage.flush()
+        send(client, worker.sign("GET", URL))
+        forged = worker.sign("GET", URL)
+        forged.headers["Signature-Input"] += "x"
+        assert send(client, forged).status_code in (400, 401)
+        usage.flush()
+        assert EndedUse.objects.get(public_id=key.public_id).count == 1
 
     def test_an_expired_key_is_refused(self, client, worker, key):
         ProjectKey.objects.update(expires_at=timezone.now())

@@ -14,7 +14,7 @@ from apikeys import cache, lifecycle, usage
 from apikeys.errors import LifecycleError
 from apikeys.hashing.lost_peppers import count_try
 from apikeys.limits import attempts, counting
-from apikeys.models import AuditEvent, IdempotentRequest, PersonalAccessToken
+from apikeys.models import AuditEvent, EndedUse, IdempotentRequest, PersonalAccessToken
 from apikeys.policy import Policy
 from apikeys.refusals import Refused
 from apikeys.signatures import nonces
@@ -155,6 +155,26 @@ def test_uses_are_written_to_the_tenant_of_the_key(tenants):
         with tenant:
             assert tenant.key().last_used_at is not None
             assert usage.daily(PersonalAccessToken, [ID])[ID][-1] == number
+
+
+def test_uses_after_the_end_are_written_to_the_tenant_of_the_key(tenants):
+    one, two = tenants
+    with one:
+        lifecycle.revoke(one.key())
+        for _ in range(2):
+            with pytest.raises(Refused, match="revoked_key"):
+                verify(one.token)
+    with two:
+        verify(two.token)
+    writer = threading.Thread(target=lambda: (usage.flush(), connection.close()))
+    writer.start()
+    writer.join()
+    with one:
+        assert EndedUse.objects.get().count == 2
+        assert AuditEvent.objects.filter(event="used_after_end").count() == 1
+    with two:
+        assert not EndedUse.objects.exists()
+        assert not AuditEvent.objects.filter(event="used_after_end").exists()
 
 
 def test_uses_of_a_deleted_tenant_are_dropped(tenants, caplog):

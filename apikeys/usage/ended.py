@@ -1,0 +1,139 @@
+"""Count uses of the correct secret of a key after its end, and report the first of each end."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from django.db import connections, router
+
+from .. import audit, refusals, token
+from ..audit import Event
+from ..models import AnyKey, AuditEvent, EndedUse
+from .findings import keys_of
+
+_MOST: Final = 1000  # rows in one statement
+
+#: The column with the time of each end, by the code of the refusal.
+ENDS: Final = {
+    refusals.REVOKED_KEY.code: "revoked_at",
+    refusals.EXPIRED_KEY.code: "expires_at",
+    refusals.PAUSED_KEY.code: "paused_at",
+}
+_FIELDS: Final = (
+    "kind", "public_id", "code", "first_used_at", "last_used_at", "first_ip", "last_ip", "count",
+)  # fmt: skip
+
+
+@dataclass(slots=True)
+class Uses:
+    """The uses of one key after its end, between two writes."""
+
+    code: str
+    first_at: datetime
+    last_at: datetime
+    first_ip: str | None
+    last_ip: str | None
+    count: int = 1
+
+    def add(self, other: "Uses") -> None:
+        """Add later uses."""
+        self.code, self.last_at, self.last_ip = other.code, other.last_at, other.last_ip
+        self.count += other.count
+
+
+def write(model: type[AnyKey], notes: Mapping[int, Uses]) -> None:
+    """Add the ``notes``, by primary key, and write an event for the first use after each end.
+
+    A key that was deleted or resumed meanwhile is left out.
+    """
+    if not notes:
+        return
+    keys = keys_of(model, set(notes))
+    found = [
+        (keys[pk], uses)
+        for pk, uses in sorted(notes.items())  # parallel processes cannot deadlock
+        if pk in keys and (uses.code != refusals.PAUSED_KEY.code or keys[pk].paused_at)
+    ]
+    _add(found)
+    events = [(key, _event(key, uses)) for key, uses in found]
+    onces = [row.once for _key, row in events]
+    known: set[str | None] = set()
+    for start in range(0, len(onces), _MOST):
+        rows = AuditEvent.objects.filter(once__in=onces[start : start + _MOST])
+        known.update(rows.values_list("once", flat=True))
+    if new := [each for each in events if each[1].once not in known]:
+        audit.write_once(new)
+
+
+def _event(key: Any, uses: Uses) -> AuditEvent:
+    ended = getattr(key, ENDS[uses.code]) if uses.code in ENDS else None
+    once = f"ended:{key.KIND}:{key.pk}:{uses.code}"
+    if ended is not None:
+        once += f":{ended.isoformat()}"
+    changes = {"code": uses.code, "count": uses.count}
+    facts: dict[str, Any] = {"at": uses.first_at, "ip": uses.first_ip, "changes": changes}
+    return audit.compose(Event.USED_AFTER_END, key, **facts, once=once)
+
+
+def _add(found: list[tuple[Any, Uses]]) -> None:
+    """Add to the counts, and create missing rows. Takes one statement per batch."""
+    connection = connections[router.db_for_write(EndedUse)]
+    name = connection.ops.quote_name
+    fields: list[Any] = [EndedUse._meta.get_field(field) for field in _FIELDS]
+    size = min(_MOST, (connection.features.max_query_params or _MOST * 8) // len(fields))
+    table, columns = name(EndedUse._meta.db_table), ", ".join(map(name, _FIELDS))
+    end = " ".join(_on_conflict(connection))
+    with connection.cursor() as cursor:
+        for first in range(0, len(found), size):
+            batch = found[first : first + size]
+            values = [
+                field.get_db_prep_save(value, connection)
+                for key, uses in batch
+                for field, value in zip(fields, _values(key, uses), strict=True)
+            ]
+            rows = ", ".join([f"({', '.join(['%s'] * len(fields))})"] * len(batch))
+            statement = f"INSERT INTO {table} ({columns}) VALUES {rows} {end}"  # noqa: S608
+            cursor.execute(statement, values)
+
+
+def _values(key: AnyKey, uses: Uses) -> tuple[Any, ...]:
+    kind = token.KIND_NAMES[key.KIND]
+    times, places = (uses.first_at, uses.last_at), (uses.first_ip, uses.last_ip)
+    return (kind, key.public_id, uses.code, *times, *places, uses.count)
+
+
+def _on_conflict(connection: Any) -> Iterator[str]:
+    """Yield the end of the statement. MariaDB sets columns in this order, so times come last."""
+    name = connection.ops.quote_name
+    table = name(EndedUse._meta.db_table)
+    if connection.vendor == "mysql":
+        yield "ON DUPLICATE KEY UPDATE"
+        new = "VALUES({})"
+    else:
+        yield f"ON CONFLICT ({name('kind')}, {name('public_id')}) DO UPDATE SET"
+        new = "EXCLUDED.{}"
+
+    def chosen(column: str, time: str, sign: str) -> str:
+        """Take the new value if the new time is earlier (``<``) or later (``>``)."""
+        old, new_time, old_time = (
+            f"{table}.{name(column)}",
+            new.format(name(time)),
+            f"{table}.{name(time)}",
+        )
+        value = new.format(name(column))
+        return (
+            f"{name(column)} = CASE WHEN {new_time} {sign} {old_time} THEN {value} ELSE {old} END"
+        )
+
+    count = name("count")
+    yield ", ".join(
+        (
+            f"{count} = {table}.{count} + {new.format(count)}",
+            chosen("code", "last_used_at", ">"),
+            chosen("last_ip", "last_used_at", ">"),
+            chosen("first_ip", "first_used_at", "<"),
+            chosen("last_used_at", "last_used_at", ">"),
+            chosen("first_used_at", "first_used_at", "<"),
+        )
+    )
