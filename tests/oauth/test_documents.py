@@ -103,6 +103,20 @@ def test_client_gets_a_token_on_any_port_of_the_loopback(session, redirect_uri):
     assert Fetcher.fetched == 1
 
 
+@pytest.mark.parametrize(("host", "status"), [("agent.example", 200), ("other.example", 400)])
+def test_a_site_may_allow_the_documents_of_some_hosts_only(session, settings, host, status):
+    settings.OAUTH2_PROVIDER = settings.OAUTH2_PROVIDER | {
+        "CIMD_REGISTRATION_PERMISSION_CLASSES": [
+            "oauth2_provider.cimd.HostAllowlistCIMDPermission"
+        ],
+        "CIMD_ALLOWED_HOSTS": [host],
+    }
+
+    assert session.get("/o/authorize/", query()).status_code == status
+    assert Fetcher.fetched == (status == 200)
+    assert Application.objects.filter(client_id=CLIENT).exists() is (status == 200)
+
+
 @pytest.mark.parametrize(
     "redirect_uri", ["http://localhost.evil.example:3000/callback", "http://localhost:3000/other"]
 )

@@ -290,6 +290,24 @@ def test_errors(client, minted, changes, error):
 # Access tokens as JWTs
 
 
+def test_a_token_is_for_every_audience_that_is_requested(client, minted, jwks):
+    """RFC 8693 section 2.1 lets a request repeat the parameter."""
+    both = ["https://books.example/", "https://reports.example/"]
+
+    data = exchange(client, minted.token, requested_token_type=JWT, audience=both).json()
+
+    assert sorted(decoded(data["access_token"], jwks).claims["aud"]) == both
+
+
+def test_one_target_of_several_that_is_not_allowed_refuses_the_request(client, minted, settings):
+    settings.APIKEYS = {**settings.APIKEYS, "AUDIENCES": ["https://reports.example/"]}
+    both = ["https://evil.example/", "https://reports.example/"]
+
+    response = exchange(client, minted.token, audience=both)
+
+    assert (response.status_code, response.json()["error"]) == (400, "invalid_target")
+
+
 @pytest.fixture
 def jwks(client):
     return jwk.KeySet.import_key_set(client.get("/o/.well-known/jwks.json").json())

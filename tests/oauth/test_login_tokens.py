@@ -8,6 +8,7 @@ from django.utils import timezone
 from oauth2_provider.models import AccessToken, RefreshToken
 
 from apikeys.oauth import authorizations
+from apikeys.oauth.models import Consent
 from tests.factories import MembershipFactory, bearer
 from tests.oauth.conftest import REDIRECT, VERIFIER
 
@@ -154,3 +155,35 @@ def test_revoked_refresh_token_issues_nothing(login):
     RefreshToken.objects.update(revoked=timezone.now())
     assert ask(tokens).status_code == 400
     assert AccessToken.objects.count() <= 1
+
+
+def test_login_whose_consent_is_gone_issues_no_token(login):
+    tokens = login()
+    Consent.objects.all().delete()
+
+    assert ask(tokens).status_code == 400
+    assert not AccessToken.objects.exists()
+
+
+def test_token_reaches_every_project_that_is_requested(login, ada):
+    for slug in ("two", "three"):
+        MembershipFactory(user=ada, project__slug=slug)
+
+    answer = ask(login(), project=["two", "three"])
+
+    assert facts(answer.json()["access_token"]).json()["projects"] == ["three", "two"]
+
+
+def test_one_unknown_project_among_several_is_refused(login, ada):
+    MembershipFactory(user=ada, project__slug="two")
+
+    answer = ask(login(), project=["nowhere", "two"])
+
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
+
+
+def test_a_hundred_and_one_projects_are_too_many(login):
+    answer = ask(login(), project=["analytical-engine"] * 101)
+
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
+    assert "at most 100 projects" in answer.json()["error_description"]

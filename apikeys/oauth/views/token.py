@@ -1,7 +1,7 @@
 import re
 import time
 from collections.abc import Callable
-from functools import wraps
+from functools import cache, wraps
 from typing import Any
 
 from django.contrib.auth.decorators import login_not_required
@@ -87,8 +87,29 @@ def _is_readable(request: HttpRequest) -> bool:
     )
 
 
+@cache
+def _keeping_repeated(backend: Any) -> Any:
+    """Return ``backend``, which drops all but the last value, for ``_REPEATABLE``."""
+
+    class Backend(backend):  # type: ignore[misc]
+        def extract_body(self, request: HttpRequest) -> Any:
+            kept = [(name, request.POST.getlist(name)) for name in _REPEATABLE]
+            repeated = {name: values for name, values in kept if len(values) > 1}
+            body = super().extract_body(request)
+            if not repeated:
+                return body
+            others = [(name, value) for name, value in body if name not in repeated]
+            return others + [(name, each) for name, found in repeated.items() for each in found]
+
+    return Backend
+
+
 class TokenView(Readable, views.TokenView):
     """The token endpoint (RFC 6749 section 3.2), stricter than DOT's view."""
+
+    @classmethod
+    def get_oauthlib_backend_class(cls) -> Any:
+        return _keeping_repeated(super().get_oauthlib_backend_class())
 
     @method_decorator(ENDPOINT)
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -114,6 +135,7 @@ class TokenView(Readable, views.TokenView):
 
 def error_response(error: str, description: str, status: int = 400) -> JsonResponse:
     """Return an error response (RFC 6749 section 5.2)."""
+    description = description.replace("…", "...")
     clean = "".join(c if " " <= c <= "~" and c not in '"\\' else "?" for c in description)
     return JsonResponse(
         {"error": error, "error_description": clean},
