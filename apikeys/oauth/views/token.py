@@ -91,7 +91,7 @@ def _is_readable(request: HttpRequest) -> bool:
 def _keeping_repeated(backend: Any) -> Any:
     """Return ``backend``, which drops all but the last value, for ``_REPEATABLE``."""
 
-    class Backend(backend):  # type: ignore[misc]
+    class Backend(backend):
         def extract_body(self, request: HttpRequest) -> Any:
             kept = [(name, request.POST.getlist(name)) for name in _REPEATABLE]
             repeated = {name: values for name, values in kept if len(values) > 1}
