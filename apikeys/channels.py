@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
-from . import acceptance, http, refusals, restrictions
+from . import acceptance, http, refusals, restrictions, usage
 from .access import EXTERNAL, OAUTH, PERSONAL_ACCESS_TOKEN, Access
 from .conf import app_settings
 from .databases.threads import connected
@@ -92,6 +92,7 @@ class BearerMiddleware:
         if access is not None:
             self._check(access)
             spend(access, request)
+            usage.note_scopes(access, self.required_scopes)
             return _Held(access, access.selected_pks())
         if self.required_scopes:
             raise Refused(not_authenticated(request))

@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from ninja.errors import AuthenticationError, HttpError
 from ninja.security.base import AuthBase
 
-from . import acceptance, http, refusals
+from . import acceptance, http, refusals, usage
 from .access import Access
 from .conf import app_settings
 from .http import discovery
@@ -84,6 +84,7 @@ class KeyAuth(AuthBase):
             if access is None:
                 return None
             spend(access, request)
+            usage.note_scopes(access, self.scopes)
         except Exception as error:  # noqa: BLE001
             # Raise it later: the frames of this error contain the credential, and error reports
             # show frames.
@@ -99,6 +100,7 @@ class KeyAuth(AuthBase):
             if access is None:
                 return None
             await aspend(access, request)
+            await usage.anote_scopes(access, self.scopes)
         except Exception as error:  # noqa: BLE001
             denied = _denied(error, self.scopes)
         else:

@@ -10,7 +10,7 @@ from graphql import GraphQLError
 from strawberry.extensions import FieldExtension
 from strawberry.types import Info
 
-from . import acceptance, http, refusals
+from . import acceptance, http, refusals, usage
 from .access import Access
 from .http.header import not_authenticated
 from .limits.counting import spend
@@ -81,6 +81,7 @@ class RequireScopes(FieldExtension):
         else:
             if isinstance(request, HttpRequest):
                 request.auth = access  # type: ignore[attr-defined]
+            self._note(access, request)
             _protect(request, info)
             return
         _protect(request, info)
@@ -90,6 +91,15 @@ class RequireScopes(FieldExtension):
             str(refused.refusal.message).format(scope=scope),
             extensions={"code": refused.refusal.code, "status": refused.refusal.status},
         )
+
+    def _note(self, access: Access, request: Any) -> None:
+        """Note the use of the scopes, once per HTTP request, however many fields require them."""
+        if isinstance(request, HttpRequest):
+            noted = vars(request).setdefault("_apikeys_noted", set())
+            if self.scopes in noted:
+                return
+            noted.add(self.scopes)
+        usage.note_scopes(access, self.scopes)
 
 
 def _part(info: Info, name: str) -> Any:

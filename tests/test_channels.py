@@ -14,10 +14,10 @@ from django.urls import path
 from django.utils import timezone
 from rest_framework.authtoken.models import Token as DRFToken
 
-from apikeys import lifecycle
+from apikeys import lifecycle, usage
 from apikeys.channels import BearerMiddleware
 from apikeys.legacy import verify as legacy_verify
-from apikeys.models import PersonalAccessToken
+from apikeys.models import PersonalAccessToken, ScopeUse
 from tests.factories import MembershipFactory, mint_key, mint_pat
 from tests.legacy.conftest import authtoken_of
 
@@ -404,3 +404,20 @@ def test_other_protocols_pass():
 def test_wrong_arguments_are_refused(wrong):
     with pytest.raises(TypeError):
         BearerMiddleware(None, **wrong)
+
+
+def test_handshake_counts_as_one_use_of_the_required_scopes():
+    minted = mint_pat(scopes=["payments:write"])
+    usage.flush()
+
+    async def talk():
+        socket = Socket(minted.token)
+        assert await socket.connect() == (True, None)
+        await socket.leave()
+        refused = Socket(minted.token, app=site(required_scopes=["reports:read"]))
+        assert (await refused.connect())[0] is False
+
+    async_to_sync(talk)()
+    usage.flush()
+    rows = ScopeUse.objects.filter(credential=minted.key.public_id)
+    assert list(rows.values_list("scope", "count")) == [("payments:read", 1)]

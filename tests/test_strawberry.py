@@ -9,7 +9,8 @@ from django.test import AsyncClient, Client
 from django.urls import path
 from strawberry.django.views import AsyncGraphQLView, GraphQLView
 
-from apikeys import lifecycle
+from apikeys import lifecycle, usage
+from apikeys.models import ScopeUse
 from apikeys.strawberry import RequireScopes
 from tests.factories import mint_key, mint_pat
 
@@ -142,3 +143,13 @@ async def check_async_view(minted):
 def test_a_field_needs_a_scope(wrong):
     with pytest.raises(TypeError):
         RequireScopes(*wrong)
+
+
+def test_a_scope_counts_once_per_request_and_not_if_refused():
+    minted = mint_key(scopes=["payments:read"])
+    usage.flush()
+    _, body = ask("{ a: who, b: who, server, reports }", minted.token)
+    assert codes(body) == ["insufficient_scope"]
+    usage.flush()
+    rows = ScopeUse.objects.filter(credential=minted.key.public_id)
+    assert list(rows.values_list("scope", "count")) == [("payments:read", 1)]

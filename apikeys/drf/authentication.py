@@ -13,6 +13,8 @@ from ..http.shared_caches import keep_out_of_site_cache
 from ..refusals import Refused
 from .defaults import check_declaration
 from .exceptions import answer_errors, finish_answers, refuse
+from .granted import BY_OTHERS
+from .permissions import AnyScope
 from .scoping import AUTHENTICATED, find_check, runs_permissions
 
 
@@ -60,6 +62,8 @@ class BearerAuthentication(BaseAuthentication):
             check = None if view is None else find_check(request, view)
             if check is None:
                 check_declaration(request, view, access)
+            elif not isinstance(check, AnyScope):
+                request.__dict__[BY_OTHERS] = True
             answer_errors(view, access)
             # A view that overrides how permissions run may skip them.
             if (

@@ -5,6 +5,7 @@ from typing import Any
 from rest_framework.request import Request
 
 from ..access import Access
+from . import granted
 from .exceptions import InsufficientScope, scope_not_declared
 from .permissions import HasScope, check_object
 from .scoping import (
@@ -28,6 +29,7 @@ def check_declaration(request: Request, view: Any, access: Access) -> None:
     if not access.allows(*required):
         raise InsufficientScope(*required)
     if required:
+        granted.scopes(request, required)
         _check_objects(view, access, required)
 
 
@@ -37,7 +39,7 @@ def _check_objects(view: Any, access: Access, required: tuple[str, ...]) -> None
 
     def check_object_permissions(request: Request, obj: Any) -> None:
         check_permissions(request, obj)
-        check_object(access, required, obj)
+        check_object(request, access, required, obj)
 
     view.check_object_permissions = check_object_permissions
 

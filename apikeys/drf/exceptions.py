@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 from rest_framework.exceptions import (
     APIException,
@@ -14,11 +14,15 @@ from rest_framework.exceptions import (
 )
 from rest_framework.request import Request
 
-from .. import acceptance, http, refusals
+from .. import acceptance, http, refusals, usage
 from ..access import Access
 from ..http.header import answer
 from ..refusals import Refusal
+from .granted import BY_OTHERS, GRANTED, PROJECT
 from .scoping import declared_scopes, required_scopes, view_name
+
+#: The status of a request that the permissions or throttles of a view refused.
+_REFUSED: Final = frozenset({401, 403, 429})
 
 
 @lru_cache(maxsize=1024)
@@ -104,17 +108,38 @@ def _finish(
     view: Any, finalize: Any, request: Request, response: Any, *args: Any, **kwargs: Any
 ) -> Any:
     response = finalize(request, response, *args, **kwargs)
+    facts = request.__dict__
+    if response.status_code in _REFUSED:
+        pass
+    elif GRANTED in facts:
+        access = getattr(request._request, "auth", None)  # faster than ``request.auth``
+        if isinstance(access, Access):
+            usage.note_scopes(access, facts[GRANTED], facts.get(PROJECT, ""))
+    elif BY_OTHERS in facts:
+        _note_declared(request, view)
     scopes = _scopes(request, view) if response.status_code == 401 else ()
     return http.finish(request._request, response, scopes)
 
 
-def _scopes(request: Request, view: Any) -> tuple[str, ...]:
-    """Return the scopes that a refused caller needs, as far as they are lists."""
+def _note_declared(request: Request, view: Any) -> None:
+    """Note the use of the scopes that another package's permissions checked."""
+    access = getattr(request._request, "auth", None)
+    if isinstance(access, Access):
+        usage.note_scopes(access, _declared(request, view))
+
+
+def _declared(request: Request, view: Any) -> tuple[str, ...]:
     try:
-        declared = declared_scopes(request, view)
+        return declared_scopes(request, view)
     except APIException:  # a site's permissions may look at the caller
         return ()
-    return declared or required_scopes(view, request.method or "", getattr(view, "action", None))
+
+
+def _scopes(request: Request, view: Any) -> tuple[str, ...]:
+    """Return the scopes that a refused caller needs, as far as they are lists."""
+    return _declared(request, view) or required_scopes(
+        view, request.method or "", getattr(view, "action", None)
+    )
 
 
 def answer_errors(view: Any, access: Access) -> None:

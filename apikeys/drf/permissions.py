@@ -19,6 +19,7 @@ from .. import refusals
 from ..access import Access
 from ..http.header import not_authenticated
 from ..models import get_project_model
+from . import granted
 from .exceptions import (
     InsufficientScope,
     RefusedException,
@@ -131,12 +132,14 @@ class AnyScope(BasePermission, metaclass=_ComposableMeta):
         return True
 
 
-def check_object(access: Access, required: Iterable[str], obj: Any) -> None:
+def check_object(request: Request, access: Access, required: Iterable[str], obj: Any) -> None:
     """Raise ``insufficient_scope`` if ``access`` lacks the scopes in the project of ``obj``."""
     model = get_project_model()
     project = obj if isinstance(obj, model) else getattr(obj, "project", None)
-    if isinstance(project, model) and not access.allows(*required, project=project):
-        raise InsufficientScope(*required)
+    if isinstance(project, model):
+        if not access.allows(*required, project=project):
+            raise InsufficientScope(*required)
+        granted.project(request, project.pk)
 
 
 class HasScope(AnyScope):
@@ -167,13 +170,18 @@ class HasScope(AnyScope):
         # Another package's token passes if it can check scopes, like DOT's.
         allows = getattr(auth, "allow_scopes", None)
         if allows is not None and allows(required):
+            facts = request.__dict__
+            if granted.GRANTED not in facts:  # saves a call at every request
+                facts[granted.GRANTED] = required
+            else:
+                granted.scopes(request, required)
             return True
         raise InsufficientScope(*required)
 
     def has_object_permission(self, request: Request, view: Any, obj: Any) -> bool:
         """Require the scopes in the object's project, if it has one."""
         if isinstance(request.auth, Access):
-            check_object(request.auth, self.get_required_scopes(request, view), obj)
+            check_object(request, request.auth, self.get_required_scopes(request, view), obj)
         return True
 
     def get_required_scopes(self, request: Request, view: Any) -> tuple[str, ...]:
@@ -217,7 +225,7 @@ class HasBinding(HasScope):
     """
 
     def has_permission(self, request: Request, view: Any) -> bool:
-        from ..gateway.bindings import holds, user_holds
+        from ..gateway.bindings import owner_of, user_holds
 
         if not super().has_permission(request, view):
             return False
@@ -232,7 +240,10 @@ class HasBinding(HasScope):
         for keyword, kind in declared.items():
             identifier = str(view.kwargs[keyword])
             if isinstance(request.auth, Access):
-                bound = holds(request.auth, kind, identifier, required)
+                owner = owner_of(request.auth, kind, identifier, required)
+                bound = owner is not None
+                if owner is not None and owner.project != "":
+                    granted.project(request, owner.project)
             else:
                 bound = request.auth is None and user_holds(request.user, kind, identifier)
             if not bound:

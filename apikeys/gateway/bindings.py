@@ -1,12 +1,19 @@
 """Look up whether a resource of the protected API is bound to the caller."""
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from .. import cache
 from ..access import Access
 from ..cache.lookup import Lookup, Row
 from ..policy import get_policy
 from .models import ResourceBinding
+
+
+class Owner(NamedTuple):
+    """The owner of a binding that a caller reaches."""
+
+    #: The primary key of the project; ``""`` for a binding to the user.
+    project: Any = ""
 
 
 def holds(access: Access, kind: str, identifier: str, scopes: tuple[str, ...] = ()) -> bool:
@@ -19,13 +26,21 @@ def holds(access: Access, kind: str, identifier: str, scopes: tuple[str, ...] = 
     Takes one query, or none if the binding is cached. The user's projects take one more query,
     which is never cached.
     """
+    return owner_of(access, kind, identifier, scopes) is not None
+
+
+def owner_of(
+    access: Access, kind: str, identifier: str, scopes: tuple[str, ...] = ()
+) -> Owner | None:
+    """Return the owner through whom the resource is bound to the caller; see ``holds``."""
     if access.project is not None:
-        return _is_bound("project_id", access.project.pk, kind, identifier)
+        pk = access.project.pk
+        return Owner(pk) if _is_bound("project_id", pk, kind, identifier) else None
     if access.user is None:
-        return False
+        return None
     if access.selected is None and _is_bound("user_id", access.user.pk, kind, identifier):
-        return True
-    return _is_bound_to_one(access.projects(*scopes), kind, identifier)
+        return Owner()
+    return _project_of(access.projects(*scopes), kind, identifier)
 
 
 def user_holds(user: Any, kind: str, identifier: str) -> bool:
@@ -33,8 +48,8 @@ def user_holds(user: Any, kind: str, identifier: str) -> bool:
 
     Takes at most two queries.
     """
-    return _is_bound("user_id", user.pk, kind, identifier) or _is_bound_to_one(
-        get_policy().projects(user), kind, identifier
+    return _is_bound("user_id", user.pk, kind, identifier) or (
+        _project_of(get_policy().projects(user), kind, identifier) is not None
     )
 
 
@@ -58,6 +73,8 @@ def _is_bound(column: str, owner: Any, kind: str, identifier: str) -> bool:
     return row is not None and row[1] == identifier
 
 
-def _is_bound_to_one(projects: Any, kind: str, identifier: str) -> bool:
+def _project_of(projects: Any, kind: str, identifier: str) -> Owner | None:
     found = ResourceBinding.objects.filter(kind=kind, identifier=identifier, project__in=projects)
-    return identifier in found.values_list("identifier", flat=True)
+    # Databases compare text loosely: "Ada" may equal "ada".
+    pks = {pk for text, pk in found.values_list("identifier", "project") if text == identifier}
+    return None if not pks else Owner(pks.pop() if len(pks) == 1 else "")

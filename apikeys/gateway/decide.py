@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
-from .. import acceptance, refusals, restrictions, signatures
+from .. import acceptance, refusals, restrictions, signatures, usage
 from ..access import Access
 from ..conf import app_settings, slug_of
 from ..databases import unavailable
@@ -27,7 +27,7 @@ from ..refusals import Refused
 from ..restrictions import EMPTY
 from ..verify import recall, verify
 from . import paths, routes
-from .bindings import holds
+from .bindings import owner_of
 from .conf import PROXIES, gateway_settings
 from .original import Original, OriginalRequest
 
@@ -51,6 +51,14 @@ class Decision(NamedTuple):
 
     access: Access
     fields: Mapping[str, str]
+
+
+class Granted(NamedTuple):
+    """What a request was granted: scopes, and the project of its bindings if they have one."""
+
+    scopes: tuple[str, ...]
+    #: A primary key, or ``""``.
+    project: Any = ""
 
 
 @sensitive_variables("original")
@@ -116,20 +124,23 @@ def admit(access: Access, original: Original) -> Mapping[str, str]:
     Raise ``RefusedException``.
     """
     try:
-        authorize(access, original)
+        granted = authorize(access, original)
     except Exception as error:
         if (refusal := unavailable.refusal(error)) is None:
             raise
         raise refuse(refusal) from None
     try:
-        return counting.spend(access)
+        fields = counting.spend(access)
     except Refused as refused:
         limited = RateLimited.of(refused)
+    else:
+        usage.note_scopes(access, granted.scopes, granted.project)
+        return fields
     raise limited
 
 
 @sensitive_variables("original")
-def authorize(access: Access, original: Original) -> None:
+def authorize(access: Access, original: Original) -> Granted:
     """Check the kind of credential, routes, scopes and bindings. Raise ``RefusedException``."""
     _check_kind(access)
     if not paths.is_method(original.method):
@@ -144,10 +155,17 @@ def authorize(access: Access, original: Original) -> None:
     for route, _ in matching:
         if not access.allows(*route.scopes):
             raise InsufficientScope(*route.scopes)
+    projects = set()
     for route, parameters in matching:
         for name, kind in route.bindings.items():
-            if not holds(access, kind, parameters[name], route.scopes):
+            owner = owner_of(access, kind, parameters[name], route.scopes)
+            if owner is None:
                 raise refuse(refusals.NOT_BOUND, kind=kind)
+            projects.add(owner.project)
+    scopes = matching[0][0].scopes
+    if len(matching) > 1:
+        scopes = tuple(sorted({scope for route, _ in matching for scope in route.scopes}))
+    return Granted(scopes, projects.pop() if len(projects) == 1 else "")
 
 
 async def arefusal_headers(*arguments: Any) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from django.utils.cache import patch_vary_headers
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.debug import sensitive_variables
 
-from .. import acceptance, refusals, signatures
+from .. import acceptance, refusals, signatures, usage
 from ..access import Access
 from ..conf import app_settings
 from ..databases import unavailable
@@ -140,6 +140,7 @@ def require_scopes(*scopes: str, accepts: Collection[str] | None = None) -> Call
                 access = await aidentify(request)
                 if (denied := _deny(request, access, scopes, accepts)) is None:
                     await aspend(cast("Access", access), request)
+                    await usage.anote_scopes(cast("Access", access), scopes)
             except Exception as error:  # noqa: BLE001
                 denied = respond(refusal_of(error))
             if denied is not None:
@@ -159,6 +160,7 @@ def require_scopes(*scopes: str, accepts: Collection[str] | None = None) -> Call
                 access = identify(request)
                 if (denied := _deny(request, access, scopes, accepts)) is None:
                     spend(cast("Access", access), request)
+                    usage.note_scopes(cast("Access", access), scopes)
             except Exception as error:  # noqa: BLE001
                 denied = respond(refusal_of(error))
             if denied is not None:

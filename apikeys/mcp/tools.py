@@ -136,12 +136,17 @@ class ToolScopes:
             raise MCPError(INVALID_REQUEST, denied.detail) from None
         if ctx.method == "tools/list":
             return self._usable(await call_next(ctx), token)
-        is_allowed = _has(token, self.required(ctx.method, ctx.params))
+        required = self.required(ctx.method, ctx.params)
+        is_allowed = _has(token, required)
         if ctx.method in _LISTS and not is_allowed:
             return _without(await call_next(ctx), *_LISTS[ctx.method])
         if not is_allowed:
             what = "tool" if ctx.method == "tools/call" else "method"
             raise MCPError(INVALID_REQUEST, f"Your credential cannot use this {what}.")
+        if required and token.access is not None:  # in the process of the site
+            from ..usage import anote_scopes
+
+            await anote_scopes(token.access, required)
         return await call_next(ctx)
 
     def _usable(self, result: Any, token: VerifiedToken) -> Any:

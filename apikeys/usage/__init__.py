@@ -10,40 +10,34 @@ import ipaddress
 import logging
 import os
 import threading
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable
 from datetime import date, datetime, timedelta
+from time import time
 from typing import Any
 
+from asgiref.sync import sync_to_async
+from django.core.exceptions import SynchronousOnlyOperation
 from django.db import ProgrammingError, connections, router
 from django.http import HttpRequest
 from django.utils import timezone
 
+from ..access import PERSONAL_ACCESS_TOKEN, PROJECT_KEY, Access, credential_of
 from ..conf import app_settings
 from ..databases import clock, tenants, transactions
 from ..limits import networks
-from ..models import (
-    AnyKey,
-    PersonalAccessToken,
-    PersonalAccessTokenUsage,
-    ProjectKey,
-    ProjectKeyUsage,
-)
+from ..models import AnyKey, ScopeUse
 from ..refusals import Refused
-from . import ended, findings
+from . import counts, ended, findings, scope_uses
 from .ended import ENDS, Uses
 
-__all__ = ["daily", "flush", "prune"]
+__all__ = ["anote_scopes", "daily", "flush", "note_scopes", "prune"]
 
-_USAGE: dict[type[AnyKey], type[PersonalAccessTokenUsage] | type[ProjectKeyUsage]] = {
-    PersonalAccessToken: PersonalAccessTokenUsage,
-    ProjectKey: ProjectKeyUsage,
-}
+_KINDS = frozenset({PERSONAL_ACCESS_TOKEN, PROJECT_KEY})
 
 logger = logging.getLogger("apikeys")
 
 _BATCH = 500  # keys in one statement
-_UPSERT = 5000  # rows in one statement
 _SKEW = timedelta(minutes=1)  # usual difference between the clocks of servers
 _MOST_PLACES = 10_000  # addresses noted between two writes; a stolen key may have many
 
@@ -138,6 +132,40 @@ def note_if_ended(
         note_ended(model, pk, networks.client_ip(request), code)
 
 
+def note_scopes(access: Access, required: Collection[str], project: Any = "") -> None:
+    """Note that a request was granted ``required`` (a tuple or frozenset). Makes no query.
+
+    ``project`` is the primary key of the one project that the request was checked in. A project's
+    credential always counts for its project. The adapters call this once per granted request.
+    """
+    kind, credential = access.kind, access.credential_id
+    if kind not in _KINDS:  # a key's own use saves a call at every request
+        kind, credential = credential_of(access)
+    if not credential or not required:
+        return
+    if access.project is not None:
+        project = access.project.pk
+    place = tenants.place_of(ScopeUse) or tenants.ask_place_of(ScopeUse)
+    entry, at = (kind, credential, project, required), time()
+    with scope_uses.lock:
+        entries = scope_uses.pending[place]
+        if (tally := entries.get(entry)) is not None:
+            tally[0] += 1
+            tally[2] = at
+        elif len(entries) < scope_uses.MOST:
+            entries[entry] = [1, at, at]
+    if _writer is None:
+        _start_if_needed()
+
+
+async def anote_scopes(access: Access, required: Collection[str], project: Any = "") -> None:
+    """Note like ``note_scopes``, in a thread if only a query can tell the tenant."""
+    try:
+        note_scopes(access, required, project)
+    except SynchronousOnlyOperation:
+        await sync_to_async(note_scopes)(access, required, project)
+
+
 def _start_if_needed() -> None:
     if app_settings.LAST_USED_INTERVAL is not None:
         _start()
@@ -150,7 +178,7 @@ def daily(model: type[AnyKey], pks: Iterable[int], days: int = 30) -> dict[int, 
     """
     today = timezone.now().date()
     found = {pk: [0] * days for pk in pks}
-    rows = _USAGE[model]._default_manager.filter(
+    rows = counts.USAGE[model]._default_manager.filter(
         key__in=list(found), day__gt=today - timedelta(days=days), day__lte=today
     )
     for pk, day, count in rows.values_list("key_id", "day", "count"):
@@ -168,6 +196,13 @@ def flush() -> int:
 
 
 def _flush() -> int:
+    try:
+        return _flush_uses()
+    finally:
+        scope_uses.flush()
+
+
+def _flush_uses() -> int:
     with _lock:
         batches = dict(_pending)
         _pending.clear()
@@ -216,11 +251,11 @@ def _write_all(model: type[AnyKey], notes: _Notes) -> None:
     ]
     fields = ["last_used_at", "last_used_on", "last_used_ip"]
     model._default_manager.bulk_update(keys, fields, batch_size=_BATCH)
-    counts: dict[tuple[int, date], int] = {}
+    by_day: dict[tuple[int, date], int] = {}
     for (pk, day), count in notes.counts.items():
         there = pk, min(day, now.date())
-        counts[there] = counts.get(there, 0) + count
-    _count(_USAGE[model], sorted(counts.items()))
+        by_day[there] = by_day.get(there, 0) + count
+    counts.add(counts.USAGE[model], sorted(by_day.items()))
     used, refused = (_clean(places, now) for places in (notes.used_from, notes.refused_from))
     findings.tell(model, used_before, used, refused)
     for uses in notes.ended.values():
@@ -239,85 +274,13 @@ def _clean(
     return {(pk, _clean_ip(ip)): min(at, now) for (pk, ip), at in reversed(places.items())}
 
 
-def _count(model: Any, counts: Sequence[tuple[tuple[int, date], int]]) -> None:
-    """Add to the counts of days, and create missing rows. Takes one statement per batch."""
-    connection = connections[router.db_for_write(model)]
-    table, key, day, count = map(
-        connection.ops.quote_name, (model._meta.db_table, "key_id", "day", "count")
-    )
-    if connection.vendor == "mysql":
-        add = f"ON DUPLICATE KEY UPDATE {count} = {count} + VALUES({count})"
-    else:
-        add = (
-            f"ON CONFLICT ({key}, {day}) DO UPDATE SET {count} = {table}.{count} + EXCLUDED.{count}"
-        )
-    size = min(_UPSERT, (connection.features.max_query_params or 3 * _UPSERT) // 3)
-    with connection.cursor() as cursor:
-        for start in range(0, len(counts), size):
-            batch = counts[start : start + size]
-            rows = ", ".join(["(%s, %s, %s)"] * len(batch))
-            cursor.execute(
-                f"INSERT INTO {table} ({key}, {day}, {count}) VALUES {rows} {add}",  # noqa: S608
-                [
-                    value
-                    for (pk, date_), n in batch
-                    for value in (pk, connection.ops.adapt_datefield_value(date_), n)
-                ],
-            )
-
-
 def prune(daily_for: timedelta, kept_for: timedelta, now: datetime | None = None) -> int:
     """Combine daily counts older than ``daily_for`` into months; delete those after ``kept_for``.
 
-    A month is stored on its first day. Only whole months are combined, so that no day which is
-    shown stands for a month. Return the number of deleted rows.
+    Also delete the uses of scopes that ended before ``kept_for``, or whose key or project was
+    deleted. Return the number of deleted rows.
     """
-    gone = 0
-    for model in _USAGE.values():
-        today = (now or clock.now(model)).date()
-        rows = model._default_manager.using(router.db_for_write(model))
-        gone += _delete(rows.filter(day__lt=(today - kept_for).replace(day=1)))
-        before = (today - daily_for).replace(day=1)
-        unrolled = rows.filter(day__lt=before).exclude(day__day=1)
-        for first in list(unrolled.dates("day", "month")):
-            after = (first + timedelta(days=31)).replace(day=1)
-            gone += _roll_up(model, rows.filter(day__gt=first, day__lt=after), first)
-    return gone
-
-
-def _roll_up(model: Any, rows: Any, first: date) -> int:
-    gone, last = 0, 0
-    while True:
-        keys = rows.filter(key_id__gt=last).order_by("key_id").values_list("key_id", flat=True)
-        if not (batch := list(keys.distinct()[:_BATCH])):
-            return gone
-        last = batch[-1]
-        gone += _roll_up_keys(model, rows.filter(key_id__in=batch), first)
-
-
-@transactions.retried
-def _roll_up_keys(model: Any, rows: Any, first: date) -> int:
-    """Add these rows to the rows of ``first`` and delete them; return how many.
-
-    Locks them first, because another process may combine the same rows.
-    """
-    with transactions.atomic(model):
-        locked = rows.select_for_update().order_by("pk").values_list("pk", "key_id", "count")
-        sums: Counter[int] = Counter()
-        pks = []
-        for pk, key, count in locked:
-            sums[key] += count
-            pks.append(pk)
-        _count(model, [((key, first), total) for key, total in sorted(sums.items())])
-        for start in range(0, len(pks), _BATCH):
-            rows.filter(pk__in=pks[start : start + _BATCH])._raw_delete(rows.db)
-    return len(pks)
-
-
-@transactions.retried
-def _delete(rows: Any) -> int:
-    deleted: int = rows.order_by()._raw_delete(rows.db)
-    return deleted
+    return counts.prune(daily_for, kept_for, now) + scope_uses.prune(kept_for, now)
 
 
 def _clean_ip(text: str | None) -> str | None:
@@ -360,6 +323,7 @@ def _after_fork() -> None:
     global _writer, _lock, _writing
     _lock, _writing = threading.Lock(), threading.Lock()
     _pending.clear()
+    scope_uses.forget()
     _writer = None
 
 

@@ -140,7 +140,7 @@ class TestSearchPath:
     def schema(self, cached):
         with connection.cursor() as cursor:
             cursor.execute("CREATE SCHEMA tenant")
-            for model in (PersonalAccessToken, *usage._USAGE.values()):
+            for model in (PersonalAccessToken, *usage.counts.USAGE.values()):
                 table = model._meta.db_table
                 cursor.execute(f"CREATE TABLE tenant.{table} (LIKE public.{table} INCLUDING ALL)")
         yield

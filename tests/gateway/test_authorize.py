@@ -410,7 +410,7 @@ def test_a_database_outage_after_verification_is_refused(client, key, monkeypatc
     def away(*args, **kwargs):
         raise OperationalError("gone")
 
-    monkeypatch.setattr(decide, "holds", away)
+    monkeypatch.setattr(decide, "owner_of", away)
     monkeypatch.setattr(Access, "projects", away)
     sent = {"X-Original-Method": "GET", "X-Original-URI": OWN}
     answer = client.get(path, headers=bearer(key) | sent)

@@ -69,13 +69,13 @@ def test_the_counts_of_a_batch_are_one_statement(db, django_assert_num_queries):
     rows = [((minted.key.pk, date(2026, 1, day)), day) for minted in keys for day in (1, 2)]
 
     with django_assert_num_queries(1):
-        usage._count(PersonalAccessTokenUsage, sorted(rows))
+        usage.counts.add(PersonalAccessTokenUsage, sorted(rows))
 
     assert all(counts(minted.key) == {date(2026, 1, 1): 1, date(2026, 1, 2): 2} for minted in keys)
 
 
 def test_many_keys_take_several_statements(db, monkeypatch):
-    monkeypatch.setattr(usage, "_UPSERT", 2)
+    monkeypatch.setattr(usage.counts, "UPSERT", 2)
     keys = [mint_pat() for _ in range(5)]
     for minted in keys:
         verify(minted.token)
@@ -93,7 +93,7 @@ def test_failed_writes_are_repeated_later(db, monkeypatch):
         raise DatabaseError("away")
 
     with monkeypatch.context() as away:
-        away.setattr(usage, "_count", fail)
+        away.setattr(usage.counts, "add", fail)
         with pytest.raises(DatabaseError):
             usage.flush()
     assert not counts(pat.key)

@@ -1,0 +1,261 @@
+"""Write which scopes each credential used in which project, and read it: the table ``ScopeUse``.
+
+``apikeys.usage`` collects the notes and calls this from its thread.
+"""
+
+import threading
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final, NamedTuple
+
+from django.db import ProgrammingError, connections, router
+from django.db.models import Max, Min, Q, Sum
+from django.utils import timezone
+
+from .. import moments, token
+from ..databases import clock, tenants, transactions
+from ..models import KEY_MODELS, ScopeUse, get_project_model
+
+#: The kind and ID of a credential, as ``credential_of`` in ``apikeys.access`` returns it.
+Credential = tuple[str, str]
+#: A kind, an ID, the primary key of a project (or ``""``) and the scopes that a view required.
+Entry = tuple[str, str, Any, Collection[str]]
+#: The number of requests, and when the first and the last of them came, in seconds since 1970.
+Tally = list[float]
+
+#: Different entries noted at a place between two writes.
+MOST: Final = 20_000
+_BATCH: Final = 500
+_COLUMNS: Final = (
+    "kind", "credential", "project_pk", "scope", "first_used_at", "last_used_at", "count",
+)  # fmt: skip
+_META: Any = ScopeUse._meta
+_LONGEST: Final = [_META.get_field(name).max_length for name in _COLUMNS[:4]]
+_Row = tuple[str, str, str, str]
+
+
+class Used(NamedTuple):
+    """The uses of one scope by one credential in all projects, or of all scopes in one project."""
+
+    first: datetime
+    last: datetime
+    requests: int
+
+
+lock = threading.Lock()
+pending: defaultdict[tenants.Place, dict[Entry, Tally]] = defaultdict(dict)
+
+
+def forget() -> None:
+    """Forget the notes, which are those of the parent process."""
+    global lock
+    lock = threading.Lock()
+    pending.clear()
+
+
+def flush() -> None:
+    """Write all notes. Keep those that could not be written for the next call."""
+    with lock:
+        batches = dict(pending)
+        pending.clear()
+    while batches:
+        place, entries = batches.popitem()
+        try:
+            with tenants.entered(place):
+                write(entries)
+        except BaseException as error:
+            if place.schema and isinstance(error, ProgrammingError):
+                continue  # a deleted tenant
+            with lock:
+                for unwritten, its_entries in [(place, entries), *batches.items()]:
+                    put_back(pending[unwritten], its_entries)
+            raise
+
+
+def put_back(entries: dict[Entry, Tally], earlier: Mapping[Entry, Tally]) -> None:
+    """Add notes that could not be written to ``entries``."""
+    for entry, (count, first, last) in earlier.items():
+        if (tally := entries.get(entry)) is None:
+            entries[entry] = [count, first, last]
+        else:
+            entries[entry] = [tally[0] + count, min(tally[1], first), max(tally[2], last)]
+
+
+@transactions.retried
+def write(entries: Mapping[Entry, Tally]) -> None:
+    """Add ``entries`` to the table."""
+    now = clock.now(ScopeUse)
+    with transactions.atomic(ScopeUse):
+        # Write in a fixed order, so that parallel processes cannot deadlock.
+        _add(sorted(_rows(entries, now).items()))
+
+
+def _rows(entries: Mapping[Entry, Tally], now: datetime) -> dict[_Row, tuple[Any, Any, int]]:
+    rows: dict[_Row, tuple[Any, Any, int]] = {}
+    for (kind, credential, project, scopes), (count, first, last) in entries.items():
+        begin, end, number = min(moments.at(first), now), min(moments.at(last), now), int(count)
+        for scope in set(scopes):
+            row = (kind, credential, str(project), scope)
+            if not all(map(_fits, _LONGEST, row)):
+                continue
+            if (other := rows.get(row)) is None:
+                rows[row] = begin, end, number
+            else:
+                rows[row] = min(begin, other[0]), max(end, other[1]), number + other[2]
+    return rows
+
+
+def _fits(longest: int, text: str) -> bool:
+    return "\0" not in text and len(text) <= longest
+
+
+def _add(rows: list[tuple[_Row, tuple[Any, Any, int]]]) -> None:
+    """Add to the rows, and create missing ones. Takes one statement per batch."""
+    connection = connections[router.db_for_write(ScopeUse)]
+    quote, ops = connection.ops.quote_name, connection.ops
+    table = quote(ScopeUse._meta.db_table)
+    names = list(map(quote, _COLUMNS))
+    first, last, count = names[4:]
+    if connection.vendor == "mysql":
+        add = (
+            f"ON DUPLICATE KEY UPDATE {first} = LEAST({first}, VALUES({first})), "
+            f"{last} = GREATEST({last}, VALUES({last})), {count} = {count} + VALUES({count})"
+        )
+    else:
+        is_sqlite = connection.vendor == "sqlite"
+        least, greatest = ("MIN", "MAX") if is_sqlite else ("LEAST", "GREATEST")
+        add = (
+            f"ON CONFLICT ({', '.join(names[:4])}) DO UPDATE SET "
+            f"{first} = {least}({table}.{first}, EXCLUDED.{first}), "
+            f"{last} = {greatest}({table}.{last}, EXCLUDED.{last}), "
+            f"{count} = {table}.{count} + EXCLUDED.{count}"
+        )
+    width = len(_COLUMNS)
+    size = min(_BATCH, (connection.features.max_query_params or width * _BATCH) // width)
+    place = f"({', '.join(['%s'] * width)})"
+    with connection.cursor() as cursor:
+        for start in range(0, len(rows), size):
+            batch = rows[start : start + size]
+            cursor.execute(
+                f"INSERT INTO {table} ({', '.join(names)}) "  # noqa: S608
+                f"VALUES {', '.join([place] * len(batch))} {add}",
+                [
+                    value
+                    for row, (begin, end, number) in batch
+                    for value in (
+                        *row,
+                        ops.adapt_datetimefield_value(begin),
+                        ops.adapt_datetimefield_value(end),
+                        number,
+                    )
+                ],
+            )
+
+
+def of(credentials: Iterable[Credential], since: datetime | None = None) -> dict[str, Used]:
+    """Return the uses of each scope by any of ``credentials``, in all projects, in one query.
+
+    With ``since``, leave out scopes that were last used before it. The counts are totals, also of
+    the time before.
+    """
+    rows = ScopeUse.objects.filter(_any_of(credentials))
+    if since is not None:
+        rows = rows.filter(last_used_at__gte=since)
+    grouped: Any = rows.order_by().values("scope").annotate(**_SUMS)
+    return {row["scope"]: Used(row["first"], row["last"], row["total"]) for row in grouped}
+
+
+def projects_of(credentials: Iterable[Credential], since: datetime | None = None) -> set[str]:
+    """Return the primary keys, as text, of the projects that ``credentials`` used; one query.
+
+    ``""`` stands for requests that named no single project.
+    """
+    rows = ScopeUse.objects.filter(_any_of(credentials))
+    if since is not None:
+        rows = rows.filter(last_used_at__gte=since)
+    return set(rows.order_by().values_list("project_pk", flat=True).distinct())
+
+
+def in_project(
+    project: Any, credentials: Iterable[Credential] | None = None
+) -> dict[Credential, Used]:
+    """Return the uses of each credential in ``project``, of any scope, in one query.
+
+    Without ``credentials``, return those of all credentials that used it. ``requests`` counts the
+    most used scope only, because one request may need several.
+    """
+    rows = ScopeUse.objects.filter(project_pk=str(project.pk))
+    if credentials is not None:
+        rows = rows.filter(_any_of(credentials))
+    sums = _SUMS | {"total": Max("count")}
+    grouped: Any = rows.order_by().values("kind", "credential").annotate(**sums)
+    return {
+        (row["kind"], row["credential"]): Used(row["first"], row["last"], row["total"])
+        for row in grouped
+    }
+
+
+def recorded_since() -> datetime | None:
+    """Return when this site began to record uses; ``None`` if nothing was recorded yet."""
+    row = ScopeUse.objects.order_by("pk").first()
+    return None if row is None else row.first_used_at
+
+
+_SUMS: Final[dict[str, Any]] = {
+    "first": Min("first_used_at"), "last": Max("last_used_at"), "total": Sum("count"),
+}  # fmt: skip
+
+
+def _any_of(credentials: Iterable[Credential]) -> Q:
+    by_kind: dict[str, list[str]] = {}
+    for kind, credential in credentials:
+        by_kind.setdefault(kind, []).append(credential)
+    found = Q(pk__in=[])
+    for kind, ids in by_kind.items():
+        found |= Q(kind=kind, credential__in=ids)
+    return found
+
+
+def prune(kept_for: timedelta, now: datetime | None = None) -> int:
+    """Delete rows without a use for ``kept_for``, and those of deleted keys and projects.
+
+    Return how many.
+    """
+    rows = ScopeUse.objects.using(router.db_for_write(ScopeUse))
+    before = (now or timezone.now()) - kept_for
+    gone = _delete(rows.filter(last_used_at__lt=before))
+    for kind, model in KEY_MODELS.items():
+        of_kind = rows.filter(kind=token.KIND_NAMES[kind])
+        for ids in _values(of_kind, "credential"):
+            keys = model._default_manager.using(router.db_for_write(model))
+            kept = set(keys.filter(public_id__in=ids).values_list("public_id", flat=True))
+            gone += _delete(of_kind.filter(credential__in=set(ids) - kept))
+    of_projects = rows.exclude(project_pk="")
+    for texts in _values(of_projects, "project_pk"):
+        gone += _delete(of_projects.filter(project_pk__in=set(texts) - _existing(texts)))
+    return gone
+
+
+def _values(rows: Any, name: str) -> Iterator[list[str]]:
+    """Yield the different values of a column in batches."""
+    last = ""
+    while True:
+        later = rows.filter(**{f"{name}__gt": last}).order_by(name)
+        if not (batch := list(later.values_list(name, flat=True).distinct()[:_BATCH])):
+            return
+        yield batch
+        last = batch[-1]
+
+
+def _existing(texts: Iterable[str]) -> set[str]:
+    """Return those of ``texts`` that are the primary key of a project."""
+    model: Any = get_project_model()
+    rows = model._base_manager.using(router.db_for_write(model))
+    pks = [model._meta.pk.to_python(text) for text in texts]
+    return {str(pk) for pk in rows.filter(pk__in=pks).values_list("pk", flat=True)}
+
+
+@transactions.retried
+def _delete(rows: Any) -> int:
+    return int(rows.order_by()._raw_delete(rows.db) or 0)  # None without a query
