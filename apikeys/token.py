@@ -10,6 +10,7 @@ import re
 import secrets
 import string
 import zlib
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 __all__ = ["KEY", "PAT", "Parsed", "generate_id", "looks_like_key", "parse"]
@@ -78,6 +79,7 @@ def derived_id(text: str) -> str:
     return "".join(digits)
 
 
+@lru_cache(maxsize=10_000)  # computed at each request with a token
 def grant_id(client_pk: Any, user_pk: Any) -> str:
     """Return the ID of what a user granted to an OAuth client, by their primary keys.
 

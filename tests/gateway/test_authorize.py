@@ -21,7 +21,7 @@ from apikeys.drf import BearerAuthentication, HasScope
 from apikeys.gateway import decide
 from apikeys.gateway.decide import IDENTITY_HEADERS
 from apikeys.gateway.views import authorize
-from apikeys.models import PersonalAccessToken, ProjectKey
+from apikeys.models import PersonalAccessToken, ProjectKey, ScopeUse
 from apikeys.policy import Policy
 from tests.documents import blocks
 from tests.factories import (
@@ -450,3 +450,16 @@ def test_decisions_that_depend_on_addresses_or_rates_are_not_cached(
     for text in (minted.token, answer.json()["access_token"]):
         response = ask(text)
         assert (response.status_code, response["Cache-Control"]) == (200, "no-store")
+
+
+def test_a_decision_counts_as_a_use_of_the_routes_scopes(ask, engine, ada, pat, bind):
+    usage.flush()
+    bind("1001", project=engine)
+    bind("1003", user=ada)
+    answers = [ask(pat, f"/subscribers/{each}/offers") for each in ("1001", "1003", "1004")]
+    assert [answer.status_code for answer in answers] == [200, 200, 403]
+    usage.flush()
+    assert set(ScopeUse.objects.values_list("project_pk", "scope", "count")) == {
+        (str(engine.pk), "payments:read", 1),
+        ("", "payments:read", 1),
+    }

@@ -4,8 +4,9 @@ import pytest
 from mcp.server.auth.settings import AuthSettings
 from mcp.server.mcpserver import MCPServer
 
-from apikeys import lifecycle
+from apikeys import lifecycle, usage
 from apikeys.mcp import TokenVerifier, ToolScopes, current_access, current_token
+from apikeys.models import ScopeUse
 from tests.factories import mint_key, mint_pat
 from tests.mcp.asgi import ask, error, result, send, tools
 
@@ -241,3 +242,21 @@ def test_other_paths_go_to_the_site():
 def test_method_that_is_no_text_is_refused(app, method):
     key = mint_key(scopes=["payments:read"])
     assert ask(app, RESOURCE, method, key.token).status_code < 500
+
+
+def test_call_counts_as_a_use_of_the_scopes_of_its_tool(app):
+    minted = mint_key(scopes=["payments:write", "reports:read"])
+    usage.flush()
+    for name in ("look", "pay", "look"):
+        arguments = {"amount": 7} if name == "pay" else {}
+        text(ask(app, RESOURCE, token=minted.token, **call(name, **arguments)))
+    ask(app, RESOURCE, "tools/list", minted.token)
+    ask(app, RESOURCE, token=minted.token, **call("forgotten"))
+    usage.flush()
+    rows = ScopeUse.objects.filter(credential=minted.key.public_id, kind="project_key")
+    assert dict(rows.values_list("scope", "count")) == {
+        "payments:read": 2,
+        "payments:write": 1,
+        "reports:read": 1,
+    }
+    assert {row.project_pk for row in rows} == {str(minted.key.project.pk)}

@@ -8,11 +8,12 @@ from django.db import OperationalError
 from django.http import HttpResponse
 from django.test import RequestFactory
 from django.utils import timezone
+from oauth2_provider.models import Application
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apikeys import token, usage
-from apikeys.access import PERSONAL_ACCESS_TOKEN, PROJECT_KEY, Access
+from apikeys.access import PERSONAL_ACCESS_TOKEN, PROJECT_KEY, Access, credential_of
 from apikeys.drf import AnyScope, BearerAuthentication, HasScope, ReadWriteScope
 from apikeys.http import require_scopes
 from apikeys.models import ScopeUse
@@ -199,19 +200,35 @@ def access_of(minted):
     return verify(minted.token)
 
 
-class TestCountsFor:
+def of_client(access, **facts):
+    return Access(
+        kind="oauth", credential_id="77", name="", scope="payments:read", user=access.user,
+        project=access.project, **facts,
+    )  # fmt: skip
+
+
+class TestTokens:
     def test_a_token_of_a_key_counts_for_the_key(self):
         for minted, kind in ((mint_pat(), PERSONAL_ACCESS_TOKEN), (mint_key(), PROJECT_KEY)):
             own = access_of(minted)
-            token = Access(
-                kind="oauth", credential_id="77", name="", scope=own.scope, user=own.user,
-                project=own.project, key=own.credential_id, grant_id="g",
-            )  # fmt: skip
-            assert token.counts_for == (kind, minted.key.public_id) == own.counts_for
+            usage.note_scopes(of_client(own, key=own.credential_id), ("payments:read",))
+            usage.flush()
+            assert ScopeUse.objects.get(kind=kind).credential == minted.key.public_id
 
-    def test_a_token_without_a_grant_counts_for_nothing(self):
-        token = Access(kind="oauth", credential_id="77", name="", scope="payments:read")
-        usage.note_scopes(token, ("payments:read",))
+    def test_tokens_of_an_application_count_for_what_its_user_granted(self):
+        client = Application.objects.create(name="app")
+        users = [access_of(mint_pat()) for _ in range(2)]
+        for access in (users[0], users[0], users[1]):
+            usage.note_scopes(of_client(access, client=client), ("payments:read",))
+        grants = [token.grant_id(client.pk, access.user.pk) for access in users]
+        assert uses() == {
+            (grants[0], "", "payments:read"): 2,
+            (grants[1], "", "payments:read"): 1,
+        }
+
+    def test_a_token_of_an_issuer_counts_for_nothing(self):
+        external = Access(kind="external", credential_id="77", name="", scope="payments:read")
+        usage.note_scopes(external, ("payments:read",))
         assert uses() == {}
 
 
@@ -261,7 +278,7 @@ def row(minted, scope="payments:read", project="", days=0, count=1, kind=None):
 
 
 def credential(minted):
-    return access_of(minted).counts_for
+    return credential_of(access_of(minted))
 
 
 class TestReading:
