@@ -11,7 +11,7 @@ from django.db.models import QuerySet
 from django.db.models.manager import EmptyManager
 from django.utils import timezone
 
-from . import claims, moments, refusals, restrictions, scopes, token
+from . import claims, decisions, moments, refusals, restrictions, scopes, token
 from .conf import slug_field, slug_of
 from .databases import tenants
 from .databases.primary import from_primary, reading_primary
@@ -119,7 +119,10 @@ class Access(Values):
             return (project is None or project == self.project) and (
                 get_policy().project_allows(self.project, required)
             )
-        return project is None or self.projects(*required).filter(pk=project.pk).exists()
+        if project is None:
+            return True
+        with reading_primary():
+            return from_primary(self._projects(required, pk=project.pk)).exists()
 
     def projects(self, *required: str) -> QuerySet[Any]:
         """Return a queryset of the projects in which the credential has all of ``required``.
@@ -129,7 +132,7 @@ class Access(Values):
         with reading_primary():
             return from_primary(self._projects(required))
 
-    def _projects(self, required: tuple[str, ...]) -> QuerySet[Any]:
+    def _projects(self, required: tuple[str, ...], **only: Any) -> QuerySet[Any]:
         policy = get_policy()
         if not self.allows(*required):
             return policy.active_projects().none()
@@ -137,8 +140,9 @@ class Access(Values):
             return policy.active_projects().filter(pk=self.project.pk)
         if self.user is None:
             return policy.active_projects().none()
-        reachable = policy.projects(self.user, required)
-        return reachable if self.selected is None else reachable.filter(pk__in=self.selected())
+        if self.selected is not None:
+            only["pk__in"] = self.selected()
+        return decisions.undenied(policy.projects(self.user, required), self, **only)
 
     def facts(self) -> dict[str, Any]:
         """Return what ``GET /api/token/`` and ``manage.py apikeys verify`` show."""

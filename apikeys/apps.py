@@ -18,12 +18,14 @@ class ApiKeysConfig(AppConfig):
         from .legacy import checks as legacy_checks  # noqa: F401
         from .legacy import verify as legacy
         from .lifecycle import descendants
+        from .reach import deciding
         from .signatures import checks as signature_checks  # noqa: F401
         from .web import sudo  # noqa: F401 - remembers log-ins from the first one on
 
         audit.connect()
         descendants.connect()
         mail.connect()
+        deciding.connect()
         cache.start()
         carried.start()
         legacy.start()

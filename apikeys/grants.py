@@ -140,4 +140,5 @@ def for_project(project: Any, user: Any = None, using: Access | None = None) -> 
         grantable = frozenset(s for s in using.scopes if policy.project_allows(project, [s]))
     else:
         grantable = policy.grantable(using.user, project) & using.scopes
-    return Grant(grantable, policy.active_projects().filter(pk=project.pk), using=using)
+    projects = policy.active_projects() if using is None else using.projects()
+    return Grant(grantable, projects.filter(pk=project.pk), using=using)

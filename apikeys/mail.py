@@ -4,7 +4,7 @@ The texts are the templates in ``apikeys/mail/``. A site can override them like 
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime, timedelta
@@ -69,8 +69,12 @@ def recipients(key: AnyKey, but: Any = None) -> list[str]:
         people: Any = [key.user]
     else:
         people = get_policy().key_managers(key.project)
-    addresses = (_address(person) for person in people if is_active(person) and person != but)
-    return sorted({address for address in addresses if address})
+    return addresses(person for person in people if is_active(person) and person != but)
+
+
+def addresses(people: Iterable[Any]) -> list[str]:
+    """Return the mail addresses of these users, each once."""
+    return sorted({address for person in people if (address := _address(person))})
 
 
 def _address(person: Any) -> str:

@@ -139,6 +139,52 @@ class Policy:
             return users.filter(is_active=True)
         return [user for user in users if is_active(user)]
 
+    def may_see_access(self, user: Any, project: Any) -> bool:
+        """Return whether ``user`` may see all credentials that reach ``project``.
+
+        By default, users who manage its keys may. The list has the tokens of all members.
+        """
+        return self.may_manage_keys(user, project)
+
+    def may_deny(self, user: Any, project: Any) -> bool:
+        """Return whether ``user`` may deny and allow credentials in ``project``.
+
+        By default, users who manage its keys may.
+        """
+        return self.may_manage_keys(user, project)
+
+    def members(self, project: Any) -> QuerySet[Any]:
+        """Return the active users to whom ``projects`` gives ``project``.
+
+        Override it together with ``projects``. Their tokens are listed on the project's page.
+        """
+        memberships = Membership.objects.filter(project=project)
+        users: QuerySet[Any] = get_user_model()._default_manager.filter(
+            pk__in=memberships.values("user")
+        )
+        return users.filter(is_active=True) if has_field(users.model, "is_active") else users
+
+    def member_scopes(self, project: Any, users: Collection[Any]) -> Mapping[Any, frozenset[str]]:
+        """Return the scopes that each of ``users`` has in ``project``, by primary key.
+
+        This is ``grantable`` for many users. The default takes one query, or one for each user
+        if your policy overrides ``grantable`` or ``roles``.
+        """
+        own = type(self)
+        if own.grantable is not Policy.grantable or own.roles is not Policy.roles:
+            return {user.pk: self.grantable(user, project) for user in users}
+        roles: dict[Any, set[str]] = {user.pk: set() for user in users}
+        memberships = Membership.objects.filter(project=project, user__in=list(roles))
+        for pk, role in memberships.values_list("user", "role"):
+            roles[pk].add(role)
+        allowed = {
+            role: frozenset(s for s in scopes.declared() if self.role_allows(role, s))
+            for role in set().union(*roles.values())
+        }
+        return {
+            pk: frozenset().union(*(allowed[role] for role in has)) for pk, has in roles.items()
+        }
+
     def longest_lifetime(self, owner: Any) -> timedelta | None:
         """Return the longest lifetime of keys of ``owner`` (user or project); ``None`` for any."""
         return None

@@ -52,7 +52,9 @@ CACHE_DEFAULTS: Final[Mapping[str, Any]] = {
 #: The kinds of credentials that a view may accept. ``oauth`` needs ``apikeys.oauth``, and
 #: ``external`` needs ``apikeys.issuers``.
 CREDENTIAL_KINDS: Final = (*KIND_NAMES.values(), "oauth", "external")
-MAILS: Final = ("minted", "expiring", "legacy_ending", "revoked", "leaked")
+MAILS: Final = (
+    "minted", "expiring", "legacy_ending", "revoked", "leaked", "denied", "allowed",
+)  # fmt: skip
 #: Entry of ``TRUSTED_PROXIES`` for peers without an address, such as those on a Unix socket.
 UNIX: Final = "unix"
 

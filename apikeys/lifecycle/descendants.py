@@ -95,6 +95,21 @@ def end_made_with(
             lineages = {link.lineage or link.public_id for link in doomed} - lineages
 
 
+def below(keys: Collection[AnyKey]) -> list[AnyKey]:
+    """Return the unended keys that were created with ``keys``, directly or through others.
+
+    The rotation successors of ``keys`` are not among them. Takes four queries.
+    """
+    makers = {key.public_id for key in keys}
+    lineages = {lineage_of(key) for key in keys}
+    links = _below(_linked(makers, (), lineages, ()), makers, (), makers, makers)
+    found: list[AnyKey] = []
+    for model in KEY_MODELS.values():
+        for pks in _chunks(link.pk for link in links if link.model is model):
+            found += _rows(model).filter(live(), pk__in=pks).order_by("pk")
+    return found
+
+
 def end_from(
     upstream: Collection[str],
     *,

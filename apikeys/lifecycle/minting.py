@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
 
-from .. import restrictions, token
+from .. import decisions, restrictions, token
 from ..access import Access
 from ..databases import transactions
 from ..databases.primary import reading_primary
@@ -181,12 +181,15 @@ def mint(
     text = sealing.sealed(key, public_key, trusted)
     try:
         with transactions.atomic(type(key)):
+            holder = None
             if using is not None:
                 if (holder := locking.lock_all(None, within)) is not None:
                     key.lineage = descendants.lineage_of(holder)
                 permitted.check_within(within, extent)
             permitted.check_number(key)
             save(key, selected)
+            if using is not None and user is not None and isinstance(holder, PersonalAccessToken):
+                decisions.copy(holder, key, approvals=False)
             key_minted.send(type(key), key=key, by=by, using=using)
     except IntegrityError:
         if type(key)._default_manager.filter(public_id=key.public_id).exists():

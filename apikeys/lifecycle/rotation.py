@@ -9,7 +9,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
 
-from .. import restrictions
+from .. import decisions, restrictions
 from ..conf import app_settings
 from ..databases import transactions
 from ..databases.primary import reading_primary
@@ -112,5 +112,9 @@ def rotate(
             key.expires_at = now + overlap
         key.save(update_fields=["rotated_at", "expires_at"])
         minting.save(successor, had.projects or ())
+        if isinstance(key, PersonalAccessToken):
+            if holder is not None and holder != key:  # it saw the secret
+                decisions.copy(holder, successor, approvals=False)
+            decisions.copy(key, successor, approvals=True)
         key_rotated.send(model, key=key, by=by, using=using, successor=successor)
     return Minted(successor, text)

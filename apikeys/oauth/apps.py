@@ -16,10 +16,12 @@ class ApiKeysOAuthConfig(AppConfig):
         from ..http import discovery
         from ..lifecycle import locking
         from ..management import pruning
+        from ..reach import deciding, sources
         from . import (  # noqa: F401
             chains,
             checks,
             events,
+            reach,
             resolver,
             unused_clients,
             upstream,
@@ -33,6 +35,8 @@ class ApiKeysOAuthConfig(AppConfig):
         carried.register(OAUTH, resolver.recheck)
         pruning.register(unused_clients.prune)
         discovery.register(discovery.Metadata(metadata.resource_url, metadata.describe))
+        sources.register(reach.entries)
+        deciding.register(reach.lock)
         chains.connect()
         events.connect()
         cache.watch(get_access_token_model(), get_application_model(), Consent)

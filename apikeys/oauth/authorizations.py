@@ -48,9 +48,14 @@ class Authorization(NamedTuple):
 
 
 @reading_primary()
-def live(*, user: Any = None, application: Any = None) -> list[Authorization]:
-    """Return the active authorizations of ``user`` or of ``application``, newest first."""
+def live(*, user: Any = None, application: Any = None, users: Any = None) -> list[Authorization]:
+    """Return the active authorizations of ``user`` or of ``application``, newest first.
+
+    ``users`` is a queryset of users. The number of queries does not depend on their number.
+    """
     who = {"user": user} if user is not None else {"application": application}
+    if users is not None:
+        who = {"user__in": users}
     access = (
         get_access_token_model()
         ._default_manager.filter(**who, user__isnull=False, application__isnull=False)

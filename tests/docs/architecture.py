@@ -13,6 +13,7 @@ ROLES = (
     "Tokens of trusted issuers, an optional app",
     "Ways to manage keys",
     "Frameworks, imports, leaks",
+    "Credentials that reach a project",
     "Change keys, handle requests, send mail",
     "Keys of other packages, signed requests",
     "Verify a credential",

@@ -25,6 +25,7 @@ PAGES = {
     "lifecycle": "docs/reference/api.md",
     "management": "docs/reference/commands.md",
     "models": "docs/reference/api.md",
+    "reach": "docs/reference/api.md",
     "oauth": "docs/reference/oauth.md",
     "refusals.py": REFUSALS,
     "keys": "docs/reference/api.md",

@@ -1,0 +1,226 @@
+"""Deny a credential in a project, and allow it again."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from .. import audit, lifecycle
+from ..access import Access
+from ..audit import About, Event
+from ..conf import slug_of
+from ..databases import transactions
+from ..databases.primary import reading_primary
+from ..decisions import OAUTH, PERSONAL_ACCESS_TOKEN, PROJECT_KEY
+from ..errors import LifecycleError
+from ..lifecycle import descendants, ending, locking
+from ..limits import networks
+from ..models import AnyKey, PersonalAccessToken, ProjectAccess, ProjectKey, ProjectRules, live
+from ..models.audit import CLIENT
+from ..signals import key_resumed
+from . import notices
+from .entries import Entry
+
+#: Locks the tokens of an application and a user, so that none creates a key meanwhile.
+Lock = Callable[[Any, Any], None]
+_locks: list[Lock] = []
+
+
+def register(lock: Lock) -> None:
+    """Register ``lock`` for the tokens of applications."""
+    if lock not in _locks:
+        _locks.append(lock)
+
+
+@transactions.retried
+@reading_primary()
+def deny(
+    project: Any, entry: Entry, *, reason: str = "", by: Any = None, using: Access | None = None
+) -> bool:
+    """Refuse a credential in ``project`` from the next request on. Return whether it was allowed.
+
+    With it, refuse everything that was created with it or rotated from it. A project key is
+    paused. Raises ``LifecycleError`` (``unknown_credential``, ``reason_too_long``,
+    ``invalid_reason``, ``secret_in_text``).
+    """
+    with transactions.atomic(ProjectAccess):
+        first = _locked(project, entry)
+        ending.check_reason(first or PersonalAccessToken(), reason, "paused_reason")
+        row = _row(project, entry.decided_as, entry.id)
+        if row is not None and row.is_denied:
+            return False
+        at = timezone.now()
+        keys = _below(project, entry, first)
+        about = {"project": project, "is_denied": True, "reason": reason, "by": by, "at": at}
+        _save(row, about | {"kind": entry.decided_as, "credential": entry.id})
+        for key in keys:
+            kind = PROJECT_KEY if isinstance(key, ProjectKey) else PERSONAL_ACCESS_TOKEN
+            known = _row(project, kind, key.public_id)
+            if key != first and (known is None or not known.is_denied):
+                _save(known, about | {"kind": kind, "credential": key.public_id})
+            if kind == PROJECT_KEY:
+                lifecycle.pause(key, by=by, reason=reason, using=using)
+        with_it = [key.public_id for key in keys if key != first]
+        _record(Event.DENIED, project, entry, by, using, reason=reason, with_it=with_it)
+        notices.later("denied", project, entry, by=by, reason=reason)
+    return True
+
+
+@transactions.retried
+@reading_primary()
+def allow(
+    project: Any,
+    entry: Entry,
+    *,
+    by: Any = None,
+    as_admin: bool = False,
+    using: Access | None = None,
+) -> bool:
+    """Let a credential reach ``project`` again, or approve it. Return ``False`` if it did.
+
+    Everything that was denied with it is allowed too. ``as_admin`` is as in ``lifecycle.resume``.
+    Raises ``LifecycleError`` (``unknown_credential``, ``held_key``).
+    """
+    with transactions.atomic(ProjectAccess):
+        first = _locked(project, entry)
+        row = _row(project, entry.decided_as, entry.id)
+        if row is not None and not row.is_denied:
+            return False
+        if row is None and not entry.awaits:
+            return False
+        together = _together(row, _below(project, entry, first)) if row is not None else []
+        now = timezone.now()
+        for denied, key in together:
+            _allow(denied, key, by, now, as_admin, using)
+        about = {"project": project, "kind": entry.decided_as, "credential": entry.id}
+        _save(row, about | {"is_denied": False, "reason": "", "by": by, "at": now})
+        with_it = [key.public_id for _row, key in together if key != first]
+        _record(Event.ALLOWED, project, entry, by, using, reason="", with_it=with_it)
+        notices.later("allowed", project, entry, by=by)
+    return True
+
+
+@reading_primary()
+def require_approval(project: Any, required: bool, *, by: Any = None) -> None:
+    """Set whether personal access tokens reach ``project`` only once somebody allows them."""
+    with transactions.atomic(ProjectRules):
+        rules, _is_new = ProjectRules.objects.select_for_update().get_or_create(project=project)
+        if rules.approves_tokens == required:
+            return
+        diff = {"approves_tokens": {"before": not required, "after": required}}
+        rules.approves_tokens = required
+        rules.save(update_fields=["approves_tokens"])
+        about = About(ProjectKey._meta.model_name or "", "", slug_of(project), project)
+        ip = networks.current_ip()
+        audit.save(audit.compose_about(Event.EDITED, about, by=by, ip=ip, changes=diff))
+
+
+def _locked(project: Any, entry: Entry) -> AnyKey | None:
+    """Lock the key of ``entry``, or the tokens of its application. Return the key."""
+    if entry.kind == OAUTH:
+        for lock in _locks:
+            lock(entry.client_pk, entry.user_pk)
+        return None
+    model: Any = PersonalAccessToken if entry.kind == PERSONAL_ACCESS_TOKEN else ProjectKey
+    rows = model._default_manager.filter(live(), public_id=entry.id)
+    key: AnyKey | None = (rows if entry.user_pk else rows.filter(project=project)).first()
+    if key is None:
+        raise LifecycleError("unknown_credential", _("This credential no longer exists."))
+    locking.lock(key)
+    return key
+
+
+def _row(project: Any, kind: str, credential: str) -> ProjectAccess | None:
+    rows = ProjectAccess.objects.filter(project=project, kind=kind, credential=credential)
+    return rows.select_for_update().first()
+
+
+def _save(row: ProjectAccess | None, values: dict[str, Any]) -> None:
+    row = row or ProjectAccess()
+    for name, value in values.items():
+        setattr(row, name, value)
+    row.save()
+
+
+def _below(project: Any, entry: Entry, first: AnyKey | None) -> list[AnyKey]:
+    """Return the unended keys to decide together with ``entry``: its chain and its descendants.
+
+    The project keys among them are keys of ``project``. Tokens that an application created are
+    left out: requests with them compare the application itself.
+    """
+    if first is not None:
+        chain: list[Any] = first.chain()
+        ended = ("revoked", "expired")
+        keys = [key for key in chain if key == first or key.state() not in ended]
+        keys += descendants.below(chain)
+        return [key for key in keys if getattr(key, "project_id", project.pk) == project.pk]
+    names = {f"client:{entry.client_pk}", f"user:{entry.user_pk}"}
+    rows = ProjectKey._default_manager.filter(live(), *_containing(names), project=project)
+    return [key for key in rows.order_by("pk") if names <= set(key.upstream.split())]
+
+
+def _containing(names: Iterable[str]) -> list[Q]:
+    return [Q(upstream__contains=name) for name in sorted(names)]
+
+
+def _together(row: ProjectAccess, keys: list[AnyKey]) -> list[tuple[ProjectAccess, AnyKey]]:
+    """Return the decisions that were made together with ``row``: at the same microsecond."""
+    rows = ProjectAccess.objects.filter(
+        project=row.project_id,
+        at=row.at,
+        is_denied=True,
+        credential__in=[key.public_id for key in keys],
+    )
+    by_id = {each.credential: each for each in rows.select_for_update()}
+    return [(by_id[key.public_id], key) for key in keys if key.public_id in by_id]
+
+
+def _allow(
+    row: ProjectAccess, key: AnyKey, by: Any, now: Any, as_admin: bool, using: Access | None
+) -> None:
+    # A key that was paused before the denial stays paused.
+    if isinstance(key, ProjectKey) and key.paused_at is not None and key.paused_at >= row.at:
+        lifecycle.resume(key, by=by, as_admin=as_admin, using=using)
+    ProjectAccess.objects.filter(pk=row.pk).update(is_denied=False, reason="", by=by, at=now)
+
+
+def _resumed(key: AnyKey, **kwargs: Any) -> None:
+    """Drop the denial of a project key that was resumed: it works again."""
+    if isinstance(key, ProjectKey):
+        rows = ProjectAccess.objects.filter(kind=PROJECT_KEY, credential=key.public_id)
+        rows.filter(is_denied=True).update(is_denied=False, reason="")
+
+
+def _record(
+    event: Event,
+    project: Any,
+    entry: Entry,
+    by: Any,
+    using: Access | None,
+    *,
+    reason: str,
+    with_it: list[str],
+) -> None:
+    """Write the event to the log of the credential's owner, and to that of the project."""
+    changes: dict[str, Any] = {"project": slug_of(project)}
+    changes |= {"reason": reason} if reason else {}
+    changes |= {"with": with_it} if with_it else {}
+    facts: dict[str, Any] = {
+        "by": by,
+        "using": using,
+        "ip": networks.current_ip(),
+        "changes": changes,
+    }
+    owner = notices.owner_of(project, entry)
+    kinds = {PERSONAL_ACCESS_TOKEN: PersonalAccessToken._meta.model_name, OAUTH: CLIENT}
+    of_owner = About(kinds.get(entry.kind) or "", entry.id, entry.name, owner)
+    of_project = About(ProjectKey._meta.model_name or "", entry.id, entry.name, project)
+    for about in (of_owner, of_project) if entry.user_pk is not None else (of_project,):
+        audit.save(audit.compose_about(event, about, **facts))
+
+
+def connect() -> None:
+    """Drop the denial of a project key when it is resumed. ``AppConfig.ready`` calls this."""
+    key_resumed.connect(_resumed, dispatch_uid="apikeys.reach")

@@ -1,0 +1,94 @@
+"""Search, filter and sort the credentials that reach a project."""
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from django.utils import timezone
+
+from .. import token
+from .entries import Entry
+from .sources import entries
+
+_NEVER: Final = datetime.max.replace(tzinfo=UTC)
+_LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
+
+
+def find(project: Any, credential: str) -> Entry | None:
+    """Return the credential with this ID that reaches ``project``; ``None`` for any other."""
+    if not token.is_id(credential):
+        return None
+    return next(iter(entries(project, credential)), None)
+
+
+def listed(
+    project: Any,
+    *,
+    members: Any = None,
+    q: str = "",
+    kind: str = "",
+    state: str = "",
+    denied: str = "",
+    used: str = "",
+    sort: str = "",
+) -> list[Entry]:
+    """Return the matching credentials that reach ``project``, sorted.
+
+    ``members`` are some of the project's members; ``None`` for all, and for its keys too.
+    ``q`` is a part of a name, an ID, a username or a client ID. ``denied`` is ``yes``, ``no`` or
+    ``awaiting``. ``used`` is ``never``, a number of days, or ``not-`` and a number of days.
+    ``sort`` is one of ``ORDERS``: without it, tokens that wait for approval come first.
+    """
+    found = entries(project, members=members)
+    term = q.strip().casefold()
+    return ordered(
+        (
+            each
+            for each in found
+            if (not kind or each.kind == kind)
+            and (not state or each.state == state)
+            and (not denied or _answers(each, denied))
+            and (not used or _is_used(each, used))
+            and (not term or _contains(each, term))
+        ),
+        sort,
+    )
+
+
+def _answers(entry: Entry, denied: str) -> bool:
+    if denied == "awaiting":
+        return entry.awaits
+    return entry.is_denied == (denied == "yes")
+
+
+def _is_used(entry: Entry, used: str) -> bool:
+    if used == "never":
+        return entry.last_used_at is None
+    since = timezone.now() - timedelta(days=int(used.removeprefix("not-")))
+    is_used = entry.last_used_at is not None and entry.last_used_at >= since
+    return is_used != used.startswith("not-")
+
+
+def _contains(entry: Entry, term: str) -> bool:
+    texts = (entry.name, entry.user, entry.client)
+    return entry.id.startswith(term) or any(term in text.casefold() for text in texts if text)
+
+
+def _by_name(entry: Entry) -> Any:
+    return entry.name.casefold(), entry.id
+
+
+#: The orders of the list.
+ORDERS: Final[dict[str, Callable[[Entry], Any]]] = {
+    "": lambda each: (not each.awaits, *_by_name(each)),
+    "name": _by_name,
+    "user": lambda each: (each.user is None, each.user or "", *_by_name(each)),
+    "expires": lambda each: (each.expires_at or _NEVER, *_by_name(each)),
+    "idle": lambda each: (each.last_used_at or _LONG_AGO, *_by_name(each)),
+    "used": lambda each: (_NEVER - (each.last_used_at or _LONG_AGO), *_by_name(each)),
+}
+
+
+def ordered(found: Iterable[Entry], sort: str = "") -> list[Entry]:
+    """Return the entries in one of ``ORDERS``."""
+    return sorted(found, key=ORDERS[sort])

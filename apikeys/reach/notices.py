@@ -1,0 +1,46 @@
+"""Mail the owner of a credential that was denied or allowed in a project."""
+
+import logging
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.db import router, transaction
+
+from .. import mail
+from ..databases.primary import reading_primary
+from ..models import ProjectAccess
+from ..models.owners import is_active
+from ..policy import get_policy
+from .entries import Entry
+
+logger = logging.getLogger("apikeys")
+
+
+def owner_of(project: Any, entry: Entry) -> Any:
+    """Return the user of a credential, or the project of a key."""
+    if entry.user_pk is None:
+        return project
+    users: Any = get_user_model()._default_manager
+    return users.filter(pk=entry.user_pk).first()
+
+
+def later(name: str, project: Any, entry: Entry, *, by: Any, reason: str = "") -> None:
+    """Send the mail when the transaction is committed. A failure to send changes nothing else."""
+    deliver = partial(_deliver, name, project, entry, by, reason)
+    transaction.on_commit(deliver, using=router.db_for_write(ProjectAccess), robust=True)
+
+
+@reading_primary()
+def _deliver(name: str, project: Any, entry: Entry, by: Any, reason: str) -> None:
+    owner = owner_of(project, entry)
+    people = get_policy().key_managers(project) if entry.user_pk is None else [owner]
+    to = mail.addresses(each for each in people if each and is_active(each) and each != by)
+    about: Any = SimpleNamespace(owner=owner, public_id=entry.id, name=entry.name)
+    who = by.get_username() if by is not None else ""
+    context = {"project": project, "by": who, "reason": reason, "kind": entry.kind_label}
+    try:
+        mail.send(name, about, to, **context)
+    except Exception:  # whatever the mail backend raises
+        logger.exception("Could not send the mail that %s was %s.", entry.id, name)

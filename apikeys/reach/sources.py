@@ -1,0 +1,143 @@
+"""Read the credentials that reach a project: tokens of its members, its keys, and more.
+
+The number of queries does not depend on the number of rows.
+"""
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.db.models import Max, Q, QuerySet
+
+from ..databases.primary import reading_primary
+from ..decisions import PERSONAL_ACCESS_TOKEN, PROJECT_KEY
+from ..models import (
+    PersonalAccessToken,
+    ProjectAccess,
+    ProjectKey,
+    ProjectRules,
+    ScopeUse,
+    live,
+)
+from ..policy import get_policy
+from .entries import WORKLOAD, Entry, effective, state_of
+
+#: Returns the credentials of ``members`` that reach ``project``, or only the one with an ID.
+Source = Callable[[Any, QuerySet[Any], str | None], list[Entry]]
+_sources: list[Source] = []
+
+_STATE = ("expires_at", "is_pending", "paused_at")
+
+
+def register(source: Source) -> None:
+    """Register a source of credentials beside keys and tokens."""
+    if source not in _sources:
+        _sources.append(source)
+
+
+@reading_primary()
+def entries(project: Any, only: str | None = None, members: Any = None) -> list[Entry]:
+    """Return the unended credentials that reach ``project``, with the decisions about them.
+
+    ``only`` is an ID, and ``members`` some of the project's members. The effective scopes are
+    missing; ``fill`` adds them.
+    """
+    of_members = get_policy().members(project) if members is None else members
+    found = _tokens(project, of_members, only)
+    if members is None:
+        found += _keys(project, only)
+    for source in _sources:
+        found += source(project, of_members, only)
+    _decide(project, found, only)
+    return found
+
+
+def requires_approval(project: Any) -> bool:
+    """Return whether personal access tokens reach ``project`` only once allowed."""
+    return ProjectRules.objects.filter(project=project, approves_tokens=True).exists()
+
+
+def fill(project: Any, found: Collection[Entry]) -> None:
+    """Set the effective scopes of these entries. Takes two queries."""
+    policy = get_policy()
+    users: Any = get_user_model()._default_manager
+    people = users.in_bulk({each.user_pk for each in found} - {None})
+    allowed = policy.member_scopes(project, list(people.values())) if people else {}
+    of_project: dict[str, bool] = {}
+    for each in found:
+        if each.user_pk is not None:
+            each.scopes = effective(each.scope, allowed.get(each.user_pk, frozenset()))
+            continue
+        for scope in each.scope.split():
+            if scope not in of_project:
+                of_project[scope] = policy.project_allows(project, [scope])
+        each.scopes = sorted(scope for scope in each.scope.split() if of_project[scope])
+
+
+def _tokens(project: Any, members: QuerySet[Any], only: str | None) -> list[Entry]:
+    selecting = PersonalAccessToken._default_manager.filter(projects=project).values("pk")
+    rows = PersonalAccessToken._default_manager.filter(
+        live(), Q(all_projects=True) | Q(pk__in=selecting), user__in=members
+    )
+    if only is not None:
+        rows = rows.filter(public_id=only)
+    username = f"user__{get_user_model().USERNAME_FIELD}"
+    columns = ["public_id", "name", "scope", "user", username, *_STATE]
+    return [
+        Entry(
+            PERSONAL_ACCESS_TOKEN,
+            public_id,
+            name,
+            scope,
+            user_pk=pk,
+            user=str(user),
+            expires_at=expires_at,
+            state=state_of(is_pending, paused_at),
+        )
+        for public_id, name, scope, pk, user, expires_at, is_pending, paused_at in rows.order_by(
+            "-pk"
+        ).values_list(*columns)
+    ]
+
+
+def _keys(project: Any, only: str | None) -> list[Entry]:
+    rows = ProjectKey._default_manager.filter(live(), project=project)
+    if only is not None:
+        rows = rows.filter(public_id=only)
+    columns = ["public_id", "name", "scope", "trust", "last_used_at", *_STATE]
+    return [
+        Entry(
+            WORKLOAD if trust else PROJECT_KEY,
+            public_id,
+            name,
+            scope,
+            last_used_at=used,
+            expires_at=expires_at,
+            state=state_of(is_pending, paused_at),
+        )
+        for public_id, name, scope, trust, used, expires_at, is_pending, paused_at in rows.order_by(
+            "-pk"
+        ).values_list(*columns)
+    ]
+
+
+def _decide(project: Any, found: list[Entry], only: str | None) -> None:
+    """Set the decision and the last use here of each entry. Takes three queries."""
+    decisions = ProjectAccess.objects.filter(project=project).select_related("by")
+    uses = ScopeUse.objects.filter(project_pk=str(project.pk))
+    if only is not None:
+        decisions, uses = decisions.filter(credential=only), uses.filter(credential=only)
+    decided = {(each.kind, each.credential): each for each in decisions}
+    last = {
+        (kind, credential): at
+        for kind, credential, at in uses.values_list("kind", "credential").annotate(
+            at=Max("last_used_at")
+        )
+    }
+    approves = requires_approval(project)
+    for each in found:
+        known = each.decided_as, each.id
+        each.decision = decided.get(known)
+        each.last_used_at = each.last_used_at or last.get(known)
+        if each.kind == PERSONAL_ACCESS_TOKEN:
+            each.awaits = approves and each.decision is None
