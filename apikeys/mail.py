@@ -1,4 +1,4 @@
-"""Mail the owners of keys: a key was created, revoked or leaked, or expires soon.
+"""Mail the owners of keys: a key was created, paused, revoked or leaked, or expires soon.
 
 The texts are the templates in ``apikeys/mail/``. A site can override them like other templates.
 """
@@ -22,7 +22,6 @@ from django.urls import NoReverseMatch, reverse
 from django.utils import translation
 
 from . import audit, moments
-from .access import Access
 from .audit import Event
 from .conf import app_settings, slug_of
 from .databases import clock, transactions
@@ -34,7 +33,7 @@ from .models import KEY_MODELS, AnyKey, AuditEvent, PersonalAccessToken, live
 from .models.owners import is_active
 from .policy import get_policy
 from .redaction import redact
-from .signals import key_leaked, key_minted, key_revoked
+from .signals import key_leaked, key_minted, key_paused, key_resumed, key_revoked
 
 logger = logging.getLogger("apikeys")
 
@@ -48,6 +47,7 @@ _held: ContextVar[list[Callable[[], None]] | None] = ContextVar("apikeys_held", 
 _CHUNK: Final = 500  # rows in memory at a time
 _IDS: Final = 900  # in one statement
 _LISTED: Final = 50  # keys in one mail
+_GROUPED: Final = ("revoked", "paused", "resumed")  # one mail for all such keys of an owner
 
 
 def is_configured() -> bool:
@@ -187,7 +187,7 @@ def _deliver(notices: list[_Notice]) -> None:
 
 
 def _grouped(notices: list[_Notice]) -> list[list[_Notice]]:
-    """Return the notices to send, with all revoked keys of one owner in one mail.
+    """Return the notices to send, with all revoked keys of one owner in one mail. Paused too.
 
     Leave out revocations because of a leak: the mail about the leak says so.
     """
@@ -195,10 +195,10 @@ def _grouped(notices: list[_Notice]) -> list[list[_Notice]]:
     leaked = _leaked_among([notice.key for notice in notices if notice.name == "revoked"])
     for number, notice in enumerate(notices):
         key = notice.key
-        if notice.name != "revoked":
+        if notice.name not in _GROUPED:
             groups[number] = [notice]
         elif key.public_id not in leaked:
-            owner = type(key), getattr(key, f"{key.OWNER}_id"), notice.but
+            owner = notice.name, type(key), getattr(key, f"{key.OWNER}_id"), notice.but
             groups.setdefault(owner, []).append(notice)
     return list(groups.values())
 
@@ -219,10 +219,13 @@ def _minted(key: AnyKey, by: Any, **kwargs: Any) -> None:
     _later("minted", key, by=_name_of(by), ip=networks.current_ip())
 
 
-def _revoked(key: AnyKey, by: Any, using: Access | None, **kwargs: Any) -> None:
-    if isinstance(key, PersonalAccessToken) and by is not None and by == key.user:
-        return
-    _later("revoked", key, but=by, by=_name_of(by))
+def _changed(name: str) -> Callable[..., None]:
+    def receive(key: AnyKey, by: Any, **kwargs: Any) -> None:
+        if isinstance(key, PersonalAccessToken) and by is not None and by == key.user:
+            return
+        _later(name, key, but=by, by=_name_of(by))
+
+    return receive
 
 
 def _leaked(key: AnyKey, successors: list[AnyKey], successor: AnyKey | None, **kwargs: Any) -> None:
@@ -239,10 +242,12 @@ def connect() -> None:
     """Connect the signals. ``AppConfig.ready`` calls this once."""
     for signal, receiver in (
         (key_minted, _minted),
-        (key_revoked, _revoked),
+        (key_revoked, _changed("revoked")),
+        (key_paused, _changed("paused")),
+        (key_resumed, _changed("resumed")),
         (key_leaked, _leaked),
     ):
-        signal.connect(receiver, dispatch_uid="apikeys.mail")
+        signal.connect(receiver, weak=False, dispatch_uid="apikeys.mail")
 
 
 def notify(now: datetime | None = None) -> dict[str, int]:
@@ -324,7 +329,8 @@ def _notify(key: Any, now: datetime) -> bool:
     once = f"notice:{key.KIND}:{key.pk}:{days}:{int(key.expires_at.timestamp())}"
     changes = {"days": days, "expires_at": moments.iso(key.expires_at)}
     event = audit.compose(Event.NOTIFIED, key, at=now, changes=changes, once=once)
-    return bool(_send_once([event], "expiring", key, days=days, url=_url_of("rotate", key)))
+    url = _url_of("rotate" if key.paused_at is None else "key", key)
+    return bool(_send_once([event], "expiring", key, days=days, url=url))
 
 
 def _url_of(page: str, key: AnyKey) -> str:

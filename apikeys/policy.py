@@ -30,7 +30,7 @@ class Policy:
 
     #: Roles that have only the scopes ending in ``:read``.
     read_only_roles: Collection[str] = (Membership.Role.VIEWER,)
-    #: Roles that can create, edit, rotate and revoke the keys of their project.
+    #: Roles that can create, edit, rotate, pause and revoke the keys of their project.
     managing_roles: Collection[str] = (Membership.Role.OWNER, Membership.Role.ADMIN)
 
     # Called at every request
@@ -128,7 +128,7 @@ class Policy:
         return bool(self.roles(user, project))
 
     def may_manage_keys(self, user: Any, project: Any) -> bool:
-        """Return whether ``user`` may create, edit, rotate and revoke the project's keys."""
+        """Return whether ``user`` may create, edit, rotate, pause and revoke the project's keys."""
         return not self.roles(user, project).isdisjoint(self.managing_roles)
 
     def key_managers(self, project: Any) -> Iterable[Any]:

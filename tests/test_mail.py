@@ -90,6 +90,60 @@ def test_the_user_who_revokes_a_project_key_gets_no_mail(project, committed):
     assert [to for to, _subject in sent()] == ["own@example.com"]
 
 
+def test_a_user_gets_a_mail_if_somebody_else_pauses_or_resumes_the_token(ada, committed):
+    key, root = mint_pat(ada, name="laptop").key, UserFactory(username="root")
+    with committed():
+        lifecycle.pause(key, by=ada)
+        lifecycle.resume(key, by=ada)
+    assert not mail.outbox
+
+    with committed():
+        lifecycle.pause(key, by=root, reason="Too many requests.", held=True)
+    with committed():
+        lifecycle.resume(key, by=root, as_admin=True)
+    assert sent() == [
+        ("ada@example.com", "The key laptop of ada was paused"),
+        ("ada@example.com", "The key laptop of ada was resumed"),
+    ]
+    paused, resumed = (message.body for message in mail.outbox)
+    assert "root paused this key" in paused
+    assert "Too many requests." in paused
+    assert "Only a site admin can resume it" in paused
+    assert "root resumed this key" in resumed
+
+
+def test_who_pauses_a_project_key_gets_no_mail(project, committed):
+    key = mint_key(project).key
+    with committed():
+        lifecycle.pause(key, by=project.memberships.get(role="admin").user)
+    assert [to for to, _subject in sent()] == ["own@example.com"]
+    assert "You can resume it on its page" in mail.outbox[0].body
+
+
+@pytest.mark.parametrize("done", ["paused", "resumed"])
+def test_keys_that_are_paused_together_send_one_mail(ada, committed, done):
+    keys = [mint_pat(ada, name=f"job {n}").key for n in range(3)]
+    if done == "resumed":
+        lifecycle.pause_all(keys)
+    with committed():
+        changed = lifecycle.pause_all(keys) if done == "paused" else lifecycle.resume_all(keys)
+    assert len(changed) == 3
+    assert sent() == [("ada@example.com", f"3 keys of ada were {done}")]
+    assert all(key.public_id in mail.outbox[0].body for key in keys)
+
+
+def test_the_expiry_notice_of_a_paused_key_says_so(ada, settings):
+    settings.APIKEYS = settings.APIKEYS | {"SITE_URL": "https://acme.example"}
+    key = ending(ada, days=6)
+    lifecycle.pause(key, by=ada)
+    notices.notify(NOW)
+    (message,) = mail.outbox
+    assert "This key is paused. If you still need it, resume it and then rotate it." in (
+        message.body
+    )
+    assert f"https://acme.example/settings/keys/{key.public_id}/\n" in message.body
+
+
 def test_a_leak_sends_one_mail_and_none_about_the_revocation(ada, committed):
     minted = mint_pat(ada, name="laptop")
     with committed():

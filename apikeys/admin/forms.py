@@ -244,6 +244,16 @@ class ReasonForm(forms.Form):
         return reason
 
 
+class PauseForm(ReasonForm):
+    held = forms.BooleanField(
+        label=gettext_lazy("Only a site admin can resume it"),
+        required=False,
+        initial=True,
+        widget=theme.Checkbox,
+        help_text=gettext_lazy("If you untick this, the owner can resume it too."),
+    )
+
+
 class ExpireForm(forms.Form):
     days = forms.IntegerField(
         label=gettext_lazy("Days from now"),

@@ -1,4 +1,4 @@
-"""The admin's actions on selected keys: revoke, set an expiry, approve and reject."""
+"""The admin's actions on selected keys: revoke, pause, resume, set an expiry, approve, reject."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -18,7 +18,7 @@ from ..databases import transactions
 from ..errors import LifecycleError
 from ..models import AnyKey
 from ..policy import get_policy
-from .forms import ConfirmForm, ExpireForm, ReasonForm
+from .forms import ConfirmForm, ExpireForm, PauseForm, ReasonForm
 from .lists import ListAdmin
 
 _MOST_AT_ONCE = 500
@@ -33,7 +33,10 @@ class KeyActions(ListAdmin):
     Each shows a confirmation page first, and writes to the history of each key.
     """
 
-    actions = ("revoke_selected", "expire_selected", "approve_selected", "reject_selected")
+    actions = (
+        "revoke_selected", "pause_selected", "resume_selected", "expire_selected",
+        "approve_selected", "reject_selected",
+    )  # fmt: skip
 
     @admin.action(description=gettext_lazy("Revoke selected keys"), permissions=["change"])
     def revoke_selected(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
@@ -49,6 +52,35 @@ class KeyActions(ListAdmin):
                 "The next request with any of these keys is refused. Keys that were created "
                 "with them over the API are revoked too. This cannot be undone."
             ),
+        )  # fmt: skip
+
+    @admin.action(description=gettext_lazy("Pause selected keys"), permissions=["change"])
+    def pause_selected(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
+        def do(key: Any, data: dict[str, Any]) -> str:
+            if not lifecycle.pause(key, by=request.user, **data):
+                raise LifecycleError("paused_key", _("Already paused."))
+            return _("Paused: %(reason)s") % data
+
+        return self._confirm(
+            request, queryset, PauseForm, do,
+            name="pause_selected", title=_("Pause"),
+            text=_(
+                "Requests with any of these keys are refused until it is resumed. Nothing else of "
+                "the keys changes."
+            ),
+        )  # fmt: skip
+
+    @admin.action(description=gettext_lazy("Resume selected keys"), permissions=["change"])
+    def resume_selected(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
+        def do(key: Any, data: dict[str, Any]) -> str:
+            if not lifecycle.resume(key, by=request.user, as_admin=True):
+                raise LifecycleError("not_paused", _("Not paused."))
+            return _("Resumed.")
+
+        return self._confirm(
+            request, queryset, ConfirmForm, do,
+            name="resume_selected", title=_("Resume"),
+            text=_("These keys work again at once, with the same secrets."),
         )  # fmt: skip
 
     @admin.action(

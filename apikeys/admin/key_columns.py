@@ -53,6 +53,8 @@ class KeyColumns(ListAdmin):
         pauses = restrictions.pauses(restrictions.of(key), timezone.now())
         if state is State.LIVE and pauses:
             return ", ".join(pause.words for pause in pauses)
+        if state is State.PAUSED and key.is_held:
+            return _("paused, held")
         return str(state.label)
 
     scopes = _column("scopes")

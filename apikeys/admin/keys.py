@@ -30,7 +30,9 @@ from .sites import manages
 
 _LIFE = (
     "created_at", "former", "secret_ends_at", "approved_at", "approved_by", "minted_with",
-    "made_keys", "rotated_at", "rotation_chain", "revoked_at", "revoked_by", "revoked_reason",
+    "made_keys", "rotated_at", "rotation_chain",
+    "paused_at", "paused_by", "paused_reason", "is_held",
+    "revoked_at", "revoked_by", "revoked_reason",
 )  # fmt: skip
 _USE = ("last_used_at", "last_used_ip", "requests")
 
@@ -47,7 +49,8 @@ def _search_help(*others: Any) -> Any:
 class KeyAdmin(KeyColumns, KeyActions, KeyFinder):
     """Create, edit and revoke keys. Keys cannot be deleted, because the history refers to them.
 
-    * The permission to change keys also allows an admin to revoke, approve and expire them.
+    * The permission to change keys also allows an admin to pause, resume, revoke, approve and
+      expire them.
     * The permission to delete keys is only used when a user or a project is deleted, which
       deletes its keys.
     * The scopes and projects of the admin do not limit a key: an admin acts for the site.
@@ -78,13 +81,13 @@ class KeyAdmin(KeyColumns, KeyActions, KeyFinder):
     # Permissions
 
     def is_editable(self, request: HttpRequest, key: AnyKey) -> bool:
-        """Whether the user may edit ``key``, and its state allows it: active or pending approval.
+        """Whether the user may edit ``key``, and its state allows it: it has not ended.
 
         A rotated key cannot be edited.
         """
         return (
             self.has_change_permission(request, key)
-            and key.state() in (State.LIVE, State.PENDING)
+            and key.state() in (State.LIVE, State.PENDING, State.PAUSED)
             and key.rotated_at is None
         )
 
@@ -194,6 +197,11 @@ class KeyAdmin(KeyColumns, KeyActions, KeyFinder):
             if key.is_pending:
                 actions += [("approve_selected", _("Approve")), ("reject_selected", _("Reject"))]
             actions += [("expire_selected", _("Expire"))]
+        if key.state() != State.EXPIRED:
+            if key.paused_at is not None:
+                actions += [("resume_selected", _("Resume"))]
+            if not key.is_held:
+                actions += [("pause_selected", _("Pause"))]
         return [*actions, ("revoke_selected", _("Revoke"))]
 
     def response_add(

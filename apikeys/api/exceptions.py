@@ -31,11 +31,13 @@ STATUSES: Final = {
     "rate_limit_not_grantable": status.HTTP_403_FORBIDDEN,
     "resource_not_grantable": status.HTTP_403_FORBIDDEN,
     "approval_required": status.HTTP_403_FORBIDDEN,
+    "held_key": status.HTTP_403_FORBIDDEN,
     "unknown_key": status.HTTP_404_NOT_FOUND,
     "unknown_credential": status.HTTP_404_NOT_FOUND,
     # The state of the key, its owner or the credential does not allow it.
     "revoked_key": status.HTTP_409_CONFLICT,
     "expired_key": status.HTTP_409_CONFLICT,
+    "paused_key": status.HTTP_409_CONFLICT,
     "already_rotated": status.HTTP_409_CONFLICT,
     "not_pending": status.HTTP_409_CONFLICT,
     "too_many_keys": status.HTTP_409_CONFLICT,

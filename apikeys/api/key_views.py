@@ -204,6 +204,21 @@ class KeyViewSet(KeysView):
         return Response(status=204)
 
     @action(detail=True, methods=["post"])
+    def pause(self, request: Request, **kwargs: Any) -> Response:
+        key = self.get_object()
+        lifecycle.pause(key, by=self.person, reason=self.reason(), using=self.access)
+        return self.answer(key)
+
+    @action(detail=True, methods=["post"])
+    def resume(self, request: Request, **kwargs: Any) -> Response:
+        key = self.get_object()
+        self.body(NoBody)
+        self.require_recent_login()
+        within = self.grant() if self.access is not None else None
+        lifecycle.resume(key, by=self.person, within=within)
+        return self.answer(key)
+
+    @action(detail=True, methods=["post"])
     def approve(self, request: Request, **kwargs: Any) -> Response:
         key = self.get_decided()
         self.body(NoBody)

@@ -133,7 +133,7 @@ class Written(Text):
 
 
 class Reason(Written):
-    """Form field for the reason of a revocation."""
+    """The reason of a revocation or a pause."""
 
 
 class Note(Written):
@@ -334,7 +334,7 @@ class RotateProjectKeyBody(RotateBody):
 
 
 class ReasonBody(Body):
-    """The reason for revoking a key."""
+    """The reason for revoking, rejecting or pausing a key."""
 
     reason = Reason(required=False)
 

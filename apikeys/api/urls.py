@@ -22,7 +22,7 @@ def _keys(prefix: str, name: str, view: Any) -> list[URLPattern]:
         path(key, view.as_view(one), name=f"{name}-detail"),
         *(
             path(f"{key}{action}/", view.as_view({"post": action}), name=f"{name}-{action}")
-            for action in ("rotate", "approve", "reject")
+            for action in ("rotate", "pause", "resume", "approve", "reject")
         ),
     ]
 

@@ -137,7 +137,9 @@ def _find(
         raise Refused(refusals.PULL_REQUEST_NOT_TRUSTED)
     live = [key for key in keys if key.state() is State.LIVE]
     # During a rotation, the new key takes the place of the old one.
-    current = [key for key in live if key.rotated_at is None] or live or keys[:1]
+    current = [key for key in live if key.rotated_at is None] or live
+    if not current:  # which state does the refusal name?
+        current = [key for key in keys if key.state() is State.PAUSED][:1] or keys[:1]
     if len(current) > 1:
         raise Refused(refusals.SEVERAL_KEYS)
     if is_direct and not _is_direct(current[0]):

@@ -25,7 +25,7 @@ from ..restrictions.base import Restriction
 #: The models by ``kind``.
 KINDS: Final = {token.KIND_NAMES[kind]: model for kind, model in KEY_MODELS.items()}
 
-_COMMON = ("approved_by", "revoked_by", "replaces", "legacy")
+_COMMON = ("approved_by", "paused_by", "revoked_by", "replaces", "legacy")
 _RELATED = {PersonalAccessToken: _COMMON, ProjectKey: ("created_by", *_COMMON)}
 #: Fetched in separate queries. If there are few owners, a planner would start a join with them,
 #: and then sort all keys for one page.
@@ -287,6 +287,23 @@ FACTS: Final = (
         successor_id,
         optional=True,
         about="The ID of the key that replaced this key in a rotation.",
+    ),
+    Fact(
+        "paused_at",
+        datetime,
+        lambda key: key.paused_at,
+        optional=True,
+        about="When the key was paused. Null once it is resumed.",
+    ),
+    Fact("paused_by", str, lambda key: _username(key.paused_by), optional=True),
+    Fact("paused_reason", str, lambda key: key.paused_reason or None, optional=True),
+    Fact(
+        "held",
+        bool,
+        lambda key: key.is_held,
+        usual=False,
+        about="Whether only a site admin can resume the key.",
+        example=False,
     ),
     Fact("revoked_at", datetime, lambda key: key.revoked_at, optional=True, label=_("revoked")),
     Fact("revoked_by", str, lambda key: _username(key.revoked_by), optional=True),

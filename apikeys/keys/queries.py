@@ -112,10 +112,13 @@ class _Walk(NamedTuple):
 def in_state(keys: QuerySet[Any], *states: State) -> QuerySet[Any]:
     """Return the ``keys`` that are in one of ``states`` now. One or two short queries a state."""
     now = timezone.now()
-    pieces = [piece for state in states for piece in _pieces(state, now)]
+    # Active and paused keys together need no look at the pause.
+    both = {State.LIVE, State.PAUSED} <= set(states)
+    sought = [state for state in states if not (both and state is State.PAUSED)]
+    pieces = [piece for state in sought for piece in _pieces(state, now, also_paused=both)]
     judged = Q()
-    for state in states:
-        judged |= _judged(state, now)
+    for state in sought:
+        judged |= _judged(state, now, also_paused=both)
     return _either(keys, pieces, judged)
 
 
@@ -242,8 +245,8 @@ def _either(keys: QuerySet[Any], pieces: Iterable[Q], judged: Q) -> QuerySet[Any
     return found
 
 
-def _pieces(state: State, now: datetime) -> Iterator[Q]:
-    """Yield the conditions of ``state``.
+def _pieces(state: State, now: datetime, *, also_paused: bool = False) -> Iterator[Q]:
+    """Yield the conditions of ``state``; ``also_paused`` adds paused keys to ``LIVE``.
 
     Each is one range of an index that begins with the owner or with ``revoked_at``.
     """
@@ -260,13 +263,13 @@ def _pieces(state: State, now: datetime) -> Iterator[Q]:
         return
     # SQLite also uses no index for a bare boolean, so the condition is a list of one value.
     unrevoked = Q(revoked_at=None, is_pending__in=[state is State.PENDING])
-    if state is State.LIVE:
+    if state is State.LIVE and not also_paused:
         unrevoked &= Q(paused_at=None)
     yield unrevoked & Q(expires_at=None)
     yield unrevoked & Q(expires_at__gt=now)
 
 
-def _judged(state: State, now: datetime) -> Q:
+def _judged(state: State, now: datetime, *, also_paused: bool = False) -> Q:
     if state is State.REVOKED:
         return Q(LessThan(_revoked_at(), moments.never()))
     unrevoked = Q(Exact(_revoked_at(), moments.never()))
@@ -276,4 +279,6 @@ def _judged(state: State, now: datetime) -> Q:
     unended &= Q(is_pending=state is State.PENDING)
     if state is State.PAUSED:
         return unended & Q(LessThan(_paused_at(), moments.never()))
-    return unended & Q(Exact(_paused_at(), moments.never())) if state is State.LIVE else unended
+    if state is State.LIVE and not also_paused:
+        return unended & Q(Exact(_paused_at(), moments.never()))
+    return unended

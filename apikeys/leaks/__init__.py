@@ -30,7 +30,7 @@ __all__ = ["Report", "report", "report_all"]
 #: A report also revokes the successor of a key that rotated itself within this time.
 SELF_ROTATION: Final = timedelta(hours=24)
 
-_WORKING: Final = (State.LIVE, State.PENDING)
+_WORKING: Final = (State.LIVE, State.PENDING, State.PAUSED)
 
 
 @dataclass(frozen=True)

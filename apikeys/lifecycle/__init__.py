@@ -12,7 +12,7 @@ from .cleaning import MAX_OVERLAP, MAX_YEAR
 from .editing import KEEP, edit
 from .ending import revoke, revoke_all
 from .minting import Minted, mint
-from .pausing import pause, resume
+from .pausing import pause, pause_all, resume, resume_all
 from .rotation import rotate
 from .trusting import convert
 
@@ -29,8 +29,10 @@ __all__ = [
     "edit",
     "mint",
     "pause",
+    "pause_all",
     "reject",
     "resume",
+    "resume_all",
     "revoke",
     "revoke_all",
     "rotate",

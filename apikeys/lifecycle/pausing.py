@@ -1,17 +1,23 @@
-"""Pause and resume a key. A paused key keeps everything, and its requests are refused."""
+"""Pause and resume keys. A paused key keeps everything, and its requests are refused."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from .. import audit
 from ..access import Access
 from ..databases import transactions
 from ..databases.primary import reading_primary
 from ..errors import LifecycleError
-from ..models import AnyKey, State
+from ..grants import Extent, Grant
+from ..models import KEY_MODELS, AnyKey, PersonalAccessToken, State
 from ..signals import key_paused, key_resumed
 from . import ending, locking, permitted
+
+_PAUSE = ("paused_at", "paused_by", "paused_reason", "is_held")
+_ENDED = (State.REVOKED, State.EXPIRED)
 
 
 @transactions.retried
@@ -36,42 +42,102 @@ def pause(
     with transactions.atomic(type(key)):
         locking.lock(key)
         _check_unended(key)
-        if key.paused_at is not None and (key.is_held or not held):
-            return False
-        key.paused_at, key.paused_by, key.paused_reason = timezone.now(), by, reason
-        key.is_held = held
-        key.save(update_fields=["paused_at", "paused_by", "paused_reason", "is_held"])
-        key_paused.send(type(key), key=key, by=by, using=using)
-    return True
+        return _pause(key, by, reason, held, using)
 
 
 @transactions.retried
 @reading_primary()
 def resume(
-    key: AnyKey, *, by: Any = None, as_admin: bool = False, using: Access | None = None
+    key: AnyKey,
+    *,
+    by: Any = None,
+    as_admin: bool = False,
+    using: Access | None = None,
+    within: Grant | None = None,
 ) -> bool:
     """Let a paused key work again. Return ``False`` if it was not paused.
 
-    Pass ``as_admin`` for a site admin, who may also resume a held key.
+    If its owner resumes it with a credential, pass ``within``: it must cover the whole key.
+    ``using`` only names the credential in the audit log. Pass ``as_admin`` for a site admin, who
+    may also resume a held key.
 
     Raises ``LifecycleError`` (``held_key``, ``revoked_key``, ``expired_key``, ``unknown_key``,
-    and ``project_keys_disabled``).
+    ``project_keys_disabled``, or a code of ``mint`` about ``within``).
     """
     permitted.check_kind(type(key))
     with transactions.atomic(type(key)):
-        locking.lock(key)
+        locking.lock_all(key, within)
         _check_unended(key)
         if key.paused_at is None:
             return False
         if key.is_held and not as_admin:
             message = _("A site admin paused this key. Ask a site admin to resume it.")
             raise LifecycleError("held_key", message)
-        key.paused_at, key.paused_by, key.paused_reason = None, None, ""
-        key.is_held, key.resumed_at = False, timezone.now()
-        fields = ["paused_at", "paused_by", "paused_reason", "is_held", "resumed_at"]
-        key.save(update_fields=fields)
-        key_resumed.send(type(key), key=key, by=by, using=using)
+        permitted.check_within(within, Extent.of(key))
+        _resume(key, by, using or locking.credential_of(within))
     return True
+
+
+@transactions.retried
+@reading_primary()
+def pause_all(
+    keys: Iterable[AnyKey], *, by: Any = None, reason: str = "", held: bool = False
+) -> list[AnyKey]:
+    """Pause many keys, like ``pause``, in one transaction. Ended keys are left out.
+
+    Return the keys that were not paused before, read again. Raises ``LifecycleError``
+    (``reason_too_long``, ``invalid_reason``, ``secret_in_text``) before it pauses any.
+    """
+    keys = list(keys)
+    for key in keys[:1]:
+        ending.check_reason(key, reason, "paused_reason")
+    with transactions.atomic(PersonalAccessToken), audit.together():
+        return [key for key in _locked(keys) if _pause(key, by, reason, held, None)]
+
+
+@transactions.retried
+@reading_primary()
+def resume_all(keys: Iterable[AnyKey], *, by: Any = None, as_admin: bool = False) -> list[AnyKey]:
+    """Resume many keys, like ``resume``, in one transaction.
+
+    Return the keys that were paused, read again. Ended keys are left out, and without
+    ``as_admin`` also the held ones.
+    """
+    resumed = []
+    with transactions.atomic(PersonalAccessToken), audit.together():
+        for key in _locked(list(keys)):
+            if key.paused_at is not None and (as_admin or not key.is_held):
+                permitted.check_kind(type(key))
+                _resume(key, by, None)
+                resumed.append(key)
+    return resumed
+
+
+def _locked(keys: list[AnyKey]) -> list[AnyKey]:
+    """Lock the ``keys`` that have not ended, and return them."""
+    return [
+        key
+        for model in KEY_MODELS.values()
+        for key in locking.lock_many(model, [k.pk for k in keys if isinstance(k, model)])
+        if key.state() not in _ENDED
+    ]
+
+
+def _pause(key: AnyKey, by: Any, reason: str, held: bool, using: Access | None) -> bool:
+    if key.paused_at is not None and (key.is_held or not held):
+        return False
+    key.paused_at, key.paused_by, key.paused_reason = timezone.now(), by, reason
+    key.is_held = held
+    key.save(update_fields=_PAUSE)
+    key_paused.send(type(key), key=key, by=by, using=using)
+    return True
+
+
+def _resume(key: AnyKey, by: Any, using: Access | None) -> None:
+    key.paused_at, key.paused_by, key.paused_reason = None, None, ""
+    key.is_held, key.resumed_at = False, timezone.now()
+    key.save(update_fields=[*_PAUSE, "resumed_at"])
+    key_resumed.send(type(key), key=key, by=by, using=using)
 
 
 def _check_unended(key: AnyKey) -> None:

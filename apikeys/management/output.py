@@ -27,7 +27,7 @@ from ..workloads import rules
 Rows = Sequence[Sequence[str]]
 
 _GAP = 2
-_STATES = {"active": "green", "expired": "yellow", "revoked": "red"}
+_STATES = {"active": "green", "paused": "yellow", "expired": "yellow", "revoked": "red"}
 _MOMENTS = {fact.name for fact in FACTS if fact.type is datetime}
 
 

@@ -1,6 +1,6 @@
-"""Which keys a subcommand is about: the options that ``list`` and ``revoke`` share."""
+"""Which keys a subcommand is about: the options of ``list``, ``revoke`` and ``pause``."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -9,9 +9,12 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from ..acceptance import used_kinds
-from ..keys.facts import KINDS, with_facts
-from ..models import PersonalAccessToken, live
+from ..errors import LifecycleError
+from ..keys.facts import KINDS, record, with_facts
+from ..models import AnyKey, PersonalAccessToken, live
 from . import arguments
+from .output import counted, show
+from .terminal import Terminal
 
 NAMES = ("user", "project", "kind", "unused_for")
 
@@ -30,6 +33,40 @@ def add_arguments(parser: CommandParser, verb: str) -> None:
         help=f"Only {verb} keys whose last use, or creation if they were never used, is longer "
         "ago. Introspection by another service is not a use.",
     )
+
+
+def add_dry_run(parser: CommandParser, done: str) -> None:
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help=f"Only list the keys that would be {done}. Needs no reason.",
+    )
+
+
+def check_one_or_unused(
+    public_id: str | None, unused_for: str | None, options: Mapping[str, Any], verb: str
+) -> None:
+    """Raise ``LifecycleError`` unless either an ID or ``--unused-for`` is given."""
+    if public_id is None and unused_for is None:
+        message = f"Name the ID of a key, or pass --unused-for to {verb} all keys that are unused."
+        raise LifecycleError("missing_argument", message, "public_id")
+    others = [name for name in NAMES if options.get(name)]
+    if public_id is not None and (unused_for is not None or options["dry_run"] or others):
+        message = "Pass an ID, or --unused-for with its options, but not both."
+        raise LifecycleError("contradictory_arguments", message, "public_id")
+
+
+def show_changed(terminal: Terminal, keys: Iterable[AnyKey], verb: str) -> None:
+    """Print the keys that were changed, one line each, and their number."""
+    if terminal.as_json:
+        terminal.json_list(map(record, keys))
+        return
+    number = 0
+    for key in keys:
+        number += 1
+        last_used = show("last_used_at", record(key)["last_used_at"])
+        terminal.screen.line(f"{verb} {key}, last used: {last_used}.")
+    terminal.screen.line(f"{verb} {counted(number, 'key')}.")
 
 
 class Selection(NamedTuple):

@@ -196,6 +196,14 @@ def _revoked(changes: Mapping[str, Any]) -> Iterator[str]:
         yield format_html(_("Reason: {}"), reason)
 
 
+def _paused(changes: Mapping[str, Any]) -> Iterator[str]:
+    yield _("was paused.")
+    if changes.get("held"):
+        yield _("Only a site admin can resume it.")
+    if reason := changes.get("reason"):
+        yield format_html(_("Reason: {}"), reason)
+
+
 def _new_network(changes: Mapping[str, Any]) -> Iterator[str]:
     yield format_html(_("was used from a new network: {}."), _code(changes.get("network", "")))
 
@@ -274,6 +282,8 @@ _WORDS: Final[dict[str, Callable[[Mapping[str, Any]], Iterator[str]]]] = {
     Event.APPROVED: _plain(lambda: _("was approved.")),
     Event.ROTATED: _rotated,
     Event.REVOKED: _revoked,
+    Event.PAUSED: _paused,
+    Event.RESUMED: _plain(lambda: _("was resumed.")),
     Event.EXPIRED: _plain(lambda: _("expired.")),
     Event.DELETED: _plain(lambda: _("was deleted.")),
     Event.FIRST_USED: _plain(lambda: _("was used for the first time.")),

@@ -27,8 +27,9 @@ SOON: Final = timedelta(days=7)
 
 #: The states that each value of ``state`` lists. None stands for every state.
 STATES: Final[dict[str, tuple[State, ...]]] = {
-    "": (State.LIVE, State.PENDING),
+    "": (State.LIVE, State.PENDING, State.PAUSED),
     "pending": (State.PENDING,),
+    "paused": (State.PAUSED,),
     "ended": (State.EXPIRED, State.REVOKED),
     "expired": (State.EXPIRED,),
     "revoked": (State.REVOKED,),
@@ -37,6 +38,7 @@ STATES: Final[dict[str, tuple[State, ...]]] = {
 _STATES: Final = [
     ("", gettext_lazy("Active")),
     ("pending", gettext_lazy("Only pending approval")),
+    ("paused", gettext_lazy("Only paused")),
     ("ended", gettext_lazy("Expired and revoked")),
     ("expired", gettext_lazy("Only expired")),
     ("revoked", gettext_lazy("Only revoked")),
@@ -211,6 +213,7 @@ def expiring_soon(owner: Tokens) -> tuple[list[AnyKey], int]:
     keys = owner.keys().filter(
         revoked_at=None,
         is_pending__in=[False],
+        paused_at=None,
         rotated_at=None,
         expires_at__gt=now,
         expires_at__lte=now + SOON,

@@ -300,7 +300,7 @@ _REASON_OF_TOKEN: Final = gettext_lazy(
 )
 
 
-class RevokeForm(KeylessForm):
+class PauseForm(KeylessForm):
     reason = forms.CharField(
         label=gettext_lazy("Reason"),
         max_length=200,
@@ -308,12 +308,15 @@ class RevokeForm(KeylessForm):
         help_text=gettext_lazy("Optional. Everyone who can view the key can read the reason."),
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
     )
-    also = forms.BooleanField(required=False)
 
     def __init__(self, *args: Any, of_tokens: bool = False, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if of_tokens:
             self.fields["reason"].help_text = _REASON_OF_TOKEN
+
+
+class RevokeForm(PauseForm):
+    also = forms.BooleanField(required=False)
 
 
 class ConfirmForm(forms.Form):

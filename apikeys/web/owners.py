@@ -21,7 +21,7 @@ class Tokens:
     project: Any = None
     #: The relations that the pages read, fetched by a join. The successor is not among them:
     #: its column is mostly null, so planners misjudge a join of the table with itself.
-    related: tuple[str, ...] = ("replaces", "legacy")
+    related: tuple[str, ...] = ("replaces", "legacy", "paused_by")
 
     def __init__(self, user: Any) -> None:
         self.user = user

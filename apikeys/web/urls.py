@@ -14,12 +14,16 @@ _keys = [
     path("", lists.KeyList.as_view(), name="keys"),
     path("activity/", lists.Activity.as_view(), name="activity"),
     path("revoke/", bulk.RevokeMany.as_view(), name="revoke_many"),
+    path("pause/", bulk.PauseMany.as_view(), name="pause_many"),
+    path("resume/", bulk.ResumeMany.as_view(), name="resume_many"),
     path("new/", mint.Mint.as_view(), name="mint"),
     re_path(rf"^{_ID}/$", keys.Key.as_view(), name="key"),
     re_path(rf"^{_ID}/edit/$", keys.Edit.as_view(), name="edit"),
     re_path(rf"^{_ID}/rotate/$", keys.Rotate.as_view(), name="rotate"),
     re_path(rf"^{_ID}/convert/$", keys.Convert.as_view(), name="convert"),
     re_path(rf"^{_ID}/revoke/$", keys.Revoke.as_view(), name="revoke"),
+    re_path(rf"^{_ID}/pause/$", keys.Pause.as_view(), name="pause"),
+    re_path(rf"^{_ID}/resume/$", keys.Resume.as_view(), name="resume"),
 ]
 
 urlpatterns = [

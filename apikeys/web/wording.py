@@ -13,6 +13,8 @@ _OF_TOKENS: Final[dict[str, Any]] = {
     "unknown_key": _("This token no longer exists."),
     "revoked_key": _("This token was revoked. Create a new one."),
     "expired_key": _("This token has expired. Create a new one."),
+    "paused_key": _("This token is paused. Resume it first."),
+    "held_key": _("A site admin paused this token. Ask a site admin to resume it."),
     "already_rotated": _("This token was already rotated. Use its successor."),
     "approval_required": _(
         "You cannot add permissions that need approval to an existing token. Remove permissions, "

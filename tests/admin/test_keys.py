@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from apikeys import lifecycle, token, usage
 from apikeys.models import PersonalAccessToken, ProjectKey, State
+from apikeys.refusals import Refused
 from apikeys.verify import verify
 from tests.admin.conftest import KEYS, TOKENS, mint_form
 from tests.documents import table
@@ -42,7 +43,10 @@ def messages_of(response):
 
 # Permissions
 
-ACTIONS = ("revoke_selected", "expire_selected", "approve_selected", "reject_selected")
+ACTIONS = (
+    "revoke_selected", "pause_selected", "resume_selected", "expire_selected",
+    "approve_selected", "reject_selected",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("url", [TOKENS, KEYS])
@@ -403,6 +407,54 @@ def test_revoking_requires_a_reason(client, root, ada):
     response = act(client, TOKENS, "revoke_selected", key, reason="again")
     assert messages_of(response)[-1] == f"{key.public_id}: Already revoked."
     assert LogEntry.objects.count() == 1
+
+
+def test_a_pause_is_held_unless_unticked(client, root, ada):
+    minted, other = mint_pat(ada), mint_pat(ada)
+    page = client.get(f"{TOKENS}{minted.key.pk}/change/")
+    assert 'value="pause_selected"' in text_of(page)
+    assert 'value="resume_selected"' not in text_of(page)
+    asked = act(client, TOKENS, "pause_selected", minted.key)
+    assert re.search(r'<input[^>]*name="held"[^>]*\bchecked\b', text_of(asked))
+    assert verify(minted.token)
+
+    act(client, TOKENS, "pause_selected", minted.key, reason="Suspicious.", held="on")
+    act(client, TOKENS, "pause_selected", other.key, reason="Tidying up.")
+    for each, is_held in ((minted, True), (other, False)):
+        each.key.refresh_from_db()
+        assert (each.key.state(), each.key.is_held) == (State.PAUSED, is_held)
+        assert each.key.paused_by == root
+        with pytest.raises(Refused, match="paused_key"):
+            verify(each.token)
+    again = act(client, TOKENS, "pause_selected", minted.key, reason="Again.", held="on")
+    assert messages_of(again)[-1] == f"{minted.key.public_id}: Already paused."
+    page = text_of(client.get(f"{TOKENS}{minted.key.pk}/change/"))
+    assert "Suspicious." in page
+    assert 'value="pause_selected"' not in page
+    assert "paused, held" in text_of(client.get(TOKENS))
+    assert found(client, TOKENS, state="paused") == {"ci"}
+
+    response = act(client, TOKENS, "resume_selected", minted.key, other.key, x="y")
+    assert messages_of(response)[-1] == "Done, for 2 keys."
+    assert verify(minted.token)
+    assert verify(other.token)
+    again = act(client, TOKENS, "resume_selected", minted.key, x="y")
+    assert messages_of(again)[-1] == f"{minted.key.public_id}: Not paused."
+    messages = [entry.get_change_message() for entry in LogEntry.objects.order_by("pk")]
+    assert messages[:2] == ["Paused: Suspicious.", "Paused: Tidying up."]
+    assert messages[2:] == ["Resumed."] * 2
+
+
+@pytest.mark.parametrize("state", ["revoked", "expired"])
+def test_an_ended_key_is_neither_paused_nor_resumed(client, root, ada, state):
+    key = mint_pat(ada, state=state).key
+    page = text_of(client.get(f"{TOKENS}{key.pk}/change/"))
+    for action in ("pause_selected", "resume_selected"):
+        assert f'value="{action}"' not in page
+        response = act(client, TOKENS, action, key, reason="Why?", held="on")
+        assert messages_of(response)[-1].startswith(f"{key.public_id}: This key ")
+    key.refresh_from_db()
+    assert key.paused_at is None
 
 
 def test_reason_with_a_key_is_refused_and_not_shown_again(client, root, ada):

@@ -121,6 +121,19 @@ def test_keys_created_by_a_reported_key_are_revoked(client):
     assert why(made) == "revoked_key"
 
 
+def test_a_paused_key_that_is_reported_is_revoked(client, django_capture_on_commit_callbacks):
+    minted = mint_pat(MembershipFactory(user__email="ada@example.com").user)
+    lifecycle.pause(minted.key)
+    django_mail.outbox.clear()
+    with django_capture_on_commit_callbacks(execute=True):
+        assert present(client, {"token": minted.token}).json()["revoked"] == [minted.key.public_id]
+
+    assert why(minted) == "revoked_key"
+    assert AuditEvent.objects.get(event="leaked").changes["revoked"] is True
+    (sent,) = django_mail.outbox
+    assert "leaked" in sent.subject
+
+
 def test_reporting_a_revoked_key_changes_nothing(client):
     minted = mint_pat()
     lifecycle.revoke(minted.key, reason="Mine.")

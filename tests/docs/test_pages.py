@@ -14,7 +14,7 @@ from apikeys.conf.setting import all_names
 from apikeys.drf.scoping import required_scopes
 from apikeys.gateway.conf import GatewaySettings
 from apikeys.issuers.conf import IssuersSettings
-from apikeys.models import PersonalAccessToken, ProjectKey
+from apikeys.models import AuditEvent, PersonalAccessToken, ProjectKey
 from apikeys.oauth.conf import OAuthSettings
 from apikeys.refusals import REFUSALS
 from apikeys.verify import verify
@@ -75,8 +75,8 @@ def test_the_life_of_a_key_in_python(ada):
     engine = ada.project_memberships.get().project
     scope = {"ada": ada, "engine": engine}
 
-    (code,) = blocks("docs/reference/keys.md", "python")
-    exec(code, scope)
+    life, pausing = blocks("docs/reference/keys.md", "python")
+    exec(life, scope)
 
     minted, server, rotated = scope["minted"], scope["server"], scope["rotated"]
     assert minted.key.revoked_reason == "The laptop was lost."
@@ -84,11 +84,16 @@ def test_the_life_of_a_key_in_python(ada):
     assert verify(rotated.token).user == ada
     assert verify(server.token).project == engine
 
+    exec(pausing, scope)
+    assert verify(server.token).project == engine
+    events = AuditEvent.objects.filter(public_id=server.key.public_id)
+    assert {"paused", "resumed"} <= set(events.values_list("event", flat=True))
+
 
 def test_the_life_of_a_key_in_the_shell(ada, monkeypatch):
     key = mint_pat(ada)
     monkeypatch.setattr("sys.stdin", io.StringIO(key.token))
-    (code,) = blocks("docs/reference/keys.md", "console")
+    pausing, code = blocks("docs/reference/keys.md", "console")
     for line in code.splitlines():
         words = shlex.split(line.removeprefix("python manage.py ").replace("< token.txt", ""))
         if words[1] == "verify":  # the last line, of a key that the line before revoked
@@ -103,6 +108,16 @@ def test_the_life_of_a_key_in_the_shell(ada, monkeypatch):
     assert key.key.revoked_reason == "The laptop was lost."
     assert set(PersonalAccessToken.objects.values_list("name", flat=True)) == {"ci", "laptop"}
     assert ProjectKey.objects.get().name == "server"
+
+    key = mint_pat(ada)
+    states = []
+    for line in pausing.splitlines():
+        words = shlex.split(line.removeprefix("python manage.py "))
+        words = [key.key.public_id if re.fullmatch(r"7k2m\w{12}", w) else w for w in words]
+        call_command(*words, stdout=io.StringIO(), stderr=io.StringIO())
+        key.key.refresh_from_db()
+        states.append(key.key.state())
+    assert states == ["paused", "live", "live"]
 
 
 def test_what_a_view_finds(ada):

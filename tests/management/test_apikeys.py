@@ -18,7 +18,8 @@ RECORD = [
     "allowed_networks", "rate_limits", "expires_at", "not_before", "direct_use", "public_key",
     "trust", "secret_ends_at", "state", "created_at", "created_by", "last_used_at",
     "last_used_ip", "minted_with", "legacy", "approved_at", "approved_by", "rotated_at",
-    "replaces", "replaced_by", "revoked_at", "revoked_by", "revoked_reason",
+    "replaces", "replaced_by", "paused_at", "paused_by", "paused_reason", "held",
+    "revoked_at", "revoked_by", "revoked_reason",
 ]  # fmt: skip
 FACTS = ["kind", "id", "name", "user", "project", "client", "scopes", "projects", "expires_at"]
 PAT = ["mint", "--user", "ada", "--name", "ci", "--scope", "payments:read"]
@@ -483,6 +484,89 @@ class TestRevoke:
         done = apikeys("revoke", new["id"], "--reason", "Leaked.", "--json")
         assert old["id"] in done.err
         assert verify(old["token"])
+
+
+class TestPause:
+    def test_a_paused_key_is_refused_until_it_is_resumed(self, apikeys):
+        minted = apikeys(*PAT, "--json").json
+        done = apikeys("pause", minted["id"], "--reason", "Audit.", "--by", "grace", "--json")
+        assert list(done.json) == RECORD
+        assert (done.json["state"], done.json["held"]) == ("paused", False)
+        assert (done.json["paused_by"], done.json["paused_reason"]) == ("grace", "Audit.")
+        with pytest.raises(Refused, match="paused_key"):
+            verify(minted["token"])
+        assert "paused" in apikeys("list").out
+
+        done = apikeys("resume", minted["id"], "--by", "grace", "--json")
+        assert (done.json["state"], done.json["paused_at"]) == ("live", None)
+        assert verify(minted["token"])
+        events = apikeys("audit", "--key", minted["id"], "--json").json
+        assert [each["by"] for each in events if each["event"] in ("paused", "resumed")] == [
+            "grace", "grace",
+        ]  # fmt: skip
+
+    def test_repeating_either_changes_nothing(self, apikeys):
+        minted = apikeys(*PAT, "--json").json
+        first = apikeys("pause", minted["id"], "--reason", "First.", "--json").json
+        assert apikeys("pause", minted["id"], "--reason", "Second.", "--json").json == first
+        again = apikeys("pause", minted["id"])
+        assert (again.code, "was already paused" in again.out) == (0, True)
+        assert "First." in again.out
+        apikeys("resume", minted["id"])
+        again = apikeys("resume", minted["id"])
+        assert (again.code, "is not paused" in again.out) == (0, True)
+
+    def test_a_held_key_is_resumed_by_the_command(self, apikeys):
+        minted = apikeys(*KEY, "--json").json
+        assert apikeys("pause", minted["id"], "--held", "--json").json["held"] is True
+        assert "held" in apikeys("show", minted["id"]).out
+        with pytest.raises(lifecycle.LifecycleError, match="site admin"):
+            lifecycle.resume(ProjectKey.objects.get())
+        assert apikeys("resume", minted["id"]).code == 0
+        assert verify(minted["token"])
+
+    @pytest.mark.parametrize("command", ["pause", "resume"])
+    def test_an_ended_or_unknown_key_is_refused(self, apikeys, command):
+        minted = apikeys(*PAT, "--json").json
+        apikeys("revoke", minted["id"], "--reason", "Lost.")
+        assert is_error(apikeys(command, minted["id"], "--json"), "revoked_key")
+        assert is_error(apikeys(command, "0" * 16, "--json"), "unknown_key")
+
+    def test_a_wrong_reason_pauses_nothing(self, apikeys):
+        minted = apikeys(*PAT, "--json").json
+        long = apikeys("pause", minted["id"], "--reason", "x" * 201, "--json")
+        assert is_error(long, "reason_too_long")
+        assert is_error(apikeys("pause", "--json"), "missing_argument", "--unused-for")
+        both = apikeys("pause", minted["id"], "--unused-for", "90d", "--json")
+        assert is_error(both, "contradictory_arguments")
+        assert verify(minted["token"])
+
+    def test_unused_keys_are_paused_once(self, apikeys, engine):
+        now, long_ago = timezone.now(), timezone.now() - timedelta(days=200)
+        old, used, key = mint_pat(name="old"), mint_pat(name="used"), mint_key(engine, name="job")
+        pending = mint_pat(name="pending", state="pending")
+        for minted in (old, used, key, pending):
+            type(minted.key).objects.update(created_at=long_ago)
+        PersonalAccessToken.objects.filter(pk=used.key.pk).update(last_used_at=now)
+
+        would = apikeys("pause", "--unused-for", "90d", "--dry-run")
+        assert would.out.splitlines()[-1] == "Would pause 2 keys."
+        assert verify(old.token)
+        done = apikeys("pause", "--unused-for", "90d", "--reason", "Unused.", "--held", "--json")
+        assert {each["name"] for each in done.json} == {"old", "job"}
+        assert {(each["state"], each["held"]) for each in done.json} == {("paused", True)}
+        assert apikeys("pause", "--unused-for", "90d", "--json").json == []
+        for minted in (old, key):
+            with pytest.raises(Refused, match="paused_key"):
+                verify(minted.token)
+        assert verify(used.token)
+
+    def test_revoking_names_paused_keys_of_the_same_chain(self, apikeys):
+        old = apikeys(*PAT, "--json").json
+        new = apikeys("rotate", old["id"], "--json").json
+        apikeys("pause", old["id"])
+        done = apikeys("revoke", new["id"], "--reason", "Leaked.", "--json")
+        assert f"{old['id']}, from the same chain of rotations, is still paused." in done.err
 
 
 class TestVerify:

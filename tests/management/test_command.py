@@ -34,6 +34,7 @@ ARGUMENTS = {
     "apikeys prune": [],
     "apikeys list": [],
     "apikeys revoke": ["--dry-run"],
+    "apikeys pause": ["--dry-run"],
     "apikeys convert": ["ID", "--issuer", "github", "--claim", "repository_id=1"],
 }  # fmt: skip
 

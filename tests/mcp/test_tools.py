@@ -186,6 +186,15 @@ def test_revoked_key_is_refused_at_the_next_request(app):
     assert (response.status_code, response.json()["code"]) == (401, "revoked_key")
 
 
+def test_paused_key_is_refused_until_it_is_resumed(app):
+    minted = mint_pat(scopes=["payments:read"])
+    lifecycle.pause(minted.key)
+    response = ask(app, RESOURCE, "tools/list", minted.token)
+    assert (response.status_code, response.json()["code"]) == (401, "paused_key")
+    lifecycle.resume(minted.key)
+    assert tools(ask(app, RESOURCE, "tools/list", minted.token)) == ["look"]
+
+
 def test_key_outside_its_ip_ranges_is_refused(app):
     minted = mint_key(scopes=["payments:read"], allowed_networks=["192.0.2.0/24"])
     inside = ask(app, RESOURCE, "tools/list", minted.token, client=("192.0.2.7", 1))

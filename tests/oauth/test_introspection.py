@@ -83,7 +83,9 @@ class TestIntrospection:
 
         assert (facts["username"], facts["client_id"]) == ("ada", "webapp")
 
-    @pytest.mark.parametrize("change", ["revoked_at", "expires_at", "is_pending", "direct_use"])
+    @pytest.mark.parametrize(
+        "change", ["revoked_at", "expires_at", "is_pending", "paused_at", "direct_use"]
+    )
     def test_an_ended_key_is_inactive_without_a_reason(self, introspect, minted, change):
         value = {"is_pending": True, "direct_use": False}.get(change, timezone.now())
         type(minted.key).objects.update(**{change: value})

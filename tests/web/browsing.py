@@ -23,7 +23,11 @@ PAGES = [
     "{old}/",
     "{new}/edit/",
     "{new}/rotate/",
+    "{new}/pause/",
     "{new}/revoke/",
+    "{paused}/",
+    "{paused}/resume/",
+    "?state=paused",
 ]
 
 #: Notes the visible controls, and which of them get the focus without a visible mark of it.

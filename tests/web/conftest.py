@@ -74,6 +74,9 @@ def some_keys(ada, engine):
     told = {"scopes": ["payments:write"], "description": "Asks the bank every hour. " * 19}
     key = lifecycle.mint(project=engine, name="server", by=ada, **told).key
     type(key).objects.update(is_pending=True)
+    paused = lifecycle.mint(user=ada, name="nightly export", scopes=["payments:read"]).key
+    lifecycle.pause(paused, by=ada, reason="The export moves to another server.")
     usage.note_use(PersonalAccessToken, token.pk, "203.0.113.7")
     usage.flush()
-    return {"old": token.public_id, "new": new.public_id, "key": key.public_id}
+    ids = {"old": token, "new": new, "paused": paused, "key": key}
+    return {name: each.public_id for name, each in ids.items()}

@@ -214,6 +214,22 @@ class TestDependence:
         assert status(client, response) == 401
         refused(post(client, github()), "revoked_key")
 
+    def test_token_is_refused_while_the_key_is_paused(self, client, key, github):
+        response = post(client, github())
+        lifecycle.pause(key)
+        assert status(client, response) == 401
+        refused(post(client, github()), "paused_key")
+        lifecycle.resume(key)
+        assert status(client, response) == 200
+        assert post(client, github()).status_code == 200
+
+    def test_a_revoked_key_does_not_hide_that_another_is_paused(self, client, key, project, github):
+        newer = mint(project, name="newer")
+        lifecycle.pause(key)
+        assert post(client, github()).status_code == 200
+        lifecycle.revoke(newer)
+        refused(post(client, github()), "paused_key")
+
     def test_token_loses_what_the_key_loses(self, client, key, github):
         response = post(client, github())
         lifecycle.edit(key, scopes=["payments:read"])

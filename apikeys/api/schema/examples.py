@@ -11,4 +11,6 @@ OF_PROJECT |= {"project": "analytical-engine"}
 EVENT = {fact.name: fact.example for fact in audit.FACTS}
 SECRET = {"token": "acme_pat_7k2m4q0x9c1v8b3n_9fQ3…"}
 SECRET_OF_PROJECT = {"token": "acme_key_7k2m4q0x9c1v8b3n_9fQ3…"}
+PAUSED = {"state": "paused", "paused_at": "2030-01-02T12:00:00+00:00", "paused_by": "ada"}
+PAUSED |= {"paused_reason": "Is it in use?"}
 REPLACES = {"replaces": "0c5v7b9n1m3k5j7h"}

@@ -17,7 +17,7 @@ from ... import token
 from ...models import PersonalAccessToken, ProjectKey
 from .. import serializers
 from .answers import problems
-from .examples import EVENT, OF_PROJECT, RECORD, REPLACES, SECRET, SECRET_OF_PROJECT
+from .examples import EVENT, OF_PROJECT, PAUSED, RECORD, REPLACES, SECRET, SECRET_OF_PROJECT
 from .fields import REASON
 
 _IDEMPOTENCY_KEY = OpenApiParameter(
@@ -42,7 +42,9 @@ _ID = OpenApiParameter(
     description="The ID of the key.",
 )
 _SLUG = OpenApiParameter("slug", str, OpenApiParameter.PATH, description="The slug of the project.")
-_ONE = ("retrieve", "partial_update", "destroy", "rotate", "approve", "reject")
+_ONE = (
+    "retrieve", "partial_update", "destroy", "rotate", "pause", "resume", "approve", "reject",
+)  # fmt: skip
 _OF_ONE = extend_schema_view(**{action: extend_schema(parameters=[_ID]) for action in _ONE})
 _OF_A_PROJECT = extend_schema_view(
     **{action: extend_schema(parameters=[_SLUG]) for action in ("list", "audit", "create", *_ONE)}
@@ -146,6 +148,24 @@ def _keys(noun: str, view: Any, example: Any, facts: Any, secret: Any) -> Any:
                 ),
                 **problems(400, 404, 409, 413, 415, 422),
             },
+        ),
+        pause=extend_schema(
+            summary=f"Pause a {noun}",
+            description=f"Refuse all requests with the {noun} until it is resumed. Nothing else of "
+            "it changes. Repeating the request is not an error.",
+            request=serializers.ReasonBody,
+            examples=[OpenApiExample("A reason", {"reason": "Is it in use?"}, request_only=True)],
+            responses={
+                **_one(facts | PAUSED),
+                **problems(400, 404, 409, 413, 415),
+            },
+        ),
+        resume=extend_schema(
+            summary=f"Resume a {noun}",
+            description=f"Let a paused {noun} work again. A credential must be able to grant all "
+            f"that the {noun} has. Only a site admin can resume a {noun} that is held.",
+            request=None,
+            responses={**_one(facts), **problems(400, 404, 409, 413, 415)},
         ),
         approve=extend_schema(
             summary=f"Approve a {noun}",

@@ -1,15 +1,14 @@
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import chain, islice
 from typing import Any
 
 from django.core.management.base import CommandParser
 
 from ... import lifecycle
-from ...errors import LifecycleError
 from ...keys.facts import record
 from ...models import AnyKey, State
 from .. import arguments, selecting
-from ..output import counted, show
+from ..output import show
 from ..terminal import Terminal
 
 HELP = "Revoke a key, or all keys that are unused, now and permanently."
@@ -23,23 +22,13 @@ def add_arguments(parser: CommandParser) -> None:
     arguments.add_reason(parser)
     arguments.add_by(parser)
     selecting.add_arguments(parser, "revoke")
-    parser.add_argument(
-        "--dry-run",
-        action="store_true",
-        help="Only list the keys that would be revoked. Needs no reason.",
-    )
+    selecting.add_dry_run(parser, "revoked")
 
 
 def handle(
     terminal: Terminal, *, public_id: str | None, unused_for: str | None, **options: Any
 ) -> None:
-    if public_id is None and unused_for is None:
-        message = "Name the ID of a key, or pass --unused-for to revoke all keys that are unused."
-        raise LifecycleError("missing_argument", message, "public_id")
-    others = [name for name in selecting.NAMES if options.get(name)]
-    if public_id is not None and (unused_for is not None or options["dry_run"] or others):
-        message = "Pass an ID, or --unused-for with its options, but not both."
-        raise LifecycleError("contradictory_arguments", message, "public_id")
+    selecting.check_one_or_unused(public_id, unused_for, options, "revoke")
     if public_id is not None:
         _revoke_one(terminal, public_id, options["reason"], options["by"])
     else:
@@ -60,9 +49,10 @@ def _revoke_one(terminal: Terminal, public_id: str, reason: str | None, by: str 
         sentence = f"{key} was already revoked at {when}: {key.revoked_reason}"
     terminal.show(facts, sentence)
     for other in key.chain():
-        if other.state() is State.LIVE:
+        if (state := other.state()) in (State.LIVE, State.PAUSED):
             terminal.notes.line(
-                f"{other.public_id}, from the same chain of rotations, is still active."
+                f"{other.public_id}, from the same chain of rotations, is still "
+                f"{show('state', state)}."
             )
 
 
@@ -82,26 +72,14 @@ def _revoke_unused(
     selection = selecting.select(**names)
     if dry_run:
         found = chain.from_iterable(keys.iterator(_TOGETHER) for keys in selection.of_each_kind())
-        _show(terminal, found, "Would revoke")
+        selecting.show_changed(terminal, found, "Would revoke")
         return
     revoked = _revoked(selection, reason or terminal.ask_reason(), user)
     first = list(islice(revoked, 1))  # a wrong reason is refused before anything is printed
-    _show(terminal, chain(first, revoked), "Revoked")
+    selecting.show_changed(terminal, chain(first, revoked), "Revoked")
 
 
 def _revoked(selection: selecting.Selection, reason: str, user: Any) -> Iterator[AnyKey]:
     for keys in selection.of_each_kind():
         while batch := list(keys[:_TOGETHER]):  # revoked keys are not selected again
             yield from lifecycle.revoke_all(dict.fromkeys(batch, reason), by=user)
-
-
-def _show(terminal: Terminal, keys: Iterable[AnyKey], verb: str) -> None:
-    if terminal.as_json:
-        terminal.json_list(map(record, keys))
-        return
-    number = 0
-    for key in keys:
-        number += 1
-        last_used = show("last_used_at", record(key)["last_used_at"])
-        terminal.screen.line(f"{verb} {key}, last used: {last_used}.")
-    terminal.screen.line(f"{verb} {counted(number, 'key')}.")

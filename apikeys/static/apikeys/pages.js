@@ -56,14 +56,16 @@
   // Select all rows of a list, and count the selected ones
   for (const form of document.querySelectorAll("[data-ak-bulk]")) {
     const all = form.querySelector("[data-ak-all]");
-    const button = form.querySelector("[data-ak-selected]");
-    if (!all || !button) continue;
+    const buttons = [...form.querySelectorAll("[data-ak-selected]")];
+    if (!all || !buttons.length) continue;
     const boxes = [...form.querySelectorAll('[name="id"]:enabled')];
-    const label = button.textContent;
+    const labels = buttons.map((button) => button.textContent);
     const update = () => {
       const number = boxes.filter((box) => box.checked).length;
-      button.disabled = !number;
-      button.textContent = number ? `${label} (${number})` : label;
+      buttons.forEach((button, index) => {
+        button.disabled = !number;
+        button.textContent = number ? `${labels[index]} (${number})` : labels[index];
+      });
       all.checked = number === boxes.length;
       all.indeterminate = number > 0 && number < boxes.length;
     };

@@ -1,10 +1,11 @@
-"""Revoke several keys of an owner, with one confirmation."""
+"""Revoke, pause or resume several keys of an owner, with one confirmation."""
 
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse, QueryDict
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -13,22 +14,40 @@ from ... import lifecycle, token, usage
 from ...errors import LifecycleError
 from ...keys.queries import in_state
 from ...models import AnyKey, State
+from .. import sudo
+from ..fields import KeylessForm
 from ..filters import KeyFilter
-from ..forms import RevokeForm
+from ..forms import PauseForm, RevokeForm
 from .pages import OwnerPage, add_error
 
-#: The most keys that one confirmation revokes.
+#: The most keys that one confirmation changes.
 MOST: Final = 200
 
 
-class RevokeMany(OwnerPage):
-    """Confirm and revoke the selected keys, or all that match the filters of the list.
+class Many(OwnerPage):
+    """Confirm and change the selected keys, or all that match the filters of the list.
 
-    The form of the confirmation names the keys that it shows. So it revokes no others, even if
+    The form of the confirmation names the keys that it shows. So it changes no others, even if
     more keys match by then.
     """
 
     manages = True
+    #: The name of the template, and of the URL.
+    name: ClassVar[str]
+    #: The states of the keys that it changes.
+    states: ClassVar[Sequence[State]]
+
+    def form(self, data: QueryDict | None = None) -> Any:
+        raise NotImplementedError
+
+    def change(self, keys: list[AnyKey], form: Any) -> list[AnyKey]:
+        raise NotImplementedError
+
+    def title(self, number: int) -> str:
+        raise NotImplementedError
+
+    def done(self, keys: list[AnyKey], number: int) -> str:
+        raise NotImplementedError
 
     def get(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
         return self.go(self.back)
@@ -41,38 +60,37 @@ class RevokeMany(OwnerPage):
             messages.warning(request, message, fail_silently=True)
             return self.go(self.back)
         if request.POST.get("confirm") != "yes":
-            return self.ask(RevokeForm(of_tokens=self.owner.project is None), keys, more)
-        form = RevokeForm(request.POST, of_tokens=self.owner.project is None)
+            return self.ask(self.form(), keys, more)
+        form = self.form(request.POST)
         if not form.is_valid():
             return self.ask(form, keys, more, 422)
-        reason = form.cleaned_data["reason"]
         try:
-            ended = lifecycle.revoke_all(dict.fromkeys(keys, reason), by=self.user)
+            changed = self.change(keys, form)
         except LifecycleError as error:
             add_error(form, self.worded(error))
             return self.ask(form, keys, more, 422)
-        return self.go(self.back, self.done(keys, len(ended)))
+        return self.go(self.back, self.done(keys, len(changed)))
 
     def chosen(self) -> tuple[list[AnyKey], bool]:
-        """Return the keys to revoke, newest first, and whether more match than one form takes."""
+        """Return the keys to change, newest first, and whether more match than one form takes."""
         asked, keys = self.request.POST, self.owner.keys()
         if asked.get("which") == "all" and "ids" not in asked:
             found = KeyFilter(self.query, self.owner).rows(keys)
         else:
             ids = [*asked.getlist("id"), *asked.get("ids", "").split()]
             found = keys.filter(public_id__in=list(filter(token.is_id, ids))[: MOST + 1])
-        rows = in_state(found, State.LIVE, State.PENDING).order_by("-pk")[: MOST + 1]
+        rows = in_state(found, *self.states).order_by("-pk")[: MOST + 1]
         listed: list[AnyKey] = list(rows)
         return listed[:MOST], len(listed) > MOST
 
     def ask(
-        self, form: RevokeForm, keys: list[AnyKey], more: bool, status: int = 200
+        self, form: KeylessForm, keys: list[AnyKey], more: bool, status: int = 200
     ) -> HttpResponse:
         hour = timezone.now() - timedelta(hours=1)
         used = [key for key in keys if key.last_used_at is not None and key.last_used_at > hour]
         counts = usage.daily(self.owner.model, [key.pk for key in keys], days=1)
         return self.page(
-            "revoke_many",
+            self.name,
             status,
             form=form,
             keys=[{"key": key, "url": self.owner.url("key", key)} for key in keys],
@@ -84,6 +102,27 @@ class RevokeMany(OwnerPage):
             query=self.query.urlencode(),
             back=self.back,
         )
+
+    @property
+    def query(self) -> QueryDict:
+        """The query string of the list from which the user came."""
+        return QueryDict(self.request.POST.get("query", ""))
+
+    @property
+    def back(self) -> str:
+        query = self.query.urlencode()
+        return f"{self.owner.url('keys')}?{query}" if query else self.owner.url("keys")
+
+
+class RevokeMany(Many):
+    name = "revoke_many"
+    states = (State.LIVE, State.PENDING, State.PAUSED)
+
+    def form(self, data: QueryDict | None = None) -> RevokeForm:
+        return RevokeForm(data, of_tokens=self.owner.project is None)
+
+    def change(self, keys: list[AnyKey], form: Any) -> list[AnyKey]:
+        return lifecycle.revoke_all(dict.fromkeys(keys, form.cleaned_data["reason"]), by=self.user)
 
     def title(self, number: int) -> str:
         if self.owner.project is None:
@@ -101,12 +140,64 @@ class RevokeMany(OwnerPage):
             text = ngettext("Revoked %(n)d key.", "Revoked %(n)d keys.", number)
         return text % {"n": number}
 
-    @property
-    def query(self) -> QueryDict:
-        """The query string of the list from which the user came."""
-        return QueryDict(self.request.POST.get("query", ""))
 
-    @property
-    def back(self) -> str:
-        query = self.query.urlencode()
-        return f"{self.owner.url('keys')}?{query}" if query else self.owner.url("keys")
+class PauseMany(Many):
+    name = "pause_many"
+    states = (State.LIVE,)
+
+    def form(self, data: QueryDict | None = None) -> PauseForm:
+        return PauseForm(data, of_tokens=self.owner.project is None)
+
+    def change(self, keys: list[AnyKey], form: Any) -> list[AnyKey]:
+        return lifecycle.pause_all(keys, by=self.user, reason=form.cleaned_data["reason"])
+
+    def title(self, number: int) -> str:
+        if self.owner.project is None:
+            text = ngettext("Pause %(n)d token?", "Pause %(n)d tokens?", number)
+        else:
+            text = ngettext("Pause %(n)d key?", "Pause %(n)d keys?", number)
+        return text % {"n": number}
+
+    def done(self, keys: list[AnyKey], number: int) -> str:
+        if self.owner.project is None:
+            text = ngettext("Paused %(n)d token.", "Paused %(n)d tokens.", number)
+        else:
+            text = ngettext("Paused %(n)d key.", "Paused %(n)d keys.", number)
+        return text % {"n": number}
+
+
+class ResumeMany(Many):
+    """Resume the selected keys. Keys that a site admin holds are left out."""
+
+    name = "resume_many"
+    states = (State.PAUSED,)
+
+    def post(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
+        if not self.is_recent:
+            # The confirmation is only reached by POST, so the user comes back to the list.
+            return HttpResponseRedirect(sudo.get_sudo().url(request, self.back))
+        return super().post(request, **kwargs)
+
+    def chosen(self) -> tuple[list[AnyKey], bool]:
+        keys, more = super().chosen()
+        return [key for key in keys if not key.is_held], more
+
+    def form(self, data: QueryDict | None = None) -> KeylessForm:
+        return KeylessForm(data)
+
+    def change(self, keys: list[AnyKey], form: Any) -> list[AnyKey]:
+        return lifecycle.resume_all(keys, by=self.user)
+
+    def title(self, number: int) -> str:
+        if self.owner.project is None:
+            text = ngettext("Resume %(n)d token?", "Resume %(n)d tokens?", number)
+        else:
+            text = ngettext("Resume %(n)d key?", "Resume %(n)d keys?", number)
+        return text % {"n": number}
+
+    def done(self, keys: list[AnyKey], number: int) -> str:
+        if self.owner.project is None:
+            text = ngettext("Resumed %(n)d token.", "Resumed %(n)d tokens.", number)
+        else:
+            text = ngettext("Resumed %(n)d key.", "Resumed %(n)d keys.", number)
+        return text % {"n": number}

@@ -1,4 +1,4 @@
-"""The pages of one key: view, edit, rotate and revoke it."""
+"""The pages of one key: view, edit, rotate, pause, resume and revoke it."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -20,9 +20,9 @@ from ...models import AnyKey
 from ...policy import get_policy
 from ...workloads import rules
 from ..expiry import KEEP
-from ..forms import ConvertForm, KeyForm, RevokeForm, RotateForm
+from ..forms import ConvertForm, KeyForm, PauseForm, RevokeForm, RotateForm
 from .pages import CONFLICTS, KeyPage, add_error
-from .rows import chain_of, is_editable, rows_of
+from .rows import UNENDED, chain_of, is_editable, is_rotatable, may_resume, rows_of
 from .secret import secret_page
 
 
@@ -107,7 +107,7 @@ class Rotate(KeyPage):
 
     def get(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
         self.key = self.find()
-        if not is_editable(self.key):
+        if not is_rotatable(self.key):
             return self.go(self.url)
         if not self.is_recent:
             return self.ask_who()
@@ -192,12 +192,65 @@ class Convert(KeyPage):
         return secret_page(self, lifecycle.Minted(self.key, ""))
 
 
+class Pause(KeyPage):
+    manages = True
+
+    def get(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
+        self.key = self.find()
+        if self.key.state() != "live":
+            return self.go(self.url)
+        return self.ask(PauseForm(of_tokens=self.owner.project is None))
+
+    def post(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
+        self.key = self.find()
+        form = PauseForm(request.POST, of_tokens=self.owner.project is None)
+        if not form.is_valid():
+            return self.ask(form, 422)
+        try:
+            lifecycle.pause(self.key, by=self.user, reason=form.cleaned_data["reason"])
+        except LifecycleError as error:
+            if error.code in CONFLICTS:
+                return self.conflict(error)
+            add_error(form, self.worded(error))
+            return self.ask(form, 422)
+        done = _("Paused %(name)s. Requests with it are refused until you resume it.")
+        return self.go(self.url, done % {"name": self.key.name})
+
+    def ask(self, form: PauseForm, status: int = 200) -> HttpResponse:
+        return self.page("pause", status, form=form, **use_of(self.key))
+
+
+class Resume(KeyPage):
+    """Resume a key. It gives access back, so it requires a recent log-in."""
+
+    manages = True
+
+    def get(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
+        self.key = self.find()
+        if not may_resume(self.key):
+            return self.go(self.url)
+        if not self.is_recent:
+            return self.ask_who()
+        return self.page("resume", **use_of(self.key))
+
+    def post(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
+        self.key = self.find()
+        if not self.is_recent:
+            return self.ask_who()
+        try:
+            lifecycle.resume(self.key, by=self.user)
+        except LifecycleError as error:
+            return self.conflict(error)
+        done = _("Resumed %(name)s. It works from the next request.") % {"name": self.key.name}
+        return self.go(self.url, done)
+
+
 class Revoke(KeyPage):
     manages = True
 
     def get(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
         self.key = self.find()
-        if self.key.state() in ("revoked", "expired"):
+        if self.key.state() not in UNENDED:
             return self.go(self.url)
         return self.ask(RevokeForm(of_tokens=self.owner.project is None))
 
@@ -223,4 +276,4 @@ class Revoke(KeyPage):
     def others(self) -> list[AnyKey]:
         """Return the active keys just before and after this key in its rotation chain."""
         near: list[Any] = [*self.key.predecessors(1), *self.key.successors(1)]
-        return [key for key in near if key.state() == "live"]
+        return [key for key in near if key.state() in ("live", "paused")]

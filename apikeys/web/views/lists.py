@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from ... import audit, token
 from ...conf import slug_field
 from ...keys.queries import FEW
-from ...models import AuditEvent, Membership, ProjectKey, live
+from ...models import AuditEvent, Membership, ProjectKey, State, live
 from ...policy import get_policy, has_field
 from .. import activity
 from ..filters import ActivityFilter, KeyFilter, expiring_soon, number_of
@@ -50,6 +50,8 @@ class KeyList(OwnerPage):
             ended=listed.value("state") == "ended",
             soon=self.soon(listed),
             selects=self.owner.may_manage and any(row["is_revocable"] for row in rows),
+            pauses=any(row["state"] == State.LIVE for row in rows),
+            resumes=any(row["may_resume"] for row in rows),
         )
 
     def soon(self, listed: KeyFilter) -> dict[str, Any] | None:

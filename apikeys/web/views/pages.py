@@ -36,7 +36,9 @@ _MOST_OF_DRAFT: Final = 100_000  # characters
 _ENTERED: Final = {*KeyForm.base_fields, *RotateForm.base_fields, *ConvertForm.base_fields}
 
 #: The error codes for a key whose state has changed since the page was shown.
-CONFLICTS: Final = {"revoked_key", "expired_key", "already_rotated", "not_pending"}
+CONFLICTS: Final = {
+    "revoked_key", "expired_key", "paused_key", "held_key", "already_rotated", "not_pending",
+}  # fmt: skip
 
 
 @method_decorator((hidden, outages.answered(outages.page), csrf_protect), name="dispatch")
@@ -148,7 +150,7 @@ class OwnerPage(SettingsPage):
 
     owner: Tokens
     #: The pages of the owner that templates link to.
-    urls = ("keys", "mint", "activity", "revoke_many")
+    urls = ("keys", "mint", "activity", "revoke_many", "pause_many", "resume_many")
     #: Whether the page requires permission to manage the keys, not only to see them.
     manages = False
 
@@ -203,7 +205,7 @@ class KeyPage(OwnerPage):
 
     def page(self, template: str, status: int = 200, **context: Any) -> HttpResponse:
         if (key := getattr(self, "key", None)) is not None:  # unset if the user may not manage keys
-            names = ("key", "edit", "rotate", "revoke", "convert")
+            names = ("key", "edit", "rotate", "pause", "resume", "revoke", "convert")
             context |= {"key": key, "key_urls": {name: self.owner.url(name, key) for name in names}}
         return super().page(template, status, **context)
 

@@ -22,8 +22,22 @@ from ..owners import Tokens
 _MOST_OF_CHAIN: Final = 10
 
 
+#: The states of keys that have not ended.
+UNENDED: Final = ("live", "pending", "paused")
+
+
 def is_editable(key: AnyKey) -> bool:
-    return key.state() in ("live", "pending") and key.rotated_at is None
+    return key.state() in UNENDED and key.rotated_at is None
+
+
+def is_rotatable(key: AnyKey) -> bool:
+    """Return whether ``key`` may be rotated. A paused key must be resumed first."""
+    return is_editable(key) and key.paused_at is None
+
+
+def may_resume(key: AnyKey) -> bool:
+    """Return whether the pages offer to resume ``key``. A held key is for a site admin."""
+    return key.paused_at is not None and not key.is_held and key.state() in UNENDED
 
 
 def rows_of(
@@ -55,13 +69,16 @@ def rows_of(
             "texts": _texts(key),
             "counts": counts.get(key.pk, []),
             "is_editable": is_editable(key),
-            "is_revocable": key.state(now) in ("live", "pending"),
+            "is_rotatable": is_rotatable(key),
+            "is_revocable": key.state(now) in UNENDED,
+            "may_resume": may_resume(key),
             "soon": key.expires_at is not None
             and key.state(now) == "live"
             and key.expires_at - now <= SOON,
             "url": owner.url("key", key),
             "edit": owner.url("edit", key),
             "rotate": owner.url("rotate", key),
+            "resume": owner.url("resume", key),
             "revoke": owner.url("revoke", key),
             "copy": f"{mint}?from={key.public_id}",
         }
@@ -107,9 +124,9 @@ def restrictions_of(key: AnyKey) -> list[tuple[Restriction, str]]:
 
 
 def pauses(key: AnyKey, now: datetime) -> list[restrictions.Pause]:
-    """Return why ``key`` is paused. Empty for an expired or revoked key."""
-    has_ended = key.state(now) not in ("live", "pending")
-    return [] if has_ended else restrictions.pauses(restrictions.of(key), now)
+    """Return which restrictions pause ``key``. Empty for a key that is refused anyway."""
+    is_working = key.state(now) in ("live", "pending")
+    return [] if not is_working else restrictions.pauses(restrictions.of(key), now)
 
 
 def _texts(key: AnyKey) -> list[tuple[str, str]]:
