@@ -302,6 +302,8 @@ def _pages(rows: Any, *order: str) -> Iterator[Any]:
 def _record_expired(model: Any, now: datetime) -> int:
     recorded = AuditEvent.objects.filter(public_id=OuterRef("public_id"), event=Event.EXPIRED)
     expired = _owned(model).filter(~Exists(recorded), revoked_at=None, expires_at__lte=now)
+    if (until := AuditEvent.objects.pruned_until()) is not None:
+        expired = expired.filter(expires_at__gte=until)  # the others had their event
     number = 0
     while keys := list(expired[:_CHUNK]):
         events = [(key, _expired(key)) for key in keys]

@@ -22,6 +22,7 @@ from ..workloads import rules
 from . import theme
 from .filters import ExpiryFilter, KindFilter, LastUseFilter, StateFilter
 from .forms import EditForm, MintForm
+from .inventory import InventoryPage
 from .key_actions import KeyActions
 from .key_columns import KeyColumns, columns
 from .key_finder import KeyFinder
@@ -238,7 +239,7 @@ _OTHERS = tuple(each.name for each in RESTRICTIONS if not each.is_about_time)
 
 
 @manages(PersonalAccessToken)
-class PersonalAccessTokenAdmin(KeyAdmin):
+class PersonalAccessTokenAdmin(InventoryPage, KeyAdmin):
     """Personal access tokens of all users."""
 
     owner = "user"

@@ -21,6 +21,7 @@ from ..conf import app_settings, slug_field, slug_of
 from ..drf import BearerAuthentication, HasScope
 from ..errors import LifecycleError
 from ..grants import Extent, Grant
+from ..keys.event_queries import keys_first
 from ..keys.facts import record, with_facts
 from ..keys.queries import in_state
 from ..lifecycle import Minted
@@ -253,7 +254,7 @@ class KeyViewSet(KeysView):
             events = events.filter(public_id=key)
         if (event := asked.get("event")) is not None:
             events = events.filter(event=event)
-        page = self.paginate_queryset(events)
+        page = self.paginate_queryset(keys_first(events))
         return self.get_paginated_response([audit.record(each) for each in page or ()])
 
     def events(self) -> QuerySet[Any]:

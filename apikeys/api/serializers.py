@@ -15,6 +15,7 @@ from .. import audit, moments, token
 from ..access import EXTERNAL, OAUTH, PERSONAL_ACCESS_TOKEN, PROJECT_KEY
 from ..keys.facts import FACTS, Fact
 from ..models import AuditEvent, State
+from ..models.audit import EVENTS_OF_SITE
 from ..models.texts import TEXTS, about
 from ..restrictions import RESTRICTIONS
 from ..restrictions.base import Restriction
@@ -360,7 +361,10 @@ class AuditParameters(PageParameters):
     key = serializers.RegexField(
         rf"\A{token.ID_PATTERN}\Z", required=False, help_text="The ID of a key."
     )
-    event = serializers.ChoiceField(AuditEvent.Event.choices, required=False)
+    event = serializers.ChoiceField(
+        [each for each in AuditEvent.Event.choices if each[0] not in EVENTS_OF_SITE],
+        required=False,
+    )
 
 
 class AuditEventSerializer(FactsSerializer):

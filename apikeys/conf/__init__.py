@@ -14,7 +14,7 @@ from django.utils.crypto import salted_hmac
 
 from ..token import KIND_NAMES, PREFIX_PATTERN
 from . import presets, rules
-from .rules import SECONDS, STORE, URL, YES_OR_NO, Rule
+from .rules import KEPT, SECONDS, STORE, URL, YES_OR_NO, Rule
 from .setting import Setting, Table
 
 __all__ = ["project_model"]
@@ -84,6 +84,11 @@ def _cache(given: Any) -> Mapping[str, Any] | None:
     if not isinstance(given, Mapping) or not (given.get("LOCATION") or "TIMEOUT" in given):
         return None
     return {**CACHE_DEFAULTS, **given}
+
+
+def _kept(what: str, check: str) -> Setting[Any]:
+    text = f"How long [`apikeys prune`](audit.md#retention) keeps {what}. With `None`, for ever."
+    return Setting(None, KEPT, text, check=check)
 
 
 class AppSettings(Table):
@@ -210,6 +215,8 @@ class AppSettings(Table):
         "process loses the uses since the last write. With `None`, call `apikeys.usage.flush()`.",
         check="E010",
     )
+    KEEP_ENDED = _kept("ended keys", "E140")
+    KEEP_AUDIT = _kept("audit events", "E141")
     ARGON2_TRIES = Setting(
         5,
         rules.whole(1),

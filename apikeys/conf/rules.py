@@ -149,6 +149,10 @@ def duration(words: str, least: timedelta, most: timedelta = timedelta.max) -> R
     return Rule(words, lambda given: isinstance(given, timedelta) and least <= given <= most)
 
 
+#: How long rows are kept.
+KEPT: Final = duration("a timedelta of at least 30 days", timedelta(days=30)).or_none()
+
+
 def mapping(
     words: str, test: Callable[[Any], bool] = lambda given: True
 ) -> Rule[Mapping[str, Any]]:

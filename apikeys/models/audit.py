@@ -1,4 +1,5 @@
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any, Final, NoReturn
 
 from django.db import models
@@ -15,8 +16,11 @@ class AppendOnlyError(TypeError):
         super().__init__("Audit events are only added: none is changed or deleted.")
 
 
+_MOST_PRUNED: Final = 1000  # entries about deletions to read
 #: ``AuditEvent.kind`` of an event about an OAuth client.
 CLIENT: Final = "client"
+#: ``AuditEvent.kind`` of an event about the site itself.
+SITE: Final = "site"
 
 
 class AuditQuerySet(models.QuerySet["AuditEvent"]):
@@ -30,8 +34,24 @@ class AuditQuerySet(models.QuerySet["AuditEvent"]):
 
     def with_clients_of(self, owner: models.Model) -> "AuditQuerySet":
         """Filter like ``of``, with the events about OAuth clients of a user."""
-        kinds = [_kind_of(owner)] if _is_project(owner) else [_kind_of(owner), CLIENT]
-        return self.filter(kind__in=kinds, owner_pk=str(owner.pk))
+        return self.filter(kind__in=_kinds_of(owner), owner_pk=str(owner.pk))
+
+    def parts_with_clients_of(self, owner: models.Model) -> "list[AuditQuerySet]":
+        """Return the events of ``with_clients_of`` by kind.
+
+        An index lists the events of one kind by age. Of two kinds, a database would sort all.
+        """
+        return [self.filter(kind=kind, owner_pk=str(owner.pk)) for kind in _kinds_of(owner)]
+
+    def pruned_until(self) -> datetime | None:
+        """Return the time before which events were deleted; ``None`` if none were."""
+        pruned = self.filter(event=AuditEvent.Event.PRUNED).order_by("-pk")
+        untils = [
+            datetime.fromisoformat(changes["until"])
+            for changes in pruned.values_list("changes", flat=True)[:_MOST_PRUNED]
+            if changes.get("pruned") == "events"
+        ]
+        return max(untils, default=None)
 
     def update(self, **kwargs: Any) -> NoReturn:
         raise AppendOnlyError
@@ -49,6 +69,10 @@ def _is_project(owner: models.Model) -> bool:
     from .keys import ProjectKey
 
     return isinstance(owner, ProjectKey._meta.get_field("project").related_model)
+
+
+def _kinds_of(owner: models.Model) -> list[str]:
+    return [_kind_of(owner)] if _is_project(owner) else [_kind_of(owner), CLIENT]
 
 
 def _kind_of(owner: models.Model) -> str:
@@ -93,6 +117,7 @@ class AuditEvent(models.Model):
         CLIENT_EDITED = "client_edited", _("client edited")
         CLIENT_ROTATED = "client_rotated", _("client secret rotated")
         CLIENT_DELETED = "client_deleted", _("client deleted")
+        PRUNED = "pruned", _("old entries deleted")
 
     event = models.CharField(_("event"), max_length=24, choices=Event.choices)
     at = models.DateTimeField(_("at"), default=timezone.now)
@@ -136,7 +161,12 @@ class AuditEvent(models.Model):
         default_permissions = ("view",)
         indexes = [
             models.Index(fields=["kind", "owner_pk", "-id"], name="apikeys_audit_owner"),
+            models.Index(
+                fields=["kind", "owner_pk", "event", "-id"], name="apikeys_audit_owner_event"
+            ),
+            models.Index(fields=["kind", "owner_pk", "-at", "-id"], name="apikeys_audit_owner_at"),
             models.Index(fields=["public_id", "-id"], name="apikeys_audit_key"),
+            models.Index(fields=["event", "-id"], name="apikeys_audit_event"),
             models.Index(fields=["at"], name="apikeys_audit_at"),
         ]
 
@@ -166,3 +196,5 @@ EVENTS_OF_CLIENTS: Final = frozenset(
         AuditEvent.Event.CLIENT_DELETED,
     }
 )
+#: The events about the site itself. Only operators see them.
+EVENTS_OF_SITE: Final = frozenset({AuditEvent.Event.PRUNED})

@@ -14,12 +14,14 @@ class ApiKeysOAuthConfig(AppConfig):
         from .. import cache, carried, upstreams, verify
         from ..access import OAUTH
         from ..http import discovery
+        from ..keys import inventory
         from ..lifecycle import locking
         from ..management import pruning
         from ..reach import deciding, sources
         from . import (  # noqa: F401
             chains,
             checks,
+            counts,
             events,
             reach,
             resolver,
@@ -37,6 +39,7 @@ class ApiKeysOAuthConfig(AppConfig):
         discovery.register(discovery.Metadata(metadata.resource_url, metadata.describe))
         sources.register(reach.entries)
         deciding.register(reach.lock)
+        inventory.register("oauth", counts.LABELS, counts.count)
         chains.connect()
         events.connect()
         cache.watch(get_access_token_model(), get_application_model(), Consent)

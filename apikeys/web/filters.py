@@ -13,12 +13,13 @@ from django.utils import timezone
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy
 
-from .. import moments, scopes
+from .. import moments, scopes, token
 from ..audit import Event
 from ..conf import slug_field, slug_of
 from ..keys import queries
-from ..models import AnyKey, State
-from ..models.audit import EVENTS_OF_CLIENTS
+from ..keys.event_queries import Asked
+from ..models import AnyKey, AuditEvent, State
+from ..models.audit import EVENTS_OF_CLIENTS, EVENTS_OF_SITE
 from ..policy import get_policy
 from .owners import Tokens
 
@@ -246,28 +247,30 @@ class ActivityFilter(forms.Form):
         super().__init__(params, auto_id="ak-%s")
         event = self.fields["event"]
         assert isinstance(event, forms.ChoiceField)  # noqa: S101 - for mypy
-        offered = [each for each in Event if of_clients or each not in EVENTS_OF_CLIENTS]
+        hidden = EVENTS_OF_SITE if of_clients else EVENTS_OF_SITE | EVENTS_OF_CLIENTS
+        offered = [each for each in Event if each not in hidden]
         event.choices = [_ANY, *((each.value, capfirst(each.label)) for each in offered)]
 
-    def rows(self, events: QuerySet[Any]) -> QuerySet[Any]:
-        """Return the ``events`` that match."""
+    def asked(self, key: str = "") -> Asked | None:
+        """Return the filters, with the ID of a ``key``. ``None`` if they match nothing."""
         if not self.is_valid():
-            return events.none()
-        asked = self.cleaned_data
-        if asked["event"]:
-            events = events.filter(event=asked["event"])
+            return None
+        asked, times, others = self.cleaned_data, Q(), Q()
         if term := asked["q"]:
-            events = events.filter(Q(name__icontains=term) | Q(public_id__startswith=term.lower()))
+            if not key and _is_used_id(term.lower()):
+                key = term.lower()
+            else:
+                others &= Q(name__icontains=term) | Q(public_id__startswith=term.lower())
         if asked["by"]:
-            events = events.filter(by__iexact=asked["by"])
+            others &= Q(by__iexact=asked["by"])
         try:
             if asked["since"]:
-                events = events.filter(at__gte=moments.start_of(asked["since"]))
+                times &= Q(at__gte=moments.start_of(asked["since"]))
             if asked["until"]:
-                events = events.filter(at__lte=moments.end_of(asked["until"]))
+                times &= Q(at__lte=moments.end_of(asked["until"]))
         except OverflowError:
-            return events.none()
-        return events
+            return None
+        return Asked(key, asked["event"], times, others)
 
     @property
     def is_filtered(self) -> bool:
@@ -282,3 +285,8 @@ class ActivityFilter(forms.Form):
     def narrowed(self) -> int:
         """The number of filters in use beside the search."""
         return sum(bool(self.data.get(field.name)) for field in self.others)
+
+
+def _is_used_id(text: str) -> bool:
+    """Return whether ``text`` is an ID in the log. A name may have the form of one."""
+    return token.is_id(text) and AuditEvent.objects.filter(public_id=text).exists()

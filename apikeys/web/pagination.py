@@ -55,16 +55,18 @@ def page_of(
     if backwards:
         found.reverse()
 
-    def link(to: str, row: Any) -> str:
-        kept = {k: v for k, v in params.items() if k not in ("after", "before")}
-        return "?" + urlencode({**kept, to: getattr(row, name)})
-
     has_previous, has_next = (more, True) if backwards else (bool(cursor), more)
     return Page(
         found,
-        link("before", found[0]) if found and has_previous else None,
-        link("after", found[-1]) if found and has_next else None,
+        link(params, "before", getattr(found[0], name)) if found and has_previous else None,
+        link(params, "after", getattr(found[-1], name)) if found and has_next else None,
     )
+
+
+def link(params: Mapping[str, str], to: str, value: Any) -> str:
+    """Return the query string of ``params`` for the page ``to`` a row: ``after`` or ``before``."""
+    kept = {k: v for k, v in params.items() if k not in ("after", "before")}
+    return "?" + urlencode({**kept, to: value})
 
 
 def _beyond(bound: QuerySet[Any], field: str, compare: str, by: Any) -> Q:

@@ -67,7 +67,7 @@ def test_every_audit_event_is_listed_with_its_signal():
 
     assert set(listed) | set(events_of_oauth()) == set(AuditEvent.Event.values)
     without = {name for name, signal in listed.items() if not signal}
-    assert without == {"deleted", "notified", "denied", "allowed"}
+    assert without == {"deleted", "notified", "denied", "allowed", "pruned"}
     named = [name for (name,) in filter(None, listed.values())]
     assert sorted(named) == sorted(
         n for n, each in vars(signals).items() if isinstance(each, Signal)

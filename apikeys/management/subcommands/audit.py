@@ -1,9 +1,11 @@
 from typing import Any
 
 from django.core.management.base import CommandParser
+from django.db.models import Q
 
 from ... import audit
 from ...audit import FORMATS
+from ...keys.event_queries import Asked
 from ...models import AuditEvent
 from .. import arguments
 from ..output import show
@@ -48,14 +50,14 @@ def add_arguments(parser: CommandParser) -> None:
 
 
 def handle(terminal: Terminal, *, limit: int, **options: Any) -> None:
-    events = _events(**options)
+    events, asked = _asked(**options)
     if options["format"]:
         lines, _media_type = FORMATS[options["format"]]
-        for line in lines(events.order_by("pk").iterator(chunk_size=_CHUNK)):
+        for line in lines(asked.all(events).order_by("pk").iterator(chunk_size=_CHUNK)):
             terminal.text(line)
         return
     arguments.check_limit(limit)
-    newest = [audit.record(event) for event in events.order_by("-pk")[:limit]]
+    newest = [audit.record(event) for event in asked.newest(events, limit)]
     terminal.show_list(
         newest[::-1],
         [name.upper() for name in audit.COLUMNS],
@@ -65,7 +67,7 @@ def handle(terminal: Terminal, *, limit: int, **options: Any) -> None:
     )
 
 
-def _events(
+def _asked(
     *,
     user: str | None,
     project: str | None,
@@ -74,18 +76,15 @@ def _events(
     since: str | None,
     until: str | None,
     **options: Any,
-) -> Any:
-    events = AuditEvent.objects.all()
+) -> tuple[Any, Asked]:
+    events, times = AuditEvent.objects.all(), Q()
     if user is not None:
         events = events.of(arguments.find_user(user))
     if project is not None:
         events = events.of(arguments.find_project(project))
-    if key is not None:
-        events = events.filter(public_id=arguments.clean_id(key))
-    if event is not None:
-        events = events.filter(event=event)
     if since is not None:
-        events = events.filter(at__gte=arguments.moment(since, "since"))
+        times &= Q(at__gte=arguments.moment(since, "since"))
     if until is not None:
-        events = events.filter(at__lt=arguments.moment(until, "until"))
-    return events
+        times &= Q(at__lt=arguments.moment(until, "until"))
+    public_id = "" if key is None else arguments.clean_id(key)
+    return events, Asked(public_id, event or "", times)

@@ -11,10 +11,11 @@ from django.utils.translation import gettext as _
 
 from ... import audit, token
 from ...conf import slug_field
+from ...keys.event_queries import Asked
 from ...keys.queries import FEW
 from ...models import AuditEvent, Membership, ProjectKey, State, live
 from ...policy import get_policy, has_field
-from .. import activity
+from .. import activity, event_pages
 from ..filters import ActivityFilter, KeyFilter, expiring_soon, number_of
 from ..pagination import page_of
 from .pages import OwnerPage, SettingsPage
@@ -75,18 +76,17 @@ class Activity(OwnerPage):
     def get(self, request: HttpRequest, **kwargs: Any) -> Any:
         if self.holds_secret(but=("after", "before")):
             return self.go_without_secret()
-        events: QuerySet[Any] = AuditEvent.objects.with_clients_of(self.owner.owner)
         of_key = request.GET.get("key", "")
         if of_key and not token.is_id(of_key):
             raise Http404
-        if of_key:
-            events = events.filter(public_id=of_key)
         of_clients = self.owner.project is None and apps.is_installed("apikeys.oauth")
         listed = ActivityFilter(request.GET, of_clients=of_clients)
-        events = listed.rows(events)
+        asked, events = listed.asked(of_key), AuditEvent.objects
         if name := request.GET.get("format"):
-            return self.export(name, events)
-        page = page_of(events, request.GET.dict(), name="pk", size=self.size)
+            found = events.with_clients_of(self.owner.owner)
+            return self.export(name, found.none() if asked is None else asked.all(found))
+        parts = events.parts_with_clients_of(self.owner.owner) if asked is not None else []
+        page = event_pages.page_of(parts, asked or Asked(), request.GET.dict(), size=self.size)
         kept = request.GET.copy()
         for cursor in ("after", "before"):
             kept.pop(cursor, None)
@@ -98,6 +98,7 @@ class Activity(OwnerPage):
             of_key=of_key,
             kept=f"{kept.urlencode()}&" if kept else "",
             formats=audit.FORMATS,
+            most=event_pages.MOST,
         )
 
     def url_of(self, public_id: str) -> str:

@@ -1,0 +1,99 @@
+"""Find audit events by an index, however many events there are."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db.models import Q, QuerySet
+from django.db.models.query import ModelIterable
+
+from ..models import AuditEvent
+from .queries import FEW
+
+
+class _KeysFirst(ModelIterable):  # type: ignore[type-arg]
+    """Fetch the primary keys of a page first, from an index alone, then only those rows."""
+
+    def __iter__(self) -> Iterator[Any]:
+        page: Any = self.queryset
+        if not page.query.is_sliced:
+            yield from super().__iter__()
+            return
+        pks = list(page.values_list("pk", flat=True))
+        # Without the conditions and the order of the page, which other indexes cover.
+        found = AuditEvent.objects.using(page.db).in_bulk(pks)
+        yield from (found[pk] for pk in pks if pk in found)
+
+
+def keys_first(events: QuerySet[Any]) -> QuerySet[Any]:
+    """Return ``events`` so that a page takes two queries: its primary keys, then its rows.
+
+    A database that fetched the rows as well might walk the whole table for them, because it
+    guesses that many match.
+    """
+    found: QuerySet[Any] = events.all()
+    # Django has no public API to set the iterable class of a queryset.
+    vars(found)["_iterable_class"] = _KeysFirst
+    return found
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The filters of a list of events, by the way in which the database finds the events."""
+
+    #: The ID of a key. An index finds its events.
+    key: str = ""
+    #: The name of an event.
+    event: str = ""
+    #: The conditions on the time. A list with any is sorted by time, and others by age.
+    times: Q = field(default_factory=Q)
+    #: The other conditions.
+    others: Q = field(default_factory=Q)
+
+    @property
+    def is_by_time(self) -> bool:
+        return bool(self.times)
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """The fields to sort by, in ascending order."""
+        return ("at", "pk") if self.is_by_time else ("pk",)
+
+    def ordering(self, *, newer: bool = False) -> list[str]:
+        """Return the arguments of ``order_by``: newest first, or with ``newer`` oldest first."""
+        return [name if newer else f"-{name}" for name in self.order]
+
+    def place(self, event: Any) -> tuple[Any, ...]:
+        """Return the values that ``event`` is sorted by."""
+        return tuple(getattr(event, name) for name in self.order)
+
+    def all(self, events: QuerySet[Any]) -> QuerySet[Any]:
+        """Return all ``events`` that match, for an export."""
+        named = {"public_id": self.key, "event": self.event}
+        given = {name: value for name, value in named.items() if value}
+        return events.filter(self.times, self.others, **given)
+
+    def split(self, events: QuerySet[Any]) -> tuple[QuerySet[Any], Q]:
+        """Return the events that an index finds in order, and the conditions that remain.
+
+        Two short queries if both an event and a time are given.
+        """
+        if self.key:  # one key has few events
+            return self.all(events), Q()
+        if not self.event:
+            return events.filter(self.times), self.others
+        of_event = events.filter(event=self.event)
+        if not self.is_by_time:
+            return of_event, self.others
+        pks = list(of_event.order_by().values_list("pk", flat=True)[: FEW + 1])
+        if len(pks) <= FEW:
+            # Only by primary key: a database would rather walk an index in the order of time.
+            rows = AuditEvent.objects.using(events.db).order_by()
+            found = list(rows.filter(self.times, pk__in=pks).values_list("pk", flat=True))
+            return rows.filter(pk__in=found).order_by(*events.query.order_by), self.others
+        return events.filter(self.times), self.others & Q(event=self.event)
+
+    def newest(self, events: QuerySet[Any], limit: int) -> list[Any]:
+        """Return the newest ``limit`` matches among ``events``, newest first."""
+        found, others = self.split(events.order_by(*self.ordering()))
+        return list(keys_first(found.filter(others))[:limit])
