@@ -267,7 +267,8 @@ def credential_of(access: Access) -> tuple[str, str]:
     if access.kind == EXTERNAL and not access.key:
         return EXTERNAL, ""
     if access.kind == OAUTH and not access.key:
-        return OAUTH, token.grant_id(pk_of(access.client), pk_of(access.user))
+        client = getattr(access.client, "pk", None)  # a carried access knows only its ID
+        return OAUTH, token.grant_id(client, pk_of(access.user)) if client else ""
     return (PERSONAL_ACCESS_TOKEN if access.project is None else PROJECT_KEY), access.revoked_with
 
 

@@ -215,7 +215,7 @@ def write_once(found: Sequence[tuple[AnyKey, AuditEvent]]) -> list[tuple[AnyKey,
         written = [each for each in found if _write_if_new(each[1], alias)]
     for key, row in written:
         facts = {"at": row.at, "ip": row.ip} | row.changes
-        FOUND[Event(row.event)].send(type(key), key=key, by=None, using=None, **facts)
+        FOUND[Event(row.event)].send_robust(type(key), key=key, by=None, using=None, **facts)
     return written
 
 

@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
-from . import acceptance, http, refusals, restrictions, usage
+from . import acceptance, decisions, http, refusals, restrictions, usage
 from .access import EXTERNAL, OAUTH, PERSONAL_ACCESS_TOKEN, Access
 from .conf import app_settings
 from .databases.threads import connected
@@ -93,7 +93,7 @@ class BearerMiddleware:
             self._check(access)
             spend(access, request)
             usage.note_scopes(access, self.required_scopes)
-            return _Held(access, access.selected_pks())
+            return _Held(access, access.selected_pks(), decisions.denied_to(access))
         if self.required_scopes:
             raise Refused(not_authenticated(request))
         return None
@@ -181,6 +181,8 @@ class _Held(NamedTuple):
     access: Access
     #: The selected projects at the handshake.
     projects: list[Any] | None
+    #: The projects in which it was denied at the handshake.
+    denied: set[Any]
 
     def is_within(self, now: Access) -> bool:
         """Return whether it allows no more than the credential allows now."""
@@ -188,6 +190,8 @@ class _Held(NamedTuple):
         if projects is not None and not (
             self.projects is not None and set(projects).issuperset(self.projects)
         ):
+            return False
+        if not decisions.denied_to(now) <= self.denied:
             return False
         before = self.access
         return (

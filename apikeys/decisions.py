@@ -7,7 +7,7 @@ request in every process. ``apikeys.reach`` writes the rows.
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
-from django.db.models import BooleanField, Expression, F, QuerySet
+from django.db.models import BooleanField, Expression, F, Q, QuerySet
 from django.db.models.sql.where import AND
 
 from . import token
@@ -62,6 +62,22 @@ def copy(old: Any, new: Any, *, approvals: bool) -> None:
     copies = [_copied(row, new.public_id) for row in rows.order_by("pk")]
     if copies:
         ProjectAccess.objects.bulk_create(copies, ignore_conflicts=True)
+
+
+def forget_approvals(key: Any) -> None:
+    """Delete the approvals of a token that was extended. Projects with approvals ask again."""
+    ProjectAccess.objects.filter(
+        kind=PERSONAL_ACCESS_TOKEN, credential=key.public_id, is_denied=False
+    ).delete()
+
+
+def denied_to(access: Any) -> set[Any]:
+    """Return the primary keys of the projects in which a user's credential is denied. One query."""
+    named = Q(pk__in=[])
+    for mark in marks_of(access) if access.user is not None else ():
+        named |= Q(credential=mark.id, kind=mark.kind)
+    rows = ProjectAccess.objects.filter(named, is_denied=True)
+    return set(rows.values_list("project_id", flat=True))
 
 
 def _copied(row: ProjectAccess, credential: str) -> ProjectAccess:

@@ -32,6 +32,7 @@ STATUSES: Final = {
     "resource_not_grantable": status.HTTP_403_FORBIDDEN,
     "approval_required": status.HTTP_403_FORBIDDEN,
     "held_key": status.HTTP_403_FORBIDDEN,
+    "created_with_key": status.HTTP_403_FORBIDDEN,
     "unknown_key": status.HTTP_404_NOT_FOUND,
     "unknown_credential": status.HTTP_404_NOT_FOUND,
     # The state of the key, its owner or the credential does not allow it.

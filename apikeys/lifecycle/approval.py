@@ -31,7 +31,9 @@ def approve(key: AnyKey, *, by: Any = None, within: Grant | None = None) -> None
     with transactions.atomic(type(key)):
         locking.lock_all(key, within)
         _check_pending(key)
-        permitted.check_within(within, Extent.of(key))
+        extent = Extent.of(key)
+        permitted.check_within(within, extent)
+        permitted.check_reach(within, key, extent)
         key.is_pending, key.approved_at, key.approved_by = False, timezone.now(), by
         key.save(update_fields=["is_pending", "approved_at", "approved_by"])
         key_approved.send(type(key), key=key, by=by, using=locking.credential_of(within))

@@ -98,11 +98,21 @@ def end_made_with(
 def below(keys: Collection[AnyKey]) -> list[AnyKey]:
     """Return the unended keys that were created with ``keys``, directly or through others.
 
-    The rotation successors of ``keys`` are not among them. Takes four queries.
+    The rotation successors of ``keys`` are not among them, but those of the created keys are.
+    Takes two queries or more for each kind of key.
     """
-    makers = {key.public_id for key in keys}
+    spared = {key.public_id for key in keys}
+    makers: Collection[str] = spared
     lineages = {lineage_of(key) for key in keys}
-    links = _below(_linked(makers, (), lineages, ()), makers, (), makers, makers)
+    links: list[_Link] = []
+    known = set(spared)
+    successors: Collection[_Link] = ()
+    while makers or lineages:
+        new = _below(_linked(makers, (), lineages, successors), makers, (), known, spared)
+        known.update(link.public_id for link in new)
+        links += new
+        makers, successors = {link.public_id for link in new}, new
+        lineages = {link.lineage or link.public_id for link in new} - lineages
     found: list[AnyKey] = []
     for model in KEY_MODELS.values():
         for pks in _chunks(link.pk for link in links if link.model is model):

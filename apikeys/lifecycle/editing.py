@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final, Unpack, cast
 
-from .. import moments, restrictions
+from .. import decisions, moments, restrictions
 from .. import scopes as scope_names
 from ..conf import slug_of
 from ..databases import transactions
@@ -94,6 +94,7 @@ def edit(
         restrictions.check_terms(restricted, Terms(ends, bool(key.public_key)))
         has = Extent(scope, reached, ends, restricted, trusted)
         permitted.check_within(within, has, had)
+        permitted.check_reach(within, key, has, had)
         permitted.check_approval(key, has, had)
         owned = trusting.hand_over(key, has, had, within, holder)
 
@@ -113,6 +114,8 @@ def edit(
                 key.all_projects = reached is None
                 cast("Any", key).projects.set(reached or ())
             key.save(update_fields=fields)
+            if has.wider(had):
+                decisions.forget_approvals(key)
             key_edited.send(
                 type(key), key=key, by=by, using=locking.credential_of(within), changes=changes
             )

@@ -14,7 +14,7 @@ from ..access import Access
 from ..databases import transactions
 from ..databases.primary import reading_primary
 from ..errors import LifecycleError
-from ..models import KEY_MODELS, AnyKey, PersonalAccessToken
+from ..models import KEY_MODELS, AnyKey, PersonalAccessToken, naming
 from ..models.chains import chains
 from ..signals import key_revoked
 from . import cleaning, descendants, locking
@@ -49,7 +49,7 @@ def check_reason(key: AnyKey, reason: str, column: str = "revoked_reason") -> No
     if len(reason) > limit:
         message = _("Enter a reason of at most %(limit)d characters.") % {"limit": limit}
         raise LifecycleError("reason_too_long", message, "reason")
-    if not cleaning.is_text(reason):
+    if not cleaning.is_text(reason) or naming.turns_direction(reason):
         message = _("The reason contains a character that cannot be displayed.")
         raise LifecycleError("invalid_reason", message, "reason")
     cleaning.check_no_key_in(reason, "reason")

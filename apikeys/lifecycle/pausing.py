@@ -14,10 +14,10 @@ from ..errors import LifecycleError
 from ..grants import Extent, Grant
 from ..models import KEY_MODELS, AnyKey, PersonalAccessToken, State
 from ..signals import key_paused, key_resumed
-from . import ending, locking, permitted
+from . import descendants, ending, locking, permitted
 
 _PAUSE = ("paused_at", "paused_by", "paused_reason", "is_held")
-_ENDED = (State.REVOKED, State.EXPIRED)
+ENDED = (State.REVOKED, State.EXPIRED)
 
 
 @transactions.retried
@@ -61,19 +61,26 @@ def resume(
     ``using`` only names the credential in the audit log. Pass ``as_admin`` for a site admin, who
     may also resume a held key.
 
-    Raises ``LifecycleError`` (``held_key``, ``revoked_key``, ``expired_key``, ``unknown_key``,
-    ``project_keys_disabled``, or a code of ``mint`` about ``within``).
+    Raises ``LifecycleError`` (``held_key``, ``created_with_key``, ``revoked_key``,
+    ``expired_key``, ``unknown_key``, ``project_keys_disabled``, or a code of ``mint`` about
+    ``within``).
     """
     permitted.check_kind(type(key))
     with transactions.atomic(type(key)):
-        locking.lock_all(key, within)
+        holder = locking.lock_all(key, within)
         _check_unended(key)
         if key.paused_at is None:
             return False
         if key.is_held and not as_admin:
             message = _("A site admin paused this key. Ask a site admin to resume it.")
             raise LifecycleError("held_key", message)
-        permitted.check_within(within, Extent.of(key))
+        extent = Extent.of(key)
+        permitted.check_within(within, extent)
+        permitted.check_reach(within, key, extent)
+        makers: list[Any] = [key, *key.predecessors()]
+        if holder is not None and holder in descendants.below(makers):
+            message = _("This credential was created with the paused key. Use another one.")
+            raise LifecycleError("created_with_key", message)
         _resume(key, by, using or locking.credential_of(within))
     return True
 
@@ -119,7 +126,7 @@ def _locked(keys: list[AnyKey]) -> list[AnyKey]:
         key
         for model in KEY_MODELS.values()
         for key in locking.lock_many(model, [k.pk for k in keys if isinstance(k, model)])
-        if key.state() not in _ENDED
+        if key.state() not in ENDED
     ]
 
 

@@ -84,6 +84,25 @@ def check_within(grant: Grant | None, has: Extent, had: Extent = NOTHING) -> Non
             raise restriction.not_grantable(bound)
 
 
+def check_reach(grant: Grant | None, key: AnyKey, has: Extent, had: Extent = NOTHING) -> None:
+    """Check that a credential reaches every project of a ``key`` that it extends.
+
+    ``check_within`` compares selected projects. This is about all projects of a user: a
+    credential that is denied in one of them may not give another token more rights there.
+    """
+    using = grant.using if grant is not None else None
+    if using is None or using.user is None or has.projects is not None:
+        return
+    if using.revoked_with == key.public_id or not has.wider(had):
+        return
+    reached = set(using.projects().values_list("pk", flat=True))
+    if not reached.issuperset(get_policy().projects(using.user).values_list("pk", flat=True)):
+        message = _(
+            "Your credential is denied in a project that this token reaches. Use another one."
+        )
+        raise LifecycleError("project_not_grantable", message, "projects")
+
+
 def check_approval(key: AnyKey, has: Extent, had: Extent) -> None:
     if not has.wider(had):
         return

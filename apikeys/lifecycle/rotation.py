@@ -115,6 +115,7 @@ def rotate(
         if isinstance(key, PersonalAccessToken):
             if holder is not None and holder != key:  # it saw the secret
                 decisions.copy(holder, successor, approvals=False)
-            decisions.copy(key, successor, approvals=True)
+            is_own = using is None or using.revoked_with == key.public_id
+            decisions.copy(key, successor, approvals=is_own)
         key_rotated.send(model, key=key, by=by, using=using, successor=successor)
     return Minted(successor, text)

@@ -22,6 +22,7 @@ from .http import AddressedRequest
 # Refusals of the right secret that may be temporary. Such a key can still be revoked.
 _MAY_COME_ALIVE = {
     refusals.APPROVAL_REQUIRED.code,
+    refusals.PAUSED_KEY.code,
     refusals.INACTIVE_USER.code,
     refusals.INACTIVE_PROJECT.code,
     *CODES,

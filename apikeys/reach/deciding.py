@@ -1,7 +1,7 @@
 """Deny a credential in a project, and allow it again."""
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Final
 
 from django.db.models import Q
 from django.utils import timezone
@@ -16,12 +16,25 @@ from ..databases.primary import reading_primary
 from ..decisions import OAUTH, PERSONAL_ACCESS_TOKEN, PROJECT_KEY
 from ..errors import LifecycleError
 from ..lifecycle import descendants, ending, locking
+from ..lifecycle.pausing import ENDED
 from ..limits import networks
-from ..models import AnyKey, PersonalAccessToken, ProjectAccess, ProjectKey, ProjectRules, live
+from ..models import (
+    KEY_MODELS,
+    AnyKey,
+    AuditEvent,
+    PersonalAccessToken,
+    ProjectAccess,
+    ProjectKey,
+    ProjectRules,
+    live,
+)
 from ..models.audit import CLIENT
 from ..signals import key_resumed
 from . import notices
 from .entries import Entry
+
+#: The longest name of an event, in characters. An application may have a longer one.
+_MOST: Final = AuditEvent._meta.get_field("name").max_length
 
 #: Locks the tokens of an application and a user, so that none creates a key meanwhile.
 Lock = Callable[[Any, Any], None]
@@ -45,27 +58,62 @@ def deny(
     paused. Raises ``LifecycleError`` (``unknown_credential``, ``reason_too_long``,
     ``invalid_reason``, ``secret_in_text``).
     """
-    with transactions.atomic(ProjectAccess):
+    reason = " ".join(reason.split())
+    with transactions.atomic(ProjectAccess), audit.together():
         first = _locked(project, entry)
         ending.check_reason(first or PersonalAccessToken(), reason, "paused_reason")
         row = _row(project, entry.decided_as, entry.id)
         if row is not None and row.is_denied:
             return False
         at = timezone.now()
-        keys = _below(project, entry, first)
         about = {"project": project, "is_denied": True, "reason": reason, "by": by, "at": at}
         _save(row, about | {"kind": entry.decided_as, "credential": entry.id})
-        for key in keys:
-            kind = PROJECT_KEY if isinstance(key, ProjectKey) else PERSONAL_ACCESS_TOKEN
-            known = _row(project, kind, key.public_id)
-            if key != first and (known is None or not known.is_denied):
-                _save(known, about | {"kind": kind, "credential": key.public_id})
-            if kind == PROJECT_KEY:
-                lifecycle.pause(key, by=by, reason=reason, using=using)
+        keys: list[AnyKey] = []
+        # Each round finds the keys that one of the round before created while it was locked.
+        while found := _locked_below(project, entry, first, known=keys):
+            for key in found:
+                _deny(key, about, using, is_first=key == first)
+            keys += found
         with_it = [key.public_id for key in keys if key != first]
         _record(Event.DENIED, project, entry, by, using, reason=reason, with_it=with_it)
         notices.later("denied", project, entry, by=by, reason=reason)
     return True
+
+
+def _locked_below(
+    project: Any, entry: Entry, first: AnyKey | None, known: list[AnyKey]
+) -> list[AnyKey]:
+    """Lock the unended keys of ``_below`` that are not ``known``, and return them."""
+    if first is None:
+        _lock_created(entry)
+    found = [key for key in _below(project, entry, first) if key not in known]
+    return [
+        key
+        for model in KEY_MODELS.values()
+        for key in locking.lock_many(model, [k.pk for k in found if isinstance(k, model)])
+        if key.state() not in ENDED
+    ]
+
+
+def _lock_created(entry: Entry) -> None:
+    """Lock the tokens that an application created, so that none of them creates a key meanwhile."""
+    name = f"client:{entry.client_pk}"
+    rows = PersonalAccessToken._default_manager.filter(
+        live(), user=entry.user_pk, upstream__contains=name
+    )
+    held: set[Any] = set()
+    while found := set(rows.values_list("pk", flat=True)) - held:
+        locking.lock_many(PersonalAccessToken, found)
+        held |= found
+
+
+def _deny(key: AnyKey, about: dict[str, Any], using: Access | None, *, is_first: bool) -> None:
+    kind = PROJECT_KEY if isinstance(key, ProjectKey) else PERSONAL_ACCESS_TOKEN
+    known = _row(about["project"], kind, key.public_id)
+    if not is_first and (known is None or not known.is_denied):
+        _save(known, about | {"kind": kind, "credential": key.public_id})
+    if kind == PROJECT_KEY:
+        lifecycle.pause(key, by=about["by"], reason=about["reason"], using=using)
 
 
 @transactions.retried
@@ -83,7 +131,7 @@ def allow(
     Everything that was denied with it is allowed too. ``as_admin`` is as in ``lifecycle.resume``.
     Raises ``LifecycleError`` (``unknown_credential``, ``held_key``).
     """
-    with transactions.atomic(ProjectAccess):
+    with transactions.atomic(ProjectAccess), audit.together():
         first = _locked(project, entry)
         row = _row(project, entry.decided_as, entry.id)
         if row is not None and not row.is_denied:
@@ -93,7 +141,7 @@ def allow(
         together = _together(row, _below(project, entry, first)) if row is not None else []
         now = timezone.now()
         for denied, key in together:
-            _allow(denied, key, by, now, as_admin, using)
+            _allow(denied, key, by, as_admin, using, is_first=key == first)
         about = {"project": project, "kind": entry.decided_as, "credential": entry.id}
         _save(row, about | {"is_denied": False, "reason": "", "by": by, "at": now})
         with_it = [key.public_id for _row, key in together if key != first]
@@ -152,8 +200,7 @@ def _below(project: Any, entry: Entry, first: AnyKey | None) -> list[AnyKey]:
     """
     if first is not None:
         chain: list[Any] = first.chain()
-        ended = ("revoked", "expired")
-        keys = [key for key in chain if key == first or key.state() not in ended]
+        keys = [key for key in chain if key == first or key.state() not in ENDED]
         keys += descendants.below(chain)
         return [key for key in keys if getattr(key, "project_id", project.pk) == project.pk]
     names = {f"client:{entry.client_pk}", f"user:{entry.user_pk}"}
@@ -178,12 +225,21 @@ def _together(row: ProjectAccess, keys: list[AnyKey]) -> list[tuple[ProjectAcces
 
 
 def _allow(
-    row: ProjectAccess, key: AnyKey, by: Any, now: Any, as_admin: bool, using: Access | None
+    row: ProjectAccess,
+    key: AnyKey,
+    by: Any,
+    as_admin: bool,
+    using: Access | None,
+    *,
+    is_first: bool,
 ) -> None:
     # A key that was paused before the denial stays paused.
     if isinstance(key, ProjectKey) and key.paused_at is not None and key.paused_at >= row.at:
+        if key.is_held and not (is_first or as_admin):
+            return
         lifecycle.resume(key, by=by, as_admin=as_admin, using=using)
-    ProjectAccess.objects.filter(pk=row.pk).update(is_denied=False, reason="", by=by, at=now)
+    if not is_first:
+        row.delete()  # an ``allowed`` row would approve it
 
 
 def _resumed(key: AnyKey, **kwargs: Any) -> None:
@@ -215,8 +271,9 @@ def _record(
     }
     owner = notices.owner_of(project, entry)
     kinds = {PERSONAL_ACCESS_TOKEN: PersonalAccessToken._meta.model_name, OAUTH: CLIENT}
-    of_owner = About(kinds.get(entry.kind) or "", entry.id, entry.name, owner)
-    of_project = About(ProjectKey._meta.model_name or "", entry.id, entry.name, project)
+    name = entry.name[:_MOST]
+    of_owner = About(kinds.get(entry.kind) or "", entry.id, name, owner)
+    of_project = About(ProjectKey._meta.model_name or "", entry.id, name, project)
     for about in (of_owner, of_project) if entry.user_pk is not None else (of_project,):
         audit.save(audit.compose_about(event, about, **facts))
 

@@ -26,9 +26,9 @@ from ..access import PERSONAL_ACCESS_TOKEN, PROJECT_KEY, Access, credential_of
 from ..conf import app_settings
 from ..databases import clock, tenants, transactions
 from ..limits import networks
-from ..models import AnyKey, ScopeUse
+from ..models import AnyKey, EndedUse, ProjectAccess, ScopeUse
 from ..refusals import Refused
-from . import counts, ended, findings, scope_uses
+from . import counts, ended, findings, orphans, scope_uses
 from .ended import ENDS, Uses
 
 __all__ = ["anote_scopes", "daily", "flush", "note_scopes", "prune"]
@@ -278,9 +278,11 @@ def prune(daily_for: timedelta, kept_for: timedelta, now: datetime | None = None
     """Combine daily counts older than ``daily_for`` into months; delete those after ``kept_for``.
 
     Also delete the uses of scopes that ended before ``kept_for``, or whose key or project was
-    deleted. Return the number of deleted rows.
+    deleted, and what else is stored about deleted keys. Return the number of deleted rows.
     """
-    return counts.prune(daily_for, kept_for, now) + scope_uses.prune(kept_for, now)
+    gone = counts.prune(daily_for, kept_for, now) + scope_uses.prune(kept_for, now)
+    of_keys = orphans.prune(EndedUse, "public_id") + orphans.prune(ProjectAccess, "credential")
+    return gone + of_keys
 
 
 def _clean_ip(text: str | None) -> str | None:

@@ -5,7 +5,7 @@
 
 import threading
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
@@ -13,9 +13,10 @@ from django.db import ProgrammingError, connections, router
 from django.db.models import Max, Min, Q, Sum
 from django.utils import timezone
 
-from .. import moments, token
+from .. import moments
 from ..databases import clock, tenants, transactions
-from ..models import KEY_MODELS, ScopeUse, get_project_model
+from ..models import ScopeUse, get_project_model
+from . import orphans
 
 #: The kind and ID of a credential, as ``credential_of`` in ``apikeys.access`` returns it.
 Credential = tuple[str, str]
@@ -224,28 +225,12 @@ def prune(kept_for: timedelta, now: datetime | None = None) -> int:
     """
     rows = ScopeUse.objects.using(router.db_for_write(ScopeUse))
     before = (now or timezone.now()) - kept_for
-    gone = _delete(rows.filter(last_used_at__lt=before))
-    for kind, model in KEY_MODELS.items():
-        of_kind = rows.filter(kind=token.KIND_NAMES[kind])
-        for ids in _values(of_kind, "credential"):
-            keys = model._default_manager.using(router.db_for_write(model))
-            kept = set(keys.filter(public_id__in=ids).values_list("public_id", flat=True))
-            gone += _delete(of_kind.filter(credential__in=set(ids) - kept))
+    gone = orphans.delete(rows.filter(last_used_at__lt=before))
+    gone += orphans.prune(ScopeUse, "credential")
     of_projects = rows.exclude(project_pk="")
-    for texts in _values(of_projects, "project_pk"):
-        gone += _delete(of_projects.filter(project_pk__in=set(texts) - _existing(texts)))
+    for texts in orphans.values(of_projects, "project_pk"):
+        gone += orphans.delete(of_projects.filter(project_pk__in=set(texts) - _existing(texts)))
     return gone
-
-
-def _values(rows: Any, name: str) -> Iterator[list[str]]:
-    """Yield the different values of a column in batches."""
-    last = ""
-    while True:
-        later = rows.filter(**{f"{name}__gt": last}).order_by(name)
-        if not (batch := list(later.values_list(name, flat=True).distinct()[:_BATCH])):
-            return
-        yield batch
-        last = batch[-1]
 
 
 def _existing(texts: Iterable[str]) -> set[str]:
@@ -254,8 +239,3 @@ def _existing(texts: Iterable[str]) -> set[str]:
     rows = model._base_manager.using(router.db_for_write(model))
     pks = [model._meta.pk.to_python(text) for text in texts]
     return {str(pk) for pk in rows.filter(pk__in=pks).values_list("pk", flat=True)}
-
-
-@transactions.retried
-def _delete(rows: Any) -> int:
-    return int(rows.order_by()._raw_delete(rows.db) or 0)  # None without a query
