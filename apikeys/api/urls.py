@@ -3,6 +3,7 @@ from typing import Any
 from django.urls import URLPattern, path
 
 from ..conf import app_settings
+from .access_views import ProjectAccessViewSet
 from .leaks import GitHub, Leaked
 from .views import (
     ProjectKeyApprovals,
@@ -42,6 +43,19 @@ urlpatterns = [
 if app_settings.PROJECT_KEYS:  # the OpenAPI document lists only URLs of the site
     urlpatterns += [
         *_keys("projects/<str:slug>/keys/", "apikeys-project-keys", ProjectKeyViewSet),
+        path(
+            "projects/<str:slug>/access/",
+            ProjectAccessViewSet.as_view({"get": "list"}),
+            name="apikeys-project-access",
+        ),
+        *(
+            path(
+                f"projects/<str:slug>/access/<str:id>/{action}/",
+                ProjectAccessViewSet.as_view({"post": action}),
+                name=f"apikeys-project-access-{action}",
+            )
+            for action in ("deny", "allow")
+        ),
         path(
             "approvals/keys/",
             ProjectKeyApprovals.as_view({"get": "list"}),

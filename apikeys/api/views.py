@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from django.core.exceptions import ObjectDoesNotExist
 from django.db.models import QuerySet
 from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
@@ -11,8 +10,7 @@ from rest_framework.views import APIView
 
 from .. import grants, lifecycle, scopes
 from ..access import Access
-from ..conf import slug_field, slug_of
-from ..drf import AnyScope, AuthorizedRequest, BearerAuthentication, InsufficientScope
+from ..drf import AnyScope, AuthorizedRequest, BearerAuthentication
 from ..grants import Grant
 from ..keys.facts import with_facts
 from ..keys.queries import in_state
@@ -20,6 +18,7 @@ from ..lifecycle import Minted
 from ..lifecycle.permitted import longest_expiry
 from ..models import AuditEvent, PersonalAccessToken, ProjectKey, State, reaching_only
 from ..policy import get_policy
+from . import projects
 from .exceptions import NotAManager, UserRequired, handle
 from .key_views import KeysView, KeyViewSet
 from .serializers import (
@@ -90,7 +89,7 @@ class ProjectKeyViewSet(KeyViewSet):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
-        self.project = self.find_project(kwargs["slug"])
+        self.project = projects.find(kwargs["slug"], self.access, is_write=self.is_write)
         if self.action in ("approve", "reject"):  # a site admin need not be a member
             return
         self.check_sees()
@@ -109,18 +108,6 @@ class ProjectKeyViewSet(KeyViewSet):
             return
         if self.person is None or not get_policy().may_see_keys(self.person, self.project):
             raise NotFound
-
-    def find_project(self, slug: str) -> Any:
-        access = self.access
-        policy = get_policy()
-        if access is None:
-            return _project(policy.active_projects(), slug)
-        required = (scopes.KEYS_WRITE if self.is_write else scopes.KEYS_READ,)
-        try:
-            return _project(access.projects(*required), slug)
-        except NotFound:
-            _project(access.projects(), slug)
-            raise InsufficientScope(*required) from None
 
     def get_queryset(self) -> QuerySet[Any]:
         return with_facts(self.model).filter(project=self.project)
@@ -166,18 +153,6 @@ class ProjectKeyApprovals(Approvals):
         if self.access is None:
             return keys
         return keys.filter(project__in=self.access.projects(scopes.KEYS_READ))
-
-
-def _project(projects: QuerySet[Any], slug: str) -> Any:
-    if "\0" in slug:
-        raise NotFound
-    try:
-        project = projects.get(**{slug_field(): slug})
-    except (ObjectDoesNotExist, ValueError):
-        raise NotFound from None
-    if slug_of(project) != slug:  # the database's collation may ignore case or accents
-        raise NotFound
-    return project
 
 
 def _as_selected(tokens: QuerySet[Any], access: Access | None) -> QuerySet[Any]:

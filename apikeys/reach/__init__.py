@@ -6,6 +6,6 @@ applications with ``sources.register``.
 
 from .deciding import allow, deny, require_approval
 from .entries import Entry
-from .listing import find, listed
+from .listing import denials_of, find, listed
 
-__all__ = ["Entry", "allow", "deny", "find", "listed", "require_approval"]
+__all__ = ["Entry", "allow", "denials_of", "deny", "find", "listed", "require_approval"]

@@ -7,8 +7,11 @@ from typing import Any, Final
 from django.utils import timezone
 
 from .. import token
+from ..databases.primary import reading_primary
+from ..models import AnyKey, PersonalAccessToken, ProjectAccess
+from ..policy import get_policy
+from . import sources
 from .entries import Entry
-from .sources import entries
 
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 _LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
@@ -18,7 +21,17 @@ def find(project: Any, credential: str) -> Entry | None:
     """Return the credential with this ID that reaches ``project``; ``None`` for any other."""
     if not token.is_id(credential):
         return None
-    return next(iter(entries(project, credential)), None)
+    return next(iter(sources.entries(project, credential)), None)
+
+
+@reading_primary()
+def denials_of(key: AnyKey) -> list[ProjectAccess]:
+    """Return the denials of ``key``, in the projects that its user still has. One query."""
+    kind = token.KIND_NAMES[key.KIND]
+    rows = ProjectAccess.objects.filter(kind=kind, credential=key.public_id, is_denied=True)
+    if isinstance(key, PersonalAccessToken):
+        rows = rows.filter(project__in=get_policy().projects(key.user))
+    return list(rows.select_related("project", "by").order_by("pk"))
 
 
 def listed(
@@ -39,7 +52,9 @@ def listed(
     ``awaiting``. ``used`` is ``never``, a number of days, or ``not-`` and a number of days.
     ``sort`` is one of ``ORDERS``: without it, tokens that wait for approval come first.
     """
-    found = entries(project, members=members)
+    found = sources.entries(project, members=members)
+    if used or sort in _BY_USE:
+        sources.find_uses(project, found)
     term = q.strip().casefold()
     return ordered(
         (
@@ -87,6 +102,9 @@ ORDERS: Final[dict[str, Callable[[Entry], Any]]] = {
     "idle": lambda each: (each.last_used_at or _LONG_AGO, *_by_name(each)),
     "used": lambda each: (_NEVER - (each.last_used_at or _LONG_AGO), *_by_name(each)),
 }
+
+
+_BY_USE: Final = ("used", "idle")
 
 
 def ordered(found: Iterable[Entry], sort: str = "") -> list[Entry]:

@@ -40,6 +40,8 @@ def by_day(events: Iterable[AuditEvent], url_of: Callable[[str], str]) -> list[d
 
 def _row(event: AuditEvent, url_of: Callable[[str], str]) -> dict[str, Any]:
     has_page = event.event != Event.DELETED and event.kind != CLIENT
+    # The log of a project has tokens of members too, which have no page there.
+    has_page &= bool(event.public_id) and event.event not in (Event.DENIED, Event.ALLOWED)
     return {
         "event": event,
         "sentence": sentence(event),
@@ -143,6 +145,7 @@ def _label(name: str) -> Any:
         "projects": _("Projects"),
         "expires_at": _("Expiry"),
         "trust": _("Workload"),
+        "approves_tokens": _("Approval of personal tokens"),
         "secret_ends_at": _("End of the secret"),
         "redirect_uris": _("Redirect URIs"),
         "grant_types": _("Grant types"),
@@ -202,6 +205,20 @@ def _paused(changes: Mapping[str, Any]) -> Iterator[str]:
         yield _("Only a site admin can resume it.")
     if reason := changes.get("reason"):
         yield format_html(_("Reason: {}"), reason)
+
+
+def _denied(changes: Mapping[str, Any]) -> Iterator[str]:
+    yield format_html(_("was denied in {}."), _em(changes.get("project", "")))
+    if reason := changes.get("reason"):
+        yield format_html(_("Reason: {}"), reason)
+    if others := changes.get("with"):
+        yield format_html(_("So was what it created: {}."), _listed(others))
+
+
+def _allowed(changes: Mapping[str, Any]) -> Iterator[str]:
+    yield format_html(_("was allowed in {}."), _em(changes.get("project", "")))
+    if others := changes.get("with"):
+        yield format_html(_("So was what it created: {}."), _listed(others))
 
 
 def _new_network(changes: Mapping[str, Any]) -> Iterator[str]:
@@ -284,6 +301,8 @@ _WORDS: Final[dict[str, Callable[[Mapping[str, Any]], Iterator[str]]]] = {
     Event.REVOKED: _revoked,
     Event.PAUSED: _paused,
     Event.RESUMED: _plain(lambda: _("was resumed.")),
+    Event.DENIED: _denied,
+    Event.ALLOWED: _allowed,
     Event.EXPIRED: _plain(lambda: _("expired.")),
     Event.DELETED: _plain(lambda: _("was deleted.")),
     Event.FIRST_USED: _plain(lambda: _("was used for the first time.")),

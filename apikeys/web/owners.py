@@ -76,6 +76,10 @@ class ProjectKeys(Tokens):
         return self.project
 
     @property
+    def slug(self) -> str:
+        return slug_of(self.project)
+
+    @property
     def label(self) -> str:
         return f"project:{self.project.pk}"
 

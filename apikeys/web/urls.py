@@ -3,7 +3,7 @@
 from django.urls import include, path, re_path
 
 from .. import token
-from .views import approvals, bulk, confirm, keys, lists, mint
+from .views import access, approvals, bulk, confirm, keys, lists, mint
 
 app_name = "apikeys"
 
@@ -29,6 +29,16 @@ _keys = [
 urlpatterns = [
     *_keys,
     path("projects/", lists.ProjectList.as_view(), name="projects"),
+    path("projects/<str:slug>/access/", access.AccessList.as_view(), name="access"),
+    path("projects/<str:slug>/access/approval/", access.Rule.as_view(), name="access_rule"),
+    re_path(
+        rf"^projects/(?P<slug>[^/]+)/access/{_ID}/deny/$", access.Deny.as_view(), name="access_deny"
+    ),
+    re_path(
+        rf"^projects/(?P<slug>[^/]+)/access/{_ID}/allow/$",
+        access.Allow.as_view(),
+        name="access_allow",
+    ),
     path("projects/<str:slug>/", include(_keys)),
     path("approvals/", approvals.Approvals.as_view(), name="approvals"),
     re_path(

@@ -12,6 +12,7 @@ from tests.docs.markdown import table
 SECTIONS = {
     "/api/token/": "Current credential",
     "/api/tokens/": "Personal access tokens",
+    "/api/projects/{slug}/access/": "Access to a project",
     "/api/projects/": "Project keys",
     "/api/approvals/": "Approvals",
     "/api/leaked/": "Leaks",

@@ -4,10 +4,12 @@ from typing import Any
 
 from ... import audit
 from ...keys.facts import FACTS
+from ...reach.entries import FACTS as FACTS_OF_ENTRIES
 
 RECORD: dict[str, Any] = {fact.name: fact.example for fact in FACTS}
 OF_PROJECT = RECORD | {"kind": "project_key", "name": "server", "user": None}
 OF_PROJECT |= {"project": "analytical-engine"}
+ENTRY: dict[str, Any] = {fact.name: fact.example for fact in FACTS_OF_ENTRIES} | {"user": "ada"}
 EVENT = {fact.name: fact.example for fact in audit.FACTS}
 SECRET = {"token": "acme_pat_7k2m4q0x9c1v8b3n_9fQ3…"}
 SECRET_OF_PROJECT = {"token": "acme_key_7k2m4q0x9c1v8b3n_9fQ3…"}

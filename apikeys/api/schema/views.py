@@ -15,9 +15,18 @@ from drf_spectacular.utils import (
 
 from ... import token
 from ...models import PersonalAccessToken, ProjectKey
-from .. import serializers
+from .. import access_serializers, serializers
 from .answers import problems
-from .examples import EVENT, OF_PROJECT, PAUSED, RECORD, REPLACES, SECRET, SECRET_OF_PROJECT
+from .examples import (
+    ENTRY,
+    EVENT,
+    OF_PROJECT,
+    PAUSED,
+    RECORD,
+    REPLACES,
+    SECRET,
+    SECRET_OF_PROJECT,
+)
 from .fields import REASON
 
 _IDEMPOTENCY_KEY = OpenApiParameter(
@@ -40,6 +49,12 @@ _ID = OpenApiParameter(
     {"type": "string", "pattern": f"^{token.ID_PATTERN}$"},
     OpenApiParameter.PATH,
     description="The ID of the key.",
+)
+_CREDENTIAL = OpenApiParameter(
+    "id",
+    {"type": "string", "pattern": f"^{token.ID_PATTERN}$"},
+    OpenApiParameter.PATH,
+    description="The ID of the credential, from the list.",
 )
 _SLUG = OpenApiParameter("slug", str, OpenApiParameter.PATH, description="The slug of the project.")
 _ONE = (
@@ -214,6 +229,60 @@ class ProjectKeyViewSetExtension(OpenApiViewExtension):
         @_keys("project key", self.target, asked, OF_PROJECT, SECRET_OF_PROJECT)
         @_OF_ONE
         @_OF_A_PROJECT
+        class Described(self.target):  # type: ignore[name-defined]
+            queryset = ProjectKey.objects.none()
+
+        return Described
+
+
+class ProjectAccessExtension(OpenApiViewExtension):
+    target_class = "apikeys.api.access_views.ProjectAccessViewSet"
+
+    def view_replacement(self) -> Any:
+        reason, denied = "Unknown laptop.", {"denied": True, "denied_by": "ada"}
+        denied |= {"denied_at": "2030-01-01T12:00:00+00:00", "denied_reason": reason}
+        described = "Return the keys, workloads, tokens and applications that reach the project."
+        parameters = [_SLUG, _CREDENTIAL]
+
+        def one(facts: Any) -> Any:
+            shape = access_serializers.EntrySerializer
+            return {
+                **_answer(200, shape, "The facts of the credential.", facts),
+                **problems(400, 404, 409, 413, 415),
+            }
+
+        @extend_schema_view(
+            list=extend_schema(
+                summary="List what reaches a project",
+                description=described,
+                parameters=[_SLUG, access_serializers.AccessParameters],
+                request=None,
+                responses={
+                    200: OpenApiResponse(
+                        access_serializers.EntrySerializer(many=True),
+                        "A page.",
+                        [OpenApiExample("A token", ENTRY)],
+                    ),
+                    **problems(400, 404),
+                },
+            ),
+            deny=extend_schema(
+                summary="Deny a credential in a project",
+                description="From the next request on, it does not reach the project, and neither "
+                "does what was created with it. A project key is paused.",
+                parameters=parameters,
+                request=serializers.ReasonBody,
+                examples=[OpenApiExample("A reason", {"reason": reason}, request_only=True)],
+                responses=one(ENTRY | denied),
+            ),
+            allow=extend_schema(
+                summary="Allow a credential in a project",
+                description="Take a denial back, or approve a token that waits for it.",
+                parameters=parameters,
+                request=None,
+                responses=one(ENTRY),
+            ),
+        )
         class Described(self.target):  # type: ignore[name-defined]
             queryset = ProjectKey.objects.none()
 

@@ -9,11 +9,14 @@ from typing import Any, Final
 from django.apps import apps
 
 from . import (
+    access,
+    allow,
     approve,
     audit,
     audit_policy,
     audit_views,
     convert,
+    deny,
     edit,
     health,
     import_,
@@ -41,6 +44,9 @@ SUBCOMMANDS: Final[dict[str, Any]] = {
     "pause": pause,
     "resume": resume,
     "revoke": revoke,
+    "access": access,
+    "deny": deny,
+    "allow": allow,
     "audit": audit,
     "inventory": inventory,
     "prune": prune,

@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
 
-from ... import lifecycle, scopes, usage
+from ... import lifecycle, reach, scopes, usage
 from ...errors import LifecycleError
 from ...grants import Extent
 from ...keys import trust_forms
@@ -50,6 +50,7 @@ class Key(KeyPage):
             setups=setups(key),
             trust=rules.read(key.trust),
             may_convert=may_convert(key),
+            denials=reach.denials_of(key),
         )
 
 

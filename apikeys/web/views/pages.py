@@ -150,7 +150,9 @@ class OwnerPage(SettingsPage):
 
     owner: Tokens
     #: The pages of the owner that templates link to.
-    urls = ("keys", "mint", "activity", "revoke_many", "pause_many", "resume_many")
+    urls: tuple[str, ...] = (
+        "keys", "mint", "activity", "revoke_many", "pause_many", "resume_many",
+    )  # fmt: skip
     #: Whether the page requires permission to manage the keys, not only to see them.
     manages = False
 

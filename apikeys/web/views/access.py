@@ -1,0 +1,197 @@
+"""The tab *Access* of a project: what reaches it, and who decides about it."""
+
+from typing import Any
+
+from django import forms
+from django.contrib.auth import get_user_model
+from django.http import Http404, HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from ... import reach, scopes
+from ...conf import slug_of
+from ...errors import LifecycleError
+from ...policy import get_policy
+from ...reach import exports, sources
+from ...reach.entries import Entry
+from ..access import AccessFilter
+from ..pagination import Page
+from .pages import OwnerPage, add_error
+
+
+class DenyForm(forms.Form):
+    reason = forms.CharField(
+        label=gettext_lazy("Reason"),
+        max_length=200,
+        required=False,
+        help_text=gettext_lazy("Optional. The owner gets it by mail and sees it on the page."),
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+
+
+class AccessPage(OwnerPage):
+    """A page of what reaches a project. Only members find it."""
+
+    urls = (*OwnerPage.urls, "access", "access_rule")
+    entered = ()
+
+    @property
+    def project(self) -> Any:
+        return self.owner.project
+
+    @property
+    def sees_all(self) -> bool:
+        return get_policy().may_see_access(self.user, self.project)
+
+    @property
+    def may_deny(self) -> bool:
+        return get_policy().may_deny(self.user, self.project)
+
+    def refuse_decision(self) -> HttpResponse:
+        message = _("Your role in this project does not allow you to deny or allow access.")
+        return self.refused(message, url=self.owner.url("access"))
+
+
+class AccessList(AccessPage):
+    """Search, filter, sort and export, all by the query string."""
+
+    size = 50
+
+    def get(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
+        if self.holds_secret():
+            return self.go_without_secret()
+        sees_all = self.sees_all
+        users: Any = get_user_model()._default_manager
+        members = None if sees_all else users.filter(pk=self.user.pk)
+        listed = AccessFilter(request.GET)
+        found = listed.entries(self.project, members)
+        if name := request.GET.get("format"):
+            return self.export(name, found)
+        text = request.GET.get("page", "1")
+        number = int(text) if text.isascii() and text.isdigit() and len(text) < 7 else 1
+        start = max(number - 1, 0) * self.size
+        shown = found[start : start + self.size]
+        sources.fill(self.project, shown)
+        more = start + self.size < len(found)
+        page: Any = Page(
+            shown,
+            listed.link(page=str(number - 1)) if start else None,
+            listed.link(page=str(number + 1)) if more else None,
+        )
+        may_deny = self.may_deny
+        return self.page(
+            "access",
+            page=page,
+            rows=[self.row(each) for each in shown],
+            filter=listed,
+            number=len(found),
+            sees_all=sees_all,
+            may_deny=may_deny,
+            requires_approval=sources.requires_approval(self.project),
+            formats=exports.FORMATS,
+            kept=listed.link().removeprefix("?"),
+        )
+
+    def clean_url(self) -> str:
+        return self.owner.url("access")
+
+    def row(self, entry: Entry) -> dict[str, Any]:
+        declared = scopes.declared()
+        return {
+            "entry": entry,
+            "scopes": [(name, declared.get(name, name)) for name in entry.scopes],
+            "deny": _url("deny", self.project, entry),
+            "allow": _url("allow", self.project, entry),
+        }
+
+    def export(self, name: str, found: list[Entry]) -> HttpResponse:
+        if name not in exports.FORMATS:
+            message = _("Unknown format. Choose one of: %(names)s.")
+            return self.refused(message % {"names": ", ".join(exports.FORMATS)}, 400)
+        sources.fill(self.project, found)
+        text, media_type = exports.FORMATS[name]
+        response = HttpResponse(text(found), content_type=media_type)
+        response["Content-Disposition"] = f'attachment; filename="access.{name}"'
+        return response
+
+
+class Decide(AccessPage):
+    """Deny or allow a credential, after a page that says what follows."""
+
+    verb = ""
+
+    def get(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
+        if not self.may_deny:
+            return self.refuse_decision()
+        return self.ask(self.entry(), DenyForm())
+
+    def post(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
+        if not self.may_deny:
+            return self.refuse_decision()
+        entry, form = self.entry(), DenyForm(request.POST)
+        if self.verb == "allow" and not self.is_recent:
+            return self.ask_who()
+        if not form.is_valid():
+            return self.ask(entry, form, 422)
+        try:
+            done = self.decide(entry, form.cleaned_data["reason"])
+        except LifecycleError as error:
+            add_error(form, self.worded(error))
+            return self.ask(entry, form, 422)
+        return self.go(self.owner.url("access"), done % {"name": entry.name})
+
+    def entry(self) -> Entry:
+        entry = reach.find(self.project, self.kwargs["key_id"])
+        if entry is None:
+            raise Http404
+        return entry
+
+    def decide(self, entry: Entry, reason: str) -> str:
+        raise NotImplementedError
+
+    def ask(self, entry: Entry, form: DenyForm, status: int = 200) -> HttpResponse:
+        sources.fill(self.project, [entry])
+        url = _url(self.verb, self.project, entry)
+        return self.page("access_decide", status, form=form, entry=entry, at=url, verb=self.verb)
+
+
+class Deny(Decide):
+    verb = "deny"
+
+    def decide(self, entry: Entry, reason: str) -> str:
+        reach.deny(self.project, entry, by=self.user, reason=reason)
+        return _("Denied %(name)s in this project.")
+
+
+class Allow(Decide):
+    verb = "allow"
+
+    def decide(self, entry: Entry, reason: str) -> str:
+        reach.allow(self.project, entry, by=self.user)
+        return _("Allowed %(name)s in this project.")
+
+
+class Rule(AccessPage):
+    """Turn the approval of personal tokens on or off."""
+
+    def post(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
+        if not self.may_deny:
+            return self.refuse_decision()
+        required = request.POST.get("approve") == "yes"
+        if not required and not self.is_recent:
+            return self.ask_who()
+        reach.require_approval(self.project, required, by=self.user)
+        if required:
+            done = _("Personal tokens now need approval. They are listed first.")
+        else:
+            done = _("Personal tokens reach the project without approval now.")
+        return self.go(self.owner.url("access"), done)
+
+    def get(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
+        return self.go(self.owner.url("access"))
+
+
+def _url(verb: str, project: Any, entry: Entry) -> str:
+    kwargs = {"slug": slug_of(project), "key_id": entry.id}
+    return reverse(f"apikeys:access_{verb}", kwargs=kwargs)

@@ -1,0 +1,184 @@
+"""The tab *Access* of a project, and what the owner of a denied token sees."""
+
+import csv
+import io
+import json
+
+import pytest
+
+from apikeys import reach
+from apikeys.models import ProjectAccess, ProjectRules
+from apikeys.verify import verify
+from apikeys.web import sudo
+from tests.factories import MembershipFactory, ProjectFactory, UserFactory, mint_key, mint_pat
+from tests.web.conftest import text_of
+
+pytestmark = pytest.mark.django_db
+URL = "/settings/keys/projects/analytical-engine/access/"
+XSS = "<script>alert(1)</script>"
+
+
+@pytest.fixture
+def bob(engine):
+    user = UserFactory(username="bob", email="bob@example.com")
+    MembershipFactory(user=user, project=engine, role="developer")
+    return user
+
+
+@pytest.fixture
+def page(client, ada):
+    client.force_login(ada)
+    return client
+
+
+def deny(engine, minted, **kwargs):
+    reach.deny(engine, reach.find(engine, minted.key.public_id), **kwargs)
+
+
+def test_the_list_shows_what_reaches_the_project(page, ada, bob, engine):
+    hidden = ProjectFactory(slug="hidden-project", name="Hidden Project")
+    MembershipFactory(user=bob, project=hidden, role="owner")
+    token = mint_pat(bob, name=XSS, projects=[engine, hidden])
+    key = mint_key(engine, name="server")
+    response = page.get(URL)
+    text = text_of(response)
+    for words in ("Access to Analytical Engine", token.key.public_id, "bob", key.key.public_id):
+        assert words in text
+    html = response.content.decode()
+    assert XSS not in html
+    assert "Hidden Project" not in html
+    assert "hidden-project" not in html
+    assert "acme_" not in html
+    assert f'href="{URL}"' in page.get(URL.removesuffix("access/")).content.decode()
+
+
+def test_search_filter_and_no_match(page, ada, bob, engine):
+    token, key = mint_pat(bob, name="laptop"), mint_key(engine, name="server")
+    found = text_of(page.get(URL, {"kind": "project_key"}))
+    assert key.key.public_id in found
+    assert token.key.public_id not in found
+    assert token.key.public_id in text_of(page.get(URL, {"q": "BOB"}))
+    for params in ({"q": "zzz"}, {"kind": "nonsense"}, {"page": "9"}):
+        assert key.key.public_id not in text_of(page.get(URL, params))
+
+
+def test_pages_of_fifty(page, ada, engine):
+    for number in range(51):
+        mint_key(engine, name=f"server {number:02}")
+    first = page.get(URL)
+    assert "server 49" in text_of(first)
+    assert "server 50" not in text_of(first)
+    assert "?page=2" in first.content.decode()
+    assert "server 50" in text_of(page.get(URL, {"page": 2}))
+
+
+def test_exports_escape_formulas_and_name_no_other_project(page, ada, bob, engine):
+    hidden = ProjectFactory(slug="hidden-project")
+    MembershipFactory(user=bob, project=hidden, role="owner")
+    token = mint_pat(bob, name="=cmd()", projects=[engine, hidden])
+    text = page.get(URL, {"format": "csv"}).content.decode()
+    (row,) = csv.DictReader(io.StringIO(text))
+    assert (row["id"], row["name"]) == (token.key.public_id, "'=cmd()")
+    (entry,) = json.loads(page.get(URL, {"format": "json"}).content)
+    assert entry["name"] == "=cmd()"
+    assert "hidden-project" not in text + json.dumps(entry)
+    assert page.get(URL, {"format": "xml"}).status_code == 400
+
+
+def test_deny_asks_first_and_names_the_consequence(page, ada, bob, engine):
+    minted = mint_pat(bob, name="laptop")
+    url = f"{URL}{minted.key.public_id}/deny/"
+    asked = text_of(page.get(url))
+    assert "Deny laptop in Analytical Engine?" in asked
+    assert "does not reach this project" in asked
+    assert verify(minted.token).allows(project=engine), "nothing happened yet"
+
+    done = page.post(url, {"reason": XSS}, follow=True)
+    assert done.redirect_chain[0][0] == URL
+    assert "Denied laptop in this project." in text_of(done)
+    assert XSS not in done.content.decode()
+    assert not verify(minted.token).allows(project=engine)
+
+    page.post(f"{URL}{minted.key.public_id}/allow/")
+    assert verify(minted.token).allows(project=engine)
+
+
+def test_the_owner_sees_who_denied_the_token_and_why(client, ada, bob, engine):
+    minted = mint_pat(bob, name="laptop")
+    deny(engine, minted, by=ada, reason="Unknown laptop.")
+    client.force_login(bob)
+    text = text_of(client.get(f"/settings/keys/{minted.key.public_id}/"))
+    assert "Denied in Analytical Engine by ada" in text
+    assert "Unknown laptop." in text
+    activity = text_of(client.get("/settings/keys/activity/"))
+    assert "laptop was denied in analytical-engine" in activity
+
+
+def test_members_see_their_own_and_decide_nothing(client, ada, bob, engine):
+    own, other = mint_pat(bob), mint_pat(ada)
+    key = mint_key(engine)
+    client.force_login(bob)
+    text = text_of(client.get(URL))
+    assert own.key.public_id in text
+    assert other.key.public_id not in text
+    assert key.key.public_id not in text
+    exported = client.get(URL, {"format": "csv"}).content.decode()
+    assert other.key.public_id not in exported
+    for minted in (own, other):
+        for verb in ("deny", "allow"):
+            url = f"{URL}{minted.key.public_id}/{verb}/"
+            assert client.get(url).status_code == 403
+            assert client.post(url).status_code == 403
+    assert client.post(f"{URL}approval/", {"approve": "yes"}).status_code == 403
+    assert not ProjectAccess.objects.exists()
+    assert not ProjectRules.objects.exists()
+
+
+def test_outsiders_and_unknown_ids_get_404(client, page, ada, engine):
+    stranger = UserFactory(username="eve")
+    foreign = mint_pat(MembershipFactory(user=stranger).user)
+    for public_id in (foreign.key.public_id, "0" * 16, mint_key().key.public_id):
+        assert page.get(f"{URL}{public_id}/deny/").status_code == 404
+        assert page.post(f"{URL}{public_id}/deny/").status_code == 404
+    client.force_login(stranger)
+    for url in (URL, f"{URL}{mint_pat(ada).key.public_id}/deny/", f"{URL}approval/"):
+        assert client.get(url).status_code == 404
+        assert client.post(url).status_code in (404, 405)
+    client.logout()
+    assert client.get(URL).status_code == 302
+
+
+def test_approval_is_a_switch(page, ada, bob, engine):
+    minted = mint_pat(bob, name="zulu")
+    mint_key(engine, name="alpha")
+    on = page.post(f"{URL}approval/", {"approve": "yes"}, follow=True)
+    text = text_of(on)
+    assert "pending approval here" in text
+    assert text.index("zulu") < text.index("alpha"), "pending tokens come first"
+    assert not verify(minted.token).allows(project=engine)
+    page.post(f"{URL}approval/", {"approve": "no"})
+    assert verify(minted.token).allows(project=engine)
+    activity = page.get(URL.replace("access", "activity"))
+    assert "Approval of personal tokens" in text_of(activity)
+
+
+def test_only_to_widen_needs_a_recent_login(page, ada, engine):
+    minted = mint_pat(ada)
+    session = page.session
+    session[sudo._STAMP] = 0
+    session.save()
+    page.post(f"{URL}{minted.key.public_id}/deny/", {})
+    assert not verify(minted.token).allows(project=engine)
+    page.post(f"{URL}{minted.key.public_id}/allow/")
+    page.post(f"{URL}approval/", {"approve": "yes"})
+    page.post(f"{URL}approval/", {"approve": "no"})
+    assert not verify(minted.token).allows(project=engine)
+    assert ProjectRules.objects.get().approves_tokens
+
+
+def test_the_number_of_queries_is_constant(page, ada, engine, django_assert_max_num_queries):
+    for _ in range(20):
+        mint_pat(MembershipFactory(project=engine).user)
+        mint_key(engine)
+    with django_assert_max_num_queries(30):
+        assert page.get(URL).status_code == 200
