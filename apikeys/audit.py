@@ -118,6 +118,19 @@ class Batch:
 _batch: ContextVar[Batch | None] = ContextVar("apikeys_batch", default=None)
 
 
+_mark: ContextVar[dict[str, Any]] = ContextVar("apikeys_mark", default={})  # noqa: B039
+
+
+@contextmanager
+def marked(name: str, value: Any) -> Iterator[None]:
+    """Add ``name`` to the ``changes`` of the edits in this block, to tell them from others."""
+    before = _mark.set({name: value})
+    try:
+        yield
+    finally:
+        _mark.reset(before)
+
+
 def batch() -> Batch | None:
     """Return the batch of the innermost block of ``together``; ``None`` outside of any."""
     return _batch.get()
@@ -249,7 +262,8 @@ def _edited(
     key: AnyKey, by: Any, using: Access | None, changes: dict[str, tuple[Any, Any]], **kwargs: Any
 ) -> None:
     diff = {field: {"before": before, "after": after} for field, (before, after) in changes.items()}
-    write(Event.EDITED, key, by=by, using=using, ip=networks.current_ip(), changes=diff)
+    ip = networks.current_ip()
+    write(Event.EDITED, key, by=by, using=using, ip=ip, changes=diff | _mark.get())
 
 
 def _approved(key: AnyKey, by: Any, using: Access | None, **kwargs: Any) -> None:

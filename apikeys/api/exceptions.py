@@ -47,6 +47,11 @@ STATUSES: Final = {
     "project_keys_disabled": status.HTTP_409_CONFLICT,
     "credential_changed": status.HTTP_409_CONFLICT,
     "rotate_instead": status.HTTP_409_CONFLICT,
+    "nothing_used": status.HTTP_409_CONFLICT,
+    "nothing_unused": status.HTTP_409_CONFLICT,
+    "nothing_to_undo": status.HTTP_409_CONFLICT,
+    "too_new": status.HTTP_409_CONFLICT,
+    "uses_changed": status.HTTP_409_CONFLICT,
 }
 
 # The arguments of ``lifecycle`` that have another name in a request body, or no field there.

@@ -12,6 +12,7 @@ from .cleaning import MAX_OVERLAP, MAX_YEAR
 from .editing import KEEP, edit
 from .ending import revoke, revoke_all
 from .minting import Minted, mint
+from .narrowing import keep_used, undo, undoable, uses
 from .pausing import pause, pause_all, resume, resume_all
 from .rotation import rotate
 from .trusting import convert
@@ -27,6 +28,7 @@ __all__ = [
     "approve",
     "convert",
     "edit",
+    "keep_used",
     "mint",
     "pause",
     "pause_all",
@@ -36,6 +38,9 @@ __all__ = [
     "revoke",
     "revoke_all",
     "rotate",
+    "undo",
+    "undoable",
+    "uses",
 ]
 
 #: Maximum number of allowed networks per key.

@@ -103,8 +103,12 @@ def _facts(changes: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _edited(changes: Mapping[str, Any]) -> Iterator[str]:
+    if "kept_used" in changes:
+        yield _("was narrowed to what it used.")
+    if "undone" in changes:
+        yield _("got back what was removed as unused.")
     for name, change in changes.items():
-        if not isinstance(change, Mapping):
+        if not isinstance(change, Mapping) or name == "kept_used":
             continue
         before, after = change.get("before"), change.get("after")
         if name == "name":

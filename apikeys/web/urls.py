@@ -3,7 +3,7 @@
 from django.urls import include, path, re_path
 
 from .. import token
-from .views import access, approvals, bulk, confirm, keys, lists, mint
+from .views import access, approvals, bulk, confirm, keys, lists, mint, uses
 
 app_name = "apikeys"
 
@@ -21,6 +21,8 @@ _keys = [
     re_path(rf"^{_ID}/edit/$", keys.Edit.as_view(), name="edit"),
     re_path(rf"^{_ID}/rotate/$", keys.Rotate.as_view(), name="rotate"),
     re_path(rf"^{_ID}/convert/$", keys.Convert.as_view(), name="convert"),
+    re_path(rf"^{_ID}/keep-used/$", uses.KeepUsed.as_view(), name="keep_used"),
+    re_path(rf"^{_ID}/undo/$", uses.Undo.as_view(), name="undo"),
     re_path(rf"^{_ID}/revoke/$", keys.Revoke.as_view(), name="revoke"),
     re_path(rf"^{_ID}/pause/$", keys.Pause.as_view(), name="pause"),
     re_path(rf"^{_ID}/resume/$", keys.Resume.as_view(), name="resume"),

@@ -15,6 +15,10 @@ HELP = "Change a key. Changes apply to the next request."
 MORE = "Options that you leave out change nothing."
 
 
+_LEAST_DAYS = 7
+_MOST_DAYS = 730
+
+
 def add_arguments(parser: CommandParser) -> None:
     arguments.add_id(parser)
     parser.add_argument("--name", help=f"The new name, up to {arguments.MAX_NAME} characters.")
@@ -42,14 +46,28 @@ def add_arguments(parser: CommandParser) -> None:
     arguments.add_trust(
         parser, "The issuer of a key that trusts a workload. It needs the new claims, too."
     )
+    parser.add_argument(
+        "--keep-used",
+        metavar="DURATION",
+        help="Remove the scopes and selected projects that the key did not use for so long, such "
+        "as 90d. `lifecycle.undo` and the page of the key restore them for 7 days.",
+    )
     arguments.add_by(parser)
 
 
-def handle(terminal: Terminal, *, public_id: str, by: str | None, **options: Any) -> None:
+def handle(
+    terminal: Terminal, *, public_id: str, by: str | None, keep_used: str | None, **options: Any
+) -> None:
     key = arguments.find_key(public_id)
-    changes = _changes(key, **options)
     user = arguments.find_user(by) if by else None
-    changed = lifecycle.edit(key, by=user, **changes)
+    if keep_used is not None:
+        days = arguments.duration(keep_used, "keep_used").days
+        if not _LEAST_DAYS <= days <= _MOST_DAYS:
+            message = f"--keep-used takes {_LEAST_DAYS}d to {_MOST_DAYS}d."
+            raise LifecycleError("invalid_duration", message, "keep_used")
+        changed = lifecycle.keep_used(key, days=days, by=user)
+    else:
+        changed = lifecycle.edit(key, by=user, **_changes(key, **options))
     facts = record(arguments.find_key(public_id))
     if terminal.as_json:
         before_and_after = {f: {"before": b, "after": a} for f, (b, a) in changed.items()}

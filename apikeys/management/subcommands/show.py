@@ -2,7 +2,9 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
+from ... import lifecycle, moments
 from ...keys.facts import record
+from ...models import AnyKey
 from .. import arguments
 from ..terminal import Terminal
 
@@ -17,4 +19,19 @@ def handle(terminal: Terminal, *, public_id: str, **options: Any) -> None:
     key = arguments.find_key(public_id)
     chain = [each.public_id for each in key.chain()]
     shown = chain if terminal.as_json else " -> ".join(chain)
-    terminal.show_facts(record(key) | {"rotation_chain": shown})
+    facts = record(key) | {"rotation_chain": shown}
+    terminal.show_facts(facts | {"scopes_used": _used(key, as_json=terminal.as_json)})
+
+
+def _used(key: AnyKey, *, as_json: bool) -> Any:
+    """Return the last use of each granted scope, and how many requests used it."""
+    found = lifecycle.uses(key).scopes
+    if as_json:
+        return {
+            name: use and {"last_used_at": moments.iso(use.last), "requests": use.requests}
+            for name, use in found.items()
+        }
+    return ", ".join(
+        f"{name} {moments.iso(use.last)} ({use.requests})" if use else f"{name} never"
+        for name, use in found.items()
+    )

@@ -24,6 +24,7 @@ from ..forms import ConvertForm, KeyForm, PauseForm, RevokeForm, RotateForm
 from .pages import CONFLICTS, KeyPage, add_error
 from .rows import UNENDED, chain_of, is_editable, is_rotatable, may_resume, rows_of
 from .secret import secret_page
+from .uses import uses_of
 
 
 def use_of(key: AnyKey) -> dict[str, Any]:
@@ -51,6 +52,7 @@ class Key(KeyPage):
             trust=rules.read(key.trust),
             may_convert=may_convert(key),
             denials=reach.denials_of(key),
+            **uses_of(key, self.owner),
         )
 
 
