@@ -19,6 +19,7 @@ from oauth2_provider.models import AccessToken, Application, RefreshToken, clear
 from oauth2_provider.views import TokenView
 
 from apikeys import lifecycle
+from apikeys.access import PERSONAL_ACCESS_TOKEN
 from apikeys.gateway.models import ResourceBinding
 from apikeys.lifecycle import Minted
 from apikeys.models import (
@@ -26,6 +27,7 @@ from apikeys.models import (
     Membership,
     PersonalAccessToken,
     ProjectKey,
+    ScopeUse,
     get_project_model,
     live,
 )
@@ -38,6 +40,9 @@ CLIENT_ID: Final = "webapp"
 PROGRAM_ID: Final = "acme-cli"  # python -m apikeys.cli --client-id acme-cli
 KEY_NAME: Final = "Demo"
 SCOPES: Final = ("payments:read", "payments:write")
+WIDE_NAME: Final = "Nightly report"
+WIDE_SCOPES: Final = (*SCOPES, "reports:read", "keys:read", "keys:write")
+WIDE_AGE: Final = timedelta(days=120)
 PAT_LIFETIME: Final = timedelta(days=90)
 
 PROJECTS: Final = {"analytical-engine": "Analytical Engine", "compiler": "Compiler"}
@@ -119,6 +124,35 @@ def seed() -> None:
     )
     ClientSettings.objects.update_or_create(
         application=program, defaults={"grant_types": Application.GRANT_DEVICE_CODE}
+    )
+    ada = get_user_model()._default_manager.get(username="ada")
+    _wide_token(ada, projects["analytical-engine"])
+
+
+def _wide_token(user: Any, project: Any) -> None:
+    """Create a token that used one of its five scopes, for the button *Keep only what it used*."""
+    keys = PersonalAccessToken._default_manager.filter(user=user, name=WIDE_NAME)
+    if keys.exists():
+        return
+    now = timezone.now()
+    key = lifecycle.mint(
+        user=user,
+        name=WIDE_NAME,
+        scopes=WIDE_SCOPES,
+        projects=[project],
+        expires_at=now + PAT_LIFETIME,
+        by=user,
+    ).key
+    last = now - timedelta(hours=9)
+    keys.update(created_at=now - WIDE_AGE, last_used_at=last, last_used_on=last.date())
+    ScopeUse.objects.create(
+        kind=PERSONAL_ACCESS_TOKEN,
+        credential=key.public_id,
+        project_pk=str(project.pk),
+        scope="payments:read",
+        first_used_at=now - WIDE_AGE,
+        last_used_at=last,
+        count=118,
     )
 
 

@@ -30,7 +30,7 @@ def test_page_says_what_was_used(page, key):
     used(key, "reports:read", days=3, requests=1200)
     used(key, "payments:write", days=120)
     text = text_of(page.get(key.url))
-    assert "Granted 3, used 1 in the last 90 days." in text
+    assert "Permissions granted: 3, used in the last 90 days: 1." in text
     assert "last used 3 days ago , 1,200 requests" in text
     assert "not used in 90 days, last 120 days ago" in text
     assert "never used" in text
@@ -41,12 +41,12 @@ def test_page_of_a_young_key_counts_from_its_creation(page, key):
     aged(key, 30)
     used(key, "reports:read")
     text = text_of(page.get(key.url))
-    assert "Granted 3, used 1 since its creation on" in text
+    assert "Permissions granted: 3, used since its creation on" in text
 
 
 def test_page_of_an_unused_key_advises_to_revoke_it(page, key):
     text = text_of(page.get(key.url))
-    assert "Granted 3, used 0 in the last 90 days. Revoke or pause it" in text
+    assert "Permissions granted: 3, used in the last 90 days: 0. Revoke or pause it" in text
     assert "Keep only" not in text
     assert page.get(f"{key.url}keep-used/").status_code == 302
     response = page.post(f"{key.url}keep-used/", {"shown": "|"})
@@ -118,7 +118,7 @@ def test_a_viewer_sees_uses_but_changes_nothing(client, viewer, engine, name):
     url = f"{KEYS}{key.public_id}/"
     client.force_login(viewer)
     text = text_of(client.get(url))
-    assert "used 1 in the last 90 days" in text
+    assert "used in the last 90 days: 1." in text
     assert "Keep only" not in text
     for method in (client.get, client.post):
         assert method(f"{url}{name}/").status_code == 403
