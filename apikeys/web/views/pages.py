@@ -207,8 +207,10 @@ class KeyPage(OwnerPage):
 
     def page(self, template: str, status: int = 200, **context: Any) -> HttpResponse:
         if (key := getattr(self, "key", None)) is not None:  # unset if the user may not manage keys
-            names = ("key", "edit", "rotate", "pause", "resume", "revoke", "convert")
-            names += ("keep_used", "undo")
+            names = (
+                "key", "edit", "rotate", "pause", "resume", "revoke", "convert",
+                "keep_used", "undo",
+            )  # fmt: skip
             context |= {"key": key, "key_urls": {name: self.owner.url(name, key) for name in names}}
         return super().page(template, status, **context)
 
