@@ -161,6 +161,8 @@ class Access(Values):
             facts["key"] = self.key
         if self.issuer:
             facts["issuer"] = self.issuer
+        if self.stored_metadata is not None:
+            facts["metadata"] = self.metadata
         if self.signed:
             by = self.authorized_by
             facts |= {"signed": True, "authorized_by": by.get_username() if by else None}
@@ -198,6 +200,7 @@ class Access(Values):
             "authorized_by": pk_of(self.authorized_by),
             "projects": self.selected_pks(),
             "restrictions": restrictions.to_json(self),
+            "metadata": self.stored_metadata,
         }
 
     @classmethod

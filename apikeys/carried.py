@@ -114,6 +114,7 @@ def _as_it_was(data: Mapping[str, Any]) -> Access:
         upstream=data["upstream"],
         is_for_some_resources=data["is_for_some_resources"],
         principal=principal,
+        stored_metadata=data.get("metadata"),
         selected=None if data["projects"] is None else partial(_both, data["projects"], None),
     )
     restrictions.put(found, restrictions.from_json(data["restrictions"]))

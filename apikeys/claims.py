@@ -1,4 +1,4 @@
-"""Add the claims of the policy to tokens, introspection and ``request.auth``."""
+"""Add the claims of the policy, and published metadata, to tokens and introspection."""
 
 import logging
 import math
@@ -21,7 +21,7 @@ RESERVED: Final = frozenset(
         *("azp", "nonce", "auth_time", "acr", "amr", "at_hash", "c_hash", "s_hash", "sid"),
         *("events", "typ", "token_use", "email_verified", "phone_number_verified"),
         # This site
-        *("project", "kind", "key"),
+        *("project", "kind", "key", "metadata"),
         *restrictions.NAMES,
     )
 )
@@ -38,6 +38,14 @@ def of(subject: Any) -> Mapping[str, Any]:
         {name: value for name, value in given.items() if _is_usable(name, value)}
     )
     return kept
+
+
+def published(owner: Any, metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the members of a key's ``metadata`` that the policy publishes to other services."""
+    if not metadata or owner is None:
+        return {}
+    names = frozenset(get_policy().published_metadata(owner))
+    return {name: value for name, value in metadata.items() if name in names}
 
 
 def _is_usable(name: Any, value: Any) -> bool:

@@ -87,6 +87,16 @@ class Policy:
         """
         return {}
 
+    def published_metadata(self, owner: Any) -> Collection[str]:
+        """Return the names in the metadata of keys of ``owner`` that other services may read.
+
+        These members are added to JWT access tokens that are issued for a key (the claim
+        ``metadata``) and to the gateway's header ``X-Auth-Metadata``. The owner of a key can
+        change its metadata, so publish only what the owner may decide. Make no query here,
+        because this is called at every request through the gateway.
+        """
+        return ()
+
     def external_user(self, issuer: str, claims: Mapping[str, Any]) -> Any:
         """Return the user of a trusted issuer's new identity, or ``None`` to refuse its tokens.
 

@@ -13,8 +13,9 @@ from django.utils.translation import gettext_lazy
 from .. import lifecycle, moments, restrictions, scopes, token
 from ..errors import LifecycleError
 from ..keys import once, trust_forms
-from ..keys.forms import WordsField
+from ..keys.forms import MetadataField, WordsField
 from ..keys.trust_forms import TrustForm
+from ..lifecycle.metadata import clean as clean_metadata
 from ..models import PersonalAccessToken, ProjectKey
 from ..models.texts import TEXTS
 from ..restrictions import RESTRICTIONS
@@ -26,6 +27,8 @@ else:
     _ModelForm = forms.ModelForm
 
 _SALT = "apikeys.admin.mint"
+#: The fields with another name than the argument of ``lifecycle``.
+_FIELDS = {"trust": "claims", "metadata": "stored_metadata"}
 _LIFETIME = timedelta(days=90)  # the initial value for a personal access token
 
 
@@ -85,8 +88,13 @@ class AdminKeyForm(TrustForm, _ModelForm):
         ),
     )
 
+    #: Not called as the column, which Django keeps out of forms.
+    stored_metadata = MetadataField(clean_metadata, theme.Textarea(attrs={"rows": 4}))
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if self.instance.pk:
+            self.initial["stored_metadata"] = self.instance.metadata
         if "scopes" in self.fields:
             has = self.instance.scopes if self.instance.pk else ()
             texts = dict(scopes.declared())
@@ -121,6 +129,9 @@ class AdminKeyForm(TrustForm, _ModelForm):
         for name in ("user", "project", "projects"):
             if any(self.has_error(name, code) for code in ("invalid_choice", "invalid_pk_value")):
                 _forget(self, name)  # the widget would query the database with the invalid ID
+        written = self.data.get(self.add_prefix("stored_metadata"), "")
+        if self.has_error("stored_metadata") and token.holds_key(written):
+            _forget(self, "stored_metadata")
         if data.get("all_projects") and data.get("projects"):
             message = _("Choose all projects or select projects, not both.")
             self.add_error("projects", message)
@@ -133,7 +144,7 @@ class AdminKeyForm(TrustForm, _ModelForm):
         try:
             self.carry_out(self.cleaned_data)
         except LifecycleError as error:
-            field = "claims" if error.field == "trust" else error.field
+            field = _FIELDS.get(error.field or "", error.field)
             field = field if field in self.fields else None
             self.add_error(field, error.message)
             if error.code == "secret_in_text" and field:
@@ -144,7 +155,10 @@ class AdminKeyForm(TrustForm, _ModelForm):
 
     def _given(self, data: dict[str, Any], names: Container[str]) -> dict[str, Any]:
         """Return the values of the fields ``names`` as arguments of ``lifecycle``."""
-        given = {name: data[name] for name in (*TEXTS, "scopes", "expires_at") if name in names}
+        plain = (*TEXTS, "scopes", "expires_at")
+        given = {name: data[name] for name in plain if name in names}
+        if "stored_metadata" in names:
+            given["metadata"] = data["stored_metadata"]
         return given | {
             each.name: each.from_form(data[each.name])
             for each in RESTRICTIONS

@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy
 from .. import moments, restrictions, usage
 from ..keys.facts import BY_NAME, COLUMNS_OF_ADMIN
 from ..models import KEY_MODELS, AbstractKey, AnyKey, State
+from ..models.metadata import as_text
 from ..workloads import rules
 from .lists import ListAdmin
 
@@ -69,6 +70,10 @@ class KeyColumns(ListAdmin):
     def workload(self, key: AnyKey) -> str | None:
         trust = rules.read(key.trust)
         return None if trust is None else rules.describe(trust.as_json())
+
+    @admin.display(description=BY_NAME["metadata"].label)
+    def stored_metadata(self, key: AnyKey) -> str:
+        return as_text(key.metadata) if key.metadata else ""
 
     @admin.display(description=gettext_lazy("imported from"))
     def former(self, key: AnyKey) -> Any:

@@ -16,6 +16,7 @@ from ..conf import app_settings, slug_field
 from ..keys import trust_forms
 from ..keys.setup import setups
 from ..models import AnyKey, PersonalAccessToken, ProjectKey, State
+from ..models.metadata import as_text
 from ..models.texts import OPTIONAL, TEXTS
 from ..restrictions import BY_NAME, RESTRICTIONS
 from ..workloads import rules
@@ -170,7 +171,7 @@ class KeyAdmin(KeyColumns, KeyActions, KeyFinder):
             return _("Created with the scopes %(scopes)s.") % {"scopes": ", ".join(key.scopes)}
         sentences = [
             _("%(field)s changed from %(before)s to %(after)s.")
-            % {"field": field, "before": _as_text(before), "after": _as_text(after)}
+            % {"field": field, "before": _as_text(before, field), "after": _as_text(after, field)}
             for field, (before, after) in form.changes.items()
         ]
         return " ".join(sentences) or _("No fields changed.")
@@ -225,9 +226,11 @@ class KeyAdmin(KeyColumns, KeyActions, KeyFinder):
         return response
 
 
-def _as_text(value: Any) -> str:
+def _as_text(value: Any, field: str) -> str:
     if isinstance(value, list):
         return ", ".join(value) or _("none")
+    if field == "metadata":
+        return f"“{as_text(value)}”" if value else _("none")
     if isinstance(value, dict):  # what a key trusts
         value = rules.describe(value)
     return _("none") if value is None else f"“{value}”"
@@ -243,7 +246,7 @@ class PersonalAccessTokenAdmin(InventoryPage, KeyAdmin):
     """Personal access tokens of all users."""
 
     owner = "user"
-    edited = (*TEXTS, "scopes", "all_projects", "projects", *_TIMES, *_OTHERS)
+    edited = (*TEXTS, "scopes", "all_projects", "projects", *_TIMES, *_OTHERS, "stored_metadata")
     list_display = columns(PersonalAccessToken)
     list_select_related = ("user",)
     raw_id_fields = ("user", "projects")
@@ -266,7 +269,7 @@ class ProjectKeyAdmin(KeyAdmin):
     """Keys of all projects."""
 
     owner = "project"
-    edited = (*TEXTS, "scopes", *_TIMES, *_OTHERS)
+    edited = (*TEXTS, "scopes", *_TIMES, *_OTHERS, "stored_metadata")
     shown = ("created_by", "public_key", "workload")
     list_display = columns(ProjectKey)
     list_select_related = ("project", "created_by")

@@ -39,6 +39,9 @@ class AccessSerializer(serializers.Serializer[dict[str, object]]):
     issuer = serializers.CharField(
         required=False, help_text="The identity provider that issued an external token."
     )
+    metadata = serializers.DictField(
+        required=False, help_text="The metadata of the key. Absent if it has none."
+    )
     signed = serializers.BooleanField(
         required=False,
         help_text="Whether the request is signed. If so, `name` is the name of the instance.",
@@ -211,9 +214,25 @@ class Body(serializers.Serializer[Any]):
         return super().to_internal_value(data)
 
 
+class Untouched(serializers.Field[Any, Any, Any, Any]):
+    """A value that ``lifecycle`` validates."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        return data
+
+
+class Metadata(Untouched):
+    """The metadata of a key, a JSON object."""
+
+
 class KeyBody(Body):
     """The fields of a key to create or change."""
 
+    metadata = Metadata(
+        required=False,
+        help_text="A JSON object of up to 4 KB for your own code. It replaces all metadata of the "
+        "key; `{}` removes it.",
+    )
     scopes = Some(child=Scope())
     expires_at = Moment(
         required=False,
@@ -259,25 +278,16 @@ class TokenBody(KeyBody):
     )
 
 
-class PublicKey(serializers.Field[Any, Any, Any, Any]):
-    """A public key, as PEM or as a JWK. ``lifecycle`` refuses anything else."""
+class PublicKey(Untouched):
+    """A public key, as PEM or as a JWK."""
 
     def to_internal_value(self, data: Any) -> Any:
         # As text, so that ``lifecycle`` refuses it. It would take ``false`` for "no public key".
         return data if isinstance(data, str | dict) else json.dumps(data)
 
-    def to_representation(self, value: Any) -> Any:
-        return value
 
-
-class Trust(serializers.Field[Any, Any, Any, Any]):
-    """The workload that may use a key. ``lifecycle`` validates it."""
-
-    def to_internal_value(self, data: Any) -> Any:
-        return data
-
-    def to_representation(self, value: Any) -> Any:
-        return value
+class Trust(Untouched):
+    """The workload that may use a key."""
 
 
 class ProjectKeyBody(KeyBody):

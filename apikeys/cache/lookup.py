@@ -16,6 +16,7 @@ from django.db.models.fields.related_descriptors import ForeignKeyDeferredAttrib
 from django.db.models.query_utils import DeferredAttribute
 from django.db.models.signals import post_init, pre_init
 
+from ..models.metadata import MetadataField
 from ..models.owners import SHOWN, is_shown
 
 Row = Sequence[Any]
@@ -194,6 +195,10 @@ def _is_listened_to(model: Any) -> bool:
     return bool(pre_init.has_listeners(model) or post_init.has_listeners(model))
 
 
+#: The JSON fields that stay text, in a related row and in the row itself.
+_TEXT = (MetadataField, JSONField)
+
+
 class _Statement:
     def __init__(
         self, model: type[Model], by: str, paths: Sequence[str], own: int, alias: str
@@ -209,8 +214,8 @@ class _Statement:
             (at, functions, expression)
             for at, (functions, expression) in compiler.get_converters(
                 [
-                    # The JSON of the row itself stays text, which few requests read.
-                    None if at < own and isinstance(column.target, JSONField) else column
+                    # The JSON of the row itself and of metadata stays text, which few read.
+                    None if isinstance(column.target, _TEXT[at < own]) else column
                     for at, (column, *_) in enumerate(compiler.select)
                 ]
             ).items()

@@ -1,5 +1,6 @@
 """Decide whether the gateway allows a request. The endpoint and the reverse proxy share this."""
 
+import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final, NamedTuple, TypeVar, cast
@@ -10,7 +11,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
-from .. import acceptance, refusals, restrictions, signatures, usage
+from .. import acceptance, claims, refusals, restrictions, signatures, usage
 from ..access import Access
 from ..conf import app_settings, slug_of
 from ..databases import unavailable
@@ -43,6 +44,7 @@ IDENTITY_HEADERS: Final = (
     "X-Auth-Client",
     "X-Auth-Scopes",
     "X-Auth-Credential-Id",
+    "X-Auth-Metadata",
 )
 
 
@@ -200,7 +202,10 @@ def _check_kind(access: Access) -> None:
 
 
 def identity(access: Access) -> dict[str, str]:
-    """Return the ``IDENTITY_HEADERS``: visible ASCII, the rest percent-encoded as UTF-8."""
+    """Return the ``IDENTITY_HEADERS``: visible ASCII, the rest percent-encoded as UTF-8.
+
+    The metadata is JSON with escapes, so that it is ASCII too.
+    """
     user, project, client = access.user, access.project, access.client
     if user is not None:
         subject = str(user.pk)
@@ -216,13 +221,22 @@ def identity(access: Access) -> dict[str, str]:
         client.client_id if client is not None else "",
         None,
         access.credential_id,
+        "",
     )
     values = [None if text is None else _visible(text) for text in told]
     scopes = " ".join(map(_visible, sorted(access.scopes)))
-    return {
+    headers = {
         name: scopes if value is None else value
         for name, value in zip(IDENTITY_HEADERS, values, strict=True)
     }
+    if access.stored_metadata is not None:
+        headers["X-Auth-Metadata"] = _published(access)
+    return headers
+
+
+def _published(access: Access) -> str:
+    metadata = claims.published(access.project or access.user, access.metadata)
+    return json.dumps(metadata, separators=(",", ":")) if metadata else ""
 
 
 def _visible(text: str) -> str:

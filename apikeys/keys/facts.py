@@ -232,6 +232,16 @@ FACTS: Final = (
         optional=True,
         about="When the secret stops working, if the key was converted to trust a workload.",
     ),
+    Fact(
+        "metadata",
+        dict,
+        lambda key: key.metadata,
+        label=_("metadata"),
+        usual={},
+        about="A JSON object that the owner or your code stores with the key.",
+        example={"team": "billing"},
+        audited=lambda key: bool(key.metadata),
+    ),
     Fact("state", State, lambda key: key.state().value, label=_("state"), example="live"),
     Fact(
         "created_at",

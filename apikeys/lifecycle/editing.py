@@ -16,6 +16,7 @@ from ..restrictions import NAMES, RESTRICTIONS
 from ..restrictions.base import Terms
 from ..signals import key_edited
 from . import cleaning, locking, permitted, sealing, trusting
+from . import metadata as metadata_of
 
 
 class Keep:
@@ -40,6 +41,7 @@ def edit(
     rate_limits: Iterable[str] | Keep = KEEP,
     direct_use: bool | Keep = KEEP,
     trust: Mapping[str, Any] | Keep | None = KEEP,
+    metadata: Mapping[str, Any] | Keep | None = KEEP,
     by: Any = None,
     within: Grant | None = None,
     **texts: Unpack[OptionalTexts],
@@ -50,8 +52,9 @@ def edit(
     adds anything must cover the whole key, because the addition applies to all of it: a scope in
     every project, a project with every scope. Scopes that need approval cannot be added: create
     another key for them. ``texts`` sets the other texts about the key, by column. An empty text
-    removes it. ``trust`` replaces the rules of a key that trusts a workload. New rules that let
-    other workloads in add the whole key.
+    removes it. ``metadata`` replaces all metadata; an empty object removes it. ``trust`` replaces
+    the rules of a key that trusts a workload. New rules that let other workloads in add the whole
+    key.
 
     Raises ``LifecycleError`` as ``mint`` does, or with ``revoked_key``, ``expired_key``,
     ``already_rotated``, ``unknown_key`` (it was deleted), ``approval_required``,
@@ -98,15 +101,18 @@ def edit(
         permitted.check_approval(key, has, had)
         owned = trusting.hand_over(key, has, had, within, holder)
 
-        before, after = _editable(had_texts, had), _editable(has_texts, has)
+        stored = key.metadata if isinstance(metadata, Keep) else metadata_of.clean(metadata)
+        before = _editable(had_texts, had, key.metadata)
+        after = _editable(has_texts, has, stored)
         changes = {f: (before[f], after[f]) for f in before if before[f] != after[f]}
         if changes:
-            fields = [*TEXTS, "scope", "expires_at", "is_pending", *NAMES, *owned]
+            fields = [*TEXTS, "metadata", "scope", "expires_at", "is_pending", *NAMES, *owned]
             if trusted is not None:
                 sealing.put_trust(key, trusted)
                 fields += ["trust", "trust_anchor"]
             restrictions.put(key, restricted)
             put_texts(key, has_texts)
+            key.metadata = stored
             key.scope, key.expires_at = scope, ends
             key.is_pending = key.is_pending and bool(permitted.to_approve(key.owner, scope))
             if key.SELECTS_PROJECTS:
@@ -122,7 +128,7 @@ def edit(
     return changes
 
 
-def _editable(texts: dict[str, str], extent: Extent) -> dict[str, Any]:
+def _editable(texts: dict[str, str], extent: Extent, metadata: Any) -> dict[str, Any]:
     """Return the editable values of a key as plain values."""
     projects = extent.projects
     return {
@@ -135,4 +141,5 @@ def _editable(texts: dict[str, str], extent: Extent) -> dict[str, Any]:
             for each, value in zip(RESTRICTIONS, extent.restrictions, strict=True)
         },
         "trust": extent.trust.as_json() if extent.trust else None,
+        "metadata": metadata,
     }

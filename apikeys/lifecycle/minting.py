@@ -24,6 +24,7 @@ from ..restrictions import EMPTY, NAMES, RESTRICTIONS
 from ..restrictions.base import Terms
 from ..signals import key_minted
 from . import cleaning, descendants, locking, permitted, sealing
+from . import metadata as metadata_of
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class _Terms(OptionalTexts, total=False):
     rate_limits: Iterable[str]
     direct_use: bool | None
     public_id: str | None
+    metadata: Mapping[str, Any] | None
     by: Any
     within: Grant | None
 
@@ -88,6 +90,7 @@ def mint(
     public_id: str | None = None,
     public_key: str | Mapping[str, Any] | None = None,
     trust: Mapping[str, Any] | None = None,
+    metadata: Mapping[str, Any] | None = None,
     by: Any = None,
     within: Grant | None = None,
     **texts: Unpack[OptionalTexts],
@@ -101,7 +104,8 @@ def mint(
     inherits the restrictions of the credential in ``within``. With ``direct_use=False`` the key
     can only be exchanged at the token endpoint. That is the default with ``trust``.
 
-    ``texts`` sets the other texts about the key, by column.
+    ``texts`` sets the other texts about the key, by column. ``metadata`` is a JSON object of up to
+    4 KB, for your own code.
 
     ``public_key``, in PEM or as a JWK, creates a project key without a secret. Its requests are
     signed with the private key (see ``apikeys.signatures``), and ``token`` is empty.
@@ -124,10 +128,10 @@ def mint(
     ``network_not_grantable``, ``resource_not_grantable``,
     ``too_many_networks``, ``invalid_rate_limit``, ``too_many_rate_limits``,
     ``rate_limit_not_grantable``, ``too_many_keys``, ``credential_changed``, ``made_already``
-    (the ``public_id`` exists). For a public key: ``invalid_public_key``,
-    ``unsupported_public_key``, ``private_key_given``, ``public_key_reused``,
-    ``exchange_needs_secret`` and ``signatures_unavailable``. For a trust: ``invalid_trust``,
-    ``workloads_disabled``, ``issuer_not_trusted``, ``audience_required``,
+    (the ``public_id`` exists), ``invalid_metadata``, ``metadata_too_large``. For a public key:
+    ``invalid_public_key``, ``unsupported_public_key``, ``private_key_given``,
+    ``public_key_reused``, ``exchange_needs_secret`` and ``signatures_unavailable``. For a trust:
+    ``invalid_trust``, ``workloads_disabled``, ``issuer_not_trusted``, ``audience_required``,
     ``audience_not_allowed``, ``claim_not_allowed``, ``invalid_claim``, ``glob_not_allowed``,
     ``trust_too_broad``, ``direct_use_not_allowed`` and ``contradictory_proofs``.
     """
@@ -161,6 +165,7 @@ def mint(
         "minted_with": using.revoked_with if using else "",
         "made_with_token": descendants.token_of(using),
         "upstream": descendants.upstream_of(using, user),
+        "metadata": metadata_of.clean(metadata),
         "public_id": public_id or token.generate_id(),
     }
     if user is None:

@@ -83,6 +83,7 @@ def rotate(
         permitted.check_within(within, has)
         successor.scope, successor.expires_at = key.scope, ends
         put_texts(successor, texts_of(key))
+        successor.metadata = key.metadata
         restrictions.put(successor, had.restrictions)
         if trusted is not None and not key.trust:
             successor.direct_use = False  # it was about the secret

@@ -14,6 +14,7 @@ from django.views.decorators.debug import sensitive_variables
 from .. import moments, token
 from ..conf import slug_field
 from ..errors import LifecycleError
+from ..keys import forms
 from ..keys.facts import KINDS, with_facts
 from ..models import AnyKey, PersonalAccessToken, ProjectKey, get_project_model
 from ..models.texts import OPTIONAL, TEXTS, about
@@ -292,6 +293,25 @@ def trust(
     return given | ({"audience": audience} if audience else {})
 
 
+def add_metadata(parser: CommandParser, text: str) -> None:
+    parser.add_argument("--metadata", metavar="JSON|@FILE", help=text)
+
+
+def metadata(given: str | None) -> dict[str, Any]:
+    """Return the argument ``metadata`` of ``lifecycle``, if the option is given.
+
+    ``given`` is a JSON object, or ``@`` and a file (``-`` for standard input). Raises
+    ``LifecycleError`` (``invalid_metadata``, ``unreadable_file``).
+    """
+    if given is None:
+        return {}
+    text = read_file(given[1:], "metadata") if given.startswith("@") else given
+    try:
+        return {"metadata": forms.read_metadata(text)}
+    except ValueError as error:
+        raise LifecycleError("invalid_metadata", f"--metadata: {error}", "metadata") from None
+
+
 def add_public_key(parser: CommandParser, text: str) -> None:
     parser.add_argument("--public-key", metavar="FILE", help=text)
 
@@ -299,12 +319,16 @@ def add_public_key(parser: CommandParser, text: str) -> None:
 @sensitive_variables()
 def public_key(path: str | None) -> str | None:
     """Return the contents of a file, or of standard input if the path is ``-``."""
-    if path is None:
-        return None
+    return None if path is None else read_file(path, "public_key")
+
+
+@sensitive_variables()
+def read_file(path: str, field: str) -> str:
+    """Return the contents of a file, or of standard input if the path is ``-``."""
     try:
         with open(0 if path == "-" else path, encoding="utf-8", closefd=path != "-") as file:
             return file.read(_MAX_FILE)
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not text"
         message = f"{path} cannot be read: {why}."
-        raise LifecycleError("unreadable_file", message, "public_key") from None
+        raise LifecycleError("unreadable_file", message, field) from None

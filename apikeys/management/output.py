@@ -22,6 +22,7 @@ from ..databases import unavailable
 from ..databases.primary import reading_primary
 from ..keys.facts import BY_NAME, FACTS
 from ..models import State
+from ..models.metadata import as_text
 from ..workloads import rules
 
 Rows = Sequence[Sequence[str]]
@@ -239,6 +240,8 @@ def show(name: str, value: Any) -> str:
         return " ".join(value) or "none"
     if name == "public_key":  # in one line, without the header and footer of PEM
         return "".join(value.splitlines()[1:-1])
+    if name == "metadata":
+        return as_text(value)
     if isinstance(value, dict):  # what a key trusts
         return rules.describe(value)
     if name == "state":

@@ -1,9 +1,23 @@
 """The metadata of a key: up to 4 KB of JSON that the site stores with it."""
 
+import json
 from typing import Any
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
+
+
+def as_text(metadata: Any) -> str:
+    """Return metadata as compact JSON in one line, for people."""
+    return json.dumps(metadata, ensure_ascii=False)
+
+
+def stored(value: Any) -> str | None:
+    """Return the metadata of a loaded key as JSON text, or ``None`` if it is empty.
+
+    A key that a ``Lookup`` loaded has text already.
+    """
+    return json.dumps(value) if value and not isinstance(value, str) else value or None
 
 
 class MetadataField(models.JSONField):

@@ -17,6 +17,7 @@ from ..databases import transactions
 from ..lifecycle import locking
 from ..limits import networks
 from ..models import AnyKey, PersonalAccessToken, ProjectKey
+from ..models.metadata import stored
 from ..policy import get_policy
 from . import events, jwts, targets, upstream
 from .http import AddressedRequest, own_resource
@@ -138,6 +139,7 @@ def answer(
             resource=resource,
             issued_at=now,
             expires=expires,
+            metadata=stored(subject.key.metadata) if subject.key else None,
         )
     else:
         text = generator(request)

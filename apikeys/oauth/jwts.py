@@ -34,14 +34,16 @@ def issue(
     resource: Sequence[str],
     issued_at: datetime,
     expires: datetime,
+    metadata: str | None = None,
 ) -> str:
     """Return a signed access token (RFC 9068 section 2.2) for ``resource``.
 
     ``headers`` are those of oauthlib's request. ``owner`` is the user or project whose claims
-    the policy adds. Without a ``subject``, the client is the subject. Raise
-    ``InvalidRequestError`` without ``OIDC_RSA_PRIVATE_KEY``.
+    the policy adds. Without a ``subject``, the client is the subject. ``metadata`` is that of the
+    key as JSON text, of which the policy publishes some. Raise ``InvalidRequestError`` without
+    ``OIDC_RSA_PRIVATE_KEY``.
     """
-    registered = {
+    registered: dict[str, Any] = {
         "iss": issuer(headers),
         "sub": subject or client_id,
         "aud": resource[0] if len(resource) == 1 else list(resource),
@@ -51,6 +53,8 @@ def issue(
         "iat": int(issued_at.timestamp()),
         "exp": int(expires.timestamp()),
     }
+    if public := claims.published(owner, json.loads(metadata) if metadata else {}):
+        registered["metadata"] = public
     return sign(claims.added(owner, registered))
 
 

@@ -16,6 +16,7 @@ from oauth2_provider.settings import oauth2_settings
 from .. import acceptance, refusals, restrictions, usage
 from ..access import OAUTH, Access, ServiceUser
 from ..models import ProjectKey
+from ..models.metadata import stored
 from ..models.owners import is_active
 from ..refusals import Refused
 from ..verify import check_request
@@ -139,6 +140,7 @@ def access_of(token: Any) -> Access:
     )
     if key is not None:
         restrictions.put(access, restrictions.of(key))
+        access.stored_metadata = stored(key.metadata)
     return access
 
 

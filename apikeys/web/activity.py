@@ -16,6 +16,7 @@ from .. import moments, scopes
 from ..audit import Event
 from ..models import AuditEvent
 from ..models.audit import CLIENT
+from ..models.metadata import as_text
 from ..models.texts import TEXTS
 from ..restrictions import BY_NAME
 
@@ -98,6 +99,8 @@ def _facts(changes: Mapping[str, Any]) -> Iterator[str]:
             yield format_html("{}: {}.", restriction.label, _value(name, changes[name]))
     if changes.get("public_key"):
         yield _("It signs requests and has no secret.")
+    if changes.get("metadata"):
+        yield format_html(_("Metadata: {}."), _code(as_text(changes["metadata"])))
     if changes.get("trust"):
         yield format_html(_("It trusts {} and has no secret."), _trusted(changes["trust"]))
 
@@ -150,6 +153,7 @@ def _label(name: str) -> Any:
         "expires_at": _("Expiry"),
         "trust": _("Workload"),
         "approves_tokens": _("Approval of personal tokens"),
+        "metadata": _("Metadata"),
         "secret_ends_at": _("End of the secret"),
         "redirect_uris": _("Redirect URIs"),
         "grant_types": _("Grant types"),
@@ -177,6 +181,8 @@ def _value(name: str, value: Any) -> str:
         return ""
     if isinstance(value, list):
         return _listed(value)
+    if name == "metadata":
+        return _code(as_text(value))
     if name == "trust":
         return _trusted(value)
     return (

@@ -16,9 +16,10 @@ from .. import grants, restrictions, scopes
 from ..conf import app_settings, slug_field, slug_of
 from ..errors import LifecycleError
 from ..keys import trust_forms
-from ..keys.forms import ALL
+from ..keys.forms import ALL, MetadataField
 from ..keys.trust_forms import TrustForm
 from ..lifecycle import MAX_OVERLAP
+from ..lifecycle.metadata import clean as clean_metadata
 from ..models import AnyKey, get_project_model
 from ..models.texts import OPTIONAL, TEXTS, texts_of
 from ..policy import get_policy
@@ -79,6 +80,11 @@ class KeyForm(TrustForm, ExpiryForm):
         ),
     )
 
+    metadata = MetadataField(
+        clean_metadata,
+        forms.Textarea(attrs={"rows": 4, "autocomplete": "off", "spellcheck": "false"}),
+    )
+
     field_order = [
         *TEXTS, "expiry", "expires_on", "reach", "projects", "scopes", "issuer", "claims",
     ]  # fmt: skip
@@ -105,7 +111,7 @@ class KeyForm(TrustForm, ExpiryForm):
         policy = get_policy()
         widget.to_approve = frozenset(n for n in offered if policy.needs_approval(owner, n))
         if key is not None:
-            self.initial.update(texts_of(key), scopes=key.scopes)
+            self.initial.update(texts_of(key), scopes=key.scopes, metadata=key.metadata)
             for each, value in zip(RESTRICTIONS, restrictions.of(key), strict=True):
                 self.initial[each.field_name] = each.to_form(value)
                 field = self.fields[each.field_name]
@@ -201,6 +207,8 @@ class KeyForm(TrustForm, ExpiryForm):
         cleaned = self.cleaned_data
         asked = {name: cleaned[name] for name in (*TEXTS, "scopes", "expires_at")}
         asked |= self._asked_restrictions()
+        if self.key is None or "metadata" in self.changed_data:
+            asked["metadata"] = cleaned["metadata"]
         if cleaned.get("public_key"):
             asked["public_key"] = cleaned["public_key"]
         if cleaned.get("trust"):

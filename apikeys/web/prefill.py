@@ -85,7 +85,7 @@ def _of_link(params: QueryDict) -> dict[str, Any]:
 def _of_key(key: AnyKey) -> dict[str, Any]:
     values = zip(RESTRICTIONS, restrictions.of(key), strict=True)
     is_over = key.state() in ("expired", "revoked")
-    asked: dict[str, Any] = dict(texts_of(key))
+    asked: dict[str, Any] = dict(texts_of(key)) | {"metadata": key.metadata}
     if not is_over:
         name = _("%(name)s (copy)") % {"name": key.name}
         asked["name"] = name if len(name) <= TEXTS["name"].max_length else key.name
@@ -119,6 +119,8 @@ def _put(form: KeyForm, asked: Mapping[str, Any]) -> list[str]:
     for name, column in TEXTS.items():
         if text := asked.get(name):
             form.initial[name] = str(text)[: column.max_length]
+    if asked.get("metadata"):
+        form.initial["metadata"] = asked["metadata"]
     if (names := asked.get("scopes")) is not None:
         form.initial["scopes"], missing = _offered(form.fields["scopes"], names)
         lacking += missing

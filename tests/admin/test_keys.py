@@ -409,6 +409,34 @@ def test_revoking_requires_a_reason(client, root, ada):
     assert LogEntry.objects.count() == 1
 
 
+def test_metadata_is_entered_edited_and_shown(client, root, ada):
+    client.post(f"{TOKENS}add/", mint_form(user=ada.pk, stored_metadata='{"team": "billing"}'))
+    key = PersonalAccessToken.objects.get()
+    assert key.metadata == {"team": "billing"}
+
+    edit(client, key, stored_metadata='{"team": "sales"}')
+    key.refresh_from_db()
+    assert key.metadata == {"team": "sales"}
+    message = LogEntry.objects.order_by("-pk")[0].get_change_message()
+    assert message == 'metadata changed from “{"team": "billing"}” to “{"team": "sales"}”.'
+    lifecycle.revoke(key)
+    assert '{"team": "sales"}' in text_of(client.get(f"{TOKENS}{key.pk}/change/"))
+
+
+def test_wrong_metadata_is_refused_and_a_key_in_it_is_not_shown_again(client, root, ada):
+    minted = mint_pat(ada, metadata={"team": "billing"})
+    for wrong in ("{", "[]", '{"a": "%s"}' % ("x" * 4096)):
+        response = edit(client, minted.key, stored_metadata=wrong)
+        assert response.context["errors"]
+        assert wrong in text_of(response)
+    for text in (f'{{"a": "{minted.token}"}}', f"{{{minted.token}"):
+        response = edit(client, minted.key, stored_metadata=text)
+        assert response.status_code == 200
+        assert not token.holds_key(text_of(response))
+    minted.key.refresh_from_db()
+    assert minted.key.metadata == {"team": "billing"}
+
+
 def test_a_pause_is_held_unless_unticked(client, root, ada):
     minted, other = mint_pat(ada), mint_pat(ada)
     page = client.get(f"{TOKENS}{minted.key.pk}/change/")

@@ -16,6 +16,7 @@ from apikeys.gateway.conf import GatewaySettings
 from apikeys.issuers.conf import IssuersSettings
 from apikeys.models import AuditEvent, PersonalAccessToken, ProjectKey
 from apikeys.oauth.conf import OAuthSettings
+from apikeys.policy import Policy
 from apikeys.refusals import REFUSALS
 from apikeys.verify import verify
 from apikeys.workloads.conf import WorkloadSettings
@@ -75,7 +76,7 @@ def test_the_life_of_a_key_in_python(ada):
     engine = ada.project_memberships.get().project
     scope = {"ada": ada, "engine": engine}
 
-    life, pausing = blocks("docs/reference/keys.md", "python")
+    life, pausing, labelling, policy = blocks("docs/reference/keys.md", "python")
     exec(life, scope)
 
     minted, server, rotated = scope["minted"], scope["server"], scope["rotated"]
@@ -88,6 +89,10 @@ def test_the_life_of_a_key_in_python(ada):
     assert verify(server.token).project == engine
     events = AuditEvent.objects.filter(public_id=server.key.public_id)
     assert {"paused", "resumed"} <= set(events.values_list("event", flat=True))
+
+    exec(labelling, scope)
+    assert verify(scope["job"].token).metadata == {"team": "sales"}
+    exec(policy, scope | {"Policy": Policy})
 
 
 def test_the_life_of_a_key_in_the_shell(ada, monkeypatch):

@@ -69,6 +69,7 @@ def test_a_project_key_is_allowed(ask, key):
         "X-Auth-Client": "",
         "X-Auth-Scopes": "payments:read",
         "X-Auth-Credential-Id": key.split("_")[2],
+        "X-Auth-Metadata": "",
     }
     assert response["Cache-Control"] == "no-store"
     assert response.content == b""
@@ -100,6 +101,30 @@ def test_a_users_token_reaches_resources_of_the_project(ask, key, ada, pat):
     assert response["X-Auth-User"] == "ada"
     assert response["X-Auth-Subject"] == str(ada.pk)
     assert response["X-Auth-Project"] == ""
+
+
+class Publishing(Policy):
+    def published_metadata(self, owner):
+        return ("team", "note")
+
+
+METADATA = {"team": "Fakturierung für €", "note": ["a\nb", {"c": 1}], "secret": "internal"}
+
+
+@pytest.mark.parametrize("kind", ["token", "key"])
+def test_only_published_metadata_is_sent_upstream(ask, ada, engine, bind, settings, kind):
+    bind("1001", user=ada)
+    bind("1001", project=engine)
+    given = {"scopes": ["payments:read"], "metadata": METADATA}
+    minted = mint_pat(ada, **given) if kind == "token" else mint_key(engine, **given)
+    assert ask(minted.token)["X-Auth-Metadata"] == ""
+
+    settings.APIKEYS = settings.APIKEYS | {"POLICY": f"{__name__}.Publishing"}
+    sent = ask(minted.token)["X-Auth-Metadata"]
+    assert json.loads(sent) == {name: METADATA[name] for name in ("team", "note")}
+    assert all(" " <= character <= "~" for character in sent)
+    lifecycle.edit(minted.key, metadata={"secret": "internal"})
+    assert ask(minted.token)["X-Auth-Metadata"] == ""
 
 
 def test_an_oauth_token_is_allowed(ask, ada, bind):
@@ -454,6 +479,7 @@ def test_decisions_that_depend_on_addresses_or_rates_are_not_cached(
 
 def test_a_decision_counts_as_a_use_of_the_routes_scopes(ask, engine, ada, pat, bind):
     usage.flush()
+    ScopeUse.objects.all().delete()  # of the tests before
     bind("1001", project=engine)
     bind("1003", user=ada)
     answers = [ask(pat, f"/subscribers/{each}/offers") for each in ("1001", "1003", "1004")]

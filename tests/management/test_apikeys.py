@@ -16,7 +16,7 @@ TOKEN = re.compile(r"acme_(?:pat|key)_[0-9a-z]{16}_[0-9A-Za-z]{49}")
 RECORD = [
     "kind", "id", "name", "description", "user", "project", "scopes", "projects",
     "allowed_networks", "rate_limits", "expires_at", "not_before", "direct_use", "public_key",
-    "trust", "secret_ends_at", "state", "created_at", "created_by", "last_used_at",
+    "trust", "secret_ends_at", "metadata", "state", "created_at", "created_by", "last_used_at",
     "last_used_ip", "minted_with", "legacy", "approved_at", "approved_by", "rotated_at",
     "replaces", "replaced_by", "paused_at", "paused_by", "paused_reason", "held",
     "revoked_at", "revoked_by", "revoked_reason",
@@ -484,6 +484,53 @@ class TestRevoke:
         done = apikeys("revoke", new["id"], "--reason", "Leaked.", "--json")
         assert old["id"] in done.err
         assert verify(old["token"])
+
+
+class TestMetadata:
+    def test_it_is_stored_shown_and_edited(self, apikeys, tmp_path):
+        minted = apikeys(*PAT, "--metadata", '{"team": "billing"}', "--json").json
+        assert minted["metadata"] == verify(minted["token"]).metadata == {"team": "billing"}
+        assert '{"team": "billing"}' in apikeys("show", minted["id"]).out
+        assert "billing" in apikeys("verify", stdin=minted["token"]).out
+
+        file = tmp_path / "metadata.json"
+        file.write_text('{"team": "für alle",\n "n": 1}', encoding="utf-8")
+        done = apikeys("edit", minted["id"], "--metadata", f"@{file}")
+        assert done.out.strip() == ('metadata: {"team": "billing"} -> {"team": "für alle", "n": 1}')
+        assert apikeys("edit", minted["id"], "--name", "x").code == 0
+        assert verify(minted["token"]).metadata == {"team": "für alle", "n": 1}
+        apikeys("edit", minted["id"], "--metadata", "{}")
+        assert verify(minted["token"]).metadata == {}
+        assert "metadata" not in apikeys("show", minted["id"]).out
+
+    @pytest.mark.parametrize(
+        ("given", "code", "said"),
+        [
+            ('{"a": }', "invalid_metadata", "line 1, column 7"),
+            ("[1]", "invalid_metadata", "JSON object"),
+            ("null", "invalid_metadata", "JSON object"),
+            ("", "invalid_metadata", "line 1, column 1"),
+            ('{"a": Infinity}', "invalid_metadata", "Infinity"),
+            ("x" * 5000, "invalid_metadata", "not JSON"),
+            ('{"a": "' + "x" * 4096 + '"}', "metadata_too_large", "4096"),
+            ("@/nowhere", "unreadable_file", "/nowhere"),
+        ],
+    )
+    def test_wrong_metadata_creates_nothing(self, apikeys, given, code, said):
+        assert is_error(apikeys(*PAT, "--metadata", given, "--json"), code, said)
+        assert not PersonalAccessToken.objects.exists()
+
+    def test_a_secret_in_it_is_refused_and_not_repeated(self, apikeys, tmp_path):
+        minted = apikeys(*PAT, "--json").json
+        file = tmp_path / "metadata.json"
+        file.write_text(f'{{"old": "{minted["token"]}"}}', encoding="utf-8")
+        for given, code in (
+            (file.read_text(), "secret_in_arguments"),
+            (f"@{file}", "secret_in_text"),
+        ):
+            done = apikeys("edit", minted["id"], "--metadata", given, "--json")
+            assert is_error(done, code)
+            assert minted["token"] not in done.out + done.err
 
 
 class TestPause:

@@ -11,7 +11,8 @@ from joserfc import jwk, jwt
 from oauth2_provider.models import AccessToken, Application
 
 from apikeys import acceptance, lifecycle, verify
-from apikeys.access import PERSONAL_ACCESS_TOKEN, PROJECT_KEY
+from apikeys.access import PERSONAL_ACCESS_TOKEN, PROJECT_KEY, Access
+from apikeys.policy import Policy
 from apikeys.refusals import Refused
 from tests.factories import (
     MembershipFactory,
@@ -315,6 +316,40 @@ def jwks(client):
 
 def decoded(text, jwks):
     return jwt.decode(text, jwks, algorithms=["RS256"])
+
+
+class Publishing(Policy):
+    def published_metadata(self, owner):
+        assert owner is not None
+        return ("team",)
+
+
+@pytest.mark.parametrize("is_published", [True, False])
+def test_a_jwt_has_the_published_metadata_of_the_key(client, minted, jwks, settings, is_published):
+    lifecycle.edit(minted.key, metadata={"team": "billing", "internal": 1})
+    if is_published:
+        settings.APIKEYS = settings.APIKEYS | {"POLICY": f"{__name__}.Publishing"}
+
+    how = {"requested_token_type": JWT, "resource": "https://reports.example/"}
+    claims = decoded(exchange(client, minted.token, **how).json()["access_token"], jwks).claims
+
+    assert claims.get("metadata") == ({"team": "billing"} if is_published else None)
+    lifecycle.edit(minted.key, metadata={})
+    claims = decoded(exchange(client, minted.token, **how).json()["access_token"], jwks).claims
+    assert "metadata" not in claims
+
+
+@pytest.mark.parametrize("is_cached", [True, False])
+def test_a_token_has_the_metadata_of_its_key(client, minted, settings, is_cached):
+    if is_cached:
+        settings.APIKEYS = settings.APIKEYS | {"CACHE": {"TIMEOUT": 60}}
+    token = exchange(client, minted.token).json()["access_token"]
+    for metadata in ({}, {"team": "billing", "list": [1, None]}, {"team": "sales"}):
+        lifecycle.edit(minted.key, metadata=metadata)
+        for _ in range(2):
+            access = verify.verify(token)
+            assert (access.kind, access.metadata) == ("oauth", metadata)
+    assert Access.from_dict(access.to_dict(), verify=True).metadata == {"team": "sales"}
 
 
 def test_a_jwt_is_verified_offline_from_the_published_keys(client, minted, jwks):

@@ -48,6 +48,11 @@ def token_of(client, minted, **changes):
     return client.post("/o/token/", form).json()["access_token"]
 
 
+class Claiming(Policy):
+    def claims(self, subject):
+        return {"metadata": {"team": "forged"}}
+
+
 class TestIntrospection:
     def test_a_project_key_is_active(self, introspect, minted):
         assert introspect(minted.token) == {
@@ -77,6 +82,23 @@ class TestIntrospection:
         assert facts["project"] == "difference-engine"
         assert facts["aud"] == ["https://one.example/"]
         assert facts["exp"] <= int(timezone.now().timestamp()) + 600
+
+    def test_metadata_of_the_key_is_told(self, client, introspect, minted):
+        token = token_of(client, minted)
+        for text in (minted.token, token):
+            assert "metadata" not in introspect(text)
+        lifecycle.edit(minted.key, metadata={"team": "billing", "list": [1]})
+        for text in (minted.token, token):
+            assert introspect(text)["metadata"] == {"team": "billing", "list": [1]}
+            shown = client.get("/api/token/", headers=bearer(text)).json()
+            assert shown["metadata"] == {"team": "billing", "list": [1]}
+
+    def test_claims_of_the_policy_do_not_replace_the_metadata(self, introspect, minted, settings):
+        settings.APIKEYS = settings.APIKEYS | {"POLICY": Claiming}
+        lifecycle.edit(minted.key, metadata={"team": "billing"})
+        assert introspect(minted.token)["metadata"] == {"team": "billing"}
+        lifecycle.edit(minted.key, metadata={})
+        assert "metadata" not in introspect(minted.token)
 
     def test_an_oauth_token_is_active(self, introspect, log_in):
         facts = introspect(log_in().json()["access_token"])

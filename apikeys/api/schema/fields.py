@@ -108,6 +108,13 @@ class TrustExtension(OpenApiSerializerFieldExtension):
         }
 
 
+class MetadataExtension(OpenApiSerializerFieldExtension):
+    target_class = "apikeys.api.serializers.Metadata"
+
+    def map_serializer_field(self, auto_schema: AutoSchema, direction: str) -> Any:
+        return {"type": "object", "additionalProperties": True}
+
+
 class SomeExtension(OpenApiSerializerFieldExtension):
     target_class = "apikeys.api.serializers.Some"
 

@@ -43,6 +43,11 @@ def add_arguments(parser: CommandParser) -> None:
     )
     parser.add_argument("--expires", metavar="WHEN", help="When the key expires, as for mint.")
     arguments.add_restrictions(parser, "edit")
+    arguments.add_metadata(
+        parser,
+        "A JSON object that replaces all metadata, or @ and a file with it, or @- for standard "
+        "input. {} removes it.",
+    )
     arguments.add_trust(
         parser, "The issuer of a key that trusts a workload. It needs the new claims, too."
     )
@@ -91,6 +96,7 @@ def _changes(
     issuer: str | None,
     claim: list[str] | None,
     audience: str | None,
+    metadata: str | None,
     **options: Any,
 ) -> dict[str, Any]:
     """Return the changes as arguments of ``lifecycle.edit``."""
@@ -113,6 +119,7 @@ def _changes(
         changes["expires_at"] = arguments.expiry(expires)
     if (trust := arguments.trust(issuer, claim, audience, model=key)) is not None:
         changes["trust"] = trust
+    changes |= arguments.metadata(metadata)
     changes |= arguments.texts(options) | arguments.restrictions(options, "edit")
     if not changes:
         flags = [
@@ -124,7 +131,7 @@ def _changes(
             "--expires",
         ]
         flags += [each.option.flag for each in RESTRICTIONS if each.option.edit_help]
-        flags += ["--issuer"]
+        flags += ["--metadata", "--issuer"]
         message = f"Give one or more of {', '.join(flags)}."
         raise LifecycleError("missing_argument", message)
     return changes

@@ -54,6 +54,11 @@ def add_arguments(parser: CommandParser) -> None:
         "for a project key).",
     )
     arguments.add_restrictions(parser, "mint")
+    arguments.add_metadata(
+        parser,
+        "A JSON object of up to 4 KB for your own code, or @ and a file with it, or @- for "
+        "standard input.",
+    )
     arguments.add_public_key(
         parser,
         "Create a project key that signs its requests and has no secret. Name a file with its "
@@ -78,9 +83,11 @@ def handle(
     issuer: str | None,
     claim: list[str] | None,
     audience: str | None,
+    metadata: str | None,
     **options: Any,
 ) -> None:
     given = arguments.texts(options) | arguments.restrictions(options, "mint")
+    given |= arguments.metadata(metadata)
     names = arguments.words(scope)
     terminal.require({"--user or --project": user or project, "--name": name, "--scope": names})
     owner = arguments.find_user(user) if user else None

@@ -96,6 +96,8 @@ def _of(access: Access) -> dict[str, Any]:
         facts["exp"] = int(access.expires_at.timestamp())
     for restriction, value in restrictions.nonempty(restrictions.of(access)):
         facts |= restriction.claims(value)
+    if access.stored_metadata is not None:
+        facts["metadata"] = access.metadata
     if access.client is not None:
         facts["client_id"] = facts["sub"] = access.client.client_id
     if access.user is not None:

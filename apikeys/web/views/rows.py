@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from ... import restrictions, scopes, usage
 from ...audit import Event
 from ...keys import facts
+from ...keys.forms import indented
 from ...models import AnyKey, AuditEvent
 from ...models.texts import OPTIONAL
 from ...restrictions.base import Restriction
@@ -67,6 +68,7 @@ def rows_of(
             "trust": rules.read(key.trust),
             "pauses": pauses(key, now),
             "texts": _texts(key),
+            "metadata": indented(key.metadata),
             "counts": counts.get(key.pk, []),
             "is_editable": is_editable(key),
             "is_rotatable": is_rotatable(key),
