@@ -17,13 +17,15 @@ class ApiKeysConfig(AppConfig):
         from .importing import live as live_keys
         from .legacy import checks as legacy_checks  # noqa: F401
         from .legacy import verify as legacy
-        from .lifecycle import descendants
+        from .lifecycle import descendants, people, reuse
         from .reach import deciding
         from .signatures import checks as signature_checks  # noqa: F401
         from .web import sudo  # noqa: F401 - remembers log-ins from the first one on
 
         audit.connect()
         descendants.connect()
+        reuse.connect()
+        people.connect()
         mail.connect()
         deciding.connect()
         cache.start()

@@ -109,6 +109,14 @@ def parse_span(text: str) -> timedelta | None:
     return int(match[1]) * _UNITS[match[2]] if match else None
 
 
+def ago(text: str) -> datetime:
+    """Return the moment that the duration ``text`` ago was, but not before ``long_ago()``."""
+    try:
+        return max(timezone.now() - (parse_span(text) or timedelta()), long_ago())
+    except OverflowError:
+        return long_ago()
+
+
 def local(moment: datetime) -> datetime:
     """Return a stored moment in the current time zone, for display."""
     return timezone.localtime(moment) if timezone.is_aware(moment) else moment

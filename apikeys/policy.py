@@ -196,7 +196,19 @@ class Policy:
         }
 
     def longest_lifetime(self, owner: Any) -> timedelta | None:
-        """Return the longest lifetime of keys of ``owner`` (user or project); ``None`` for any."""
+        """Return the longest lifetime of keys of ``owner`` (user or project); ``None`` for any.
+
+        With ``ENFORCE_LONGEST_LIFETIME``, it also ends older keys, and is called for each key
+        that is read: make no query then.
+        """
+        return None
+
+    def longest_idle(self, owner: Any) -> timedelta | None:
+        """Return how long a key of ``owner`` may stay unused; ``None`` for any time.
+
+        ``manage.py apikeys notify`` mails the owner 14 and 3 days before, and then pauses the
+        key, or revokes it (``WHEN_IDLE``). Less than a day counts as a day.
+        """
         return None
 
     def token_lifetime(self, owner: Any) -> timedelta:

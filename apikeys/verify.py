@@ -22,8 +22,10 @@ from django.views.decorators.debug import sensitive_variables
 from . import acceptance, cache, hashing, refusals, restrictions, token, upstreams, usage
 from .access import PERSONAL_ACCESS_TOKEN, PROJECT_KEY, Access, ProjectUser
 from .cache import project_users
+from .cache.lifetimes import Aging
 from .cache.lookup import Group, Lookup, Row, all_except
 from .conf import app_settings
+from .conf.endings import end_settings
 from .databases import unavailable
 from .databases.primary import is_reading_primary, reading_primary
 from .hashing.converted import check_rest, renew_digest
@@ -86,26 +88,21 @@ _RESTRICTIONS = Group(NAMES, EMPTY)
 #: The columns of a project key.
 FIELDS = (*Key._fields[:-2], _RESTRICTIONS)
 
-_LOOKUPS = {
-    token.PAT: Lookup(
-        PersonalAccessToken,
-        "public_id",
-        (*FIELDS, "all_projects"),
-        {"user": all_except("password")},
-        ["user"],
-    ),
-}
+_LOOKUPS: dict[str, Lookup] = {}
 
 
-def _look_up_project_keys(*, setting: str = "APIKEYS", **kwargs: object) -> None:
+def _look_up_keys(*, setting: str = "APIKEYS", **kwargs: object) -> None:
     if setting == "APIKEYS":
-        project = {"project": all_except()}
+        user, project = {"user": all_except("password")}, {"project": all_except()}
+        of_tokens = Aging if end_settings.ENFORCE_LONGEST_LIFETIME else Lookup
+        fields = (*FIELDS, "all_projects")
+        _LOOKUPS[token.PAT] = of_tokens(PersonalAccessToken, "public_id", fields, user, ["user"])
         lookup = project_users.make(ProjectKey, "public_id", FIELDS, project, ["project"])
         _LOOKUPS[token.KEY] = lookup
 
 
-_look_up_project_keys()
-setting_changed.connect(_look_up_project_keys, dispatch_uid="apikeys.verify")
+_look_up_keys()
+setting_changed.connect(_look_up_keys, dispatch_uid="apikeys.verify")
 Build = Callable[[str, Key, Any], Access]
 _NO_DIGEST = "0" * 64
 

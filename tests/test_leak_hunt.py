@@ -23,8 +23,8 @@ from django.test import Client
 from django.urls import include, path
 
 from apikeys import lifecycle, usage
-from apikeys import mail as notices
 from apikeys.error_reports import RedactKeys
+from apikeys.mail import deadlines
 from apikeys.models import KEY_MODELS, AuditEvent, PersonalAccessToken, ProjectKey
 from tests.admin.conftest import KEYS as ADMIN_KEYS
 from tests.admin.conftest import TOKENS as ADMIN_TOKENS
@@ -296,7 +296,7 @@ def test_no_secret_is_left_anywhere(
                 hunt.tokens += [minted.token, lifecycle.rotate(minted.key).token]
         everywhere(hunt, settings)
         usage.flush()
-        notices.notify()
+        deadlines.notify()
 
     places = hunt.places()
     hits = [

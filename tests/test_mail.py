@@ -11,8 +11,8 @@ from django.test import Client, override_settings
 from django.utils import timezone
 
 from apikeys import lifecycle
-from apikeys import mail as notices
 from apikeys.checks.mail import check_mail
+from apikeys.mail import deadlines
 from apikeys.models import AuditEvent, PersonalAccessToken
 from tests.factories import MembershipFactory, ProjectFactory, UserFactory, mint_key, mint_pat
 from tests.threads import at_once
@@ -136,7 +136,7 @@ def test_the_expiry_notice_of_a_paused_key_says_so(ada, settings):
     settings.APIKEYS = settings.APIKEYS | {"SITE_URL": "https://acme.example"}
     key = ending(ada, days=6)
     lifecycle.pause(key, by=ada)
-    notices.notify(NOW)
+    deadlines.notify(NOW)
     (message,) = mail.outbox
     assert "This key is paused. If you still need it, resume it and then rotate it." in (
         message.body
@@ -230,7 +230,7 @@ def test_expiry_notices_are_sent_once_7_days_and_once_1_day_before(ada):
     told = []
     for hours in range(0, 8 * 24 + 6, 6):
         mail.outbox.clear()
-        notices.notify(NOW + timedelta(hours=hours))
+        deadlines.notify(NOW + timedelta(hours=hours))
         told += [(hours, message.subject) for message in mail.outbox]
 
     assert told == [
@@ -249,7 +249,7 @@ def test_expiry_notice_links_to_the_rotation_page(ada, project, settings, url):
     key = mint_key(project, expires_at=NOW + timedelta(days=6)).key
     type(key).objects.filter(pk=key.pk).update(created_at=NOW - timedelta(days=60))
     mail.outbox.clear()
-    notices.notify(NOW)
+    deadlines.notify(NOW)
     told = "\n".join(message.body for message in mail.outbox)
     for page in (
         f"/settings/keys/{token.public_id}/rotate/",
@@ -260,7 +260,7 @@ def test_expiry_notice_links_to_the_rotation_page(ada, project, settings, url):
 
 def test_a_late_first_run_sends_one_notice(ada):
     ending(ada, hours=12)
-    assert notices.notify()["notified"] == 1
+    assert deadlines.notify()["notified"] == 1
     assert [subject for _to, subject in sent()] == ["The key old of ada expires within a day"]
 
 
@@ -271,21 +271,21 @@ def test_keys_that_need_no_notice_get_none(ada):
     lifecycle.rotate(ending(ada, hours=30), expires_at=NOW + timedelta(days=50))
     ending(ada, days=30)
     mail.outbox.clear()
-    notices.notify()
+    deadlines.notify()
     assert not mail.outbox
 
 
 def test_a_changed_expiry_is_noticed_again(ada):
     key = ending(ada, days=3)
-    notices.notify()
+    deadlines.notify()
     lifecycle.edit(key, expires_at=NOW + timedelta(days=20))
-    notices.notify(NOW + timedelta(days=14))
+    deadlines.notify(NOW + timedelta(days=14))
     assert len(mail.outbox) == 2
 
 
 def test_a_notice_that_could_not_be_sent_is_tried_again(ada, notify_twice):
     ending(ada, days=3)
-    assert notify_twice() == {"expired": 0, "notified": 1, "failed": 0}
+    assert notify_twice() == {"expired": 0, "notified": 1, "idle": 0, "failed": 0}
     assert len(mail.outbox) == 1
 
 
@@ -296,14 +296,14 @@ def test_without_a_recipient_no_notice_is_recorded(ada, settings):
     ada.email = ""
     ada.save()
 
-    assert notices.notify()["notified"] == 0
+    assert deadlines.notify()["notified"] == 0
     ada.email = "ada@example.com"
     ada.save()
     with override_settings(APIKEYS=settings.APIKEYS | {"NOTICES": ["minted"]}):
-        assert notices.notify()["notified"] == 0
+        assert deadlines.notify()["notified"] == 0
     assert not notified.exists()
 
-    assert notices.notify()["notified"] == 1
+    assert deadlines.notify()["notified"] == 1
     assert notified.exists()
 
 
@@ -312,7 +312,7 @@ def test_two_runs_at_once_send_each_notice_once():
     for n in range(10):
         ending(UserFactory(email=f"p{n}@example.com"), days=3)
     mail.outbox.clear()
-    at_once(*[notices.notify] * 4)
+    at_once(*[deadlines.notify] * 4)
 
     assert sorted(message.to[0] for message in mail.outbox) == [
         f"p{n}@example.com" for n in range(10)
@@ -337,7 +337,7 @@ def test_mails_are_readable_files_with_their_headers(ada, committed, settings, t
         minted = mint_pat(ada, by=ada, name="<laptop> & co")
         lifecycle.revoke(minted.key, by=root, reason="Lost.")
     ending(ada, days=3)
-    notices.notify()
+    deadlines.notify()
 
     found = []
     for name in sorted(os.listdir(tmp_path)):

@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from .. import moments, restrictions, usage
+from ..keys import ended
 from ..keys.facts import BY_NAME, COLUMNS_OF_ADMIN
 from ..models import KEY_MODELS, AbstractKey, AnyKey, State
 from ..models.metadata import as_text
@@ -129,6 +130,26 @@ class KeyColumns(ListAdmin):
         return format_html(
             "<span class='apikeys-usage' aria-hidden='true'>{}</span> {}", bars, text
         )
+
+    @admin.display(description=gettext_lazy("used after its end"))
+    def used_after_end(self, key: AnyKey) -> str:
+        keys: list[Any] = [key, *key.predecessors(_MOST_OF_CHAIN)]
+        rows = [
+            _(
+                "%(key)s: %(count)s times, first %(first)s from %(first_ip)s, last %(last)s from "
+                "%(last_ip)s"
+            )
+            % {
+                "key": each.public_id,
+                "count": localize(use.count),
+                "first": localize(moments.local(use.first_used_at)),
+                "first_ip": use.first_ip or _("unknown"),
+                "last": localize(moments.local(use.last_used_at)),
+                "last_ip": use.last_ip or _("unknown"),
+            }
+            for each, use in ended.ended_uses(keys)
+        ]
+        return "; ".join(rows) or _("No.")
 
     def _link(self, row: Any, text: str = "") -> str:
         meta = row._meta

@@ -36,7 +36,7 @@ _LIFE = (
     "paused_at", "paused_by", "paused_reason", "is_held",
     "revoked_at", "revoked_by", "revoked_reason",
 )  # fmt: skip
-_USE = ("last_used_at", "last_used_ip", "requests")
+_USE = ("last_used_at", "last_used_ip", "requests", "used_after_end")
 
 
 def _search_help(*others: Any) -> Any:

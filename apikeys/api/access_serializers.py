@@ -6,7 +6,8 @@ from rest_framework import serializers
 
 from ..reach.entries import FACTS, KINDS
 from ..reach.listing import ORDERS
-from .serializers import FactsSerializer, PageParameters
+from .parameters import PageParameters
+from .serializers import FactsSerializer
 
 
 class EntrySerializer(FactsSerializer):

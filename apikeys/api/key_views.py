@@ -15,15 +15,16 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
-from .. import audit, lifecycle, scopes, token
+from .. import audit, lifecycle, moments, scopes, token
 from ..access import Access, lasting_id
 from ..conf import app_settings, slug_field, slug_of
 from ..drf import BearerAuthentication, HasScope
 from ..errors import LifecycleError
 from ..grants import Extent, Grant
+from ..keys import ended
 from ..keys.event_queries import keys_first
 from ..keys.facts import record, with_facts
-from ..keys.queries import in_state
+from ..keys.queries import idle, in_state
 from ..lifecycle import Minted
 from ..models import AnyKey, PersonalAccessToken, State
 from ..policy import get_policy
@@ -34,7 +35,8 @@ from .base import JSONView
 from .exceptions import NotAnApprover, RecentLoginRequired
 from .idempotency import once
 from .pagination import KeyPagination
-from .serializers import AuditParameters, Body, ListParameters, NoBody, ReasonBody, RotateBody
+from .parameters import AuditParameters, ListParameters
+from .serializers import Body, NoBody, ReasonBody, RotateBody
 
 
 class KeysView(JSONView, GenericViewSet[Any]):
@@ -127,7 +129,7 @@ class KeyViewSet(KeysView):
         return keys.get(public_id=public_id)
 
     def answer(self, key: AnyKey) -> Response:
-        return Response(record(with_facts(type(key)).get(pk=key.pk)))
+        return Response(_one(with_facts(type(key)).get(pk=key.pk)))
 
     def list(self, request: Request, **kwargs: Any) -> Response:
         keys = self.get_queryset()
@@ -135,10 +137,12 @@ class KeyViewSet(KeysView):
         parameters.is_valid(raise_exception=True)
         if state := parameters.validated_data.get("state"):
             keys = in_state(keys, State(state))
+        if span := parameters.validated_data.get("unused_for"):
+            keys = idle(keys, moments.ago(span))
         return self.paged(keys)
 
     def retrieve(self, request: Request, **kwargs: Any) -> Response:
-        return Response(record(self.get_object()))
+        return Response(_one(self.get_object()))
 
     @method_decorator(sensitive_variables())
     def create(self, request: Request, **kwargs: Any) -> Response:
@@ -292,6 +296,10 @@ class KeyViewSet(KeysView):
             message = _("Your credential has no access to the project %(projects)s.") % names
             raise LifecycleError("project_not_grantable", message, "projects")
         return asked | {"projects": [found[slug] for slug in slugs]}
+
+
+def _one(key: AnyKey) -> dict[str, Any]:
+    return record(key) | {"used_after_end": ended.record(key)}
 
 
 def _after(key: AnyKey, asked: dict[str, Any]) -> Extent:

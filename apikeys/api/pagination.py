@@ -5,7 +5,7 @@ from rest_framework.pagination import Cursor, CursorPagination
 from rest_framework.request import Request
 
 from .exceptions import InvalidCursor
-from .serializers import PageParameters
+from .parameters import PageParameters
 
 
 class KeyPagination(CursorPagination):

@@ -11,11 +11,9 @@ from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.fields import empty
 
-from .. import audit, moments, token
+from .. import audit, moments
 from ..access import EXTERNAL, OAUTH, PERSONAL_ACCESS_TOKEN, PROJECT_KEY
 from ..keys.facts import FACTS, Fact
-from ..models import AuditEvent, State
-from ..models.audit import EVENTS_OF_SITE
 from ..models.texts import TEXTS, about
 from ..restrictions import RESTRICTIONS
 from ..restrictions.base import Restriction
@@ -91,6 +89,25 @@ class KeySerializer(FactsSerializer):
     """The facts of a key, without its secret."""
 
     facts = FACTS
+
+
+class EndedUseSerializer(serializers.Serializer[dict[str, object]]):
+    """The uses of a key's correct secret after its end. All were refused."""
+
+    first = serializers.DateTimeField()
+    last = serializers.DateTimeField()
+    count = serializers.IntegerField()
+    ip = serializers.CharField(allow_null=True, help_text="The address of the last use.")
+
+
+class OneKeySerializer(KeySerializer):
+    """The facts of one key, without its secret."""
+
+    used_after_end = EndedUseSerializer(
+        allow_null=True,
+        help_text="The uses of the key after its end: the first, the last, how many, and from "
+        "where. Null without any.",
+    )
 
 
 class MintedSerializer(KeySerializer):
@@ -352,29 +369,6 @@ class ReasonBody(Body):
 
 class NoBody(Body):
     """An empty body."""
-
-
-class PageParameters(serializers.Serializer[Any]):
-    cursor = serializers.CharField(
-        required=False, help_text="The cursor from `next` or `previous`."
-    )
-    page_size = serializers.IntegerField(
-        required=False, min_value=1, max_value=100, help_text="The default is 50."
-    )
-
-
-class ListParameters(PageParameters):
-    state = serializers.ChoiceField(State.choices, required=False)
-
-
-class AuditParameters(PageParameters):
-    key = serializers.RegexField(
-        rf"\A{token.ID_PATTERN}\Z", required=False, help_text="The ID of a key."
-    )
-    event = serializers.ChoiceField(
-        [each for each in AuditEvent.Event.choices if each[0] not in EVENTS_OF_SITE],
-        required=False,
-    )
 
 
 class AuditEventSerializer(FactsSerializer):

@@ -1,9 +1,11 @@
-"""Fetch the user of a project (``PROJECT_USER``) in the same query as its key."""
+"""Fetch the user of a project (``PROJECT_USER``) and the age of a key in the query for the key."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ..conf import app_settings
+from ..conf.endings import end_settings
+from .lifetimes import Aging
 from .lookup import Group, Lookup, Row, Wanted, all_except
 
 
@@ -37,6 +39,10 @@ class _WithUser(Lookup):
         return instances
 
 
+class _AgingWithUser(Aging, _WithUser):
+    """A lookup of project keys with the user of the project, and with their age."""
+
+
 def make(
     model: Any,
     by: str,
@@ -46,8 +52,14 @@ def make(
     *,
     project: str = "project",
 ) -> Lookup:
-    """Return a ``Lookup`` that also fetches the user of ``project``, if the site has one."""
+    """Return a ``Lookup`` that also fetches the user of ``project``, if the site has one.
+
+    If the site enforces the longest lifetime, a lookup of keys also fetches their age.
+    """
     relation = app_settings.PROJECT_USER
+    ages = end_settings.ENFORCE_LONGEST_LIFETIME and "expires_at" in fields
     if relation is None:
-        return Lookup(model, by, fields, instances, owners)
-    return _WithUser(model, by, fields, instances, owners, project=project, relation=relation)
+        kind = Aging if ages else Lookup
+        return kind(model, by, fields, instances, owners)
+    with_user = _AgingWithUser if ages else _WithUser
+    return with_user(model, by, fields, instances, owners, project=project, relation=relation)

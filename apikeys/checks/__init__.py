@@ -18,6 +18,7 @@ from django.db.models import CharField, TextField
 
 from .. import scopes
 from ..conf import AppSettings, app_settings, slug_field
+from ..conf.endings import end_settings
 from ..conf.setting import all_names, given
 from ..models import get_project_model
 from ..policy import has_field
@@ -39,7 +40,14 @@ def check_settings(
 ) -> list[CheckMessage]:
     if not isinstance(getattr(settings, "APIKEYS", {}), Mapping):
         return [Error("APIKEYS is not a dictionary.", hint=_EXAMPLE, id="apikeys.E001")]
-    return [*_names(), *app_settings.errors(), *_scopes(), *_extras(), *_project()]
+    return [
+        *_names(),
+        *app_settings.errors(),
+        *end_settings.errors(),
+        *_scopes(),
+        *_extras(),
+        *_project(),
+    ]
 
 
 def _names() -> Iterator[CheckMessage]:

@@ -53,7 +53,8 @@ CACHE_DEFAULTS: Final[Mapping[str, Any]] = {
 #: ``external`` needs ``apikeys.issuers``.
 CREDENTIAL_KINDS: Final = (*KIND_NAMES.values(), "oauth", "external")
 MAILS: Final = (
-    "minted", "expiring", "legacy_ending", "paused", "resumed", "revoked", "leaked", "denied",
+    "minted", "expiring", "legacy_ending", "idle", "used_after_end", "paused", "resumed",
+    "revoked", "leaked", "denied",
     "allowed",
 )  # fmt: skip
 #: Entry of ``TRUSTED_PROXIES`` for peers without an address, such as those on a Unix socket.

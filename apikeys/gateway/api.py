@@ -18,7 +18,8 @@ from ..access import Access
 from ..api.authentication import SessionAuthentication
 from ..api.base import JSONView
 from ..api.pagination import KeyPagination
-from ..api.serializers import Body, PageParameters, Text
+from ..api.parameters import PageParameters
+from ..api.serializers import Body, Text
 from ..conf import slug_field
 from ..databases import transactions
 from ..drf import BearerAuthentication, HasScope

@@ -13,6 +13,7 @@ from ..access import Access
 from ..cache import project_users
 from ..cache.lookup import Lookup, Row, all_except
 from ..conf import app_settings
+from ..conf.endings import end_settings
 from ..models import ProjectKey
 from ..refusals import Refused
 from ..signatures import nonces
@@ -24,7 +25,7 @@ _MAX_ID: Final = 255  # characters of ``jti``
 
 def find(key_id: str) -> Row | None:
     """Return the row of the key with this ID, or ``None``."""
-    return cache.find(_lookup(app_settings.PROJECT_USER), key_id) if token.is_id(key_id) else None
+    return cache.find(_keys(), key_id) if token.is_id(key_id) else None
 
 
 def public_key_of(row: Row) -> str:
@@ -40,15 +41,19 @@ def admit(key_id: str, row: Row, request: HttpRequest | None, use: Use) -> Acces
     except Refused as refused:
         usage.note_if_ended(ProjectKey, key.pk, request, refused)
         raise
-    (project,) = _lookup(app_settings.PROJECT_USER).build(row)
+    (project,) = _keys().build(row)
     ip = check_request(ProjectKey, key.pk, key.restrictions, project, request, use)
     access = project_key(key_id, key, project)
     usage.note_use(ProjectKey, key.pk, ip)
     return access
 
 
-@lru_cache(maxsize=4)
-def _lookup(relation: str | None) -> Lookup:
+def _keys() -> Lookup:
+    return _lookup(app_settings.PROJECT_USER, end_settings.ENFORCE_LONGEST_LIFETIME)
+
+
+@lru_cache(maxsize=8)
+def _lookup(relation: str | None, ages: bool) -> Lookup:
     fields, project = (*FIELDS, "public_key"), {"project": all_except()}
     return project_users.make(ProjectKey, "public_id", fields, project, ["project"])
 

@@ -200,7 +200,7 @@ FACTS: Final = (
     Fact(
         "expires_at",
         datetime,
-        lambda key: key.expires_at,
+        lambda key: key.ends_at(),
         optional=True,
         label=_("expires"),
         absent=_("never"),

@@ -14,6 +14,7 @@ from .ending import revoke, revoke_all
 from .minting import Minted, mint
 from .narrowing import keep_used, undo, undoable, uses
 from .pausing import pause, pause_all, resume, resume_all
+from .people import apply_user_event, membership_lost
 from .rotation import rotate
 from .trusting import convert
 
@@ -25,10 +26,12 @@ __all__ = [
     "MAX_YEAR",
     "LifecycleError",
     "Minted",
+    "apply_user_event",
     "approve",
     "convert",
     "edit",
     "keep_used",
+    "membership_lost",
     "mint",
     "pause",
     "pause_all",

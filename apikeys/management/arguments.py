@@ -1,6 +1,7 @@
 """Read the arguments of commands. Functions raise ``LifecycleError`` if a value is wrong."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from difflib import get_close_matches
 from typing import Any, Final, Literal
@@ -146,6 +147,16 @@ def duration(text: str, option: str) -> timedelta:
             option,
         )
     return span
+
+
+def ago(text: str, option: str) -> datetime:
+    """Return the moment that a duration ago was, for the option ``--option``."""
+    with suppress(OverflowError):
+        moment = timezone.now() - duration(text, option)
+        if moment > moments.long_ago():
+            return moment
+    message = f"--{option} is too long ago: {text!r}."
+    raise LifecycleError("invalid_duration", message, option)
 
 
 def find_user(username: str) -> Any:

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 from django.core.management.base import CommandParser
 from django.db.models import Q, QuerySet
-from django.utils import timezone
 
 from ..acceptance import used_kinds
 from ..errors import LifecycleError
@@ -104,7 +103,5 @@ def select(
         [kind] if kind else [each for each in KINDS if each in used_kinds()],
         arguments.find_user(user) if user else None,
         arguments.find_project(project) if project else None,
-        None
-        if unused_for is None
-        else timezone.now() - arguments.duration(unused_for, "unused-for"),
+        None if unused_for is None else arguments.ago(unused_for, "unused-for"),
     )

@@ -12,6 +12,7 @@ from ..conf import project_model
 from ..databases.primary import PrimaryManager, reading_primary
 from . import endings
 from .chains import chains
+from .lifetimes import Lifetime
 from .metadata import Metadata
 from .pauses import Pauses
 from .texts import TEXTS, Texts
@@ -43,7 +44,7 @@ def reaching_only(projects: models.QuerySet[Any, Any]) -> models.Q:
     return models.Q(all_projects=False) & ~models.Q(pk__in=tokens)
 
 
-class AbstractKey(Texts, Pauses, Metadata, restrictions.Columns):
+class AbstractKey(Texts, Lifetime, Pauses, Metadata, restrictions.Columns):
     """Base class of both kinds of key. Stores a secret only as a root and a digest."""
 
     KIND: ClassVar[str]
@@ -182,7 +183,7 @@ class AbstractKey(Texts, Pauses, Metadata, restrictions.Columns):
         """Return the state of the key, now or at another time."""
         if self.revoked_at is not None:
             return State.REVOKED
-        if self.expires_at is not None and self.expires_at <= (now or timezone.now()):
+        if (ends := self.ends_at()) is not None and ends <= (now or timezone.now()):
             return State.EXPIRED
         if self.is_pending:
             return State.PENDING

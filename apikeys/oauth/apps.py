@@ -16,6 +16,7 @@ class ApiKeysOAuthConfig(AppConfig):
         from ..http import discovery
         from ..keys import inventory
         from ..lifecycle import locking
+        from ..lifecycle import people as people_of_core
         from ..management import pruning
         from ..reach import deciding, sources
         from . import (  # noqa: F401
@@ -23,6 +24,7 @@ class ApiKeysOAuthConfig(AppConfig):
             checks,
             counts,
             events,
+            people,
             reach,
             resolver,
             unused_clients,
@@ -40,6 +42,7 @@ class ApiKeysOAuthConfig(AppConfig):
         sources.register(reach.entries)
         deciding.register(reach.lock)
         inventory.register("oauth", counts.LABELS, counts.count)
+        people_of_core.register(people.withdraw)
         chains.connect()
         events.connect()
         cache.watch(get_access_token_model(), get_application_model(), Consent)

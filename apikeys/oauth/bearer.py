@@ -19,6 +19,7 @@ from .. import cache
 from ..cache import project_users
 from ..cache.lookup import Lookup, all_except, fields
 from ..conf import app_settings
+from ..conf.endings import end_settings
 from . import jwts, origin
 
 
@@ -56,7 +57,9 @@ def load(text: str) -> Any:
     if its_origin is not None:
         origin.attach(its_origin, consent=consent)
         if origin.is_of_key(its_origin):
-            lookup = _lookup_of_keys(app_settings.PROJECT_USER)
+            lookup = _lookup_of_keys(
+                app_settings.PROJECT_USER, end_settings.ENFORCE_LONGEST_LIFETIME
+            )
             if (row := cache.find(lookup, checksum)) is None:
                 return None
             origin.attach_of_keys(its_origin, lookup.build(row))
@@ -90,14 +93,14 @@ def _lookup() -> Lookup:
     return Lookup(model, "token_checksum", instances=wanted | origin.WANTED, owners=origin.OWNERS)
 
 
-@functools.lru_cache(maxsize=4)
-def _lookup_of_keys(project_user: str | None) -> Lookup:
+@functools.lru_cache(maxsize=8)
+def _lookup_of_keys(project_user: str | None, ages: bool) -> Lookup:
     (project,) = origin.OWNERS_OF_KEYS
     return project_users.make(
         get_access_token_model(),
         "token_checksum",
         (),
-        origin.WANTED_OF_KEYS,
+        origin.wanted_of_keys(ages=ages),
         origin.OWNERS_OF_KEYS,
         project=project,
     )

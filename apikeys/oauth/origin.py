@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from .. import restrictions, scopes
 from ..cache.lookup import Wanted, all_except, fields
+from ..conf.endings import end_settings
 from ..models import AnyKey, PersonalAccessToken, ProjectKey, State
 from ..models.owners import is_active
 from ..restrictions import EMPTY, NAMES
@@ -24,7 +25,7 @@ from .models import Consent
 
 _ORIGIN: Final = "apikeys_origin"
 
-_KEY: Final = fields(
+_KEY: Final = (
     "public_id", "name", "scope", "expires_at", "revoked_at", "is_pending", "paused_at",
     "metadata",
     "user", "all_projects", "project", *NAMES,
@@ -35,17 +36,24 @@ WANTED: Final[dict[str, Wanted]] = {
     _ORIGIN: all_except(),
     f"{_ORIGIN}__consent": fields("all_projects", "scope"),
 }
-#: Fields that a second ``Lookup`` fetches for tokens issued for a key or by an exchange. If one
-#: query joined all of them, PostgreSQL would spend more time planning it than on both queries.
-WANTED_OF_KEYS: Final[dict[str, Wanted]] = {
-    f"{_ORIGIN}__personal_access_token": _KEY,
-    f"{_ORIGIN}__project_key": _KEY,
-    f"{_ORIGIN}__project_key__project": all_except(),
-    f"{_ORIGIN}__parent": fields("expires"),
-}
 #: Related rows that must be visible to their default managers.
 OWNERS: Final = ("user",)
 OWNERS_OF_KEYS: Final = (f"{_ORIGIN}__project_key__project",)
+
+
+def wanted_of_keys(*, ages: bool) -> dict[str, Wanted]:
+    """Return the fields for a second ``Lookup``, of tokens issued for a key or by an exchange.
+
+    If one query joined all of them, PostgreSQL would spend more time planning it than on both
+    queries. ``ages`` adds the age of the key.
+    """
+    key = fields(*_KEY, "created_at") if ages else fields(*_KEY)
+    return {
+        f"{_ORIGIN}__personal_access_token": key,
+        f"{_ORIGIN}__project_key": key,
+        f"{_ORIGIN}__project_key__project": all_except(),
+        f"{_ORIGIN}__parent": fields("expires"),
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +71,13 @@ def attach(instance: Any, **related: Any) -> None:
 
 
 def is_of_key(origin: Any) -> bool:
-    """Return whether a token of this origin needs ``WANTED_OF_KEYS`` to be checked."""
+    """Return whether a token of this origin needs ``wanted_of_keys`` to be checked."""
     ids = (origin.personal_access_token_id, origin.project_key_id, origin.parent_id)
     return ids != (None, None, None)
 
 
 def attach_of_keys(origin: Any, instances: Sequence[Any]) -> None:
-    """Set the related objects that were fetched with ``WANTED_OF_KEYS``."""
+    """Set the related objects that were fetched with ``wanted_of_keys``."""
     personal_access_token, project_key, project, parent = instances
     attach(
         origin,
@@ -109,7 +117,13 @@ def hold_to(origin: Any, token: Any) -> bool:
     if origin.personal_access_token_id is None and origin.project_key_id is None:
         return True
     key: AnyKey | None = origin.personal_access_token or origin.project_key
-    if key is None or key.state() is not State.LIVE:
+    if key is None:
+        return False
+    if end_settings.ENFORCE_LONGEST_LIFETIME and isinstance(key, PersonalAccessToken):
+        if key.user_id != token.user_id:
+            return False
+        attach(key, user=token.user)  # the policy asks for it
+    if key.state() is not State.LIVE:
         return False
     values = restrictions.of(key)
     if values is not EMPTY and not restrictions.passes(values, Circumstances(timezone.now(), True)):
@@ -119,8 +133,8 @@ def hold_to(origin: Any, token: Any) -> bool:
     if isinstance(key, PersonalAccessToken) and key.user_id != token.user_id:
         return False
     token.scope = scopes.narrow(token.scope, key.scope)
-    if key.expires_at is not None:
-        token.expires = min(token.expires, key.expires_at)
+    if (ends := key.ends_at()) is not None:
+        token.expires = min(token.expires, ends)
     token.apikeys_key = key
     return True
 

@@ -30,6 +30,7 @@ from ..access import Access
 from ..cache import project_users
 from ..cache.lookup import Lookup, Row, all_except
 from ..conf import app_settings
+from ..conf.endings import end_settings
 from ..databases import unavailable
 from ..models import ProjectKey
 from ..refusals import Refused
@@ -142,12 +143,16 @@ def _check_time(claims: _Claims) -> None:
 
 def _find(keyid: str) -> Row | None:
     """Return the row of the key, if it has a public key, or ``None``."""
-    row = cache.find(_signed(app_settings.PROJECT_USER), keyid) if token.is_id(keyid) else None
+    row = cache.find(_signed(), keyid) if token.is_id(keyid) else None
     return row if row is not None and row[_PUBLIC_KEY] else None
 
 
-@lru_cache(maxsize=4)
-def _signed(relation: str | None) -> Lookup:
+def _signed() -> Lookup:
+    return _lookup(app_settings.PROJECT_USER, end_settings.ENFORCE_LONGEST_LIFETIME)
+
+
+@lru_cache(maxsize=8)
+def _lookup(relation: str | None, ages: bool) -> Lookup:
     fields = (*FIELDS, "public_key")
     return project_users.make(ProjectKey, "public_id", fields, _OWNER, ["project"])
 
@@ -196,7 +201,7 @@ def _admit(claims: _Claims, row: Row, request: HttpRequest | None) -> Access:
     except Refused as refused:
         usage.note_if_ended(ProjectKey, key.pk, request, refused)
         raise
-    project, approved_by, created_by = _signed(app_settings.PROJECT_USER).build(row)
+    project, approved_by, created_by = _signed().build(row)
     ip = check_request(ProjectKey, key.pk, key.restrictions, project, request)
     access = project_key(claims.keyid, key, project)
     access.signed, access.authorized_by = True, approved_by or created_by

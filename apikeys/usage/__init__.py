@@ -278,11 +278,12 @@ def prune(daily_for: timedelta, kept_for: timedelta, now: datetime | None = None
     """Combine daily counts older than ``daily_for`` into months; delete those after ``kept_for``.
 
     Also delete the uses of scopes that ended before ``kept_for``, or whose key or project was
-    deleted, and what else is stored about deleted keys. Return the number of deleted rows.
+    deleted, uses after the end of a key before ``kept_for``, and what else is stored about deleted
+    keys. Return the number of deleted rows.
     """
     gone = counts.prune(daily_for, kept_for, now) + scope_uses.prune(kept_for, now)
     of_keys = orphans.prune(EndedUse, "public_id") + orphans.prune(ProjectAccess, "credential")
-    return gone + of_keys
+    return gone + of_keys + ended.prune(kept_for, now)
 
 
 def _clean_ip(text: str | None) -> str | None:

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from django.db import connections, router
 
 from .. import audit, refusals, token
 from ..audit import Event
+from ..databases import clock
 from ..models import AnyKey, AuditEvent, EndedUse
 from .findings import keys_of
 
@@ -66,12 +67,18 @@ def write(model: type[AnyKey], notes: Mapping[int, Uses]) -> None:
         audit.write_once(new)
 
 
+def prune(kept_for: timedelta, now: datetime | None = None) -> int:
+    """Delete uses that are older than ``kept_for``, and return how many keys they were of."""
+    since = (now or clock.now(EndedUse)) - kept_for
+    return EndedUse.objects.filter(last_used_at__lt=since).delete()[0]
+
+
 def _event(key: Any, uses: Uses) -> AuditEvent:
     ended = getattr(key, ENDS[uses.code]) if uses.code in ENDS else None
     once = f"ended:{key.KIND}:{key.pk}:{uses.code}"
     if ended is not None:
         once += f":{ended.isoformat()}"
-    changes = {"code": uses.code, "count": uses.count}
+    changes: dict[str, Any] = {"code": uses.code, "count": uses.count}
     facts: dict[str, Any] = {"at": uses.first_at, "ip": uses.first_ip, "changes": changes}
     return audit.compose(Event.USED_AFTER_END, key, **facts, once=once)
 

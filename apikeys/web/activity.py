@@ -235,8 +235,22 @@ def _new_network(changes: Mapping[str, Any]) -> Iterator[str]:
     yield format_html(_("was used from a new network: {}."), _code(changes.get("network", "")))
 
 
+def _used_after_end(changes: Mapping[str, Any]) -> Iterator[str]:
+    code = changes.get("code")
+    if code == "paused_key":
+        yield _("was used while it was paused. The request was refused.")
+    else:
+        yield _("was used after its end. The request was refused.")
+    yield _("Only the first such request is listed.")
+
+
 def _notified(changes: Mapping[str, Any]) -> Iterator[str]:
-    if days := changes.get("days"):
+    days = changes.get("days")
+    if days and changes.get("idle"):
+        yield _("is unused, and will be paused or revoked if it stays so.")
+        if when := changes.get("ends_at"):
+            yield format_html(_("That will be on {}."), _when(when))
+    elif days:
         yield ngettext(
             "was announced to expire within a day, by mail.",
             "was announced to expire within %(days)d days, by mail.",
@@ -320,6 +334,7 @@ _WORDS: Final[dict[str, Callable[[Mapping[str, Any]], Iterator[str]]]] = {
     Event.REFUSED_NETWORK: _plain(
         lambda: _("was refused: the request came from an address outside its allowed IP ranges.")
     ),
+    Event.USED_AFTER_END: _used_after_end,
     Event.NOTIFIED: _notified,
     Event.LEAKED: _leaked,
     Event.EXCHANGED: _exchanged,

@@ -18,7 +18,7 @@ from django.views.decorators.debug import sensitive_variables
 from oauth2_provider.models import AccessToken, Application, RefreshToken, clear_expired
 from oauth2_provider.views import TokenView
 
-from apikeys import lifecycle
+from apikeys import lifecycle, usage
 from apikeys.access import PERSONAL_ACCESS_TOKEN
 from apikeys.gateway.models import ResourceBinding
 from apikeys.lifecycle import Minted
@@ -101,6 +101,7 @@ def seed() -> None:
             project=projects[slug], user=None, kind="subscriber_id", identifier=identifier
         )
     _paused_key(projects["analytical-engine"])
+    _rotated_key(projects["analytical-engine"])
     with connection.cursor() as cursor:  # the next payment is number 6 on every database
         for statement in connection.ops.sequence_reset_sql(no_style(), [Payment]):
             cursor.execute(statement)
@@ -163,6 +164,19 @@ def _paused_key(project: Any) -> None:
     if not ProjectKey.objects.filter(live(), project=project, name=name).exists():
         key = lifecycle.mint(project=project, name=name, scopes=["payments:read"], by=ada).key
         lifecycle.pause(key, by=ada, reason="The export moves to another server.")
+
+
+def _rotated_key(project: Any) -> None:
+    """Keep a rotated key that a program still uses, which the pages show."""
+    ada = get_user_model()._default_manager.get(username="ada")
+    name = "invoice import"
+    if ProjectKey.objects.filter(project=project, name=name).exists():
+        return
+    key = lifecycle.mint(project=project, name=name, scopes=["payments:write"], by=ada).key
+    lifecycle.rotate(key, overlap=timedelta(0), by=ada)
+    for _ in range(3):
+        usage.note_ended(ProjectKey, key.pk, "203.0.113.7", "expired_key")
+    usage.flush()
 
 
 def _project(slug: str, name: str) -> Any:

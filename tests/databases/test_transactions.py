@@ -11,10 +11,11 @@ from django.db import OperationalError, connection, connections, transaction
 from django.test import Client
 from django.utils import timezone
 
-from apikeys import lifecycle, mail, usage
+from apikeys import lifecycle, usage
 from apikeys.databases import transactions, unavailable
 from apikeys.gateway.imports import Importer
 from apikeys.lifecycle import minting
+from apikeys.mail import deadlines
 from apikeys.models import AuditEvent, PersonalAccessToken, PersonalAccessTokenUsage, UsedNonce
 from apikeys.signatures import nonces
 from apikeys.verify import verify
@@ -91,7 +92,7 @@ def notify(ada):
         key = mint_pat(ada, expires_at=timezone.now() + timedelta(days=1)).key
         past = timezone.now() - timedelta(days=60)
         PersonalAccessToken.objects.filter(pk=key.pk).update(created_at=past)
-    mail.notify()
+    deadlines.notify()
 
 
 def admin(ada):

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from apikeys import refusals as module
 from apikeys.conf import AppSettings
+from apikeys.conf.endings import EndSettings
 from apikeys.gateway.conf import GatewaySettings
 from apikeys.issuers.conf import IssuersSettings
 from apikeys.oauth.conf import OAuthSettings
@@ -92,6 +93,7 @@ TABLES = {
     "## Core": AppSettings,
     "## OAuth": OAuthSettings,
     "## Trusted issuers": IssuersSettings,
+    "## The end of keys": EndSettings,
     "## Gateway": GatewaySettings,
     "## Workloads": WorkloadSettings,
 }

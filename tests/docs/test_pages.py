@@ -10,6 +10,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from apikeys.conf import AppSettings
+from apikeys.conf.endings import EndSettings
 from apikeys.conf.setting import all_names
 from apikeys.drf.scoping import required_scopes
 from apikeys.gateway.conf import GatewaySettings
@@ -24,7 +25,14 @@ from example_project.payments.models import Payment
 from tests.documents import ROOT, blocks, headings, read
 from tests.factories import mint_pat
 
-TABLES = (AppSettings, OAuthSettings, IssuersSettings, GatewaySettings, WorkloadSettings)
+TABLES = (
+    AppSettings,
+    OAuthSettings,
+    IssuersSettings,
+    EndSettings,
+    GatewaySettings,
+    WorkloadSettings,
+)
 
 
 def test_every_setting_has_an_anchor_and_its_default():

@@ -7,7 +7,8 @@ from django.core import mail
 from django.utils import timezone
 
 from apikeys import lifecycle, usage
-from apikeys import mail as notices
+from apikeys.conf import app_settings
+from apikeys.mail import deadlines
 from apikeys.models import AuditEvent, LegacyKey, PersonalAccessToken, ProjectKey
 from tests.factories import MembershipFactory, UserFactory, mint_pat
 from tests.legacy.conftest import TOMORROW, api_key, authtoken_of, knox_of
@@ -68,14 +69,14 @@ def test_one_mail_lists_all_keys_two_weeks_before(in_use):
     told = []
     for days in range(30, -3, -1):
         mail.outbox.clear()
-        notices.notify(days_before(days))
+        deadlines.notify(days_before(days))
         told += [(days, *each) for each in sent()]
 
     assert told == [(14, "ada@example.com", f"The old keys of ada work until {UNTIL}")]
 
 
 def test_the_mail_names_keys_header_and_date(in_use):
-    notices.notify(days_before(5))
+    deadlines.notify(days_before(5))
 
     (message,) = mail.outbox
     body = " ".join(message.body.split())
@@ -89,7 +90,7 @@ def test_the_mail_names_keys_header_and_date(in_use):
 
 
 def test_the_audit_log_has_an_event_for_each_key(in_use):
-    notices.notify(days_before(5))
+    deadlines.notify(days_before(5))
 
     events = AuditEvent.objects.filter(event="notified")
     assert {event.public_id for event in events} == {key.public_id for key in in_use}
@@ -101,7 +102,7 @@ def test_each_scheme_gets_a_mail(apikeys, ada, in_use):
     authtoken_of(ada)
     imported(apikeys, "authtoken")
     use(*of("authtoken"))
-    notices.notify(days_before(5))
+    deadlines.notify(days_before(5))
     assert len(sent()) == 2
     assert {to for to, _subject in sent()} == {"ada@example.com"}
 
@@ -114,7 +115,7 @@ def test_managers_are_notified_of_project_keys(apikeys, ada):
         api_key(name)
     imported(apikeys, "drf-api-key", "--project", "analytical-engine")
     use(*of("drf-api-key"))
-    notices.notify(days_before(5))
+    deadlines.notify(days_before(5))
     assert [to for to, _subject in sent()] == ["ada@example.com", "admin@example.com"]
     for message in mail.outbox:
         assert "till" in message.body
@@ -148,40 +149,40 @@ def test_unused_or_ended_keys_send_no_mail(apikeys, ada, change):
     mint_pat(ada)
     change(of("knox")[0])
     mail.outbox.clear()
-    notices.notify(days_before(5))
+    deadlines.notify(days_before(5))
     assert not mail.outbox
     assert not AuditEvent.objects.filter(event="notified", changes__has_key="scheme").exists()
 
 
 def test_a_setting_turns_the_mail_off(in_use, settings):
-    every = notices.app_settings.NOTICES
+    every = app_settings.NOTICES
     settings.APIKEYS = settings.APIKEYS | {
         "NOTICES": [name for name in every if name != "legacy_ending"]
     }
-    notices.notify(days_before(5))
+    deadlines.notify(days_before(5))
     assert not mail.outbox
     # The audit log has no event either.
     assert not AuditEvent.objects.filter(event="notified").exists()
 
 
 def test_a_later_date_sends_another_mail(in_use, takes):
-    notices.notify(days_before(5))
+    deadlines.notify(days_before(5))
     takes(knox=UNTIL + timedelta(days=60))
-    notices.notify(days_before(4))
+    deadlines.notify(days_before(4))
     assert len(mail.outbox) == 1
-    notices.notify(days_before(-50))
+    deadlines.notify(days_before(-50))
     assert len(mail.outbox) == 2
 
 
 def test_a_removed_scheme_sends_no_mail(in_use, takes):
     takes()
-    notices.notify(days_before(5))
+    deadlines.notify(days_before(5))
     assert not mail.outbox
 
 
 def test_a_failed_mail_is_retried(in_use, takes, notify_twice):
     takes(knox=TOMORROW)
-    assert notify_twice() == {"expired": 0, "notified": 2, "failed": 0}
+    assert notify_twice() == {"expired": 0, "notified": 2, "idle": 0, "failed": 0}
     assert len(mail.outbox) == 1
 
 
@@ -191,7 +192,7 @@ def test_keys_in_use_are_listed_first(apikeys, ada):
     imported(apikeys, "drf-api-key", "--project", "analytical-engine")
     used = ProjectKey.objects.last()
     use(used)
-    assert notices.notify(days_before(5))["notified"] == 60
+    assert deadlines.notify(days_before(5))["notified"] == 60
     (message,) = mail.outbox
     assert message.body.count("\n- ") == 50
     assert message.body.index(used.public_id) < message.body.index("not used since")
@@ -200,7 +201,7 @@ def test_keys_in_use_are_listed_first(apikeys, ada):
 
 def test_the_mail_is_translated(in_use, settings):
     settings.LANGUAGE_CODE = "de"
-    notices.notify(days_before(5))
+    deadlines.notify(days_before(5))
     (message,) = mail.outbox
     assert message.subject == f"Die alten Schlüssel von ada gelten bis {UNTIL}"
     assert "zuletzt verwendet" in message.body
@@ -216,6 +217,6 @@ def test_parallel_runs_send_one_mail(apikeys, takes):
         knox_of(user, expiry=None)
     imported(apikeys, "knox")
     use(*of("knox"))
-    at_once(*[notices.notify] * 4)
+    at_once(*[deadlines.notify] * 4)
 
     assert [to for to, _subject in sent()] == [f"p{number}@example.com" for number in range(6)]

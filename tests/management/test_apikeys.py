@@ -292,7 +292,9 @@ class TestShow:
         minted = apikeys(*PAT, "--json").json
         shown = apikeys("show", minted["id"], "--json").json
         assert shown == {k: v for k, v in minted.items() if k != "token"} | {
-            "rotation_chain": [minted["id"]]
+            "used_after_end": None,
+            "rotation_chain": [minted["id"]],
+            "scopes_used": {"payments:read": None},
         }
         done = apikeys("show", minted["id"])
         assert minted["id"] in done.out

@@ -16,6 +16,7 @@ from drf_spectacular.utils import (
 from ... import token
 from ...models import PersonalAccessToken, ProjectKey
 from .. import access_serializers, serializers
+from .. import parameters as parameters_of
 from .answers import problems
 from .examples import (
     ENTRY,
@@ -72,11 +73,12 @@ def _answer(status: int, shape: Any, description: str, facts: Any) -> dict[int, 
 
 
 def _one(facts: Any) -> dict[int, OpenApiResponse]:
-    return _answer(200, serializers.KeySerializer, "The facts of the key.", facts)
+    facts = facts | {"used_after_end": None}
+    return _answer(200, serializers.OneKeySerializer, "The facts of the key.", facts)
 
 
 def _list(
-    summary: str, description: str, facts: Any, parameters: Any = serializers.ListParameters
+    summary: str, description: str, facts: Any, parameters: Any = parameters_of.ListParameters
 ) -> Any:
     return extend_schema(
         summary=summary,
@@ -102,7 +104,7 @@ def _keys(noun: str, view: Any, example: Any, facts: Any, secret: Any) -> Any:
         audit=extend_schema(
             summary=f"List the events of {noun}s",
             description=f"Return the audit events of the {noun}s that the caller may see.",
-            parameters=[serializers.AuditParameters],
+            parameters=[parameters_of.AuditParameters],
             request=None,
             responses={
                 200: OpenApiResponse(
@@ -303,7 +305,7 @@ class ApprovalsExtension(OpenApiViewExtension):
 
         described = f"Return the {noun}s that the caller may approve."
 
-        @extend_schema_view(list=_list(summary, described, facts, serializers.PageParameters))
+        @extend_schema_view(list=_list(summary, described, facts, parameters_of.PageParameters))
         class Described(self.target):  # type: ignore[name-defined]
             queryset = model.objects.none()
 

@@ -3,6 +3,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from ... import lifecycle, moments
+from ...keys import ended
 from ...keys.facts import record
 from ...models import AnyKey
 from .. import arguments
@@ -19,7 +20,7 @@ def handle(terminal: Terminal, *, public_id: str, **options: Any) -> None:
     key = arguments.find_key(public_id)
     chain = [each.public_id for each in key.chain()]
     shown = chain if terminal.as_json else " -> ".join(chain)
-    facts = record(key) | {"rotation_chain": shown}
+    facts = record(key) | {"used_after_end": ended.record(key), "rotation_chain": shown}
     terminal.show_facts(facts | {"scopes_used": _used(key, as_json=terminal.as_json)})
 
 

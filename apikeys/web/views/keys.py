@@ -22,7 +22,15 @@ from ...workloads import rules
 from ..expiry import KEEP
 from ..forms import ConvertForm, KeyForm, PauseForm, RevokeForm, RotateForm
 from .pages import CONFLICTS, KeyPage, add_error
-from .rows import UNENDED, chain_of, is_editable, is_rotatable, may_resume, rows_of
+from .rows import (
+    UNENDED,
+    chain_of,
+    ended_uses_of,
+    is_editable,
+    is_rotatable,
+    may_resume,
+    rows_of,
+)
 from .secret import secret_page
 from .uses import uses_of
 
@@ -46,6 +54,7 @@ class Key(KeyPage):
             "key",
             row=row,
             chain=chain_of(key, self.owner),
+            ended_uses=ended_uses_of(key, self.owner),
             may_decide=may_decide,
             decide=decide,
             setups=setups(key),

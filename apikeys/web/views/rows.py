@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 
 from ... import restrictions, scopes, usage
 from ...audit import Event
-from ...keys import facts
+from ...keys import ended, facts
 from ...keys.forms import indented
 from ...models import AnyKey, AuditEvent
 from ...models.texts import OPTIONAL
@@ -74,9 +74,10 @@ def rows_of(
             "is_rotatable": is_rotatable(key),
             "is_revocable": key.state(now) in UNENDED,
             "may_resume": may_resume(key),
-            "soon": key.expires_at is not None
+            "ends_at": key.ends_at(),
+            "soon": (ends := key.ends_at()) is not None
             and key.state(now) == "live"
-            and key.expires_at - now <= SOON,
+            and ends - now <= SOON,
             "url": owner.url("key", key),
             "edit": owner.url("edit", key),
             "rotate": owner.url("rotate", key),
@@ -148,3 +149,12 @@ def chain_of(key: AnyKey, owner: Tokens) -> list[dict[str, Any]]:
     older: list[Any] = key.predecessors(_MOST_OF_CHAIN)
     chain = [*reversed(newer), key, *older]
     return [{"key": k, "state": k.state(), "url": owner.url("key", k)} for k in chain]
+
+
+def ended_uses_of(key: AnyKey, owner: Tokens) -> list[dict[str, Any]]:
+    """Return the uses after their end of ``key`` and of the keys that it replaced."""
+    keys: list[Any] = [key, *key.predecessors(_MOST_OF_CHAIN)]
+    return [
+        {"key": each, "use": use, "is_own": each == key, "url": owner.url("key", each)}
+        for each, use in ended.ended_uses(keys)
+    ]

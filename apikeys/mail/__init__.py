@@ -1,52 +1,49 @@
-"""Mail the owners of keys: a key was created, paused, revoked or leaked, or expires soon.
+"""Mail the owners of keys about what happens to them: a key was created, paused or revoked.
 
-The texts are the templates in ``apikeys/mail/``. A site can override them like other templates.
+``deadlines`` has the mails that come before an end. The texts are the templates in
+``apikeys/mail/``. A site can override them like other templates.
 """
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
-from itertools import groupby
-from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 from django.conf import settings
 from django.core.mail import EmailMessage
 from django.db import IntegrityError, router, transaction
-from django.db.models import Exists, F, OuterRef, Q
 from django.template.loader import render_to_string
 from django.urls import NoReverseMatch, reverse
 from django.utils import translation
 
-from . import audit, moments
-from .audit import Event
-from .conf import app_settings, slug_of
-from .databases import clock, transactions
-from .databases.primary import reading_primary
-from .legacy import schemes
-from .legacy.schemes import Scheme
-from .limits import networks
-from .models import KEY_MODELS, AnyKey, AuditEvent, PersonalAccessToken, live
-from .models.owners import is_active
-from .policy import get_policy
-from .redaction import redact
-from .signals import key_leaked, key_minted, key_paused, key_resumed, key_revoked
+from .. import audit
+from ..audit import Event
+from ..conf import app_settings, slug_of
+from ..databases import transactions
+from ..databases.primary import reading_primary
+from ..limits import networks
+from ..models import AnyKey, AuditEvent, PersonalAccessToken
+from ..models.owners import is_active
+from ..policy import get_policy
+from ..redaction import redact
+from ..signals import (
+    key_leaked,
+    key_minted,
+    key_paused,
+    key_resumed,
+    key_revoked,
+    key_used_after_end,
+)
 
 logger = logging.getLogger("apikeys")
 
-#: Days before a key expires on which its owner gets a mail.
-DAYS: Final = (1, 7)
-#: Days before the header of imported keys stops working on which their owners get a mail.
-LEGACY_DAYS: Final = 14
-
 _held: ContextVar[list[Callable[[], None]] | None] = ContextVar("apikeys_held", default=None)
 
-_CHUNK: Final = 500  # rows in memory at a time
 _IDS: Final = 900  # in one statement
-_LISTED: Final = 50  # keys in one mail
+LISTED: Final = 50  # keys in one mail
 _GROUPED: Final = ("revoked", "paused", "resumed")  # one mail for all such keys of an owner
 
 
@@ -175,14 +172,14 @@ def _deliver(notices: list[_Notice]) -> None:
                 send(first.name, first.key, people[owner], **first.context)
             else:
                 keys = [notice.key for notice in group]
-                several = {"keys": keys[:_LISTED], "more": len(keys[_LISTED:]), "count": len(keys)}
+                several = {"keys": keys[:LISTED], "more": len(keys[LISTED:]), "count": len(keys)}
                 send(first.name, first.key, people[owner], "_several", **several, **first.context)
         except OSError as error:  # the server is away or refuses; a traceback would not help
-            ids = ", ".join(notice.key.public_id for notice in group[:_LISTED])
+            ids = ", ".join(notice.key.public_id for notice in group[:LISTED])
             level = logging.ERROR if is_configured() else logging.DEBUG
             logger.log(level, "Could not send the mail that %s was %s: %s", ids, first.name, error)
         except Exception:
-            ids = ", ".join(notice.key.public_id for notice in group[:_LISTED])
+            ids = ", ".join(notice.key.public_id for notice in group[:LISTED])
             logger.exception("Could not send the mail that %s was %s.", ids, first.name)
 
 
@@ -234,6 +231,14 @@ def _leaked(key: AnyKey, successors: list[AnyKey], successor: AnyKey | None, **k
     _later("leaked", key, **facts, successors=successors, successor=successor)
 
 
+def _used_after_end(
+    key: AnyKey, at: datetime, ip: str | None, code: str, count: int, **kwargs: Any
+) -> None:
+    successor = key.successor if key.rotated_at is not None else None
+    facts: dict[str, Any] = {"at": at, "ip": ip, "code": code, "count": count}
+    _later("used_after_end", key, **facts, successor=successor, url=url_of("key", key))
+
+
 def _name_of(user: Any) -> str:
     return user.get_username() if user is not None else ""
 
@@ -246,96 +251,12 @@ def connect() -> None:
         (key_paused, _changed("paused")),
         (key_resumed, _changed("resumed")),
         (key_leaked, _leaked),
+        (key_used_after_end, _used_after_end),
     ):
         signal.connect(receiver, weak=False, dispatch_uid="apikeys.mail")
 
 
-def notify(now: datetime | None = None) -> dict[str, int]:
-    """Mail the owners of keys that expire soon, and record expired keys in the audit log.
-
-    Also mail the owners of imported keys whose header stops working soon. Run it daily or more
-    often, also on several servers at once: each mail is sent once. A mail that cannot be sent is
-    tried again the next time. Return the number of keys by outcome.
-    """
-    now = now or clock.now(AuditEvent)
-    done = {"expired": 0, "notified": 0, "failed": 0}
-    for model in KEY_MODELS.values():
-        done["expired"] += _record_expired(model, now)
-        for key in _pages(_ending(model, now), "pk"):
-            try:
-                done["notified"] += _notify(key, now)
-            except Exception:
-                logger.exception("Could not send the mail that %s expires.", key.public_id)
-                done["failed"] += 1
-        for scheme, keys in _ending_with_their_header(model, now):
-            try:
-                done["notified"] += _notify_of_header(scheme, keys, now)
-            except Exception:
-                ids = ", ".join(key.public_id for key in keys[:_LISTED])
-                logger.exception("Could not send the mail that %s end: %s.", scheme.name, ids)
-                done["failed"] += 1
-    return done
-
-
-def _owned(model: Any) -> Any:
-    owner = model.OWNER
-    return model._default_manager.select_related(owner).order_by("pk")
-
-
-def _pages(rows: Any, *order: str) -> Iterator[Any]:
-    """Yield rows in this order. The last field has to be unique.
-
-    It does not use ``iterator()``: while a query is open, SQLite lets the connection write only if
-    no other connection writes.
-    """
-    page = list(rows.order_by(*order)[:_CHUNK])
-    while page:
-        yield from page
-        last = {name: getattr(page[-1], name) for name in order}
-        later = Q()
-        for number, name in enumerate(order):
-            same = {each: last[each] for each in order[:number]}
-            later |= Q(**same, **{f"{name}__gt": last[name]})
-        page = list(rows.filter(later).order_by(*order)[:_CHUNK])
-
-
-def _record_expired(model: Any, now: datetime) -> int:
-    recorded = AuditEvent.objects.filter(public_id=OuterRef("public_id"), event=Event.EXPIRED)
-    expired = _owned(model).filter(~Exists(recorded), revoked_at=None, expires_at__lte=now)
-    if (until := AuditEvent.objects.pruned_until()) is not None:
-        expired = expired.filter(expires_at__gte=until)  # the others had their event
-    number = 0
-    while keys := list(expired[:_CHUNK]):
-        events = [(key, _expired(key)) for key in keys]
-        with transactions.atomic(model):
-            number += len(audit.write_once(events))
-    return number
-
-
-def _expired(key: Any) -> AuditEvent:
-    once = f"expired:{key.KIND}:{key.pk}"
-    return audit.compose(Event.EXPIRED, key, at=key.expires_at, once=once)
-
-
-def _ending(model: Any, now: datetime) -> Any:
-    soon = now + timedelta(days=max(DAYS))
-    keys = _owned(model).filter(live(now), expires_at__lte=soon, rotated_at=None, is_pending=False)
-    # No notice for a key that was created for a day.
-    return keys.filter(expires_at__gt=F("created_at") + timedelta(days=min(DAYS)))
-
-
-def _notify(key: Any, now: datetime) -> bool:
-    days = next(n for n in DAYS if key.expires_at <= now + timedelta(days=n))
-    if key.expires_at - key.created_at <= timedelta(days=days):
-        return False
-    once = f"notice:{key.KIND}:{key.pk}:{days}:{int(key.expires_at.timestamp())}"
-    changes = {"days": days, "expires_at": moments.iso(key.expires_at)}
-    event = audit.compose(Event.NOTIFIED, key, at=now, changes=changes, once=once)
-    url = _url_of("rotate" if key.paused_at is None else "key", key)
-    return bool(_send_once([event], "expiring", key, days=days, url=url))
-
-
-def _url_of(page: str, key: AnyKey) -> str:
+def url_of(page: str, key: AnyKey) -> str:
     """Return the URL of a settings page of ``key``; empty without ``SITE_URL`` or without pages."""
     if app_settings.SITE_URL is None:
         return ""
@@ -348,40 +269,16 @@ def _url_of(page: str, key: AnyKey) -> str:
         return ""
 
 
-def _ending_with_their_header(model: Any, now: datetime) -> Iterator[tuple[Scheme, list[Any]]]:
-    """Yield the imported keys of each owner who uses at least one, if their header ends soon."""
-    owner = f"{model.OWNER}_id"
-    for scheme in schemes.enabled().values():
-        if not scheme.ends - timedelta(days=LEGACY_DAYS + 1) <= now < scheme.ends:
-            continue
-        lasting = Q(expires_at=None) | Q(expires_at__gt=scheme.ends)
-        keys = _owned(model).filter(live(now), lasting, legacy__scheme=scheme.name, rotated_at=None)
-        rows = _pages(keys, owner, "pk")
-        for _owner, of_owner in groupby(rows, attrgetter(owner)):
-            listed = list(of_owner)
-            if any(key.last_used_at for key in listed):
-                yield scheme, listed
-
-
-def _notify_of_header(scheme: Scheme, keys: list[Any], now: datetime) -> int:
-    first, until = keys[0], scheme.until.isoformat()
-    compose = partial(
-        audit.compose, Event.NOTIFIED, at=now, changes={"scheme": scheme.name, "until": until}
-    )
-    events = [compose(key) for key in keys]
-    events[0].once = f"notice:legacy:{scheme.name}:{until}:{first.KIND}:{first.owner.pk}"
-    used_first = sorted(keys, key=lambda key: key.last_used_at is None)
-    context = {"keys": used_first[:_LISTED], "more": len(keys[_LISTED:]), "scheme": scheme}
-    return len(keys) if _send_once(events, "legacy_ending", first, **context) else 0
-
-
-def _send_once(events: list[AuditEvent], name: str, key: AnyKey, **context: Any) -> int:
+def send_once(
+    events: list[AuditEvent], name: str, key: AnyKey, *, even_unsent: bool = False, **context: Any
+) -> int:
     """Send the mail, unless ``events`` were written before. Return how many were sent.
 
-    The key ``once`` of the first event is unique. Without a recipient, no event is written.
+    The key ``once`` of the first event is unique. Without a recipient, no event is written
+    unless ``even_unsent``.
     """
     once, to = events[0].once, recipients(key)
-    if name not in app_settings.NOTICES or not to:
+    if not even_unsent and (name not in app_settings.NOTICES or not to):
         return 0
     if AuditEvent.objects.filter(once=once).exists():
         return 0
@@ -389,7 +286,7 @@ def _send_once(events: list[AuditEvent], name: str, key: AnyKey, **context: Any)
         # Other processes wait here until it is sent, and try if it could not be sent.
         with transactions.atomic(AuditEvent):
             events[0].save()
-            AuditEvent.objects.bulk_create(events[1:], batch_size=_CHUNK)
+            AuditEvent.objects.bulk_create(events[1:], batch_size=_IDS)
             return send(name, key, to, **context)
     except IntegrityError:
         if AuditEvent.objects.filter(once=once).exists():
