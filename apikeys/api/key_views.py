@@ -25,7 +25,7 @@ from ..keys import ended
 from ..keys.event_queries import keys_first
 from ..keys.facts import record, with_facts
 from ..keys.queries import idle, in_state
-from ..lifecycle import Minted
+from ..lifecycle import Minted, narrowing
 from ..models import AnyKey, PersonalAccessToken, State
 from ..policy import get_policy
 from ..web.sudo import get_sudo
@@ -37,6 +37,7 @@ from .idempotency import once
 from .pagination import KeyPagination
 from .parameters import AuditParameters, ListParameters
 from .serializers import Body, NoBody, ReasonBody, RotateBody
+from .uses_serializers import NarrowBody, UsesParameters, record_uses
 
 
 class KeysView(JSONView, GenericViewSet[Any]):
@@ -129,7 +130,10 @@ class KeyViewSet(KeysView):
         return keys.get(public_id=public_id)
 
     def answer(self, key: AnyKey) -> Response:
-        return Response(_one(with_facts(type(key)).get(pk=key.pk)))
+        return Response(self.facts(key))
+
+    def facts(self, key: AnyKey) -> dict[str, Any]:
+        return _one(with_facts(type(key)).get(pk=key.pk))
 
     def list(self, request: Request, **kwargs: Any) -> Response:
         keys = self.get_queryset()
@@ -221,6 +225,35 @@ class KeyViewSet(KeysView):
         self.require_recent_login()
         within = self.grant() if self.access is not None else None
         lifecycle.resume(key, by=self.person, within=within)
+        return self.answer(key)
+
+    @action(detail=True, methods=["get"])
+    def uses(self, request: Request, **kwargs: Any) -> Response:
+        key = self.get_object()
+        parameters = UsesParameters(data=request.query_params.dict())
+        parameters.is_valid(raise_exception=True)
+        found = lifecycle.uses(key, parameters.validated_data["days"])
+        return Response(record_uses(found, narrowing.refusal(key, found)))
+
+    @action(detail=True, methods=["post"])
+    def narrow(self, request: Request, **kwargs: Any) -> Response:
+        key = self.get_object()
+        asked = self.body(NarrowBody)
+        found = lifecycle.uses(key, asked["days"])
+        if (error := narrowing.refusal(key, found)) is not None:
+            raise error
+        if not asked["dry_run"]:
+            # With ``shown``, it removes exactly what the response says.
+            how: dict[str, Any] = {"days": found.days, "shown": found.mark}
+            lifecycle.keep_used(key, **how, by=self.person, within=self.grant())
+        return Response(record_uses(found) | {"key": self.facts(key)})
+
+    @action(detail=True, methods=["post"])
+    def undo_narrowing(self, request: Request, **kwargs: Any) -> Response:
+        key = self.get_object()
+        self.body(NoBody)
+        self.require_recent_login()
+        lifecycle.undo(key, by=self.person, within=self.grant())
         return self.answer(key)
 
     @action(detail=True, methods=["post"])

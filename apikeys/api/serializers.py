@@ -182,7 +182,7 @@ class Some(serializers.ListField):
     """A list with at least one item. ``lifecycle`` refuses an empty one."""
 
 
-class Seconds(serializers.IntegerField):
+class Whole(serializers.IntegerField):
     """Accept a whole JSON number. Refuse strings and booleans instead of converting them."""
 
     def to_internal_value(self, data: Any) -> int:
@@ -191,6 +191,10 @@ class Seconds(serializers.IntegerField):
         if not isinstance(data, int) or isinstance(data, bool):
             self.fail("invalid")
         return data
+
+
+class Seconds(Whole):
+    """A number of seconds that ``lifecycle`` validates."""
 
 
 class Moment(serializers.DateTimeField):

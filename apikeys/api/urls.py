@@ -13,6 +13,8 @@ from .views import (
     TokenViewSet,
 )
 
+_ACTIONS = ("rotate", "pause", "resume", "narrow", "undo-narrowing", "approve", "reject")
+
 
 def _keys(prefix: str, name: str, view: Any) -> list[URLPattern]:
     key = f"{prefix}<str:id>/"
@@ -21,9 +23,14 @@ def _keys(prefix: str, name: str, view: Any) -> list[URLPattern]:
         path(prefix, view.as_view({"get": "list", "post": "create"}), name=f"{name}-list"),
         path(f"{prefix}audit/", view.as_view({"get": "audit"}), name=f"{name}-audit"),
         path(key, view.as_view(one), name=f"{name}-detail"),
+        path(f"{key}uses/", view.as_view({"get": "uses"}), name=f"{name}-uses"),
         *(
-            path(f"{key}{action}/", view.as_view({"post": action}), name=f"{name}-{action}")
-            for action in ("rotate", "pause", "resume", "approve", "reject")
+            path(
+                f"{key}{action}/",
+                view.as_view({"post": action.replace("-", "_")}),
+                name=f"{name}-{action}",
+            )
+            for action in _ACTIONS
         ),
     ]
 

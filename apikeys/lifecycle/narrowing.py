@@ -25,6 +25,8 @@ from .editing import KEEP, edit
 DAYS: Final = 90
 #: How long uses must have been recorded before a key can be narrowed to them.
 LEAST: Final = timedelta(days=7)
+#: The most days that a caller may ask for. The least is ``LEAST``.
+MOST_DAYS: Final = 730
 #: How long a narrowing can be undone.
 UNDO_FOR: Final = timedelta(days=7)
 #: Marks the event of a narrowing in the audit log. Its value says what was removed.
@@ -80,7 +82,20 @@ class Uses:
     @property
     def is_narrowable(self) -> bool:
         """Whether the key can be narrowed to something that it used."""
-        return self.is_used and self.is_long_enough and bool(self.removed or self.projects_removed)
+        return self.refusal is None
+
+    @property
+    def refusal(self) -> LifecycleError | None:
+        """Why the key cannot be narrowed to what it used; ``None`` if it can."""
+        if not self.is_used:
+            message = _("It used none of its permissions. Revoke or pause it if nothing needs it.")
+            return LifecycleError("nothing_used", message)
+        if not self.is_long_enough:
+            message = _("Its uses have been recorded for less than 7 days. Try again later.")
+            return LifecycleError("too_new", message)
+        if not (self.removed or self.projects_removed):
+            return LifecycleError("nothing_unused", _("It used everything that it may do."))
+        return None
 
     @property
     def mark(self) -> str:
@@ -154,6 +169,15 @@ def _projects(
     return kept, tuple(project for project in reached if project not in kept)
 
 
+def refusal(key: AnyKey, found: Uses) -> LifecycleError | None:
+    """Return the error with which ``keep_used`` would refuse ``key`` now; ``None`` if it works."""
+    try:
+        locking.check_live(key)
+    except LifecycleError as error:
+        return error
+    return found.refusal
+
+
 @transactions.retried
 @reading_primary()
 def keep_used(
@@ -171,17 +195,10 @@ def keep_used(
     or with ``nothing_used``, ``nothing_unused``, ``too_new`` or ``uses_changed``.
     """
     with transactions.atomic(type(key)):
-        locking.lock(key)
-        locking.check_live(key)
+        locking.lock_all(key, within)
         found = uses(key, days)
-        if not found.is_used:
-            message = _("It used none of its permissions. Revoke or pause it if nothing needs it.")
-            raise LifecycleError("nothing_used", message)
-        if not found.is_long_enough:
-            message = _("Its uses have been recorded for less than 7 days. Try again later.")
-            raise LifecycleError("too_new", message)
-        if not found.is_narrowable:
-            raise LifecycleError("nothing_unused", _("It used everything that it may do."))
+        if (error := refusal(key, found)) is not None:
+            raise error
         if shown is not None and shown != found.mark:
             message = _("Its uses have changed since you opened the page. Check the list again.")
             raise LifecycleError("uses_changed", message)
@@ -240,7 +257,7 @@ def undo(key: AnyKey, *, by: Any = None, within: Grant | None = None) -> dict[st
     were deleted stay away. Raises ``LifecycleError`` as ``edit`` does, or ``nothing_to_undo``.
     """
     with transactions.atomic(type(key)):
-        locking.lock(key)
+        locking.lock_all(key, within)
         locking.check_live(key)
         event = undoable(key)
         if event is None:

@@ -1,4 +1,6 @@
-"""Describe the errors of each view as responses of the schema."""
+"""Describe the responses of each view, and its errors, in the schema."""
+
+from typing import Any
 
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse
 
@@ -62,3 +64,13 @@ def problems(*statuses: int) -> dict[int, OpenApiResponse]:
         example = OpenApiExample(code, {"detail": f"{description}", "code": code})
         found[status] = OpenApiResponse(shape, description, [example])
     return found
+
+
+def answer(status: int, shape: Any, description: str, facts: Any) -> dict[int, OpenApiResponse]:
+    example = OpenApiExample(description, facts, response_only=True, status_codes=[str(status)])
+    return {status: OpenApiResponse(shape, description, [example])}
+
+
+def one_key(facts: Any) -> dict[int, OpenApiResponse]:
+    facts = facts | {"used_after_end": None}
+    return answer(200, serializers.OneKeySerializer, "The facts of the key.", facts)

@@ -16,3 +16,22 @@ SECRET_OF_PROJECT = {"token": "acme_key_7k2m4q0x9c1v8b3n_9fQ3…"}
 PAUSED = {"state": "paused", "paused_at": "2030-01-02T12:00:00+00:00", "paused_by": "ada"}
 PAUSED |= {"paused_reason": "Is it in use?"}
 REPLACES = {"replaces": "0c5v7b9n1m3k5j7h"}
+_UNUSED = {"first_used_at": None, "last_used_at": None, "requests": None}
+_USED = {
+    "first_used_at": "2030-01-02T12:00:00+00:00",
+    "last_used_at": "2030-03-31T12:00:00+00:00",
+    "requests": 1234,
+}
+USES: dict[str, Any] = {
+    "days": 90,
+    "since": "2030-01-01T12:00:00+00:00",
+    "scopes": [
+        {"scope": "payments:read", **_USED},
+        {"scope": "reports:read", **_UNUSED},
+    ],
+    "would_keep": ["payments:read"],
+    "would_remove": ["reports:read"],
+    "would_keep_projects": None,
+    "would_remove_projects": [],
+    "would_refuse": None,
+}

@@ -17,7 +17,7 @@ from ... import token
 from ...models import PersonalAccessToken, ProjectKey
 from .. import access_serializers, serializers
 from .. import parameters as parameters_of
-from .answers import problems
+from .answers import answer, one_key, problems
 from .examples import (
     ENTRY,
     EVENT,
@@ -29,6 +29,7 @@ from .examples import (
     SECRET_OF_PROJECT,
 )
 from .fields import REASON
+from .narrowing import ACTIONS, narrowing
 
 _IDEMPOTENCY_KEY = OpenApiParameter(
     "Idempotency-Key",
@@ -60,21 +61,12 @@ _CREDENTIAL = OpenApiParameter(
 _SLUG = OpenApiParameter("slug", str, OpenApiParameter.PATH, description="The slug of the project.")
 _ONE = (
     "retrieve", "partial_update", "destroy", "rotate", "pause", "resume", "approve", "reject",
+    *ACTIONS,
 )  # fmt: skip
 _OF_ONE = extend_schema_view(**{action: extend_schema(parameters=[_ID]) for action in _ONE})
 _OF_A_PROJECT = extend_schema_view(
     **{action: extend_schema(parameters=[_SLUG]) for action in ("list", "audit", "create", *_ONE)}
 )
-
-
-def _answer(status: int, shape: Any, description: str, facts: Any) -> dict[int, OpenApiResponse]:
-    example = OpenApiExample(description, facts, response_only=True, status_codes=[str(status)])
-    return {status: OpenApiResponse(shape, description, [example])}
-
-
-def _one(facts: Any) -> dict[int, OpenApiResponse]:
-    facts = facts | {"used_after_end": None}
-    return _answer(200, serializers.OneKeySerializer, "The facts of the key.", facts)
 
 
 def _list(
@@ -122,21 +114,21 @@ def _keys(noun: str, view: Any, example: Any, facts: Any, secret: Any) -> Any:
             request=view.create_body,
             examples=[OpenApiExample(f"A {noun}", example, request_only=True)],
             responses={
-                **_answer(201, serializers.MintedSerializer, "The new key and its secret.", made),
+                **answer(201, serializers.MintedSerializer, "The new key and its secret.", made),
                 **problems(400, 404, 409, 413, 415, 422),
             },
         ),
         retrieve=extend_schema(
             summary=f"Read a {noun}",
             description=f"Return a {noun} in any state, including expired and revoked.",
-            responses={**_one(facts), **problems(404)},
+            responses={**one_key(facts), **problems(404)},
         ),
         partial_update=extend_schema(
             summary=f"Change a {noun}",
             description="Changes apply to the next request. Omitted fields stay as they are.",
             request=view.edit_body,
             examples=[OpenApiExample("Another name", {"name": "desk"}, request_only=True)],
-            responses={**_one(facts | {"name": "desk"}), **problems(400, 404, 409, 413, 415)},
+            responses={**one_key(facts | {"name": "desk"}), **problems(400, 404, 409, 413, 415)},
         ),
         destroy=extend_schema(
             summary=f"Revoke a {noun}",
@@ -157,7 +149,7 @@ def _keys(noun: str, view: Any, example: Any, facts: Any, secret: Any) -> Any:
             request=view.rotate_body,
             examples=[OpenApiExample("An hour", {"overlap_seconds": 3600}, request_only=True)],
             responses={
-                **_answer(
+                **answer(
                     201,
                     serializers.MintedSerializer,
                     "The successor and its secret.",
@@ -173,7 +165,7 @@ def _keys(noun: str, view: Any, example: Any, facts: Any, secret: Any) -> Any:
             request=serializers.ReasonBody,
             examples=[OpenApiExample("A reason", {"reason": "Is it in use?"}, request_only=True)],
             responses={
-                **_one(facts | PAUSED),
+                **one_key(facts | PAUSED),
                 **problems(400, 404, 409, 413, 415),
             },
         ),
@@ -182,13 +174,14 @@ def _keys(noun: str, view: Any, example: Any, facts: Any, secret: Any) -> Any:
             description=f"Let a paused {noun} work again. A credential must be able to grant all "
             f"that the {noun} has. Only a site admin can resume a {noun} that is held.",
             request=None,
-            responses={**_one(facts), **problems(400, 404, 409, 413, 415)},
+            responses={**one_key(facts), **problems(400, 404, 409, 413, 415)},
         ),
+        **narrowing(noun, facts),
         approve=extend_schema(
             summary=f"Approve a {noun}",
             description=f"Activate a pending {noun}. The policy decides who may approve it.",
             request=None,
-            responses={**_one(facts), **problems(400, 404, 409, 413, 415)},
+            responses={**one_key(facts), **problems(400, 404, 409, 413, 415)},
         ),
         reject=extend_schema(
             summary=f"Reject a {noun}",
@@ -196,7 +189,7 @@ def _keys(noun: str, view: Any, example: Any, facts: Any, secret: Any) -> Any:
             request=serializers.ReasonBody,
             examples=[OpenApiExample("A reason", {"reason": "Read only."}, request_only=True)],
             responses={
-                **_one(facts | {"state": "revoked", "revoked_reason": "Read only."}),
+                **one_key(facts | {"state": "revoked", "revoked_reason": "Read only."}),
                 **problems(400, 404, 409, 413, 415),
             },
         ),
@@ -249,7 +242,7 @@ class ProjectAccessExtension(OpenApiViewExtension):
         def one(facts: Any) -> Any:
             shape = access_serializers.EntrySerializer
             return {
-                **_answer(200, shape, "The facts of the credential.", facts),
+                **answer(200, shape, "The facts of the credential.", facts),
                 **problems(400, 404, 409, 413, 415),
             }
 

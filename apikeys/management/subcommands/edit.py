@@ -5,6 +5,7 @@ from django.core.management.base import CommandParser
 from ... import lifecycle
 from ...errors import LifecycleError
 from ...keys.facts import record
+from ...lifecycle.narrowing import LEAST, MOST_DAYS
 from ...models import AnyKey
 from ...restrictions import RESTRICTIONS
 from .. import arguments
@@ -13,10 +14,6 @@ from ..terminal import Terminal
 
 HELP = "Change a key. Changes apply to the next request."
 MORE = "Options that you leave out change nothing."
-
-
-_LEAST_DAYS = 7
-_MOST_DAYS = 730
 
 
 def add_arguments(parser: CommandParser) -> None:
@@ -67,8 +64,8 @@ def handle(
     user = arguments.find_user(by) if by else None
     if keep_used is not None:
         days = arguments.duration(keep_used, "keep_used").days
-        if not _LEAST_DAYS <= days <= _MOST_DAYS:
-            message = f"--keep-used takes {_LEAST_DAYS}d to {_MOST_DAYS}d."
+        if not LEAST.days <= days <= MOST_DAYS:
+            message = f"--keep-used takes {LEAST.days}d to {MOST_DAYS}d."
             raise LifecycleError("invalid_duration", message, "keep_used")
         changed = lifecycle.keep_used(key, days=days, by=user)
     else:
