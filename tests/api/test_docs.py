@@ -11,7 +11,7 @@ import pytest
 from django.utils import timezone
 
 from apikeys import lifecycle, restrictions
-from apikeys.api import exceptions, serializers
+from apikeys.api import exceptions, parameters, serializers
 from apikeys.lifecycle import MAX_NETWORKS, MAX_RATES
 from tests.documents import blocks, read, table
 from tests.factories import mint_pat
@@ -136,8 +136,8 @@ def test_every_field_is_on_the_linked_page(shape, serializer):
         serializers.RotateBody,
         serializers.RotateProjectKeyBody,
         serializers.ReasonBody,
-        serializers.ListParameters,
-        serializers.AuditParameters,
+        parameters.ListParameters,
+        parameters.AuditParameters,
         serializers.ProblemSerializer,
         serializers.InvalidSerializer,
     ],

@@ -42,7 +42,7 @@ def test_creating_returns_the_facts_and_the_secret_once(caller, ada, engine):
     assert verify(token).credential_id == made["id"]
     assert response["Cache-Control"] == "no-store"
     again = caller("GET", f"tokens/{made['id']}/")
-    assert again.json() == made
+    assert again.json() == made | {"used_after_end": None}
     assert token.rsplit("_", 1)[1] not in again.content.decode()
 
 
@@ -205,12 +205,13 @@ def test_edit_changes_only_the_given_fields(caller, ada, engine, compiler):
 
     response = caller("PATCH", f"tokens/{key.public_id}/", {"name": "desk"})
     assert response.status_code == 200
-    assert response.json() == record(key) | {"name": "desk"}
+    more = {"name": "desk", "used_after_end": None}
+    assert response.json() == record(key) | more
 
     later = in_days(90)
     body = {"scopes": ["reports:read"], "projects": ["compiler"], "expires_at": later.isoformat()}
     edited = caller("PATCH", f"tokens/{key.public_id}/", body).json()
-    assert edited == record(key) | {"name": "desk"} | body
+    assert edited == record(key) | more | body
     assert caller("PATCH", f"tokens/{key.public_id}/", {}).json() == edited
     edited = caller(
         "PATCH", f"tokens/{key.public_id}/", {"projects": None, "expires_at": None}

@@ -83,9 +83,11 @@ def _objects(schemas: dict[str, Any], used: set[str]) -> Iterator[str]:
 
 
 def _base(name: str, fields: dict[str, Any], schemas: dict[str, Any], used: set[str]) -> str:
-    """Return the largest other object whose fields are all among these."""
+    """Return the largest smaller object whose fields are all among these."""
     others = {each: schemas[each].get("properties", {}) for each in used - {name}}
-    within = [each for each, of in others.items() if len(of) > 9 and of.items() <= fields.items()]
+    # A smaller one, so that two equal objects do not refer to each other.
+    smaller = {each: of for each, of in others.items() if 9 < len(of) < len(fields)}
+    within = [each for each, of in smaller.items() if of.items() <= fields.items()]
     return max(within, key=lambda each: len(others[each]), default="")
 
 
