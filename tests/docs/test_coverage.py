@@ -71,6 +71,7 @@ FRAGMENTS = {
         ("python", "console"), "issuers/test_shapes.py"
     ),
     "docs/how-to/import-keys.md": {"python": "docs/test_fragments.py"},
+    "docs/how-to/keep-only-what-is-used.md": {"python": "docs/test_endings.py"},
     "docs/how-to/wagtail.md": {"python": "sites/wagtail/settings.py"},
     "docs/how-to/websockets-tasks-and-graphql.md": {"python": "docs/test_integrations.py"},
     **{
@@ -83,6 +84,7 @@ FRAGMENTS = {
     "docs/reference/admin.md": {"python": "admin/test_sites.py"},
     "docs/reference/api.md": dict.fromkeys(("python", "bash", "json"), "api/test_docs.py"),
     "docs/reference/audit.md": {"console": "docs/test_fragments.py"},
+    "docs/reference/endings.md": dict.fromkeys(("python", "json"), "docs/test_endings.py"),
     "docs/reference/gateway.md": {
         "python": "docs/test_fragments.py",
         "console": "docs/test_fragments.py",
