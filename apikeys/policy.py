@@ -159,7 +159,8 @@ class Policy:
     def may_deny(self, user: Any, project: Any) -> bool:
         """Return whether ``user`` may deny and allow credentials in ``project``.
 
-        By default, users who manage its keys may.
+        By default, users who manage its keys may. Denying a project key pauses it, and whoever
+        may manage keys may resume it.
         """
         return self.may_manage_keys(user, project)
 

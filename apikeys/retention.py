@@ -20,9 +20,9 @@ from .models.reach import EndedUse, ScopeUse
 
 #: Settings and the command refuse to keep less.
 SHORTEST: Final = timedelta(days=30)
-#: The command deletes nothing younger, even with ``--force``: a leak report ends the successors of
-#: a key that rotated itself within a day, and the log says which did.
-LEAST: Final = timedelta(days=2)
+#: The command deletes nothing younger, even with ``--force``. The log says who was warned, 14 days
+#: before a key ends unused, and which keys rotated themselves, which a leak report ends.
+LEAST: Final = timedelta(days=15)
 
 _EVENTS: Final = 5000  # events in one transaction
 _KEYS: Final = 200  # keys in one transaction

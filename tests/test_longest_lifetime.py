@@ -259,4 +259,4 @@ def test_the_check_reports_a_wrong_value(settings):
     from django.core.checks import run_checks
 
     enforce(settings, enforced="yes")
-    assert "apikeys.E142" in {each.id for each in run_checks()}
+    assert "apikeys.E146" in {each.id for each in run_checks()}

@@ -6,9 +6,10 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from apikeys import grants, leaks, lifecycle, mail, refusals, retention, token
+from apikeys import grants, leaks, lifecycle, refusals, retention, token
 from apikeys.audit import Event, write
 from apikeys.errors import LifecycleError
+from apikeys.mail import deadlines
 from apikeys.models import (
     AppendOnlyError,
     AuditEvent,
@@ -177,16 +178,16 @@ def test_wrong_settings_are_reported(settings, name, value):
 def test_expiry_is_not_recorded_again_after_its_event_was_deleted(log, ada):
     key = mint_pat(ada).key
     expire(key, 800)
-    mail.notify()
+    deadlines.notify()
     assert AuditEvent.objects.filter(event=Event.EXPIRED).count() == 1
     retention.prune_events(ago(730))
     assert AuditEvent.objects.filter(event=Event.EXPIRED).count() == 0
 
-    mail.notify()
+    deadlines.notify()
     assert AuditEvent.objects.filter(event=Event.EXPIRED).count() == 0
     later = mint_pat(ada).key
     expire(later, 3)
-    mail.notify()
+    deadlines.notify()
     assert AuditEvent.objects.get(event=Event.EXPIRED).public_id == later.public_id
 
 

@@ -3,15 +3,13 @@
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from rest_framework.decorators import action
 from rest_framework.exceptions import NotFound, PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from .. import reach
-from ..errors import LifecycleError
+from .. import grants, reach
 from ..models import ProjectKey
 from ..policy import get_policy
 from ..reach import sources
@@ -91,19 +89,11 @@ class ProjectAccessViewSet(KeysView):
         entry = self.entry()
         self.body(NoBody)
         self.require_recent_login()
-        self.check_covers(entry)
-        reach.allow(self.project, entry, by=self.person, using=self.access)
+        within = None
+        if self.access is not None:
+            within = grants.for_project(self.project, using=self.access)
+        reach.allow(self.project, entry, by=self.person, within=within)
         return self.answer(entry)
-
-    def check_covers(self, entry: Entry) -> None:
-        """Check that a credential allows only what it has itself."""
-        lacking = set() if self.access is None else set(entry.scope.split()) - self.access.scopes
-        if lacking:
-            message = gettext(
-                "You cannot grant the scope %(scopes)s because you do not have it here."
-            )
-            names = {"scopes": ", ".join(sorted(lacking))}
-            raise LifecycleError("scope_not_grantable", message % names)
 
     def entry(self) -> Entry:
         if (entry := reach.find(self.project, self.kwargs["id"])) is None:

@@ -25,7 +25,7 @@ class EndSettings(Table):
         rule=YES_OR_NO,
         about="Whether the use of a rotated key after its overlap pauses the keys that replaced "
         "it. See [uses after the end](endings.md#uses-after-the-end).",
-        check="E140",
+        check="E144",
     )
     WHEN_IDLE = Setting(
         "pause",
@@ -33,7 +33,7 @@ class EndSettings(Table):
         'Whether `manage.py apikeys notify` pauses (`"pause"`) or revokes (`"revoke"`) a key that '
         "is not used for [`Policy.longest_idle`](policy.md). See "
         "[unused keys](endings.md#unused-keys).",
-        check="E141",
+        check="E145",
     )
     ENFORCE_LONGEST_LIFETIME = Setting(
         default=False,
@@ -41,7 +41,7 @@ class EndSettings(Table):
         about="Whether a key that is older than [`Policy.longest_lifetime`](policy.md) is refused, "
         "whatever its expiry. See "
         "[the longest lifetime](endings.md#the-longest-lifetime).",
-        check="E142",
+        check="E146",
     )
     WHEN_USER = Setting(
         {},
@@ -54,7 +54,7 @@ class EndSettings(Table):
         "What an event in the life of a user does to the user's tokens and to the applications "
         'that the user authorized: `{"password_changed": "revoke"}`. Events that are missing do '
         "nothing. See [tied to the person](endings.md#tied-to-the-person).",
-        check="E143",
+        check="E147",
         hint="Set it to, for example, {'deactivated': 'pause'}.",
     )
 

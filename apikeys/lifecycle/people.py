@@ -9,8 +9,9 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from django.contrib.auth import get_user_model
+from django.contrib.auth.hashers import get_hasher, identify_hasher, is_password_usable
 from django.contrib.auth.signals import user_logged_out
-from django.db.models import Model, Q, QuerySet
+from django.db.models import Model, QuerySet
 from django.db.models.signals import post_delete, post_save, pre_save
 from django.utils.translation import gettext as _
 
@@ -47,8 +48,9 @@ def apply_user_event(event: str, user: Any, *, project: Any = None, by: Any = No
     """Pause or revoke what ``user`` holds, as ``WHEN_USER`` says for ``event``.
 
     ``event`` is ``password_changed``, ``deactivated``, ``membership_lost`` or ``logged_out``.
-    Pass ``project`` for a lost membership: only tokens and authorized applications that reach it
-    are then concerned. Authorized applications cannot be paused, so they are revoked.
+    Pass ``project`` for a lost membership: only tokens and authorized applications for which the
+    project was selected are then concerned. Authorized applications cannot be paused, so they
+    are revoked.
 
     Return the number of tokens that were paused or revoked. Raises ``ValueError`` for another
     event, and for a project that does not belong to it.
@@ -67,8 +69,10 @@ def apply_user_event(event: str, user: Any, *, project: Any = None, by: Any = No
 def _apply(action: str, user: Any, project: Any, reason: str, by: Any) -> int:
     tokens = PersonalAccessToken.objects.filter(live(), user=user)
     if project is not None:
+        # Tokens for all projects lose this one by themselves. Whoever can add and remove members
+        # must not end what a stranger uses elsewhere.
         selected = PersonalAccessToken.objects.filter(projects=project).values("pk")
-        tokens = tokens.filter(Q(all_projects=True) | Q(pk__in=selected))
+        tokens = tokens.filter(all_projects=False, pk__in=selected)
     if action == "revoke":
         return len(ending.revoke_all(dict.fromkeys(tokens, reason), by=by))
     return len(pause_all(tokens, reason=reason, by=by))
@@ -118,17 +122,28 @@ def _saving(
     if old.get("is_active") and not instance.is_active:
         noted.append("deactivated")
     is_changed = "password" in old and old["password"] != instance.password
-    if is_changed and not _is_upgrade(instance, update_fields):
+    if is_changed and not _is_upgrade(instance, old["password"], update_fields):
         noted.append("password_changed")
+    # Before the user is saved, so that nothing is saved if this fails.
+    for event in noted:
+        apply_user_event(event, instance)
 
 
-def _is_upgrade(user: Any, update_fields: Any) -> bool:
+def _is_upgrade(user: Any, old: str, update_fields: Any) -> bool:
     """Return whether Django hashes the same password again, with a newer algorithm, at a login."""
-    is_only = update_fields is not None and set(update_fields) == {"password"}
-    return is_only and getattr(user, "_password", None) is None
+    if update_fields is None or set(update_fields) != {"password"}:
+        return False
+    if getattr(user, "_password", None) is not None or not is_password_usable(user.password):
+        return False
+    try:
+        hasher, preferred = identify_hasher(old), get_hasher()
+    except ValueError:
+        return False
+    return hasher.algorithm != preferred.algorithm or preferred.must_update(old)
 
 
 def _saved(sender: Any, instance: Any, **kwargs: Any) -> None:
+    """Once more, for what was created meanwhile."""
     for event in instance.__dict__.pop(_NOTED, ()):
         apply_user_event(event, instance)
 

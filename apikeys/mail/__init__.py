@@ -44,7 +44,8 @@ _held: ContextVar[list[Callable[[], None]] | None] = ContextVar("apikeys_held", 
 
 _IDS: Final = 900  # in one statement
 LISTED: Final = 50  # keys in one mail
-_GROUPED: Final = ("revoked", "paused", "resumed")  # one mail for all such keys of an owner
+#: One mail for all such keys of an owner.
+_GROUPED: Final = ("revoked", "paused", "resumed", "used_after_end")
 
 
 def is_configured() -> bool:
@@ -173,7 +174,8 @@ def _deliver(notices: list[_Notice]) -> None:
             else:
                 keys = [notice.key for notice in group]
                 several = {"keys": keys[:LISTED], "more": len(keys[LISTED:]), "count": len(keys)}
-                send(first.name, first.key, people[owner], "_several", **several, **first.context)
+                context = first.context | several
+                send(first.name, first.key, people[owner], "_several", **context)
         except OSError as error:  # the server is away or refuses; a traceback would not help
             ids = ", ".join(notice.key.public_id for notice in group[:LISTED])
             level = logging.ERROR if is_configured() else logging.DEBUG

@@ -120,6 +120,8 @@ class EndedUse(models.Model):
     first_ip = models.GenericIPAddressField(_("first used from"), null=True)
     last_ip = models.GenericIPAddressField(_("last used from"), null=True)
     count = models.PositiveBigIntegerField(_("requests"), default=0)
+    #: The end that was reported: ``AuditEvent.once`` of its event, which may be pruned.
+    reported = models.CharField(max_length=120, blank=True, default="", db_default="")
 
     objects = PrimaryManager()
 

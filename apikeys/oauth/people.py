@@ -17,7 +17,7 @@ from .models import Consent
 
 
 def withdraw(user: Any, project: Any) -> None:
-    """Revoke what ``user`` gave to applications; with ``project``, only what reaches it.
+    """Revoke what ``user`` gave to applications; with ``project``, only what selects it.
 
     Codes that are not used yet end too. The application can ask the user again.
     """
@@ -40,11 +40,11 @@ def _authorized(user: Any, project: Any) -> list[Any]:
     found = {
         each.application.pk: each.application
         for each in authorizations.live(user=user)
-        if each.projects is None or project in each.projects
+        if each.projects is not None and project in each.projects
     }
     # Consents whose code is not used yet, too.
-    reached = Q(all_projects=True) | Q(projects=project)
-    for consent in _rows(Consent, user).filter(reached).select_related("application"):
+    selected = _rows(Consent, user).filter(all_projects=False, projects=project)
+    for consent in selected.select_related("application"):
         found[consent.application.pk] = consent.application
     return [found[pk] for pk in sorted(found)]
 

@@ -24,7 +24,7 @@ def entries(project: Any, members: QuerySet[Any], only: str | None) -> list[Entr
                 Entry(
                     OAUTH,
                     grant,
-                    str(each.application) or each.application.client_id,
+                    _shown(str(each.application)) or each.application.client_id,
                     scopes.join(each.scopes),
                     user_pk=each.user.pk,
                     user=each.user.get_username(),
@@ -33,6 +33,11 @@ def entries(project: Any, members: QuerySet[Any], only: str | None) -> list[Entr
                 )
             )
     return found
+
+
+def _shown(name: str) -> str:
+    """Return the name of an application, which anyone may have chosen, on one line."""
+    return "".join(c for c in " ".join(name.split()) if c.isprintable())
 
 
 def lock(application_pk: Any, user_pk: Any) -> None:

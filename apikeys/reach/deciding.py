@@ -1,6 +1,7 @@
 """Deny a credential in a project, and allow it again."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any, Final
 
 from django.db.models import Q
@@ -15,7 +16,8 @@ from ..databases import transactions
 from ..databases.primary import reading_primary
 from ..decisions import OAUTH, PERSONAL_ACCESS_TOKEN, PROJECT_KEY
 from ..errors import LifecycleError
-from ..lifecycle import descendants, ending, locking
+from ..grants import NOTHING, Extent, Grant
+from ..lifecycle import descendants, ending, locking, permitted
 from ..lifecycle.pausing import ENDED
 from ..limits import networks
 from ..models import (
@@ -63,7 +65,7 @@ def deny(
         first = _locked(project, entry)
         ending.check_reason(first or PersonalAccessToken(), reason, "paused_reason")
         row = _row(project, entry.decided_as, entry.id)
-        if row is not None and row.is_denied:
+        if row is not None and row.is_denied and not _is_with_another(row, project, entry, first):
             return False
         at = timezone.now()
         about = {"project": project, "is_denied": True, "reason": reason, "by": by, "at": at}
@@ -74,7 +76,7 @@ def deny(
             for key in found:
                 _deny(key, about, using, is_first=key == first)
             keys += found
-        with_it = [key.public_id for key in keys if key != first]
+        with_it = [key for key in keys if key != first]
         _record(Event.DENIED, project, entry, by, using, reason=reason, with_it=with_it)
         notices.later("denied", project, entry, by=by, reason=reason)
     return True
@@ -124,14 +126,18 @@ def allow(
     *,
     by: Any = None,
     as_admin: bool = False,
-    using: Access | None = None,
+    within: Grant | None = None,
 ) -> bool:
     """Let a credential reach ``project`` again, or approve it. Return ``False`` if it did.
 
     Everything that was denied with it is allowed too. ``as_admin`` is as in ``lifecycle.resume``.
-    Raises ``LifecycleError`` (``unknown_credential``, ``held_key``).
+    If it is allowed with a credential, pass ``within``: it must cover all of this.
+    Raises ``LifecycleError`` (``unknown_credential``, ``held_key``, ``created_with_key``,
+    ``credential_changed``, or a code of ``mint`` about ``within``).
     """
+    using = locking.credential_of(within)
     with transactions.atomic(ProjectAccess), audit.together():
+        holder = locking.lock_all(None, within)
         first = _locked(project, entry)
         row = _row(project, entry.decided_as, entry.id)
         if row is not None and not row.is_denied:
@@ -139,15 +145,40 @@ def allow(
         if row is None and not entry.awaits:
             return False
         together = _together(row, _below(project, entry, first)) if row is not None else []
+        keys = [first, *(key for _row, key in together if key != first)]
+        _check_within(within, holder, project, entry, [key for key in keys if key is not None])
         now = timezone.now()
         for denied, key in together:
             _allow(denied, key, by, as_admin, using, is_first=key == first)
         about = {"project": project, "kind": entry.decided_as, "credential": entry.id}
         _save(row, about | {"is_denied": False, "reason": "", "by": by, "at": now})
-        with_it = [key.public_id for _row, key in together if key != first]
+        with_it = [key for _row, key in together if key != first]
         _record(Event.ALLOWED, project, entry, by, using, reason="", with_it=with_it)
         notices.later("allowed", project, entry, by=by)
     return True
+
+
+def _check_within(
+    within: Grant | None, holder: AnyKey | None, project: Any, entry: Entry, keys: list[AnyKey]
+) -> None:
+    """Check that a credential covers what it allows, as for ``lifecycle.resume``."""
+    if within is None:
+        return
+    if entry.kind == OAUTH:
+        permitted.check_within(within, replace(NOTHING, scope=entry.scope))
+    for key in keys:
+        permitted.check_within(within, replace(Extent.of(key), projects=frozenset([project])))
+        makers: list[Any] = [key, *key.predecessors()]
+        if holder is not None and holder in descendants.below(makers):
+            message = _("This credential was created with the denied one. Use another one.")
+            raise LifecycleError("created_with_key", message)
+
+
+def _is_with_another(row: ProjectAccess, project: Any, entry: Entry, first: AnyKey | None) -> bool:
+    """Return whether ``row`` was written because a credential above it was denied."""
+    below = {key.public_id for key in _below(project, entry, first)}
+    together = ProjectAccess.objects.filter(project=project, at=row.at, is_denied=True)
+    return not below.issuperset(together.exclude(pk=row.pk).values_list("credential", flat=True))
 
 
 @reading_primary()
@@ -257,12 +288,14 @@ def _record(
     using: Access | None,
     *,
     reason: str,
-    with_it: list[str],
+    with_it: list[AnyKey],
 ) -> None:
     """Write the event to the log of the credential's owner, and to that of the project."""
     changes: dict[str, Any] = {"project": slug_of(project)}
     changes |= {"reason": reason} if reason else {}
-    changes |= {"with": with_it} if with_it else {}
+    # Managers of the project learn nothing about tokens that do not reach it.
+    reaching = [key for key in with_it if (found := key.reach()) is None or project in found]
+    changes |= {"with": [key.public_id for key in reaching]} if reaching else {}
     facts: dict[str, Any] = {
         "by": by,
         "using": using,

@@ -23,6 +23,7 @@ ENDS: Final = {
 }
 _FIELDS: Final = (
     "kind", "public_id", "code", "first_used_at", "last_used_at", "first_ip", "last_ip", "count",
+    "reported",
 )  # fmt: skip
 
 
@@ -56,15 +57,22 @@ def write(model: type[AnyKey], notes: Mapping[int, Uses]) -> None:
         for pk, uses in sorted(notes.items())  # parallel processes cannot deadlock
         if pk in keys and (uses.code != refusals.PAUSED_KEY.code or keys[pk].paused_at)
     ]
-    _add(found)
     events = [(key, _event(key, uses)) for key, uses in found]
-    onces = [row.once for _key, row in events]
+    onces, ids = [row.once for _key, row in events], [key.public_id for key, _uses in found]
     known: set[str | None] = set()
     for start in range(0, len(onces), _MOST):
         rows = AuditEvent.objects.filter(once__in=onces[start : start + _MOST])
         known.update(rows.values_list("once", flat=True))
+        ended = _rows(model, ids[start : start + _MOST])  # their events may have been pruned
+        known.update(ended.values_list("reported", flat=True))
+    _add([(*each, once or "") for each, once in zip(found, onces, strict=True)])
     if new := [each for each in events if each[1].once not in known]:
-        audit.write_once(new)
+        with audit.together():  # one mail for all keys of an owner
+            audit.write_once(new)
+
+
+def _rows(model: type[AnyKey], ids: list[str]) -> Any:
+    return EndedUse.objects.filter(kind=token.KIND_NAMES[model.KIND], public_id__in=ids)
 
 
 def prune(kept_for: timedelta, now: datetime | None = None) -> int:
@@ -83,7 +91,7 @@ def _event(key: Any, uses: Uses) -> AuditEvent:
     return audit.compose(Event.USED_AFTER_END, key, **facts, once=once)
 
 
-def _add(found: list[tuple[Any, Uses]]) -> None:
+def _add(found: list[tuple[Any, Uses, str]]) -> None:
     """Add to the counts, and create missing rows. Takes one statement per batch."""
     connection = connections[router.db_for_write(EndedUse)]
     name = connection.ops.quote_name
@@ -96,8 +104,8 @@ def _add(found: list[tuple[Any, Uses]]) -> None:
             batch = found[first : first + size]
             values = [
                 field.get_db_prep_save(value, connection)
-                for key, uses in batch
-                for field, value in zip(fields, _values(key, uses), strict=True)
+                for key, uses, once in batch
+                for field, value in zip(fields, (*_values(key, uses), once), strict=True)
             ]
             rows = ", ".join([f"({', '.join(['%s'] * len(fields))})"] * len(batch))
             statement = f"INSERT INTO {table} ({columns}) VALUES {rows} {end}"  # noqa: S608
@@ -137,6 +145,7 @@ def _on_conflict(connection: Any) -> Iterator[str]:
     yield ", ".join(
         (
             f"{count} = {table}.{count} + {new.format(count)}",
+            f"{name('reported')} = {new.format(name('reported'))}",
             chosen("code", "last_used_at", ">"),
             chosen("last_ip", "last_used_at", ">"),
             chosen("first_ip", "first_used_at", "<"),

@@ -67,9 +67,9 @@ def state(minted):
 
 @pytest.mark.parametrize("event", EVENTS)
 class TestEachEvent:
-    def test_pauses_the_tokens(self, event, ada, settings):
+    def test_pauses_the_tokens(self, event, ada, engine, settings):
         choose(settings, **{event: "pause"})
-        minted, second = mint_pat(ada), mint_pat(ada)
+        minted, second = mint_pat(ada, projects=[engine]), mint_pat(ada, projects=[engine])
         CAUSES[event](ada)
         assert state(minted) is state(second) is State.PAUSED
         assert minted.key.paused_reason == REASONS[event]
@@ -78,9 +78,9 @@ class TestEachEvent:
         assert {each.changes["reason"] for each in paused} == {REASONS[event]}
         assert paused.count() == 2
 
-    def test_revokes_the_tokens(self, event, ada, settings):
+    def test_revokes_the_tokens(self, event, ada, engine, settings):
         choose(settings, **{event: "revoke"})
-        minted = mint_pat(ada)
+        minted = mint_pat(ada, projects=[engine])
         CAUSES[event](ada)
         assert state(minted) is State.REVOKED
         assert minted.key.revoked_reason == REASONS[event]
@@ -253,17 +253,22 @@ class TestMembership:
     def _chosen(self, settings):
         choose(settings, membership_lost="pause")
 
-    def test_tokens_that_reach_only_other_projects_are_spared(self, ada, engine):
+    def test_only_tokens_for_which_the_project_was_selected_are_paused(self, ada, engine):
         other = MembershipFactory(user=ada, project__slug="compiler").project
         everywhere = mint_pat(ada)
         here, there = mint_pat(ada, projects=[engine]), mint_pat(ada, projects=[other])
         both = mint_pat(ada, projects=[engine, other])
         Membership.objects.get(user=ada, project=engine).delete()
-        assert state(everywhere) is state(here) is state(both) is State.PAUSED
-        assert state(there) is State.LIVE
+        assert state(here) is state(both) is State.PAUSED
+        assert state(there) is state(everywhere) is State.LIVE
+
+    def test_an_owner_ends_nothing_of_a_stranger_by_adding_and_removing_them(self, ada):
+        minted = mint_pat(ada)
+        MembershipFactory(user=ada, project__slug="trap").delete()
+        assert state(minted) is State.LIVE
 
     def test_a_deletion_of_many_counts(self, ada, engine):
-        minted = mint_pat(ada)
+        minted = mint_pat(ada, projects=[engine])
         Membership.objects.filter(project=engine).delete()
         assert state(minted) is State.PAUSED
 
@@ -292,16 +297,17 @@ class TestMembership:
         assert state(minted) is State.LIVE
 
     def test_a_site_with_its_own_memberships_calls_the_function(self, ada):
-        project = ProjectFactory()
-        minted = mint_pat(ada)
+        project = MembershipFactory(user=ada, project__slug="two").project
+        minted = mint_pat(ada, projects=[project])
         assert lifecycle.membership_lost(ada, project) == 1
         assert state(minted) is State.PAUSED
 
     def test_a_name_that_looks_like_a_secret_is_left_out_of_the_reason(self, ada, monkeypatch):
-        minted = mint_pat(ada)
+        project = MembershipFactory(user=ada, project__slug="two").project
+        minted = mint_pat(ada, projects=[project])
         secret = mint_pat(ada).token
         monkeypatch.setattr(people, "slug_of", lambda project: secret)
-        lifecycle.membership_lost(ada, ProjectFactory())
+        lifecycle.membership_lost(ada, project)
         state(minted)
         assert minted.key.paused_reason == "The user is no longer a member of a project."
 
@@ -338,7 +344,7 @@ def test_a_wrong_call_is_refused(event, project, ada, engine):
 )
 def test_a_wrong_setting_is_reported_and_does_nothing(wrong, ada, settings):
     settings.APIKEYS = settings.APIKEYS | {"WHEN_USER": wrong}
-    assert "apikeys.E143" in {each.id for each in run_checks()}
+    assert "apikeys.E147" in {each.id for each in run_checks()}
     minted = mint_pat(ada)
     deactivate(ada)
     assert state(minted) is State.LIVE
@@ -357,3 +363,32 @@ def test_one_user_of_another_model_is_no_user(ada, settings, mocker):
     asked.assert_not_called()
     assert isinstance(User.objects.all(), QuerySet)
     assert UserFactory().pk
+
+
+@pytest.mark.parametrize("unusable", [True, False])
+def test_another_hash_that_is_saved_alone_is_a_change(ada, settings, unusable):
+    ada.set_password("first")
+    ada.save()
+    choose(settings, password_changed="revoke")
+    minted = mint_pat(ada)
+
+    ada.password = make_password(None if unusable else "second")
+    ada.save(update_fields=["password"])
+
+    assert state(minted) is State.REVOKED
+
+
+def test_a_user_is_not_saved_if_the_tokens_cannot_be_ended(ada, settings, monkeypatch):
+    choose(settings, password_changed="revoke")
+    mint_pat(ada)
+
+    def fail(*args, **kwargs):
+        raise RuntimeError("The database is away.")
+
+    monkeypatch.setattr(people.ending, "revoke_all", fail)
+    ada.set_password("second")
+    with pytest.raises(RuntimeError):
+        ada.save()
+
+    ada.refresh_from_db()
+    assert not ada.check_password("second")

@@ -7,7 +7,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from apikeys import grants, lifecycle, reach, token, usage
+from apikeys import grants, lifecycle, reach, retention, token, usage
 from apikeys.carried import Client as CarriedClient
 from apikeys.lifecycle import LifecycleError
 from apikeys.models import AuditEvent, EndedUse, ProjectAccess, ScopeUse
@@ -260,3 +260,132 @@ def test_a_key_of_a_token_of_an_application_that_is_being_denied_is_denied(
 
     with pytest.raises(Refused):
         verify(made[0].token)
+
+
+# Allowing with a credential
+
+
+def allows(text, project, public_id):
+    return call(text, "post", f"/api/projects/{project.slug}/access/{public_id}/allow/")
+
+
+def test_a_short_lived_token_allows_no_key_that_lives_longer(ada, engine):
+    soon = timezone.now() + timedelta(hours=1)
+    short = mint_pat(ada, scopes=["keys:write", "payments:read"], expires_at=soon)
+    key = mint_key(engine)
+    deny(engine, key.key.public_id)
+
+    assert refuses(allows(short.token, engine, key.key.public_id), "outlives_credential")
+    with pytest.raises(Refused):
+        verify(key.token)
+    lasting = mint_pat(ada, scopes=["keys:write", "payments:read"])
+    assert allows(lasting.token, engine, key.key.public_id).status_code == 200
+    assert verify(key.token)
+
+
+def test_a_token_allows_nothing_that_was_denied_with_it_and_can_do_more(ada, engine):
+    maker = mint_pat(ada, scopes=[*MANAGE, WRITE])
+    within = grants.for_project(engine, ada, verify(maker.token))
+    mint_key(engine, scopes=[WRITE], within=within)
+    lifecycle.edit(maker.key, scopes=MANAGE)
+    deny(engine, maker.key.public_id)
+    caller = mint_pat(ada, scopes=MANAGE)
+
+    answer = allows(caller.token, engine, maker.key.public_id)
+
+    assert refuses(answer, "scope_not_grantable")
+
+
+def test_a_token_does_not_allow_the_one_that_created_it(ada, engine):
+    maker = mint_pat(ada, scopes=MANAGE)
+    child = of(ada, maker, scopes=MANAGE)
+    deny(engine, maker.key.public_id)
+    ProjectAccess.objects.filter(credential=child.key.public_id).delete()
+
+    answer = allows(child.token, engine, maker.key.public_id)
+
+    assert refuses(answer, "created_with_key")
+
+
+def test_a_denial_of_its_own_outlasts_that_of_the_creator(ada, engine, other):
+    maker = mint_pat(ada, scopes=MANAGE)
+    child = of(ada, maker)
+    deny(engine, maker.key.public_id)
+    assert not deny(engine, maker.key.public_id)
+
+    assert deny(engine, child.key.public_id, reason="Also unknown.")
+    assert not deny(engine, child.key.public_id)
+    allow(engine, maker.key.public_id)
+
+    assert reached(maker.token) == {"analytical-engine", "difference"}
+    assert reached(child.token) == {"difference"}
+
+
+def test_the_log_of_the_project_names_no_token_that_does_not_reach_it(ada, engine, other):
+    maker = mint_pat(ada, scopes=MANAGE)
+    here, elsewhere = of(ada, maker), of(ada, maker, projects=[other])
+    deny(engine, maker.key.public_id)
+
+    event = AuditEvent.objects.of(engine).get(event="denied")
+    assert event.changes["with"] == [here.key.public_id]
+    assert elsewhere.key.public_id not in str(event.changes)
+
+
+def test_a_credential_that_is_revoked_meanwhile_allows_nothing(ada, engine):
+    caller, key = mint_pat(ada, scopes=MANAGE), mint_key(engine)
+    deny(engine, key.key.public_id)
+    access = verify(caller.token)
+    lifecycle.revoke(caller.key)
+
+    with pytest.raises(LifecycleError) as error:
+        allow(engine, key.key.public_id, within=grants.for_project(engine, using=access))
+    assert error.value.code == "credential_changed"
+
+
+# Uses after the end
+
+
+def test_a_pruned_event_is_not_reported_again(ada):
+    minted = mint_pat(ada)
+    lifecycle.revoke(minted.key)
+
+    def use():
+        with pytest.raises(Refused):
+            verify(minted.token)
+        usage.flush()
+
+    use()
+    assert AuditEvent.objects.filter(event="used_after_end").count() == 1
+    retention.prune_events(timezone.now() + timedelta(days=1))
+    assert not AuditEvent.objects.filter(event="used_after_end").exists()
+
+    use()
+    assert not AuditEvent.objects.filter(event="used_after_end").exists()
+    assert EndedUse.objects.get().count == 2
+
+
+def test_uses_of_many_ended_keys_send_one_mail_to_their_owner(
+    ada, mailoutbox, django_capture_on_commit_callbacks
+):
+    ended = [mint_pat(ada) for _ in range(20)]
+    for each in ended:
+        lifecycle.revoke(each.key, by=ada)
+        with pytest.raises(Refused):
+            verify(each.token)
+    mailoutbox.clear()
+
+    with django_capture_on_commit_callbacks(execute=True):
+        usage.flush()
+
+    assert [message.subject for message in mailoutbox] == [
+        "20 keys of ada were used after their end"
+    ]
+
+
+def test_the_name_of_an_application_is_shown_on_one_line(ada, engine, webapp, grant):
+    webapp.name = "Web\n\u202eapp\x1b]0;x\x07"
+    webapp.save()
+    grant()
+
+    names = [entry.name for entry in reach.listed(engine)]
+    assert names == ["Web app]0;x"]

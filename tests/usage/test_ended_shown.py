@@ -306,4 +306,4 @@ def test_a_wrong_value_of_the_setting_is_reported(settings):
     from django.core.checks import run_checks
 
     settings.APIKEYS = settings.APIKEYS | {"PAUSE_SUCCESSOR": "no"}
-    assert "apikeys.E140" in {each.id for each in run_checks()}
+    assert "apikeys.E144" in {each.id for each in run_checks()}

@@ -25,7 +25,13 @@ def add_common(parser: CommandParser, *, required: bool = True) -> None:
 
 def add_arguments(parser: CommandParser, *, required: bool = True) -> None:
     add_common(parser, required=required)
-    arguments.add_reason(parser)
+    if required:
+        arguments.add_reason(parser)
+        return
+    text = (
+        f"Why, for the owner and the log: up to {arguments.MAX_REASON} characters. For --project."
+    )
+    parser.add_argument("--reason", help=text)
 
 
 def handle(

@@ -62,8 +62,8 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument(
         "--force",
         action="store_true",
-        help=f"Accept less than {retention.SHORTEST.days}d for --audit and --ended, at least "
-        f"{retention.LEAST.days}d.",
+        help=f"Accept less than the setting, or than {retention.SHORTEST.days}d, for --audit and "
+        f"--ended: at least {retention.LEAST.days}d.",
     )
     parser.add_argument(
         "--dry-run",
@@ -127,7 +127,8 @@ def _kept(name: str, setting: timedelta | None, options: Mapping[str, Any]) -> t
     if (text := options[name]) is None:
         return setting
     span = arguments.duration(text, name)
-    least = retention.LEAST if options["force"] else retention.SHORTEST
+    usual = max(retention.SHORTEST, setting or retention.SHORTEST)
+    least = retention.LEAST if options["force"] else usual
     if least <= span <= _LONGEST:
         return span
     message = f"--{name} takes {least.days}d or more, up to {_LONGEST.days // 365}y."
