@@ -33,7 +33,7 @@ from apikeys.verify import verify
 from example_project.payments import models as payments
 from tests.docs.reader import installed
 from tests.documents import ROOT, blocks, read, table
-from tests.factories import bearer, mint_key, mint_pat
+from tests.factories import MembershipFactory, bearer, mint_key, mint_pat
 from tests.workloads import issuer
 
 pytestmark = pytest.mark.django_db
@@ -542,12 +542,17 @@ def test_a_time_stamp_adds_little():
     exec(blocks("docs/reference/faq.md", "python")[0], {})
 
 
-def test_a_project_admin_sees_no_personal_token(client, ada, engine):
-    """As the FAQ says: on the project's pages and over the API."""
-    token = mint_pat(name="adas own").key
+def test_a_project_admin_sees_the_personal_tokens_that_reach_the_project(client, ada, engine):
+    """As the FAQ says: on one page of the project, and never the page of the token."""
+    member = MembershipFactory(project=engine, role="developer").user
+    token = mint_pat(member, name="their own").key
+    mint_pat(name="of a stranger")
     admin = mint_pat(ada, scopes=["payments:read"])
     client.force_login(ada)
-    assert "adas own" not in client.get("/settings/keys/projects/analytical-engine/").text
+    page = "/settings/keys/projects/analytical-engine/"
+    assert "their own" in client.get(f"{page}access/").text
+    assert "of a stranger" not in client.get(f"{page}access/").text
+    assert "their own" not in client.get(page).text
     assert client.get(f"/settings/keys/{token.public_id}/").status_code == 404
     with pytest.raises(CommandError):
         call_command("apikeys", "show", admin.token)
