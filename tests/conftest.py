@@ -13,8 +13,9 @@ from django.db import connection
 from django.test import override_settings
 from django.utils import translation
 
-from apikeys import hashing
+from apikeys import hashing, usage
 from apikeys.limits import attempts as tries
+from apikeys.usage import scope_uses
 from tests.factories import PASSWORD, MembershipFactory, ProjectFactory, UserFactory
 from tests.services import require
 
@@ -122,6 +123,15 @@ def language():
 def attempts():
     """Attempts that a rolled-back test has counted in memory are not the next test's."""
     tries._held.clear()
+
+
+@pytest.fixture(autouse=True)
+def noted_uses():
+    """Uses that a rolled-back test has noted in memory are not the next test's."""
+    with usage._lock:
+        usage._pending.clear()
+    with scope_uses.lock:
+        scope_uses.pending.clear()
 
 
 @pytest.fixture(scope="session", autouse=True)
