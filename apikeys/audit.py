@@ -3,8 +3,6 @@
 ``apikeys.oauth.events`` writes the events about OAuth clients.
 """
 
-import csv
-import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -372,22 +370,14 @@ def as_jsonl(events: Iterable[AuditEvent]) -> Iterator[str]:
 
 
 def as_csv(events: Iterable[AuditEvent]) -> Iterator[str]:
-    """Yield a header and each event as CSV (RFC 4180). Escape cells that look like formulas."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer)
-    writer.writerow(FIELDS)
-    for event in events:
-        yield _taken(buffer)
-        row = record(event) | {"changes": json.dumps(event.changes, sort_keys=True)}
-        writer.writerow([spreadsheets.cell(row[field]) for field in FIELDS])
-    yield _taken(buffer)
-
-
-def _taken(buffer: io.StringIO) -> str:
-    text = buffer.getvalue()
-    buffer.seek(0)
-    buffer.truncate()
-    return text
+    """Yield a header and each event as CSV. Escape cells that look like formulas."""
+    return spreadsheets.lines(
+        FIELDS,
+        (
+            record(event) | {"changes": json.dumps(event.changes, sort_keys=True)}
+            for event in events
+        ),
+    )
 
 
 #: The export formats by name: a function that yields lines, and the media type.

@@ -29,8 +29,8 @@ class Mark(NamedTuple):
 def marks_of(access: Any) -> list[Mark]:
     """Return the marks by which a user's credential may be denied.
 
-    These are the personal access token itself or the one that it was issued for, and what users
-    granted to the OAuth clients above it. The token comes first.
+    One mark is the personal access token itself, or the token for which it was issued. The others
+    are the grants of users to the OAuth clients above it. The token comes first.
     """
     found = []
     if access.key or access.kind == PERSONAL_ACCESS_TOKEN:

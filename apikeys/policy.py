@@ -159,13 +159,13 @@ class Policy:
     def may_deny(self, user: Any, project: Any) -> bool:
         """Return whether ``user`` may deny and allow credentials in ``project``.
 
-        By default, users who manage its keys may. Denying a project key pauses it, and whoever
+        By default, users who manage its keys may. Denying a project key pauses it, and users who
         may manage keys may resume it.
         """
         return self.may_manage_keys(user, project)
 
     def members(self, project: Any) -> QuerySet[Any]:
-        """Return the active users to whom ``projects`` gives ``project``.
+        """Return the active users who have ``project`` in ``projects``.
 
         Override it together with ``projects``. Their tokens are listed on the project's page.
         """

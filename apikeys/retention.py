@@ -195,7 +195,7 @@ def _links(model: Any, until: datetime) -> dict[Any, _Link]:
 
 
 def _makers(ids: Iterable[str], until: datetime) -> Iterator[str]:
-    """Yield those of ``ids`` with which a key was created that remains in any case."""
+    """Yield the ``ids`` of keys that created a key which remains in any case."""
     for chunk in _chunks(ids):
         for model in KEY_MODELS.values():
             made = _rows(model).filter(minted_with__in=chunk).exclude(_past(model, until))

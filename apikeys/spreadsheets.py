@@ -1,6 +1,9 @@
-"""Write cells of CSV (RFC 4180) that no spreadsheet runs as a formula."""
+"""Write CSV (RFC 4180) of which no spreadsheet runs a cell as a formula."""
 
+import csv
+import io
 import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import takewhile
 from typing import Any, Final
 
@@ -21,3 +24,21 @@ def _is_formula(text: str) -> bool:
     blank = tuple(takewhile(lambda c: unicodedata.category(c)[0] in "CMZ", text))
     first = text[len(blank) : len(blank) + 1]
     return not _BREAKS.isdisjoint(blank) or unicodedata.normalize("NFKC", first) in _SIGNS
+
+
+def lines(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield a header with ``columns``, and each row as a line. Other keys of a row are left out."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer)
+    writer.writerow(columns)
+    for row in rows:
+        yield _taken(buffer)
+        writer.writerow([cell(row.get(name)) for name in columns])
+    yield _taken(buffer)
+
+
+def _taken(buffer: io.StringIO) -> str:
+    text = buffer.getvalue()
+    buffer.seek(0)
+    buffer.truncate()
+    return text

@@ -1,4 +1,4 @@
-"""The admin's page that counts all keys and shows those that deserve a look."""
+"""The admin page that counts all keys and shows the keys to look at."""
 
 from typing import Any
 

@@ -29,7 +29,7 @@ class NotADenier(PermissionDenied):
 class ProjectAccessViewSet(KeysView):
     """The credentials that reach a project.
 
-    The policy decides who sees all of them. Other members see those that act for them.
+    The policy decides who sees all of them. Other members see their own credentials.
     """
 
     model = ProjectKey

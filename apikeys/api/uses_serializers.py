@@ -54,7 +54,7 @@ class ScopeUseSerializer(serializers.Serializer[dict[str, object]]):
 
 
 class UsesSerializer(serializers.Serializer[dict[str, object]]):
-    """What a key used, and what narrowing it removes."""
+    """The uses of a key, and the scopes and projects that narrowing removes."""
 
     days = serializers.IntegerField(help_text="How far back a use counts, in days.")
     since = serializers.DateTimeField(
@@ -92,7 +92,7 @@ class UsesSerializer(serializers.Serializer[dict[str, object]]):
 
 
 class NarrowedSerializer(UsesSerializer):
-    """What a key used before it was narrowed, and the key."""
+    """The uses of a key before it was narrowed, and the key."""
 
     key = OneKeySerializer(help_text="The key. With `dry_run`, it is unchanged.")
 

@@ -9,7 +9,7 @@ from .lookup import fields as only
 
 
 class Aging(Lookup):
-    """A lookup of keys. ``expires_at`` of a row is no later than the policy allows.
+    """A lookup of keys. ``expires_at`` of a row is at most what the policy allows.
 
     The first of ``instances`` is the owner of the key. The policy is asked when a row is read
     from the database, and not again while it is cached.

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from django.db import DEFAULT_DB_ALIAS, connections, router
-from django.db.models import JSONField, Model
+from django.db.models import Model
 from django.db.models.base import ModelState
 from django.db.models.fields.related_descriptors import ForeignKeyDeferredAttribute
 from django.db.models.query_utils import DeferredAttribute
@@ -84,9 +84,9 @@ class Lookup:
         try:
             return statements[alias]
         except KeyError:
-            own = [name for each in self.fields for name in _names(each)]
-            paths = own + [path for part, *_ in self._slices for path in part.paths]
-            statements[alias] = _Statement(self.model, self._by, paths, len(own), alias)
+            paths = [name for each in self.fields for name in _names(each)]
+            paths += [path for part, *_ in self._slices for path in part.paths]
+            statements[alias] = _Statement(self.model, self._by, paths, alias)
             return statements[alias]
 
     def find(self, value: Any, alias: str | None = None) -> Row | None:
@@ -195,14 +195,8 @@ def _is_listened_to(model: Any) -> bool:
     return bool(pre_init.has_listeners(model) or post_init.has_listeners(model))
 
 
-#: The JSON fields that stay text, in a related row and in the row itself.
-_TEXT = (MetadataField, JSONField)
-
-
 class _Statement:
-    def __init__(
-        self, model: type[Model], by: str, paths: Sequence[str], own: int, alias: str
-    ) -> None:
+    def __init__(self, model: type[Model], by: str, paths: Sequence[str], alias: str) -> None:
         query = model._default_manager.filter(**{by: ""}).order_by().query
         query.add_fields(paths)  # like values_list(), but without column aliases
         # Use short names: Django's SQLite backend scans the whole statement at each call.
@@ -213,10 +207,10 @@ class _Statement:
         self._converters = [
             (at, functions, expression)
             for at, (functions, expression) in compiler.get_converters(
+                # Metadata stays text, because few requests read it.
                 [
-                    # The JSON of the row itself and of metadata stays text, which few read.
-                    None if isinstance(column.target, _TEXT[at < own]) else column
-                    for at, (column, *_) in enumerate(compiler.select)
+                    None if isinstance(column.target, MetadataField) else column
+                    for column, *_ in compiler.select
                 ]
             ).items()
         ]

@@ -7,9 +7,9 @@ from . import rules
 from .rules import YES_OR_NO, Rule
 from .setting import Setting, Table
 
-#: What can happen to a person, in ``WHEN_USER``.
+#: The events in the life of a user, in ``WHEN_USER``.
 EVENTS: Final = ("password_changed", "deactivated", "membership_lost", "logged_out")
-#: What can follow.
+#: The actions that can follow.
 ACTIONS: Final = ("nothing", "pause", "revoke")
 
 
@@ -51,7 +51,7 @@ class EndSettings(Table):
             _is_when_user,
             lambda given: given if _is_when_user(given) else {},
         ),
-        "What an event in the life of a user does to the user's tokens and to the applications "
+        "The effect of an event in the life of a user on the user's tokens and on the applications "
         'that the user authorized: `{"password_changed": "revoke"}`. Events that are missing do '
         "nothing. See [tied to the person](endings.md#tied-to-the-person).",
         check="E147",

@@ -31,7 +31,7 @@ class AddIndexWithoutLock(AddIndex):
 
 
 def _analyze(connection: Any, index: str) -> None:
-    """Count the rows of the index on a SQLite that knows those of others.
+    """Analyze the index on a SQLite that has analyzed others.
 
     Until the next ``ANALYZE``, SQLite would take the new index for the most selective one, and
     sort a million rows that another index has in order.

@@ -32,7 +32,7 @@ def holds(access: Access, kind: str, identifier: str, scopes: tuple[str, ...] = 
 def owner_of(
     access: Access, kind: str, identifier: str, scopes: tuple[str, ...] = ()
 ) -> Owner | None:
-    """Return the owner through whom the resource is bound to the caller; see ``holds``."""
+    """Return the owner that binds the resource to the caller; see ``holds``."""
     if access.project is not None:
         pk = access.project.pk
         return Owner(pk) if _is_bound("project_id", pk, kind, identifier) else None

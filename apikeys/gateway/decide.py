@@ -56,7 +56,7 @@ class Decision(NamedTuple):
 
 
 class Granted(NamedTuple):
-    """What a request was granted: scopes, and the project of its bindings if they have one."""
+    """The granted scopes of a request, and the project of its bindings if they have one."""
 
     scopes: tuple[str, ...]
     #: A primary key, or ``""``.

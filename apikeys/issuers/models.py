@@ -24,7 +24,7 @@ def digest(*parts: str) -> str:
 
 
 class Identity(models.Model):
-    """The user whom a ``subject`` of an ``issuer`` is: the claims ``sub`` and ``iss`` of a token.
+    """The user of a ``subject`` of an ``issuer``: the claims ``sub`` and ``iss`` of a token.
 
     The same subject of another issuer is another identity. An identity keeps both: saving raises
     ``ValueError`` if one of them has changed.

@@ -1,10 +1,8 @@
-"""Count the credentials of the whole site, and find those that deserve a look.
+"""Count the credentials of the whole site, and find the keys to look at.
 
 Each kind of key takes three queries of its table, two of which read it once.
 """
 
-import csv
-import io
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from heapq import nlargest
@@ -65,8 +63,8 @@ def register(name: str, labels: dict[str, Any], count: Callable[[], dict[str, in
 def report() -> dict[str, Any]:
     """Return the inventory, ready for JSON: ``at``, ``keys``, ``widest``, ``denials``, ``others``.
 
-    ``keys`` has the numbers by kind, and ``others`` those of optional apps. Four queries for each
-    kind of key, two for the denials, and those of the optional apps.
+    ``keys`` has the numbers by kind, and ``others`` the numbers of optional apps. Takes four
+    queries for each kind of key, two for the denials, and the queries of the optional apps.
     """
     now = timezone.now()
     models = [
@@ -230,10 +228,5 @@ def as_rows(inventory: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def as_csv(inventory: dict[str, Any]) -> Iterator[str]:
-    """Yield a header and ``as_rows`` as CSV (RFC 4180). Escape cells that look like formulas."""
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, COLUMNS, extrasaction="ignore")
-    writer.writeheader()
-    for row in as_rows(inventory):
-        writer.writerow({name: spreadsheets.cell(value) for name, value in row.items()})
-    yield buffer.getvalue()
+    """Yield a header and ``as_rows`` as CSV. Escape cells that look like formulas."""
+    return spreadsheets.lines(COLUMNS, as_rows(inventory))

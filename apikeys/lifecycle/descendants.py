@@ -17,6 +17,7 @@ from django.utils.translation import gettext as _
 from .. import audit
 from ..access import Access
 from ..databases import deletions, transactions
+from ..errors import LifecycleError
 from ..keys.facts import KINDS
 from ..models import KEY_MODELS, AnyKey, PersonalAccessToken, live
 from ..signals import key_revoked
@@ -98,7 +99,7 @@ def end_made_with(
 def below(keys: Collection[AnyKey]) -> list[AnyKey]:
     """Return the unended keys that were created with ``keys``, directly or through others.
 
-    The rotation successors of ``keys`` are not among them, but those of the created keys are.
+    The successors of ``keys`` are left out. The successors of created keys are included.
     Takes two queries or more for each kind of key.
     """
     spared = {key.public_id for key in keys}
@@ -118,6 +119,17 @@ def below(keys: Collection[AnyKey]) -> list[AnyKey]:
         for pks in _chunks(link.pk for link in links if link.model is model):
             found += _rows(model).filter(live(), pk__in=pks).order_by("pk")
     return found
+
+
+def check_apart(holder: AnyKey | None, key: AnyKey) -> None:
+    """Raise ``LifecycleError`` (``created_with_key``) if ``holder`` was created with ``key``.
+
+    Otherwise, a thief who created a key would undo what was done to the stolen one.
+    """
+    makers: list[Any] = [key, *key.predecessors()] if holder is not None else []
+    if makers and holder in below(makers):
+        message = _("Your credential was created with this key. Use another one.")
+        raise LifecycleError("created_with_key", message)
 
 
 def end_from(

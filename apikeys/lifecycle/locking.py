@@ -1,8 +1,8 @@
 """Lock a key and the credential that changes it, so that concurrent changes never mix."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import connections, router
@@ -15,8 +15,11 @@ from ..access import Access
 from ..errors import LifecycleError
 from ..grants import Grant
 from ..keys.facts import KINDS
-from ..models import AnyKey, PersonalAccessToken, ProjectKey, State
+from ..models import KEY_MODELS, AnyKey, PersonalAccessToken, ProjectKey, State
 from ..restrictions.base import Circumstances
+
+#: The states of keys that never work again.
+ENDED: Final = (State.REVOKED, State.EXPIRED)
 
 _renewals: dict[str, Callable[[Access], Access | None]] = {}
 
@@ -145,16 +148,31 @@ def credential_of(within: Grant | None) -> Access | None:
     return within.using if within else None
 
 
-def check_live(key: AnyKey) -> None:
-    """Raise ``LifecycleError`` unless ``key`` is active or pending and was not rotated."""
+def lock_unended(keys: Collection[AnyKey]) -> list[Any]:
+    """Lock the ``keys`` and read them again. Return the keys that have not ended."""
+    return [
+        key
+        for model in KEY_MODELS.values()
+        for key in lock_many(model, [k.pk for k in keys if isinstance(k, model)])
+        if key.state() not in ENDED
+    ]
+
+
+def check_unended(key: AnyKey) -> None:
+    """Raise ``LifecycleError`` if ``key`` is revoked or has expired."""
     state = key.state()
     if state is State.REVOKED:
         raise LifecycleError("revoked_key", _("This key was revoked. Create a new one."))
-    if key.rotated_at is not None:
+    if state is State.EXPIRED:
+        raise LifecycleError("expired_key", _("This key has expired. Create a new one."))
+
+
+def check_live(key: AnyKey) -> None:
+    """Raise ``LifecycleError`` unless ``key`` has not ended and was not rotated."""
+    if key.rotated_at is not None and key.state() is not State.REVOKED:
         successor = key.successor
         message = _("This key was already rotated. Use its successor %(id)s.") % {
             "id": successor.public_id if successor else "?"
         }
         raise LifecycleError("already_rotated", message)
-    if state is State.EXPIRED:
-        raise LifecycleError("expired_key", _("This key has expired. Create a new one."))
+    check_unended(key)

@@ -38,7 +38,7 @@ _MOST_OF_CHAIN: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class Uses:
-    """What a key may do, and what it did."""
+    """The scopes and projects of a key, and its uses of them."""
 
     #: The granted scopes in order, with their uses; ``None`` for a scope that was never used.
     #: The use of an implied scope counts for the scope that implies it.
@@ -99,7 +99,7 @@ class Uses:
 
     @property
     def mark(self) -> str:
-        """What would stay, as text: a page compares it with what it showed before."""
+        """The remaining scopes and projects as text. A page compares it with its earlier state."""
         projects = [] if self.projects is None else sorted(str(p.pk) for p in self.projects)
         return " ".join(self.keep) + "|" + " ".join(projects)
 

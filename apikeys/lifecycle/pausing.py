@@ -12,12 +12,11 @@ from ..databases import transactions
 from ..databases.primary import reading_primary
 from ..errors import LifecycleError
 from ..grants import Extent, Grant
-from ..models import KEY_MODELS, AnyKey, PersonalAccessToken, State
+from ..models import AnyKey, PersonalAccessToken
 from ..signals import key_paused, key_resumed
 from . import descendants, ending, locking, permitted
 
 _PAUSE = ("paused_at", "paused_by", "paused_reason", "is_held")
-ENDED = (State.REVOKED, State.EXPIRED)
 
 
 @transactions.retried
@@ -41,7 +40,7 @@ def pause(
     ending.check_reason(key, reason, "paused_reason")
     with transactions.atomic(type(key)):
         locking.lock(key)
-        _check_unended(key)
+        locking.check_unended(key)
         return _pause(key, by, reason, held, using)
 
 
@@ -68,7 +67,7 @@ def resume(
     permitted.check_kind(type(key))
     with transactions.atomic(type(key)):
         holder = locking.lock_all(key, within)
-        _check_unended(key)
+        locking.check_unended(key)
         if key.paused_at is None:
             return False
         if key.is_held and not as_admin:
@@ -77,10 +76,7 @@ def resume(
         extent = Extent.of(key)
         permitted.check_within(within, extent)
         permitted.check_reach(within, key, extent)
-        makers: list[Any] = [key, *key.predecessors()]
-        if holder is not None and holder in descendants.below(makers):
-            message = _("This credential was created with the paused key. Use another one.")
-            raise LifecycleError("created_with_key", message)
+        descendants.check_apart(holder, key)
         _resume(key, by, using or locking.credential_of(within))
     return True
 
@@ -99,7 +95,7 @@ def pause_all(
     for key in keys[:1]:
         ending.check_reason(key, reason, "paused_reason")
     with transactions.atomic(PersonalAccessToken), audit.together():
-        return [key for key in _locked(keys) if _pause(key, by, reason, held, None)]
+        return [key for key in locking.lock_unended(keys) if _pause(key, by, reason, held, None)]
 
 
 @transactions.retried
@@ -112,22 +108,12 @@ def resume_all(keys: Iterable[AnyKey], *, by: Any = None, as_admin: bool = False
     """
     resumed = []
     with transactions.atomic(PersonalAccessToken), audit.together():
-        for key in _locked(list(keys)):
+        for key in locking.lock_unended(list(keys)):
             if key.paused_at is not None and (as_admin or not key.is_held):
                 permitted.check_kind(type(key))
                 _resume(key, by, None)
                 resumed.append(key)
     return resumed
-
-
-def _locked(keys: list[AnyKey]) -> list[AnyKey]:
-    """Lock the ``keys`` that have not ended, and return them."""
-    return [
-        key
-        for model in KEY_MODELS.values()
-        for key in locking.lock_many(model, [k.pk for k in keys if isinstance(k, model)])
-        if key.state() not in ENDED
-    ]
 
 
 def _pause(key: AnyKey, by: Any, reason: str, held: bool, using: Access | None) -> bool:
@@ -145,11 +131,3 @@ def _resume(key: AnyKey, by: Any, using: Access | None) -> None:
     key.is_held, key.resumed_at = False, timezone.now()
     key.save(update_fields=[*_PAUSE, "resumed_at"])
     key_resumed.send(type(key), key=key, by=by, using=using)
-
-
-def _check_unended(key: AnyKey) -> None:
-    state = key.state()
-    if state is State.REVOKED:
-        raise LifecycleError("revoked_key", _("This key was revoked. Create a new one."))
-    if state is State.EXPIRED:
-        raise LifecycleError("expired_key", _("This key has expired. Create a new one."))

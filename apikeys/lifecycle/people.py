@@ -69,8 +69,8 @@ def apply_user_event(event: str, user: Any, *, project: Any = None, by: Any = No
 def _apply(action: str, user: Any, project: Any, reason: str, by: Any) -> int:
     tokens = PersonalAccessToken.objects.filter(live(), user=user)
     if project is not None:
-        # Tokens for all projects lose this one by themselves. Whoever can add and remove members
-        # must not end what a stranger uses elsewhere.
+        # Tokens for all projects lose this one by themselves. An owner who adds and removes a
+        # stranger must not end the stranger's tokens.
         selected = PersonalAccessToken.objects.filter(projects=project).values("pk")
         tokens = tokens.filter(all_projects=False, pk__in=selected)
     if action == "revoke":
@@ -151,7 +151,7 @@ def _saved(sender: Any, instance: Any, **kwargs: Any) -> None:
 def _left(sender: Any, instance: Any, origin: Any = None, **kwargs: Any) -> None:
     if not _is_on("membership_lost"):
         return
-    # Not if the project or the user is deleted: then nobody was expelled.
+    # A deleted project or user expels no one.
     model = origin.model if isinstance(origin, QuerySet) else type(origin)
     if origin is None or not issubclass(model, Model) or issubclass(model, Membership):
         membership_lost(instance.user, instance.project)

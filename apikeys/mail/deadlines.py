@@ -1,4 +1,4 @@
-"""Mail the owners of keys that end soon, and record those that have: ``manage.py apikeys notify``.
+"""Mail the owners of keys that end soon, and record ended keys: ``manage.py apikeys notify``.
 
 Each mail is sent once, however often it runs and on however many servers.
 """
@@ -36,9 +36,9 @@ def notify(now: datetime | None = None) -> dict[str, int]:
     """Mail the owners of keys that expire soon, and record expired keys in the audit log.
 
     Also mail the owners of imported keys whose header stops working soon, and of unused keys,
-    which are then paused or revoked. Run it daily or more
-    often, also on several servers at once: each mail is sent once. A mail that cannot be sent is
-    tried again the next time. Return the number of keys by outcome.
+    which are then paused or revoked. Run it daily or more often, also on several servers at once:
+    each mail is sent once. A mail that cannot be sent is tried again the next time. Return the
+    number of keys by outcome.
     """
     now = now or clock.now(AuditEvent)
     done = {"expired": 0, "notified": 0, "idle": 0, "failed": 0}

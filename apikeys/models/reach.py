@@ -1,4 +1,4 @@
-"""What credentials reach: their uses by project and scope, and decisions about them in a project.
+"""Store uses of credentials by project and scope, and decisions about them in a project.
 
 A credential is named by its kind and ID, not by a reference, because OAuth applications, keys
 and workloads are all named here. The ID of an OAuth application is one of ``oauth.identity``.
@@ -48,8 +48,8 @@ class ScopeUse(models.Model):
 class ProjectAccess(models.Model):
     """A decision about a credential in a project: it is denied there, or allowed.
 
-    A project that requires approval of personal access tokens refuses those that are not
-    allowed. Elsewhere, only a denial has an effect.
+    If a project requires approval, it refuses each personal access token that is not allowed.
+    Elsewhere, only a denial has an effect.
     """
 
     project: "models.ForeignKey[Any, Any]" = models.ForeignKey(
@@ -86,7 +86,7 @@ class ProjectAccess(models.Model):
 
 
 class ProjectRules(models.Model):
-    """What a project requires of the credentials of its members."""
+    """The requirements of a project for the credentials of its members."""
 
     project: "models.OneToOneField[Any, Any]" = models.OneToOneField(
         project_model(), models.CASCADE, primary_key=True, related_name="+"

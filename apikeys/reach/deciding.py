@@ -18,10 +18,8 @@ from ..decisions import OAUTH, PERSONAL_ACCESS_TOKEN, PROJECT_KEY
 from ..errors import LifecycleError
 from ..grants import NOTHING, Extent, Grant
 from ..lifecycle import descendants, ending, locking, permitted
-from ..lifecycle.pausing import ENDED
 from ..limits import networks
 from ..models import (
-    KEY_MODELS,
     AnyKey,
     AuditEvent,
     PersonalAccessToken,
@@ -88,13 +86,7 @@ def _locked_below(
     """Lock the unended keys of ``_below`` that are not ``known``, and return them."""
     if first is None:
         _lock_created(entry)
-    found = [key for key in _below(project, entry, first) if key not in known]
-    return [
-        key
-        for model in KEY_MODELS.values()
-        for key in locking.lock_many(model, [k.pk for k in found if isinstance(k, model)])
-        if key.state() not in ENDED
-    ]
+    return locking.lock_unended([key for key in _below(project, entry, first) if key not in known])
 
 
 def _lock_created(entry: Entry) -> None:
@@ -168,10 +160,7 @@ def _check_within(
         permitted.check_within(within, replace(NOTHING, scope=entry.scope))
     for key in keys:
         permitted.check_within(within, replace(Extent.of(key), projects=frozenset([project])))
-        makers: list[Any] = [key, *key.predecessors()]
-        if holder is not None and holder in descendants.below(makers):
-            message = _("This credential was created with the denied one. Use another one.")
-            raise LifecycleError("created_with_key", message)
+        descendants.check_apart(holder, key)
 
 
 def _is_with_another(row: ProjectAccess, project: Any, entry: Entry, first: AnyKey | None) -> bool:
@@ -231,7 +220,7 @@ def _below(project: Any, entry: Entry, first: AnyKey | None) -> list[AnyKey]:
     """
     if first is not None:
         chain: list[Any] = first.chain()
-        keys = [key for key in chain if key == first or key.state() not in ENDED]
+        keys = [key for key in chain if key == first or key.state() not in locking.ENDED]
         keys += descendants.below(chain)
         return [key for key in keys if getattr(key, "project_id", project.pk) == project.pk]
     names = {f"client:{entry.client_pk}", f"user:{entry.user_pk}"}

@@ -106,7 +106,7 @@ FACTS: Final = (
         "scopes",
         list[str],
         lambda each: each.scopes,
-        about="What it may do in this project today.",
+        about="Its scopes in this project today.",
         example=["payments:read"],
     ),
     Fact(
@@ -126,7 +126,7 @@ FACTS: Final = (
         "awaits_approval",
         bool,
         lambda each: each.awaits,
-        about="Whether the project requires approval and nobody has allowed the token yet.",
+        about="Whether the token waits until someone allows it in the project.",
         example=False,
     ),
 )

@@ -1,7 +1,5 @@
 """Export the credentials that reach a project, as CSV or JSON."""
 
-import csv
-import io
 import json
 from collections.abc import Callable, Iterable
 from typing import Final
@@ -11,14 +9,9 @@ from .entries import FIELDS, Entry, record
 
 
 def as_csv(found: Iterable[Entry]) -> str:
-    """Return a header and the entries as CSV (RFC 4180). Escape cells that look like formulas."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer)
-    writer.writerow(FIELDS)
-    for entry in found:
-        facts = {**record(entry), "scopes": " ".join(entry.scopes)}
-        writer.writerow([spreadsheets.cell(facts[name]) for name in FIELDS])
-    return buffer.getvalue()
+    """Return a header and the entries as CSV. Escape cells that look like formulas."""
+    rows = ({**record(entry), "scopes": " ".join(entry.scopes)} for entry in found)
+    return "".join(spreadsheets.lines(FIELDS, rows))
 
 
 def as_json(found: Iterable[Entry]) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.core.exceptions import SynchronousOnlyOperation
-from django.db import ProgrammingError, connections, router
+from django.db import connections, router
 from django.http import HttpRequest
 from django.utils import timezone
 
@@ -28,7 +28,7 @@ from ..databases import clock, tenants, transactions
 from ..limits import networks
 from ..models import AnyKey, EndedUse, ProjectAccess, ScopeUse
 from ..refusals import Refused
-from . import counts, ended, findings, orphans, scope_uses
+from . import batches, counts, ended, findings, orphans, scope_uses
 from .ended import ENDS, Uses
 
 __all__ = ["anote_scopes", "daily", "flush", "note_scopes", "prune"]
@@ -203,25 +203,14 @@ def _flush() -> int:
 
 
 def _flush_uses() -> int:
-    with _lock:
-        batches = dict(_pending)
-        _pending.clear()
-    written = 0
-    while batches:
-        (model, place), notes = batches.popitem()
-        try:
-            with tenants.entered(place):
-                _write(model, notes)
-        except BaseException as error:
-            if place.schema and isinstance(error, ProgrammingError):
-                logger.warning("Dropped the uses of a deleted tenant: %s.", place.schema)
-                continue
-            with _lock:  # keep them for the next attempt
-                for unwritten, its_notes in [((model, place), notes), *batches.items()]:
-                    _pending[unwritten].put_back(its_notes)
-            raise
-        written += len(notes.last)
-    return written
+    written = batches.flush(
+        _lock,
+        _pending,
+        place_of=lambda of: of[1],
+        write=lambda of, notes: _write(of[0], notes),
+        put_back=lambda of, notes: _pending[of].put_back(notes),
+    )
+    return sum(len(notes.last) for notes in written)
 
 
 @transactions.retried

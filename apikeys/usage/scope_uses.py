@@ -9,14 +9,14 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-from django.db import ProgrammingError, connections, router
+from django.db import connections, router
 from django.db.models import Max, Min, Q, Sum
 from django.utils import timezone
 
 from .. import moments
 from ..databases import clock, tenants, transactions
 from ..models import ScopeUse, get_project_model
-from . import orphans
+from . import batches, orphans
 
 #: The kind and ID of a credential, as ``credential_of`` in ``apikeys.access`` returns it.
 Credential = tuple[str, str]
@@ -49,29 +49,21 @@ pending: defaultdict[tenants.Place, dict[Entry, Tally]] = defaultdict(dict)
 
 
 def forget() -> None:
-    """Forget the notes, which are those of the parent process."""
+    """Forget the notes of the parent process."""
     global lock
     lock = threading.Lock()
     pending.clear()
 
 
 def flush() -> None:
-    """Write all notes. Keep those that could not be written for the next call."""
-    with lock:
-        batches = dict(pending)
-        pending.clear()
-    while batches:
-        place, entries = batches.popitem()
-        try:
-            with tenants.entered(place):
-                write(entries)
-        except BaseException as error:
-            if place.schema and isinstance(error, ProgrammingError):
-                continue  # a deleted tenant
-            with lock:
-                for unwritten, its_entries in [(place, entries), *batches.items()]:
-                    put_back(pending[unwritten], its_entries)
-            raise
+    """Write all notes. Notes that could not be written are kept for the next call."""
+    batches.flush(
+        lock,
+        pending,
+        place_of=lambda place: place,
+        write=lambda _place, entries: write(entries),
+        put_back=lambda place, entries: put_back(pending[place], entries),
+    )
 
 
 def put_back(entries: dict[Entry, Tally], earlier: Mapping[Entry, Tally]) -> None:
@@ -183,7 +175,7 @@ def in_project(
 ) -> dict[Credential, Used]:
     """Return the uses of each credential in ``project``, of any scope, in one query.
 
-    Without ``credentials``, return those of all credentials that used it. ``requests`` counts the
+    Without ``credentials``, return the uses of all credentials. ``requests`` counts the
     most used scope only, because one request may need several.
     """
     rows = ScopeUse.objects.filter(project_pk=str(project.pk))
@@ -219,7 +211,7 @@ def _any_of(credentials: Iterable[Credential]) -> Q:
 
 
 def prune(kept_for: timedelta, now: datetime | None = None) -> int:
-    """Delete rows without a use for ``kept_for``, and those of deleted keys and projects.
+    """Delete rows without a use for ``kept_for``, and rows of deleted keys and projects.
 
     Return how many.
     """
@@ -234,7 +226,7 @@ def prune(kept_for: timedelta, now: datetime | None = None) -> int:
 
 
 def _existing(texts: Iterable[str]) -> set[str]:
-    """Return those of ``texts`` that are the primary key of a project."""
+    """Return the ``texts`` that are the primary key of a project."""
     model: Any = get_project_model()
     rows = model._base_manager.using(router.db_for_write(model))
     pks = [model._meta.pk.to_python(text) for text in texts]

@@ -45,7 +45,7 @@ def page_of(
         rows, end = _walk(part.filter(beyond), asked, size, MOST // len(parts), newer=backwards)
         found += rows
         ends += [end] if end is not None else []
-    # Where one part stopped, the others end too: it may have matches between theirs.
+    # If one part stopped, the others end there too, because it may have matches between theirs.
     nearest = (min if backwards else max)(ends) if ends else None
     places = [(asked.place(row), row) for row in found]
     found = [

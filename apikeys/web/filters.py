@@ -1,9 +1,9 @@
 """Search, filter and sort the list of an owner's keys by the query string of the page."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from django import forms
 from django.db.models import Q, QuerySet, TextField, Value
@@ -45,15 +45,67 @@ _STATES: Final = [
     ("revoked", gettext_lazy("Only revoked")),
     ("all", gettext_lazy("All")),
 ]
-_ANY: Final = ("", gettext_lazy("Any"))
+ANY: Final = ("", gettext_lazy("Any"))
+#: When a key was last used.
+USES: Final = (
+    ANY,
+    ("never", gettext_lazy("Never used")),
+    ("not-90", gettext_lazy("Not in the last 90 days")),
+    ("not-30", gettext_lazy("Not in the last 30 days")),
+    ("30", gettext_lazy("In the last 30 days")),
+)
 _MOST_PROJECTS: Final = 200  # in the select box
 
 
-def _choice(label: Any, *choices: tuple[str, Any]) -> forms.ChoiceField:
+def choice(label: Any, *choices: tuple[str, Any]) -> forms.ChoiceField:
     return forms.ChoiceField(label=label, choices=choices, required=False)
 
 
-class KeyFilter(forms.Form):
+class ListFilter(forms.Form):
+    """A search, filters and an order in the query string of a list."""
+
+    #: The fields that narrow the list, beside the search.
+    NARROWING: ClassVar[Sequence[str]]
+    #: The parameters that name the page.
+    PAGING: ClassVar[Sequence[str]] = ("after", "before")
+
+    def __init__(self, params: QueryDict) -> None:
+        super().__init__(params, auto_id="ak-%s")
+        self.params = params
+
+    def selects(self) -> list[forms.BoundField]:
+        """Return the fields beside the search."""
+        return [self[name] for name in self.fields if name != "q"]
+
+    @cached_property
+    def narrowed(self) -> int:
+        """The number of filters in use, beside the search."""
+        return sum(bool(self.data.get(name)) for name in self.NARROWING)
+
+    @property
+    def is_filtered(self) -> bool:
+        return bool(self.narrowed or self.data.get("q"))
+
+    def value(self, name: str) -> str:
+        return str(self.data.get(name, ""))
+
+    def link(self, **changes: str) -> str:
+        """Return the query string of this list with ``changes``, from the first page."""
+        params = self.params.copy()
+        for name in self.PAGING:
+            params.pop(name, None)
+        for name, value in changes.items():
+            params[name] = value
+        for name in [name for name in params if not params[name]]:
+            del params[name]
+        return f"?{params.urlencode()}"
+
+    def without(self) -> str:
+        """Return the query string of this list without the search and the filters."""
+        return self.link(q="", **dict.fromkeys(self.NARROWING, ""))
+
+
+class KeyFilter(ListFilter):
     """The filters of a list of keys. A value that it does not know lists nothing."""
 
     q = forms.CharField(
@@ -62,26 +114,19 @@ class KeyFilter(forms.Form):
         max_length=100,
         widget=forms.TextInput(attrs={"type": "search", "autocomplete": "off"}),
     )
-    state = _choice(gettext_lazy("State"), *_STATES)
-    expires = _choice(
+    state = choice(gettext_lazy("State"), *_STATES)
+    expires = choice(
         gettext_lazy("Expiry"),
-        _ANY,
+        ANY,
         ("7", gettext_lazy("Within 7 days")),
         ("30", gettext_lazy("Within 30 days")),
         ("90", gettext_lazy("Within 90 days")),
         ("never", gettext_lazy("Never expires")),
     )
-    used = _choice(
-        gettext_lazy("Last use"),
-        _ANY,
-        ("never", gettext_lazy("Never used")),
-        ("not-90", gettext_lazy("Not in the last 90 days")),
-        ("not-30", gettext_lazy("Not in the last 30 days")),
-        ("30", gettext_lazy("In the last 30 days")),
-    )
-    scope = _choice(gettext_lazy("Permission"))
-    project = _choice(gettext_lazy("Project"))
-    sort = _choice(
+    used = choice(gettext_lazy("Last use"), *USES)
+    scope = choice(gettext_lazy("Permission"))
+    project = choice(gettext_lazy("Project"))
+    sort = choice(
         gettext_lazy("Sort by"),
         ("", gettext_lazy("Newest first")),
         ("name", gettext_lazy("Name")),
@@ -91,20 +136,19 @@ class KeyFilter(forms.Form):
     )
 
     #: The fields that narrow the list, beside the search and the state.
-    NARROWING: Final = ("expires", "used", "scope", "project")
+    NARROWING = ("expires", "used", "scope", "project")
 
     def __init__(self, params: QueryDict, owner: Tokens) -> None:
-        super().__init__(params, auto_id="ak-%s")
-        self.params = params
+        super().__init__(params)
         scope, project = self.fields["scope"], self.fields["project"]
         assert isinstance(scope, forms.ChoiceField)  # noqa: S101 - for mypy
         assert isinstance(project, forms.ChoiceField)  # noqa: S101 - for mypy
-        scope.choices = [_ANY, *((name, words) for name, words in scopes.declared().items())]
+        scope.choices = [ANY, *((name, words) for name, words in scopes.declared().items())]
         if owner.project is not None:
             del self.fields["project"]
             return
         projects = get_policy().projects(owner.user).order_by(slug_field())[:_MOST_PROJECTS]
-        project.choices = [_ANY, *((slug_of(each), str(each)) for each in projects)]
+        project.choices = [ANY, *((slug_of(each), str(each)) for each in projects)]
 
     def rows(self, keys: QuerySet[Any]) -> QuerySet[Any]:
         """Return the ``keys`` that match, in no particular order."""
@@ -141,37 +185,6 @@ class KeyFilter(forms.Form):
         """Return the expression to sort by, or ``None`` for the age, and whether it descends."""
         by, descending = queries.ORDERS.get(self.value("sort"), (None, True))
         return by() if by else None, descending
-
-    def selects(self) -> list[forms.BoundField]:
-        """Return the fields beside the search."""
-        return [self[name] for name in self.fields if name != "q"]
-
-    @cached_property
-    def narrowed(self) -> int:
-        """The number of filters in use, without the search and the state."""
-        return sum(bool(self.data.get(name)) for name in self.NARROWING)
-
-    @property
-    def is_filtered(self) -> bool:
-        return bool(self.narrowed or self.data.get("q"))
-
-    def value(self, name: str) -> str:
-        return str(self.data.get(name, ""))
-
-    def link(self, **changes: str) -> str:
-        """Return the query string of this list with ``changes``, from the first page."""
-        params = self.params.copy()
-        for name in ("after", "before"):
-            params.pop(name, None)
-        for name, value in changes.items():
-            params[name] = value
-        for name in [name for name in params if not params[name]]:
-            del params[name]
-        return f"?{params.urlencode()}"
-
-    def without(self) -> str:
-        """Return the query string of this list without the search and the filters."""
-        return self.link(q="", **dict.fromkeys(self.NARROWING, ""))
 
     def all_states(self) -> str:
         """Return the query string of this search in all states."""
@@ -226,7 +239,7 @@ def expiring_soon(owner: Tokens) -> tuple[list[AnyKey], int]:
 class ActivityFilter(forms.Form):
     """The filters of a list of audit events. A value that it does not know lists nothing."""
 
-    event = _choice(gettext_lazy("Event"))
+    event = choice(gettext_lazy("Event"))
     q = forms.CharField(
         label=gettext_lazy("Search by name or ID"),
         required=False,
@@ -249,7 +262,7 @@ class ActivityFilter(forms.Form):
         assert isinstance(event, forms.ChoiceField)  # noqa: S101 - for mypy
         hidden = EVENTS_OF_SITE if of_clients else EVENTS_OF_SITE | EVENTS_OF_CLIENTS
         offered = [each for each in Event if each not in hidden]
-        event.choices = [_ANY, *((each.value, capfirst(each.label)) for each in offered)]
+        event.choices = [ANY, *((each.value, capfirst(each.label)) for each in offered)]
 
     def asked(self, key: str = "") -> Asked | None:
         """Return the filters, with the ID of a ``key``. ``None`` if they match nothing."""

@@ -158,7 +158,7 @@ def _wide_token(user: Any, project: Any) -> None:
 
 
 def _paused_key(project: Any) -> None:
-    """Keep one paused key, which the pages show. Nobody has its secret."""
+    """Keep one paused key, which the pages show. No one has its secret."""
     ada = get_user_model()._default_manager.get(username="ada")
     name = "nightly export"
     if not ProjectKey.objects.filter(live(), project=project, name=name).exists():

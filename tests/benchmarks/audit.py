@@ -1,4 +1,4 @@
-"""What lists of audit events cost: ``python -m tests.benchmarks.audit``.
+"""Measure lists of audit events: ``python -m tests.benchmarks.audit``.
 
 The activity of the settings pages, the JSON API, Django's admin and ``manage.py apikeys audit``,
 with their filters, searches and next pages, against ``--events`` events in ``--database``. A tenth

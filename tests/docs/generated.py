@@ -110,7 +110,7 @@ def settings() -> Iterator[str]:
             yield from (f"- Check: {system_checks.link(each.check)}.", "")
 
 
-# The refusals, in the order in which they are declared: those of restrictions in their section
+# The refusals, as declared: the refusals of restrictions in their section
 
 #: The first refusal of each section.
 SECTIONS = {
@@ -124,14 +124,14 @@ SECTIONS = {
     "insufficient_scope": "Scopes",
     "no_route": "The gateway",
 }
-#: What a section says before its refusals.
+#: The introductions of sections of refusals.
 INTRODUCTIONS = {
     "Workloads": "When a workload exchanges its token, the token endpoint answers these, and "
-    "those of the token itself such as [`wrong_audience`](#wrong_audience), with status 400. "
+    "the codes of the token itself such as [`wrong_audience`](#wrong_audience), with status 400. "
     "`error` is `invalid_grant`, or `invalid_request` for RFC 8693. `error_description` ends with "
     "the code: `The assertion was refused: workload_not_trusted.` If it cannot decide, as for "
     "[`issuer_unavailable`](#issuer_unavailable), it answers 503 `temporarily_unavailable`. The "
-    "statuses below are those of your API, where a workload can send its token only with "
+    "statuses below are for your API, where a workload can send its token only with "
     "[`DIRECT_USE`](../how-to/workloads.md#kubernetes).",
 }
 

@@ -144,7 +144,7 @@ def test_an_unused_key_is_warned_paused_and_resumed(company, ada, engine, browse
     minted = lifecycle.mint(project=engine, name="old import", scopes=["payments:read"], by=ada)
     mail.outbox.clear()
 
-    # Nobody uses it for three months
+    # It is not used for three months
     for days, mails in ((75, 0), (76, 1), (87, 2), (90, 3)):
         deadlines.notify(timezone.now() + timedelta(days=days, hours=1))
         assert len(subjects("ada@acme.example")) == mails, days

@@ -1,4 +1,4 @@
-"""What a changed password, a deactivation, a lost membership and a logout do to tokens."""
+"""A changed password, a deactivation, a lost membership and a logout end tokens, if set."""
 
 import pytest
 from django.contrib.auth import authenticate, get_user_model

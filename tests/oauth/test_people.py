@@ -1,4 +1,4 @@
-"""What an event in the life of a user does to the applications that the user authorized."""
+"""An event in the life of a user revokes the applications that the user authorized, if set."""
 
 from urllib.parse import parse_qs, urlsplit
 

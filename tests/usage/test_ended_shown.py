@@ -1,4 +1,4 @@
-"""Where the uses of a key after its end are shown, mailed and acted on."""
+"""Uses of a key after its end are shown, mailed and acted on."""
 
 import io
 import json

@@ -39,7 +39,7 @@ def narrowing(noun: str, facts: Any) -> dict[str, Any]:
         ),
         "undo_narrowing": extend_schema(
             summary=f"Undo the narrowing of a {noun}",
-            description="Restore what the last narrowing removed, within 7 days and if nobody "
+            description="Restore what the last narrowing removed, within 7 days and if no one "
             f"changed the scopes or projects of the {noun} since. A credential must be able to "
             f"grant all that the {noun} has then.",
             request=None,

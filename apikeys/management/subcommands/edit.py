@@ -51,7 +51,7 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument(
         "--keep-used",
         metavar="DURATION",
-        help="Remove the scopes and selected projects that the key did not use for so long, such "
+        help="Remove the scopes and selected projects that the key did not use in this time, such "
         "as 90d. `lifecycle.undo` and the page of the key restore them for 7 days.",
     )
     arguments.add_by(parser)

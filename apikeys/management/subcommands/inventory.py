@@ -7,7 +7,7 @@ from ...keys.facts import KINDS
 from ..output import show
 from ..terminal import Terminal
 
-HELP = "Count all keys by kind and state, and show those that deserve a look."
+HELP = "Count all keys by kind and state, and show the keys to look at."
 MORE = (
     "It shows keys that expire soon, were never used, or never expire, the keys with the most "
     "scopes, and the credentials that projects deny."

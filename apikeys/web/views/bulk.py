@@ -99,6 +99,7 @@ class Many(OwnerPage):
             used=len(used),
             today=sum(sum(days) for days in counts.values()),
             title=self.title(len(keys)),
+            at=self.owner.url(self.name),
             query=self.query.urlencode(),
             back=self.back,
         )
