@@ -8,7 +8,6 @@ from django.db import connections
 from django.db.models import Max, Q, QuerySet, Value
 from django.db.models.functions import Coalesce, Lower
 from django.db.models.lookups import (
-    Exact,
     GreaterThan,
     GreaterThanOrEqual,
     LessThan,
@@ -140,7 +139,9 @@ def expiring(
 
 def lasting(keys: QuerySet[Any]) -> QuerySet[Any]:
     """Return the ``keys`` that never expire. One short query."""
-    return _either(keys, [Q(expires_at=None)], Q(Exact(_expires_at(), moments.never())))
+    return _either(
+        keys, [Q(expires_at=None)], Q(GreaterThanOrEqual(_expires_at(), moments.never()))
+    )
 
 
 def used(keys: QuerySet[Any], since: datetime) -> QuerySet[Any]:
@@ -272,7 +273,8 @@ def _pieces(state: State, now: datetime, *, also_paused: bool = False) -> Iterat
 def _judged(state: State, now: datetime, *, also_paused: bool = False) -> Q:
     if state is State.REVOKED:
         return Q(LessThan(_revoked_at(), moments.never()))
-    unrevoked = Q(Exact(_revoked_at(), moments.never()))
+    # PostgreSQL expects few rows of an equality, and then reads the whole table.
+    unrevoked = Q(GreaterThanOrEqual(_revoked_at(), moments.never()))
     if state is State.EXPIRED:
         return unrevoked & Q(LessThanOrEqual(_expires_at(), now))
     unended = unrevoked & Q(GreaterThan(_expires_at(), now))
@@ -280,5 +282,5 @@ def _judged(state: State, now: datetime, *, also_paused: bool = False) -> Q:
     if state is State.PAUSED:
         return unended & Q(LessThan(_paused_at(), moments.never()))
     if state is State.LIVE and not also_paused:
-        return unended & Q(Exact(_paused_at(), moments.never()))
+        return unended & Q(GreaterThanOrEqual(_paused_at(), moments.never()))
     return unended
