@@ -14,6 +14,7 @@ from django.test import override_settings
 from django.utils import translation
 
 from apikeys import hashing, usage
+from apikeys.hashing import lost_peppers
 from apikeys.limits import attempts as tries
 from apikeys.usage import scope_uses
 from tests.factories import PASSWORD, MembershipFactory, ProjectFactory, UserFactory
@@ -120,9 +121,13 @@ def language():
 
 
 @pytest.fixture(autouse=True)
-def attempts():
-    """Attempts that a rolled-back test has counted in memory are not the next test's."""
+def attempts(monkeypatch):
+    """Attempts that a rolled-back test has counted in memory are not the next test's.
+
+    The minute in which attempts at Argon2 are counted does not end in the middle of a test.
+    """
     tries._held.clear()
+    monkeypatch.setattr(lost_peppers, "_TRIES_WINDOW", 10**9)
 
 
 @pytest.fixture(autouse=True)
