@@ -35,7 +35,7 @@ GUIDES = {
     "how-to/rotate-secrets": "python",
     "how-to/troubleshoot": "python console",
     "how-to/use-in-ci": "console yaml",
-    "how-to/workloads": "python console yaml",
+    "how-to/workloads": "python console hcl yaml",
     "how-to/webhooks": "python",
     "reference/compare": "python",
     "reference/faq": "python console",

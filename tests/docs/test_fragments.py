@@ -19,13 +19,14 @@ from ninja import NinjaAPI
 from rest_framework.test import APIRequestFactory
 from rest_framework.views import APIView
 
-from apikeys import lifecycle
+from apikeys import lifecycle, usage
 from apikeys.checks import check_settings
 from apikeys.drf import BearerAuthentication, HasBinding, HasScope, KeyThrottle
 from apikeys.gateway.asgi import get_application
 from apikeys.gateway.rules import Rule
 from apikeys.limits import counting
 from apikeys.ninja import KeyAuth
+from apikeys.verify import verify
 from example_project.payments.api import PaymentSerializer
 from example_project.payments.management.commands import demo
 from example_project.payments.models import Payment
@@ -159,6 +160,14 @@ def test_the_first_view_of_the_documentation(ada):
     lifecycle.revoke(key.key)
     assert get(key).status_code == 401
     assert install == "$ pip install apikeys\n"
+
+
+def test_daily_uses_of_a_project_are_added_up(engine):
+    for _ in range(2):
+        verify(mint_key(engine).token)
+    usage.flush()
+    exec(blocks("docs/reference/limits.md", "python")[-1], scope := {})
+    assert scope["requests"] == 2
 
 
 @pytest.mark.django_db

@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from importlib.util import find_spec
 from types import ModuleType
 
+import hcl2
 import httpx
 import pytest
 import yaml
@@ -233,6 +234,14 @@ def test_what_else_monitoring_types():
     others = blocks("docs/how-to/monitor.md", "console")[1:-1]
     for line in others[0], others[-1]:
         assert re.fullmatch(r"pip install [a-z -]+\n", line)
+
+
+def test_terraform_keeps_the_token_out_of_the_state():
+    (described,) = blocks("docs/how-to/workloads.md", "hcl")
+    parsed = hcl2.loads(described)
+    assert parsed["variable"][0]['"acme_token"']["ephemeral"] is True
+    headers = parsed["provider"][0]['"restapi"']["headers"]
+    assert headers == {"Authorization": '"Bearer ${var.acme_token}"'}
 
 
 def test_a_signing_key_is_published_before_it_signs(client, settings, monkeypatch):

@@ -12,13 +12,15 @@ from tests.documents import blocks
 from tests.factories import mint_key
 from tests.test_channels import Echo, Socket, opened
 
-ASGI, SOCKETS, TASKS, SCHEMA = blocks("docs/how-to/websockets-tasks-and-graphql.md", "python")
+ASGI, CONSUMER, SOCKETS, TASKS, SCHEMA = blocks(
+    "docs/how-to/websockets-tasks-and-graphql.md", "python"
+)
 
 
 @pytest.mark.django_db(transaction=True)
 def test_websocket_opens_for_a_key_with_the_scope(engine, monkeypatch):
     consumers = ModuleType("acme.consumers")
-    consumers.Payments = Echo
+    exec(CONSUMER, vars(consumers))
     monkeypatch.setitem(sys.modules, "acme", ModuleType("acme"))
     monkeypatch.setitem(sys.modules, "acme.consumers", consumers)
     scope = {}
@@ -27,7 +29,7 @@ def test_websocket_opens_for_a_key_with_the_scope(engine, monkeypatch):
 
     async def connect():
         socket = Socket(token, app=scope["application"], path="/ws/payments/")
-        assert (await opened(socket))["who"] == "project:analytical-engine"
+        assert await opened(socket) == {"kind": "project_key"}
         refused = Socket(app=scope["application"], path="/ws/payments/")
         assert await refused.connect() == (False, 4401)
 
