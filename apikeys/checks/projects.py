@@ -1,16 +1,39 @@
-"""Stop ``manage.py migrate`` if the project model does not match the tables."""
+"""Report a project model that does not match the tables, and a policy that hides members."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from django.apps import AppConfig, apps
-from django.core.checks import CheckMessage, Error, Tags, register
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 from django.db import Error as DatabaseError
 from django.db import connections
 from django.db.migrations.loader import MigrationLoader
 
+from ..conf import AppSettings
 from ..models import ProjectKey, get_project_model
+from ..policy import Policy, get_policy
+
+
+@register("apikeys")
+def check_members(
+    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """Report a policy with its own ``projects`` and without the ``members`` that belong to it."""
+    if AppSettings.POLICY.error():
+        return []  # reported as a wrong setting
+    policy = type(get_policy())
+    if policy.projects is Policy.projects or policy.members is not Policy.members:
+        return []
+    return [
+        Warning(
+            f"{policy.__name__} overrides projects(), but not members(). The page of access to a "
+            "project lacks tokens of users who are only in your projects().",
+            hint="Override members() to return the users who have the project in projects(). "
+            "See docs/reference/policy.md.",
+            id="apikeys.W086",
+        )
+    ]
 
 
 @register(Tags.database)

@@ -243,7 +243,7 @@ def show(name: str, value: Any) -> str:
     if name == "metadata":
         return as_text(value)
     if name == "used_after_end":
-        times = f"{value['count']} times, first {_moment(value['first'])}, "
+        times = f"{counted(value['count'], 'time')}, first {_moment(value['first'])}, "
         return f"{times}last {_moment(value['last'])} from {value['ip'] or 'an unknown address'}"
     if isinstance(value, dict):  # what a key trusts
         return rules.describe(value)

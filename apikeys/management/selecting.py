@@ -8,6 +8,7 @@ from django.core.management.base import CommandParser
 from django.db.models import Q, QuerySet
 
 from ..acceptance import used_kinds
+from ..conf import app_settings
 from ..errors import LifecycleError
 from ..keys.facts import KINDS, record, with_facts
 from ..models import AnyKey, PersonalAccessToken, live
@@ -99,9 +100,27 @@ def select(
     *, user: str | None, project: str | None, kind: str | None, unused_for: str | None
 ) -> Selection:
     """Look up the values of the options. Raises ``LifecycleError`` for a wrong one."""
+    unused_since = None if unused_for is None else arguments.ago(unused_for, "unused-for")
+    if unused_since is not None:
+        _check_recorded(unused_since)
     return Selection(
         [kind] if kind else [each for each in KINDS if each in used_kinds()],
         arguments.find_user(user) if user else None,
         arguments.find_project(project) if project else None,
-        None if unused_for is None else arguments.ago(unused_for, "unused-for"),
+        unused_since,
     )
+
+
+def _check_recorded(since: datetime) -> None:
+    """Raise ``LifecycleError`` if all keys look unused because nothing writes their last use."""
+    if app_settings.LAST_USED_INTERVAL is not None:
+        return
+    if any(
+        model._default_manager.filter(last_used_at__gte=since).exists() for model in KINDS.values()
+    ):
+        return  # the site calls ``usage.flush`` itself
+    message = (
+        "No use was recorded in this time, because LAST_USED_INTERVAL is None and nothing calls "
+        "apikeys.usage.flush(). So every key would count as unused."
+    )
+    raise LifecycleError("uses_not_recorded", message, "unused_for")

@@ -5,7 +5,9 @@ from django.core.checks import run_checks
 from django.db import OperationalError, connection
 
 from apikeys.checks import projects
+from apikeys.checks.projects import check_members
 from apikeys.models import get_project_model
+from apikeys.policy import Policy
 
 
 def found():
@@ -36,3 +38,32 @@ def test_an_unavailable_database_is_not_reported(db, monkeypatch):
 def test_a_database_without_tables_is_not_reported(db, monkeypatch):
     monkeypatch.setattr(connection.introspection, "get_relations", lambda *args: {})
     assert found() == []
+
+
+class TestMembers:
+    @pytest.fixture
+    def ids(self, settings):
+        def ids(policy):
+            settings.APIKEYS = {**settings.APIKEYS, "POLICY": policy}
+            return [message.id for message in check_members()]
+
+        return ids
+
+    def test_own_projects_without_own_members_are_reported(self, ids):
+        class Wider(Policy):
+            def projects(self, user, required=()):
+                return self.active_projects()
+
+        assert ids(Wider) == ["apikeys.W086"]
+
+    def test_own_members_belong_to_own_projects(self, ids):
+        class Whole(Policy):
+            def projects(self, user, required=()):
+                return self.active_projects()
+
+            def members(self, project):
+                return super().members(project)
+
+        assert ids(Whole) == []
+        assert ids("apikeys.policy.Policy") == []
+        assert ids("no.such.Policy") == []

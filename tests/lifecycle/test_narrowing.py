@@ -1,8 +1,10 @@
 """Narrow a key to what it used: what stays, what goes, what is refused, and the undo."""
 
+import io
 from datetime import timedelta
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from apikeys import lifecycle, token
@@ -250,3 +252,42 @@ class Fewer(Policy):
 
     def grantable(self, user, project=None):
         return frozenset({"payments:read", "reports:read"})
+
+
+class TestCommand:
+    @pytest.fixture
+    def edit(self, key):
+        def edit(*options):
+            out = io.StringIO()
+            call_command("apikeys", "edit", key.public_id, *options, stdout=out, no_color=True)
+            return out.getvalue()
+
+        return edit
+
+    def test_removes_what_was_not_used_and_restores_it(self, key, edit):
+        used(key, "reports:read", days=5)
+        assert edit("--keep-used", "90d") == (
+            "scopes: keys:read payments:write reports:read -> reports:read\n"
+        )
+        assert edit("--undo-narrowing") == (
+            "scopes: reports:read -> keys:read payments:write reports:read\n"
+        )
+        key.refresh_from_db()
+        assert set(key.scopes) == set(SCOPES)
+
+    @pytest.mark.parametrize("others", [["--name", "other"], ["--scope", "keys:read"]])
+    @pytest.mark.parametrize("option", [["--keep-used", "90d"], ["--undo-narrowing"]])
+    def test_refuses_to_change_something_else_too(self, key, edit, option, others):
+        used(key, "reports:read", days=5)
+        with pytest.raises(CommandError, match="alone"):
+            edit(*option, *others)
+        key.refresh_from_db()
+        assert set(key.scopes) == set(SCOPES)
+
+    def test_refuses_to_narrow_and_undo_at_once(self, edit):
+        with pytest.raises(CommandError, match="alone"):
+            edit("--undo-narrowing", "--keep-used", "90d")
+
+    def test_has_nothing_to_undo(self, edit):
+        with pytest.raises(CommandError, match="nothing to undo"):
+            edit("--undo-narrowing")

@@ -52,24 +52,41 @@ def add_arguments(parser: CommandParser) -> None:
         "--keep-used",
         metavar="DURATION",
         help="Remove the scopes and selected projects that the key did not use in this time, such "
-        "as 90d. `lifecycle.undo` and the page of the key restore them for 7 days.",
+        "as 90d. --undo-narrowing restores them for 7 days.",
+    )
+    parser.add_argument(
+        "--undo-narrowing",
+        action="store_true",
+        help="Restore what --keep-used removed within the last 7 days.",
     )
     arguments.add_by(parser)
 
 
 def handle(
-    terminal: Terminal, *, public_id: str, by: str | None, keep_used: str | None, **options: Any
+    terminal: Terminal,
+    *,
+    public_id: str,
+    by: str | None,
+    keep_used: str | None,
+    undo_narrowing: bool,
+    **options: Any,
 ) -> None:
     key = arguments.find_key(public_id)
     user = arguments.find_user(by) if by else None
-    if keep_used is not None:
+    changes = _changes(key, **options)
+    if sum((bool(changes), keep_used is not None, undo_narrowing)) > 1:
+        message = "Pass --keep-used or --undo-narrowing alone. Make other changes separately."
+        raise LifecycleError("contradictory_arguments", message)
+    if undo_narrowing:
+        changed = lifecycle.undo(key, by=user)
+    elif keep_used is not None:
         days = arguments.duration(keep_used, "keep_used").days
         if not LEAST.days <= days <= MOST_DAYS:
             message = f"--keep-used takes {LEAST.days}d to {MOST_DAYS}d."
             raise LifecycleError("invalid_duration", message, "keep_used")
         changed = lifecycle.keep_used(key, days=days, by=user)
     else:
-        changed = lifecycle.edit(key, by=user, **_changes(key, **options))
+        changed = lifecycle.edit(key, by=user, **_checked(changes))
     facts = record(arguments.find_key(public_id))
     if terminal.as_json:
         before_and_after = {f: {"before": b, "after": a} for f, (b, a) in changed.items()}
@@ -118,6 +135,11 @@ def _changes(
         changes["trust"] = trust
     changes |= arguments.metadata(metadata)
     changes |= arguments.texts(options) | arguments.restrictions(options, "edit")
+    return changes
+
+
+def _checked(changes: dict[str, Any]) -> dict[str, Any]:
+    """Return ``changes``, or raise ``LifecycleError`` if there are none."""
     if not changes:
         flags = [
             "--name",

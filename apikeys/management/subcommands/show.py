@@ -6,7 +6,9 @@ from ... import lifecycle, moments
 from ...keys import ended
 from ...keys.facts import record
 from ...models import AnyKey
+from ...usage.scope_uses import Used
 from .. import arguments
+from ..output import counted, show
 from ..terminal import Terminal
 
 HELP = "Show a key in full, except for its secret."
@@ -32,7 +34,10 @@ def _used(key: AnyKey, *, as_json: bool) -> Any:
             name: use and {"last_used_at": moments.iso(use.last), "requests": use.requests}
             for name, use in found.items()
         }
-    return ", ".join(
-        f"{name} {moments.iso(use.last)} ({use.requests})" if use else f"{name} never"
-        for name, use in found.items()
-    )
+    return ", ".join(f"{name}: {_shown(use)}" for name, use in found.items())
+
+
+def _shown(use: Used | None) -> str:
+    if use is None:
+        return "never"
+    return f"{show('last_used_at', moments.iso(use.last))} ({counted(use.requests, 'request')})"
