@@ -10,6 +10,7 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
+from apikeys.admin import lists
 from apikeys.keys import event_queries
 from apikeys.models import AuditEvent
 from apikeys.web import event_pages
@@ -36,6 +37,7 @@ def log(monkeypatch):
     monkeypatch.setattr(event_queries, "FEW", 200)
     monkeypatch.setattr(event_pages, "MOST", 200)
     monkeypatch.setattr(event_pages, "_FIRST", 50)
+    monkeypatch.setattr(lists, "MOST_COUNTED", 200)
     project = ProjectFactory(slug="big-team")
     big, old, root = (UserFactory(username=name) for name in ("big", "old", "root"))
     type(root).objects.filter(pk=root.pk).update(is_staff=True, is_superuser=True)

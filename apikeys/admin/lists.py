@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from django.contrib import admin, messages
 from django.contrib.admin.widgets import AutocompleteSelect, AutocompleteSelectMultiple
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 else:
     _Paginator = Paginator
 
+#: The most rows that a list counts. Beyond it, the page says that there are more.
+MOST_COUNTED: Final = 10_000
 _MOST_RELATED = 1000  # matching users or projects that one search considers
 _LAST_LETTER = chr(0x10FFFF)
 
@@ -46,7 +48,7 @@ class BoundedPaginator(_Paginator):
 
     @property
     def limit(self) -> int:
-        return 10_000 if self._known is None else queries.FEW
+        return MOST_COUNTED if self._known is None else queries.FEW
 
     @cached_property
     def _counted(self) -> int:

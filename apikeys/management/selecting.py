@@ -101,8 +101,6 @@ def select(
 ) -> Selection:
     """Look up the values of the options. Raises ``LifecycleError`` for a wrong one."""
     unused_since = None if unused_for is None else arguments.ago(unused_for, "unused-for")
-    if unused_since is not None:
-        _check_recorded(unused_since)
     return Selection(
         [kind] if kind else [each for each in KINDS if each in used_kinds()],
         arguments.find_user(user) if user else None,
@@ -111,9 +109,12 @@ def select(
     )
 
 
-def _check_recorded(since: datetime) -> None:
-    """Raise ``LifecycleError`` if all keys look unused because nothing writes their last use."""
-    if app_settings.LAST_USED_INTERVAL is not None:
+def check_recorded(since: datetime | None) -> None:
+    """Raise ``LifecycleError`` if all keys look unused because nothing writes their last use.
+
+    Call it before you end keys that were not used since ``since``.
+    """
+    if since is None or app_settings.LAST_USED_INTERVAL is not None:
         return
     if any(
         model._default_manager.filter(last_used_at__gte=since).exists() for model in KINDS.values()

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from django.db.models import Q, QuerySet
 
-from ..keys.event_queries import Asked, keys_first
+from ..keys.event_queries import Asked, keys_first, of_few
 from ..models import AuditEvent
 from .pagination import Page, link
 
@@ -83,9 +83,10 @@ def _walk(
         return list(keys_first(events)[: size + 1]), None
     places = list(events.values_list(*asked.order)[:most])
     found: list[Any] = []
+    order = of_few(asked.ordering(newer=newer))
     for chunk in (places[:_FIRST], places[_FIRST:]):
         rows = AuditEvent.objects.filter(others, pk__in=[pk for *_at, pk in chunk])
-        found += rows.order_by(*asked.ordering(newer=newer))[: size + 1 - len(found)]
+        found += rows.order_by(*order)[: size + 1 - len(found)]
         if len(found) > size:
             return found, None
     return found, places[-1] if len(places) == most else None

@@ -537,14 +537,17 @@ def test_the_commands_of_the_questions(engine, ada):
     read_only, unused, limit = blocks("docs/reference/faq.md", "console")
     follow(read_only)
     follow(limit)
-    old = mint_pat(ada).key
+    old, used = mint_pat(ada).key, mint_pat(ada).key
     PersonalAccessToken.objects.update(created_at=timezone.now() - timedelta(days=91))
+    PersonalAccessToken.objects.filter(pk=used.pk).update(last_used_at=timezone.now())
 
     show, revoke = unused.splitlines()
     assert old.public_id in follow(show)
     follow(revoke)
     old.refresh_from_db()
     assert old.revoked_reason == "Unused for 90 days."
+    used.refresh_from_db()
+    assert used.revoked_at is None
 
 
 def test_a_time_stamp_adds_little():

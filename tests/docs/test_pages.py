@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.utils import timezone
 
 from apikeys.conf import AppSettings
 from apikeys.conf.endings import EndSettings
@@ -123,6 +124,7 @@ def test_the_life_of_a_key_in_the_shell(ada, monkeypatch):
     assert ProjectKey.objects.get().name == "server"
 
     key = mint_pat(ada)
+    PersonalAccessToken.objects.filter(pk=key.key.pk).update(last_used_at=timezone.now())
     states = []
     for line in pausing.splitlines():
         words = shlex.split(line.removeprefix("python manage.py "))

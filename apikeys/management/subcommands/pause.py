@@ -55,6 +55,7 @@ def handle(
     if options["dry_run"]:
         selecting.show_changed(terminal, _chosen(selection), "Would pause")
         return
+    selecting.check_recorded(selection.unused_since)
     paused = _paused(selection, how)
     first = list(islice(paused, 1))  # a wrong reason is refused before anything is printed
     selecting.show_changed(terminal, chain(first, paused), "Paused")

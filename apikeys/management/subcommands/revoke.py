@@ -74,6 +74,7 @@ def _revoke_unused(
         found = chain.from_iterable(keys.iterator(_TOGETHER) for keys in selection.of_each_kind())
         selecting.show_changed(terminal, found, "Would revoke")
         return
+    selecting.check_recorded(selection.unused_since)
     revoked = _revoked(selection, reason or terminal.ask_reason(), user)
     first = list(islice(revoked, 1))  # a wrong reason is refused before anything is printed
     selecting.show_changed(terminal, chain(first, revoked), "Revoked")

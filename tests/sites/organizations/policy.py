@@ -11,6 +11,10 @@ class OrganizationPolicy(Policy):
     def projects(self, user, required=()):
         return self.active_projects().filter(organization_users__user=user)
 
+    def members(self, project):
+        users = get_user_model().objects.filter(is_active=True)
+        return users.filter(organizations_organizationuser__organization=project)
+
     def roles(self, user, project=None):
         members = OrganizationUser.objects.filter(user=user)
         if project is not None:
