@@ -22,10 +22,9 @@ class Policy:
     Subclass it, override methods, and set ``APIKEYS["POLICY"]`` to your class. One instance
     serves the whole process, so do not store the state of a request on it.
 
-    The methods in the first half are called at every request, so a change takes effect at the
-    next request. The methods in the second half are called when a key is created, edited or
-    rotated. Existing keys keep working after the policy became stricter; ``manage.py apikeys
-    audit-policy`` lists them.
+    A change to what a role or a project may do takes effect at the next request. Limits on keys
+    are read when a key is created, edited or rotated. Existing keys keep working after the
+    policy became stricter; ``manage.py apikeys audit-policy`` lists them.
     """
 
     #: Roles that have only the scopes ending in ``:read``.
@@ -217,13 +216,16 @@ class Policy:
         return timedelta(minutes=10)
 
     def allows_no_expiry(self, owner: Any) -> bool:
-        """Return whether a key of ``owner`` may have no expiry. Ignored with a longest lifetime."""
+        """Return whether a key of ``owner`` may have no expiry.
+
+        Not called if ``longest_lifetime`` returns a limit.
+        """
         return True
 
     def most_live_keys(self, owner: Any) -> int | None:
-        """Return the maximum number of active keys of ``owner``; ``None`` for any number.
+        """Return the maximum number of unended keys of ``owner``; ``None`` for any number.
 
-        Rotated keys do not count.
+        Paused and pending keys count. Rotated keys do not.
         """
         return 1000
 
@@ -240,7 +242,7 @@ class Policy:
         return 25
 
     def needs_approval(self, owner: Any, scope: str) -> bool:
-        """Return whether a key of ``owner`` with ``scope`` is pending until an admin approves it.
+        """Return whether a key of ``owner`` with ``scope`` is pending until someone approves it.
 
         Users cannot grant such a scope to OAuth clients, except to ``FIRST_PARTY_CLIENTS``.
         """

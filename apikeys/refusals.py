@@ -59,15 +59,20 @@ INVALID_BASIC = Refusal(
     error="invalid_request",
 )
 MALFORMED_KEY = Refusal(
-    "malformed_key",
-    _("This credential is malformed. Check that you copied all of it."),
+    "malformed_key", _("This credential is malformed. Check that you copied all of it.")
 )
 INVALID_KEY = Refusal(
     "invalid_key", _("This credential is not valid. Check that you use the right one.")
 )
 EXPIRED_KEY = Refusal("expired_key", _("This credential has expired. Create a new one."))
 REVOKED_KEY = Refusal("revoked_key", _("This credential was revoked. Create a new one."))
-PAUSED_KEY = Refusal("paused_key", _("This credential is paused. Its owner can resume it."))
+PAUSED_KEY = Refusal(
+    "paused_key",
+    _(
+        "This credential is paused. Resume it before you use it. If a site admin paused it, ask a "
+        "site admin."
+    ),
+)
 SECRET_ENDED = Refusal(
     "secret_ended",
     _(
@@ -84,7 +89,7 @@ LEGACY_ENDED = Refusal(
 )
 APPROVAL_REQUIRED = Refusal(
     "approval_required",
-    _("This credential is pending approval. An admin must approve it first."),
+    _("This credential is pending approval. Ask a manager of the project's keys, or a site admin."),
 )
 EXCHANGE_REQUIRED = Refusal(
     "exchange_required",
@@ -132,16 +137,14 @@ ID_TOKEN_NOT_ACCEPTED = Refusal(
     _("This is an ID token, which tells a client who logged in. Send the access token."),
 )
 UNTRUSTED_ISSUER = Refusal(
-    "untrusted_issuer",
-    _("This token comes from an issuer that is not trusted here."),
+    "untrusted_issuer", _("This token comes from an issuer that is not trusted here.")
 )
 MISSING_CLAIM = Refusal(
     "missing_claim",
     _("This token lacks a required claim. It needs at least iss, sub and exp."),
 )
 EXPIRED_TOKEN = Refusal(
-    "expired_token",
-    _("This token has expired. Get a new one from its issuer."),
+    "expired_token", _("This token has expired. Get a new one from its issuer.")
 )
 TOKEN_NOT_YET_VALID = Refusal(
     "token_not_yet_valid",
@@ -161,11 +164,11 @@ REVOKED_TOKEN = Refusal(
 )
 UNKNOWN_IDENTITY = Refusal(
     "unknown_identity",
-    _("This token is valid, but its user has no account here. Ask an admin to create one."),
+    _("This token is valid, but its user has no account here. Ask a site admin to create one."),
 )
 UNKNOWN_SIGNING_KEY = Refusal(
     "unknown_signing_key",
-    _("The key that signed this token is not among the keys of its issuer. Get a new token."),
+    _("The key that signed this token is not a public key of its issuer. Get a new token."),
 )
 INVALID_TOKEN_SIGNATURE = Refusal(
     "invalid_token_signature",
@@ -173,7 +176,7 @@ INVALID_TOKEN_SIGNATURE = Refusal(
 )
 ISSUER_UNAVAILABLE = Refusal(
     "issuer_unavailable",
-    _("The keys of the token's issuer cannot be fetched right now. Try again in a moment."),
+    _("The issuer's public keys cannot be fetched right now. Try again in a moment."),
     status=503,
     error=None,
     retry_after=30,
@@ -219,10 +222,7 @@ INVALID_SIGNATURE = Refusal(
     "invalid_signature",
     _("The signature does not match the key, method, URL and header fields of this request."),
 )
-DIGEST_MISMATCH = Refusal(
-    "digest_mismatch",
-    _("The body does not match its Content-Digest."),
-)
+DIGEST_MISMATCH = Refusal("digest_mismatch", _("The body does not match its Content-Digest."))
 REPLAYED_SIGNATURE = Refusal(
     "replayed_signature",
     _("The nonce of this signature was already used. Sign each request with a new nonce."),

@@ -1,4 +1,4 @@
-"""Check the users and OAuth clients that created a credential: it is refused without them."""
+"""Check the origins of a credential: the users and OAuth clients that created it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +20,7 @@ def register(are_active: Upstream) -> None:
 
 
 def are_active(upstream: str) -> bool:
-    """Return whether all users and clients that created a credential are active."""
+    """Return whether all origins of a credential are active. Otherwise it is refused."""
     pks = [name.partition(":")[2] for name in upstream.split() if name.startswith("user:")]
     if pks:
         model: Any = get_user_model()

@@ -148,9 +148,10 @@ def verify(
     """Verify a key, or a credential of a registered resolver, and return its ``Access``.
 
     Pass ``counts_as_use=False`` to look at a key without recording a use. Pass
-    ``exchange=True`` to exchange the key for an access token, which every key allows. Pass
-    ``anywhere=True`` if another server asks: the allowed IP ranges are then not checked, and
-    no use is recorded. Raises ``Refused`` with the reason.
+    ``exchange=True`` when you verify a key in order to exchange it: keys with
+    ``direct_use=False`` are then accepted. Pass ``anywhere=True`` if another server asks: the
+    allowed IP ranges are then not checked, and no use is recorded. Raises ``Refused`` with the
+    reason.
     """
     if counts_as_use and not (exchange or anywhere):
         return verify_unhidden(text, request)

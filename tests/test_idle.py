@@ -78,8 +78,8 @@ def test_the_owner_is_warned_14_and_3_days_before_and_the_key_is_paused(ada):
     key = old(mint_pat(ada, name="laptop"), days=60)
 
     assert run(0, 40)[:3] == [
-        (16, "The key laptop of ada is unused and will be paused within 14 days"),
-        (27, "The key laptop of ada is unused and will be paused within 3 days"),
+        (16, "laptop of ada is unused and will be paused within 14 days"),
+        (27, "laptop of ada is unused and will be paused within 3 days"),
         (30, "ended"),
     ]
     assert state(key) is State.PAUSED
@@ -102,8 +102,9 @@ def test_the_mail_says_what_will_happen_and_when(ada, settings):
     key = old(mint_pat(ada, name="laptop"), days=80)
     deadlines.notify(NOW)
     (message,) = mail.outbox
-    assert message.subject == "The key laptop of ada is unused and will be revoked within 14 days"
-    assert "it will be revoked" in message.body
+    assert message.subject == "laptop of ada is unused and will be revoked within 14 days"
+    assert "It will be revoked on" in message.body
+    assert "unless a request uses it before then" in message.body
     assert f"https://acme.example/settings/keys/{key.public_id}/" in message.body
 
 

@@ -321,7 +321,7 @@ def test_no_secret_is_left_anywhere(
     )
     assert "django_admin_log" in places["database"]
     assert "[redacted]" in places["log"]
-    assert "New key for ada" in places["mails"]
+    assert "of ada was created" in places["mails"]
     with suppress(AttributeError):
         print(
             f"\n{len(hunt.tokens)} keys, {hunt.requests} requests, {hunt.commands} commands, "

@@ -46,8 +46,8 @@ def test_a_new_token_is_mailed_to_its_user(ada, committed):
         minted = mint_pat(ada, by=ada, name="laptop")
     (message,) = mail.outbox
 
-    assert sent() == [("ada@example.com", "New key for ada: laptop")]
-    assert "ada created a new key for ada." in message.body
+    assert sent() == [("ada@example.com", "laptop of ada was created")]
+    assert "ada created laptop for ada." in message.body
     assert minted.key.public_id in message.body
     assert "payments:read" in message.body
     assert minted.token[26:] not in str(message.message())
@@ -57,7 +57,7 @@ def test_a_new_token_is_mailed_to_its_user(ada, committed):
 def test_a_new_project_key_is_mailed_to_the_users_who_manage_keys(project, committed):
     with committed():
         mint_key(project, name="server")
-    subject = "New key for Analytical Engine: server"
+    subject = "server of Analytical Engine was created"
     assert sent() == [("adm@example.com", subject), ("own@example.com", subject)]
     assert all(len(message.to) == 1 for message in mail.outbox)
 
@@ -76,10 +76,10 @@ def test_a_user_gets_a_mail_if_somebody_else_revokes_the_token(ada, committed):
         lifecycle.revoke(second, by=root, reason="Unused.")
         lifecycle.revoke(third)
     assert [subject for _to, subject in sent()] == [
-        "The key laptop 1 of ada was revoked",
-        "The key laptop 2 of ada was revoked",
+        "laptop 1 of ada was revoked",
+        "laptop 2 of ada was revoked",
     ]
-    assert "root revoked this key" in mail.outbox[0].body
+    assert "root revoked laptop" in mail.outbox[0].body
     assert "Unused." in mail.outbox[0].body
 
 
@@ -102,14 +102,14 @@ def test_a_user_gets_a_mail_if_somebody_else_pauses_or_resumes_the_token(ada, co
     with committed():
         lifecycle.resume(key, by=root, as_admin=True)
     assert sent() == [
-        ("ada@example.com", "The key laptop of ada was paused"),
-        ("ada@example.com", "The key laptop of ada was resumed"),
+        ("ada@example.com", "laptop of ada was paused"),
+        ("ada@example.com", "laptop of ada was resumed"),
     ]
     paused, resumed = (message.body for message in mail.outbox)
-    assert "root paused this key" in paused
+    assert "root paused laptop" in paused
     assert "Too many requests." in paused
     assert "Only a site admin can resume it" in paused
-    assert "root resumed this key" in resumed
+    assert "root resumed laptop" in resumed
 
 
 def test_who_pauses_a_project_key_gets_no_mail(project, committed):
@@ -128,7 +128,7 @@ def test_keys_that_are_paused_together_send_one_mail(ada, committed, done):
     with committed():
         changed = lifecycle.pause_all(keys) if done == "paused" else lifecycle.resume_all(keys)
     assert len(changed) == 3
-    assert sent() == [("ada@example.com", f"3 keys of ada were {done}")]
+    assert sent() == [("ada@example.com", f"3 credentials of ada were {done}")]
     assert all(key.public_id in mail.outbox[0].body for key in keys)
 
 
@@ -138,9 +138,7 @@ def test_the_expiry_notice_of_a_paused_key_says_so(ada, settings):
     lifecycle.pause(key, by=ada)
     deadlines.notify(NOW)
     (message,) = mail.outbox
-    assert "This key is paused. If you still need it, resume it and then rotate it." in (
-        message.body
-    )
+    assert "It is paused now. If you still need it, resume it and then rotate it." in (message.body)
     assert f"https://acme.example/settings/keys/{key.public_id}/\n" in message.body
 
 
@@ -149,7 +147,7 @@ def test_a_leak_sends_one_mail_and_none_about_the_revocation(ada, committed):
     with committed():
         Client().post("/api/leaked/", {"token": minted.token}, content_type="application/json")
     (message,) = mail.outbox
-    assert message.subject == "The key laptop of ada was reported as leaked"
+    assert message.subject == "laptop of ada was reported as leaked"
     assert "it was revoked" in " ".join(message.body.split())
     assert minted.token[26:] not in str(message.message())
 
@@ -234,8 +232,8 @@ def test_expiry_notices_are_sent_once_7_days_and_once_1_day_before(ada):
         told += [(hours, message.subject) for message in mail.outbox]
 
     assert told == [
-        (24, "The key old of ada expires within 7 days"),
-        (7 * 24, "The key old of ada expires within a day"),
+        (24, "old of ada expires within 7 days"),
+        (7 * 24, "old of ada expires within a day"),
     ]
     events = AuditEvent.objects.filter(public_id=key.public_id).order_by("pk")
     assert [e.event for e in events] == ["minted", "notified", "notified", "expired"]
@@ -261,7 +259,7 @@ def test_expiry_notice_links_to_the_rotation_page(ada, project, settings, url):
 def test_a_late_first_run_sends_one_notice(ada):
     ending(ada, hours=12)
     assert deadlines.notify()["notified"] == 1
-    assert [subject for _to, subject in sent()] == ["The key old of ada expires within a day"]
+    assert [subject for _to, subject in sent()] == ["old of ada expires within a day"]
 
 
 def test_keys_that_need_no_notice_get_none(ada):
@@ -346,9 +344,9 @@ def test_mails_are_readable_files_with_their_headers(ada, committed, settings, t
     assert {str(message["To"]) for message in found} == {"ada@example.com"}
     assert {str(message["From"]) for message in found} == {"keys@acme.example"}
     assert sorted(str(message["Subject"]) for message in found) == [
-        "New key for ada: <laptop> & co",
-        "The key <laptop> & co of ada was revoked",
-        "The key old of ada expires within 7 days",
+        "<laptop> & co of ada was created",
+        "<laptop> & co of ada was revoked",
+        "old of ada expires within 7 days",
     ]
     for message in found:
         assert minted.token[26:] not in message.get_content()

@@ -30,7 +30,7 @@ class AccessParameters(PageParameters):
     denied = serializers.ChoiceField(
         ["yes", "no", "awaiting"],
         required=False,
-        help_text="`awaiting` lists tokens that wait for approval.",
+        help_text="`awaiting` lists tokens that are pending approval.",
     )
     used = serializers.RegexField(
         r"\A(?:never|(?:not-)?[0-9]{1,4})\Z",
@@ -40,5 +40,5 @@ class AccessParameters(PageParameters):
     sort = serializers.ChoiceField(
         [each for each in ORDERS if each],
         required=False,
-        help_text="By default, tokens that wait for approval come first, then all by name.",
+        help_text="By default, tokens that are pending approval come first, then all by name.",
     )

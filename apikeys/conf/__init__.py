@@ -96,8 +96,8 @@ class AppSettings(Table):
     PREFIX = Setting(
         "api",
         rules.text("2 to 16 characters of a-z and 0-9, starting with a letter", PREFIX_PATTERN),
-        "The first part of every credential. Use your product's name, so that people and secret "
-        "scanners recognize it. If you change it, all existing credentials stop working.",
+        "The first part of every key. Use your product's name, so that people and secret "
+        "scanners recognize it. If you change it, all existing keys stop working.",
         check="E002",
         hint="Use your product's name, such as 'acme'.",
     )

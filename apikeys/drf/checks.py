@@ -74,7 +74,7 @@ def _unknown(found: Iterable[Operation]) -> Iterator[CheckMessage]:
         elif each.problem == inventory.UNKNOWN_KIND:
             messages[each.problem, each.cls, ""] = Warning(
                 f"{each.cls} accepts {each.about}, which is not a kind of credential.",
-                hint="Use personal_access_token, project_key and oauth.",
+                hint="Choose from personal_access_token, project_key, oauth and external.",
                 id="apikeys.W005",
             )
     yield from messages.values()

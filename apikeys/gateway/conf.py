@@ -63,7 +63,7 @@ class GatewaySettings(Table):
         "that long. Decisions that depend on addresses, rate limits or signatures are never "
         "cached.",
         check="E043",
-        hint="A revoked key keeps working for that many seconds.",
+        hint="Set a whole number from 0 to 300. A revoked key keeps working for that many seconds.",
     )
     GATEWAY_SIGNED_BODIES = Setting(
         "refuse",
@@ -84,19 +84,21 @@ class GatewaySettings(Table):
     GATEWAY_TIMEOUT = Setting(
         30,
         rules.SECONDS,
-        "How long this proxy waits to open a connection and to receive or send the next bytes.",
+        "How long the proxy in Python waits to open a connection and to receive or send the next "
+        "bytes.",
         check="E045",
     )
     GATEWAY_MAX_BODY = Setting(
         10_485_760,
         rules.whole(1),
-        "The largest request body, in bytes, that this proxy forwards.",
+        "The largest request body, in bytes, that the proxy in Python forwards.",
         check="E045",
     )
     GATEWAY_MAX_CONNECTIONS = Setting(
         100,
         rules.whole(1),
-        "The maximum number of connections to the upstream for each process of this proxy.",
+        "The maximum number of connections to the upstream for each process of the proxy in "
+        "Python.",
         check="E045",
     )
 

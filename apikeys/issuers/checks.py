@@ -37,7 +37,7 @@ def _entries() -> Iterator[CheckMessage]:
         for fault in trusted.faults(url, entry):
             yield Error(
                 f"{name} is invalid. {fault}",
-                hint="Until you fix it, tokens of this issuer are refused.",
+                hint="Correct the entry. Until then, tokens of this issuer are refused.",
                 id="apikeys.E111",
             )
         if isinstance(entry, Mapping):

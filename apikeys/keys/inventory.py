@@ -1,6 +1,6 @@
 """Count the credentials of the whole site, and find the keys to look at.
 
-Each kind of key takes three queries of its table, two of which read it once.
+Each kind of key takes four queries. Two of them read the whole table.
 """
 
 from collections.abc import Callable, Iterator

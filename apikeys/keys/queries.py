@@ -24,7 +24,7 @@ FEW: Final = 5000
 
 
 class _Moment(Coalesce):
-    """Replace an empty moment by another. MariaDB would return a text for two kinds of values."""
+    """Coalesce two moments. Without a common type, MariaDB returns text."""
 
     def as_mysql(self, compiler: Any, connection: Any, **extra: Any) -> Any:
         return super().as_sql(

@@ -55,7 +55,7 @@ def token_of(using: Access | None) -> str:
 
 
 def upstream_of(using: Access | None, user: Any) -> str:
-    """Return the users and OAuth clients behind a key that ``using`` creates for ``user``."""
+    """Return the origins of a key that ``using`` creates for ``user``: users and OAuth clients."""
     if using is None:
         return ""
     names = set(using.upstream.split())
@@ -139,11 +139,11 @@ def end_from(
     only: Callable[[AnyKey], bool] = lambda key: True,
     reason: str,
 ) -> None:
-    """Revoke all keys whose upstream includes all of ``upstream``, and their descendants.
+    """Revoke all keys that originate from all users and clients in ``upstream``, and descendants.
 
     ``user`` limits this to the user's tokens and to the project keys that the user created, and
     ``only`` to the keys for which it returns true.
-    Keys store their upstream, so they are found even if their access token was deleted.
+    Keys store their origins, so they are found even if their access token was deleted.
     """
     keys: list[AnyKey] = []
     with transactions.atomic(PersonalAccessToken, savepoint=False):

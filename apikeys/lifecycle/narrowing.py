@@ -88,13 +88,18 @@ class Uses:
     def refusal(self) -> LifecycleError | None:
         """Why the key cannot be narrowed to what it used; ``None`` if it can."""
         if not self.is_used:
-            message = _("It used none of its permissions. Revoke or pause it if nothing needs it.")
+            message = _(
+                "This key used none of its permissions. Revoke or pause it if nothing needs it."
+            )
             return LifecycleError("nothing_used", message)
         if not self.is_long_enough:
-            message = _("Its uses have been recorded for less than 7 days. Try again later.")
+            message = _(
+                "This site has recorded the uses of this key for less than 7 days. Try again later."
+            )
             return LifecycleError("too_new", message)
         if not (self.removed or self.projects_removed):
-            return LifecycleError("nothing_unused", _("It used everything that it may do."))
+            message = _("This key used all its permissions and projects.")
+            return LifecycleError("nothing_unused", message)
         return None
 
     @property
@@ -200,7 +205,9 @@ def keep_used(
         if (error := refusal(key, found)) is not None:
             raise error
         if shown is not None and shown != found.mark:
-            message = _("Its uses have changed since you opened the page. Check the list again.")
+            message = _(
+                "The uses of this key have changed since you opened the page. Check the list again."
+            )
             raise LifecycleError("uses_changed", message)
         gone = [str(project.pk) for project in found.projects_removed]
         with audit.marked(MARK, {"days": days, "scopes": [*found.removed], "projects": gone}):
@@ -261,7 +268,9 @@ def undo(key: AnyKey, *, by: Any = None, within: Grant | None = None) -> dict[st
         locking.check_live(key)
         event = undoable(key)
         if event is None:
-            message = _("There is nothing to undo: 7 days have passed, or it was edited since.")
+            message = _(
+                "There is nothing to undo: 7 days have passed, or the key was edited since."
+            )
             raise LifecycleError("nothing_to_undo", message)
         projects: Any = KEEP
         if gone := event.changes[MARK].get("projects"):

@@ -53,7 +53,7 @@ def apply_user_event(event: str, user: Any, *, project: Any = None, by: Any = No
     are revoked.
 
     Return the number of tokens that were paused or revoked. Raises ``ValueError`` for another
-    event, and for a project that does not belong to it.
+    event, for ``membership_lost`` without a project, and for a project with another event.
     """
     if event not in EVENTS or (project is None) == (event == "membership_lost"):
         raise ValueError(f"{event!r} is not an event of a user, or has another project.")
@@ -100,7 +100,7 @@ def _is_on(event: str) -> bool:
 def _saving(
     sender: Any, instance: Any, raw: bool, using: str, update_fields: Any, **kwargs: Any
 ) -> None:
-    """Note what a user is about to lose, by a query for the stored values."""
+    """Compare the user with the database, remember what changed, and end the tokens."""
     if not end_settings.WHEN_USER or not issubclass(sender, get_user_model()):
         return
     instance.__dict__.pop(_NOTED, None)
@@ -143,7 +143,7 @@ def _is_upgrade(user: Any, old: str, update_fields: Any) -> bool:
 
 
 def _saved(sender: Any, instance: Any, **kwargs: Any) -> None:
-    """Once more, for what was created meanwhile."""
+    """Pause or revoke tokens that were created while the user was saved."""
     for event in instance.__dict__.pop(_NOTED, ()):
         apply_user_event(event, instance)
 

@@ -125,5 +125,8 @@ def check_number(key: AnyKey) -> None:
     of_owner = {key.OWNER: owner}
     alike = type(key)._default_manager.filter(live(), rotated_at=None, **of_owner)
     if alike.order_by()[:most].count() >= most:  # count no further than the limit
-        message = _("The limit of %(most)d active keys is reached. Revoke a key first.")
+        message = _(
+            "The limit of %(most)d keys is reached. Paused and pending keys count. Revoke one "
+            "first."
+        )
         raise LifecycleError("too_many_keys", message % {"most": most})

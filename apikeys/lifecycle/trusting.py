@@ -123,7 +123,10 @@ def _end_secret(key: Any, ends: datetime | None) -> datetime:
         return timezone.now()
     if key.pepper_id not in map(hashing.pepper_id, app_settings.PEPPERS):
         raise _not_convertible(
-            _("The pepper of this key is lost, so its secret cannot end later. Use it once first.")
+            _(
+                "The pepper of this key was replaced. Send one request with the key, and then "
+                "convert it."
+            )
         )
     # The digest alone checks the secret now. Without the root, nothing renews it.
     key.root, key.pepper_id = "", endings.mark(ends)

@@ -23,6 +23,7 @@ from ..databases.primary import reading_primary
 from ..keys.facts import BY_NAME, FACTS
 from ..models import State
 from ..models.metadata import as_text
+from ..restrictions import BY_NAME as RESTRICTIONS
 from ..workloads import rules
 
 Rows = Sequence[Sequence[str]]
@@ -237,7 +238,8 @@ def show(name: str, value: Any) -> str:
         with translation.override(None):  # the commands speak English
             return str(BY_NAME[name].absent) if name in BY_NAME else ""
     if isinstance(value, list):
-        return " ".join(value) or "none"
+        absent = RESTRICTIONS[name].option.absent if name in RESTRICTIONS else "none"
+        return " ".join(value) or absent
     if name == "public_key":  # in one line, without the header and footer of PEM
         return "".join(value.splitlines()[1:-1])
     if name == "metadata":

@@ -30,8 +30,8 @@ def add_arguments(parser: CommandParser, verb: str) -> None:
     parser.add_argument(
         "--unused-for",
         metavar="DURATION",
-        help=f"Only {verb} keys whose last use, or creation if they were never used, is longer "
-        "ago. Introspection by another service is not a use.",
+        help=f"Only {verb} keys that were not used for this long. If a key was never used, its age "
+        "counts. Introspection by another service is not a use.",
     )
 
 

@@ -26,8 +26,7 @@ class OAuthSettings(Table):
     FIRST_PARTY_CLIENTS = Setting[Collection[str]](
         (),
         rules.list_of("a list of client IDs", lambda each: isinstance(each, str)),
-        "Client IDs of your own pages. Only these clients can use the password grant, if "
-        "`OAUTH2_VALIDATOR_CLASS` is `apikeys.oauth.validators.Validator`.",
+        "Client IDs of your own pages. Only these clients can use the password grant.",
         check="E013",
         hint="Set it to, for example, ['webapp'].",
     )
@@ -61,10 +60,10 @@ class OAuthSettings(Table):
     JWT_RESOURCES = Setting[Collection[str]](
         (),
         rules.list_of("a list of absolute URIs without a fragment", _is_audience),
-        "URLs of services that verify access tokens with the public keys of your site only, "
-        "including all paths below them. A token that is restricted to one of them (RFC 8707) is "
-        "a JWT (RFC 9068), by every grant. All others are opaque. See [access tokens as JWTs]"
-        "(oauth.md#access-tokens-as-jwts).",
+        "URLs of services that cannot introspect, and verify access tokens only with your public "
+        "keys, including all paths below them. A token that is restricted to one of them (RFC "
+        "8707) is a JWT (RFC 9068), by every grant. All others are opaque. See [access tokens as "
+        "JWTs](oauth.md#access-tokens-as-jwts).",
         check="E132",
         hint='Set it to, for example, ["https://mcp.example.com/mcp"].',
     )

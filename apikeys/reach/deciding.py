@@ -52,11 +52,11 @@ def register(lock: Lock) -> None:
 def deny(
     project: Any, entry: Entry, *, reason: str = "", by: Any = None, using: Access | None = None
 ) -> bool:
-    """Refuse a credential in ``project`` from the next request on. Return whether it was allowed.
+    """Refuse a credential in ``project`` from the next request on.
 
     With it, refuse everything that was created with it or rotated from it. A project key is
-    paused. Raises ``LifecycleError`` (``unknown_credential``, ``reason_too_long``,
-    ``invalid_reason``, ``secret_in_text``).
+    paused. Return ``False`` if the credential was already denied. Raises ``LifecycleError``
+    (``unknown_credential``, ``reason_too_long``, ``invalid_reason``, ``secret_in_text``).
     """
     reason = " ".join(reason.split())
     with transactions.atomic(ProjectAccess), audit.together():
@@ -120,9 +120,10 @@ def allow(
     as_admin: bool = False,
     within: Grant | None = None,
 ) -> bool:
-    """Let a credential reach ``project`` again, or approve it. Return ``False`` if it did.
+    """Let a credential reach ``project`` again, or approve it.
 
-    Everything that was denied with it is allowed too. ``as_admin`` is as in ``lifecycle.resume``.
+    Everything that was denied with it is allowed too. Return ``False`` if the credential was
+    neither denied nor pending. ``as_admin`` is as in ``lifecycle.resume``.
     If it is allowed with a credential, pass ``within``: it must cover all of this.
     Raises ``LifecycleError`` (``unknown_credential``, ``held_key``, ``created_with_key``,
     ``credential_changed``, or a code of ``mint`` about ``within``).

@@ -16,7 +16,7 @@ from ..models import ProjectAccess, State
 WORKLOAD: Final = "workload"
 
 KINDS: Final = {
-    PERSONAL_ACCESS_TOKEN: _("personal token"),
+    PERSONAL_ACCESS_TOKEN: _("personal access token"),
     OAUTH: _("application"),
     PROJECT_KEY: _("project key"),
     WORKLOAD: _("workload"),
@@ -51,7 +51,7 @@ class Entry:
 
     @property
     def decided_as(self) -> str:
-        """The kind that decisions name it by."""
+        """The kind stored in ``ProjectAccess``."""
         return PROJECT_KEY if self.kind == WORKLOAD else self.kind
 
     @property

@@ -50,7 +50,7 @@ def listed(
     ``members`` are some of the project's members; ``None`` for all, and for its keys too.
     ``q`` is a part of a name, an ID, a username or a client ID. ``denied`` is ``yes``, ``no`` or
     ``awaiting``. ``used`` is ``never``, a number of days, or ``not-`` and a number of days.
-    ``sort`` is one of ``ORDERS``: without it, tokens that wait for approval come first.
+    ``sort`` is one of ``ORDERS``: without it, tokens pending approval come first.
     """
     found = sources.entries(project, members=members)
     if used or sort in _BY_USE:

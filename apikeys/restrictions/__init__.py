@@ -98,7 +98,7 @@ def covers(bounds: tuple[Any, ...], values: tuple[Any, ...]) -> bool:
 
 
 def parsed(asked: Mapping[str, Any], had: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return ``had`` with what is in ``asked``. Raises ``LifecycleError``."""
+    """Return the values ``had``, replaced by the values in ``asked``. Raises ``LifecycleError``."""
     return tuple(
         each.parse(asked[each.name]) if each.name in asked else value
         for each, value in zip(RESTRICTIONS, had, strict=True)

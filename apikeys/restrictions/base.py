@@ -76,6 +76,8 @@ class Option:
     repeats: bool = True
     #: The value with which ``edit`` lifts the restriction.
     clear: str = ""
+    #: What commands show for a list without values.
+    absent: str = "none"
 
     @property
     def dest(self) -> str:
@@ -166,7 +168,8 @@ class Restriction(ABC):
     def not_grantable(self, bound: Any) -> LifecycleError:
         """Return the error for a value that the credential with ``bound`` cannot grant.
 
-        A restriction that is checked at verification needs none: it binds no ``Access``.
+        Not called for restrictions of phase ``VERIFY``, which do not limit what a credential may
+        grant.
         """
         raise NotImplementedError(self.name)
 

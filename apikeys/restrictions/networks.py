@@ -58,6 +58,7 @@ class AllowedNetworks(Restriction):
         "key; any accepts every address. Repeat the option for several.",
         metavar="CIDR",
         clear="any",
+        absent="any",
     )
     json = Json(
         list[str],

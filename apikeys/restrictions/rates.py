@@ -45,6 +45,7 @@ class RateLimits(Restriction):
         "option for several.",
         metavar="RATE",
         clear="none",
+        absent="no limit",
     )
     json = Json(
         list[str],

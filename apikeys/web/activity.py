@@ -152,7 +152,7 @@ def _label(name: str) -> Any:
         "projects": _("Projects"),
         "expires_at": _("Expiry"),
         "trust": _("Workload"),
-        "approves_tokens": _("Approval of personal tokens"),
+        "approves_tokens": _("Approval of personal access tokens"),
         "metadata": _("Metadata"),
         "secret_ends_at": _("End of the secret"),
         "redirect_uris": _("Redirect URIs"),
@@ -222,13 +222,13 @@ def _denied(changes: Mapping[str, Any]) -> Iterator[str]:
     if reason := changes.get("reason"):
         yield format_html(_("Reason: {}"), reason)
     if others := changes.get("with"):
-        yield format_html(_("So was what it created: {}."), _listed(others))
+        yield format_html(_("Denied together with it: {}."), _listed(others))
 
 
 def _allowed(changes: Mapping[str, Any]) -> Iterator[str]:
     yield format_html(_("was allowed in {}."), _em(changes.get("project", "")))
     if others := changes.get("with"):
-        yield format_html(_("So was what it created: {}."), _listed(others))
+        yield format_html(_("Allowed together with it: {}."), _listed(others))
 
 
 def _new_network(changes: Mapping[str, Any]) -> Iterator[str]:
@@ -252,12 +252,13 @@ def _notified(changes: Mapping[str, Any]) -> Iterator[str]:
             yield format_html(_("That will be on {}."), _when(when))
     elif days:
         yield ngettext(
-            "was announced to expire within a day, by mail.",
-            "was announced to expire within %(days)d days, by mail.",
+            "expires within a day. The owner was notified.",
+            "expires within %(days)d days. The owner was notified.",
             days,
         ) % {"days": days}
     elif scheme := changes.get("scheme"):
-        yield format_html(_("was announced to lose the old header of {}, by mail."), scheme)
+        text = _("will be refused in the old header of {}. The owner was notified.")
+        yield format_html(text, scheme)
 
 
 def _leaked(changes: Mapping[str, Any]) -> Iterator[str]:

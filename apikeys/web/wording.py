@@ -9,13 +9,28 @@ from ..errors import LifecycleError
 #: What the pages of tokens say, by the code of the error.
 _OF_TOKENS: Final[dict[str, Any]] = {
     "starts_after_expiry": _("The token must start before it expires."),
-    "too_many_keys": _("The limit of active tokens is reached. Revoke a token first."),
+    "too_many_keys": _(
+        "The limit on tokens is reached. Paused and pending tokens count. Revoke one first."
+    ),
     "unknown_key": _("This token no longer exists."),
     "revoked_key": _("This token was revoked. Create a new one."),
     "expired_key": _("This token has expired. Create a new one."),
     "paused_key": _("This token is paused. Resume it first."),
     "held_key": _("A site admin paused this token. Ask a site admin to resume it."),
     "already_rotated": _("This token was already rotated. Use its successor."),
+    "nothing_used": _(
+        "This token used none of its permissions. Revoke or pause it if nothing needs it."
+    ),
+    "too_new": _(
+        "This site has recorded the uses of this token for less than 7 days. Try again later."
+    ),
+    "nothing_unused": _("This token used all its permissions and projects."),
+    "uses_changed": _(
+        "The uses of this token have changed since you opened the page. Check the list again."
+    ),
+    "nothing_to_undo": _(
+        "There is nothing to undo: 7 days have passed, or the token was edited since."
+    ),
     "approval_required": _(
         "You cannot add permissions that need approval to an existing token. Remove permissions, "
         "or create a new token and have it approved."

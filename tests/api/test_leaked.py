@@ -359,7 +359,7 @@ def stolen():
 
 def the_mail():
     (mail,) = (
-        each for each in django_mail.outbox if "This key was reported as leaked" in each.body
+        each for each in django_mail.outbox if "was reported as leaked, so it was" in each.body
     )
     return mail.body
 

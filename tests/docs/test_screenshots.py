@@ -90,7 +90,7 @@ def test_minting(page_of):
     take(page, "pages-mint", whole=True)
 
     page.get_by_role("button", name="Create token").click()
-    field = page.get_by_label("Personal token", exact=True)
+    field = page.get_by_label("Personal access token", exact=True)
     expect(field).to_be_visible()
     # It is a picture of a secret of nobody, and shows how long one is.
     field.evaluate("field => { field.value = 'acme_pat_7k2m4q0x9c1v8b3n_' + 'x'.repeat(49) }")

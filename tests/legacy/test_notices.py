@@ -72,7 +72,7 @@ def test_one_mail_lists_all_keys_two_weeks_before(in_use):
         deadlines.notify(days_before(days))
         told += [(days, *each) for each in sent()]
 
-    assert told == [(14, "ada@example.com", f"The old keys of ada work until {UNTIL}")]
+    assert told == [(14, "ada@example.com", f"The old credentials of ada work until {UNTIL}")]
 
 
 def test_the_mail_names_keys_header_and_date(in_use):
@@ -203,7 +203,7 @@ def test_the_mail_is_translated(in_use, settings):
     settings.LANGUAGE_CODE = "de"
     deadlines.notify(days_before(5))
     (message,) = mail.outbox
-    assert message.subject == f"Die alten Schlüssel von ada gelten bis {UNTIL}"
+    assert message.subject == f"Die alten Zugangsdaten von ada gelten bis {UNTIL}"
     assert "zuletzt verwendet" in message.body
     assert "last used" not in message.body
 

@@ -84,9 +84,9 @@ def test_one_mail_lists_the_keys_of_an_owner_that_end_together(django_capture_on
     assert len(queries) <= 30
     subjects = sorted((message.to[0], message.subject) for message in mail.outbox)
     assert subjects == [
-        ("ada@example.com", f"60 keys of {ada.username} were revoked"),
-        ("ada@example.com", f"The key ci of {ada.username} was revoked"),
-        ("bea@example.com", f"The key 0 of {bea.username} was revoked"),
+        ("ada@example.com", f"60 credentials of {ada.username} were revoked"),
+        ("ada@example.com", f"ci of {ada.username} was revoked"),
+        ("bea@example.com", f"0 of {bea.username} was revoked"),
     ]
     body = next(message.body for message in mail.outbox if message.subject.startswith("60"))
     assert body.count(f"Created with {top.public_id}, which was revoked.") == 50

@@ -245,7 +245,7 @@ class TestDeactivated:
         mail.outbox.clear()
         with django_capture_on_commit_callbacks(execute=True):
             lifecycle.apply_user_event("deactivated", ada)
-        assert [message.subject for message in mail.outbox] == ["3 keys of ada were revoked"]
+        assert [message.subject for message in mail.outbox] == ["3 credentials of ada were revoked"]
 
 
 class TestMembership:

@@ -378,7 +378,7 @@ def test_uses_of_many_ended_keys_send_one_mail_to_their_owner(
         usage.flush()
 
     assert [message.subject for message in mailoutbox] == [
-        "20 keys of ada were used after their end"
+        "20 credentials of ada were used after their end"
     ]
 
 

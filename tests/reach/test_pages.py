@@ -159,7 +159,7 @@ def test_approval_is_a_switch(page, ada, bob, engine):
     page.post(f"{URL}approval/", {"approve": "no"})
     assert verify(minted.token).allows(project=engine)
     activity = page.get(URL.replace("access", "activity"))
-    assert "Approval of personal tokens" in text_of(activity)
+    assert "Approval of personal access tokens" in text_of(activity)
 
 
 def test_only_to_widen_needs_a_recent_login(page, ada, engine):

@@ -172,8 +172,8 @@ class TestMail:
 
         (message,) = mail.outbox
         assert message.to == ["ada@example.com"]
-        assert message.subject == "The key laptop of ada was used after its end"
-        assert "This key was revoked" in message.body
+        assert message.subject == "laptop of ada was used after its end"
+        assert "laptop was revoked, but a request was sent with it." in message.body
         assert "203.0.113.7" in message.body
         assert "Requests so far: 1" in message.body
         assert minted.token[26:] not in str(message.message())
@@ -184,7 +184,7 @@ class TestMail:
         refuse(minted)
         flush()
         (message,) = mail.outbox
-        assert "This key was rotated" in message.body
+        assert "laptop was rotated and its overlap is over" in message.body
         assert f"Replaced by: laptop ({successor.key.public_id})" in message.body
 
     def test_the_managers_of_a_project_get_it(self, engine, ada, flush):

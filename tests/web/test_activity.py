@@ -59,7 +59,7 @@ def test_events_are_sentences_without_python(page, ada, place, engine):
         "desk was revoked. Reason: It was lost.",
         "was used from a new network: 203.0.113.0/24.",
         "was reported as leaked by GitHub. It was not revoked by this report.",
-        "was announced to expire within 7 days, by mail.",
+        "expires within 7 days. The owner was notified.",
     ):
         assert sentence in text, sentence
     for python in ("None", "['", "{'", "&#x27;", "true", "False", "before", ".."):

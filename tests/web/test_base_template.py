@@ -49,13 +49,13 @@ def base(site, configure):
 def test_page_appears_inside_the_base_template(page):
     html = page.get(TOKENS).content.decode()
 
-    assert "<title>Personal tokens | Acme</title>" in html
+    assert "<title>Personal access tokens | Acme</title>" in html
     for text in ("Acme's header", "Acme's menu", "No active tokens.", "footer for ada"):
         assert text in html
     assert "Nothing here" not in html
     assert html.index("<main>") < html.index('class="ak-body ak-embedded"') < html.index("</main>")
     assert [html.count(tag) for tag in ("<!doctype", "<html", "<main", "ak-header")] == [1, 1, 1, 0]
-    assert 'aria-current="true">Personal tokens</a>' in html  # the tabs
+    assert 'aria-current="true">Personal access tokens</a>' in html  # the tabs
     assert html.count("apikeys/pages.css") == html.count("apikeys/pages.js") == 1
 
 
@@ -104,7 +104,7 @@ def test_blocks_may_have_other_names(page, site, configure):
     )
     configure(BASE_TEMPLATE="base.html", BASE_BLOCK="main", BASE_TITLE_BLOCK="head_title")
     html = page.get(TOKENS).content.decode()
-    assert html.startswith("<title>Personal tokens</title><b><div")
+    assert html.startswith("<title>Personal access tokens</title><b><div")
     assert html.rstrip().endswith("</b>")
 
     configure(BASE_TITLE_BLOCK=None)

@@ -44,7 +44,7 @@ def test_token_is_created_used_rotated_narrowed_and_revoked(open_page, live_serv
     page.get_by_role("button", name="Copy", exact=True).click()
     expect(page.locator("#ak-status")).to_have_text("Copied")
     token = page.evaluate("navigator.clipboard.readText()")
-    assert page.get_by_label("Personal token", exact=True).input_value() == token
+    assert page.get_by_label("Personal access token", exact=True).input_value() == token
     assert call(live_server, token) == 200
     page.get_by_role("button", name="Copy curl").click()
     curl = page.evaluate("navigator.clipboard.readText()")
@@ -65,7 +65,7 @@ def test_token_is_created_used_rotated_narrowed_and_revoked(open_page, live_serv
     page.get_by_role("link", name="Rotate").click()
     page.get_by_label("1 hour").check()
     page.get_by_role("button", name="Rotate").click()
-    new = page.get_by_label("Personal token", exact=True).input_value()
+    new = page.get_by_label("Personal access token", exact=True).input_value()
     assert new != token
     assert [call(live_server, each) for each in (token, new)] == [200, 200]
     PersonalAccessToken.objects.filter(rotated_at__isnull=False).update(expires_at=timezone.now())
@@ -123,7 +123,7 @@ def test_secret_is_removed_when_the_user_leaves_the_page(open_page):
     page.get_by_label("Name").fill("laptop")
     page.get_by_role("group", name="payments").get_by_label("Read and write").check()
     page.get_by_role("button", name="Create token").click()
-    secret = page.get_by_label("Personal token", exact=True)
+    secret = page.get_by_label("Personal access token", exact=True)
     expect(secret).not_to_have_value("")
     page.evaluate("dispatchEvent(new PageTransitionEvent('pagehide', {persisted: true}))")
     expect(secret).to_have_value("")
@@ -148,12 +148,12 @@ def test_pages_work_without_javascript(open_page, live_server):
     expect(main).to_contain_text("desk")
     page.get_by_role("button", name="Create token").click()
     expect(page.get_by_role("button", name="Copy")).to_have_count(0)
-    token = page.get_by_label("Personal token", exact=True).input_value()
+    token = page.get_by_label("Personal access token", exact=True).input_value()
     assert call(live_server, token) == 200
     page.get_by_role("link", name="I have copied it").click()
     page.get_by_role("link", name="Rotate").click()
     page.get_by_role("button", name="Rotate").click()
-    new = page.get_by_label("Personal token", exact=True).input_value()
+    new = page.get_by_label("Personal access token", exact=True).input_value()
     page.get_by_role("link", name="I have copied it").click()
     page.get_by_role("link", name="Revoke").click()
     page.get_by_label("Also revoke").check()
@@ -212,7 +212,7 @@ def test_pages_work_with_the_keyboard_alone(open_page, live_server):
     expect(make).to_be_visible()
     tab_to(make)
     press("Enter")
-    field = page.get_by_label("Personal token", exact=True)
+    field = page.get_by_label("Personal access token", exact=True)
     expect(field).to_be_visible()
     assert call(live_server, field.input_value()) == 200
 
@@ -235,7 +235,7 @@ def test_confirming_the_password_keeps_the_form_data(open_page, ada):
     payments = page.get_by_role("group", name="payments")
     expect(payments.get_by_label("Read and write")).to_be_checked()
     page.get_by_role("button", name="Create token").click()
-    expect(page.get_by_label("Personal token", exact=True)).to_be_visible()
+    expect(page.get_by_label("Personal access token", exact=True)).to_be_visible()
 
 
 @pytest.mark.parametrize(

@@ -174,7 +174,7 @@ def test_a_token_is_created_inside_a_base_template(show):
     page.get_by_role("group", name="payments").get_by_label("Read and write").check()
     expect(page.locator("#ak-summary")).to_contain_text("Make payments, and see them")
     page.get_by_role("button", name="Create token").click()
-    expect(page.get_by_label("Personal token", exact=True)).not_to_have_value("")
+    expect(page.get_by_label("Personal access token", exact=True)).not_to_have_value("")
 
 
 @pytest.mark.parametrize("framework", SITES)

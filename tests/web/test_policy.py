@@ -43,9 +43,10 @@ def test_longest_lifetime_is_accepted(page, place, expiry):
 def test_key_with_approval_scope_is_announced_and_pending(page, place, client):
     assert "needs approval" in text_of(page.get(f"{place.url}new/"))
     form = {"scopes:payments": "payments:write"}
-    assert "An admin must approve it" in text_of(mint(page, place, step="summary", **form))
+    summary = text_of(mint(page, place, step="summary", **form))
+    assert "A manager of the project's keys, or a site admin, must approve it" in summary
     response = mint(page, place, **form)
-    assert "Pending approval by an admin" in text_of(response)
+    assert "Pending approval by a manager of the project's keys" in text_of(response)
     with pytest.raises(Refused) as refused:
         verify(secret_of(response))
     assert refused.value.refusal is refusals.APPROVAL_REQUIRED

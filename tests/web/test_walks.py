@@ -69,7 +69,8 @@ def test_every_task_can_be_done_without_javascript(open_page, some_keys, ada):
     expect(page.get_by_label("Name")).to_have_value("gone")
     page.get_by_role("button", name="Review").click()
     page.get_by_role("button", name="Create token").click()
-    assert page.get_by_label("Personal token", exact=True).input_value().startswith("acme_pat_")
+    field = page.get_by_label("Personal access token", exact=True)
+    assert field.input_value().startswith("acme_pat_")
 
     # Approve a key, and reject another
     page.goto("/settings/keys/approvals/")

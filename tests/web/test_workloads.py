@@ -64,7 +64,7 @@ def test_page_of_the_key_shows_the_rules(page, key):
     told = text_of(page.get(f"{KEYS}{key.public_id}/"))
     for words in (URL, "repository_id=123456789", f"aud={SITE}"):
         assert words in told
-    assert "Replace the secret" not in told
+    assert "Use a workload instead of the secret" not in told
 
 
 def test_rules_are_edited(page, key):
@@ -90,7 +90,7 @@ class TestConvert:
     def test_secret_works_during_the_overlap(self, page, engine):
         minted = mint_key(engine)
         url = f"{KEYS}{minted.key.public_id}/"
-        assert "Replace the secret" in text_of(page.get(url))
+        assert "Use a workload instead of the secret" in text_of(page.get(url))
         assert page.get(f"{url}convert/").status_code == 200
         response = page.post(f"{url}convert/", RULES | {"overlap": "3600"})
         assert response.status_code == 200
@@ -122,7 +122,8 @@ def test_site_without_issuers_shows_nothing(page, engine, settings):
     settings.APIKEYS = {**settings.APIKEYS, "WORKLOAD_ISSUERS": {}}
     assert "Claims" not in text_of(page.get(f"{KEYS}new/"))
     key = mint_key(engine).key
-    assert "Replace the secret" not in text_of(page.get(f"{KEYS}{key.public_id}/"))
+    shown = text_of(page.get(f"{KEYS}{key.public_id}/"))
+    assert "Use a workload instead of the secret" not in shown
 
 
 @pytest.fixture

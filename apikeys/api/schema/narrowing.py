@@ -41,7 +41,7 @@ def narrowing(noun: str, facts: Any) -> dict[str, Any]:
             summary=f"Undo the narrowing of a {noun}",
             description="Restore what the last narrowing removed, within 7 days and if no one "
             f"changed the scopes or projects of the {noun} since. A credential must be able to "
-            f"grant all that the {noun} has then.",
+            f"grant everything that the {noun} has after the undo.",
             request=None,
             responses={**one_key(facts), **problems(400, 404, 409, 413, 415)},
         ),

@@ -272,7 +272,7 @@ class ProjectAccessExtension(OpenApiViewExtension):
             ),
             allow=extend_schema(
                 summary="Allow a credential in a project",
-                description="Take a denial back, or approve a token that waits for it.",
+                description="Take a denial back, or approve a token that is pending approval.",
                 parameters=parameters,
                 request=None,
                 responses=one(ENTRY),

@@ -9,7 +9,7 @@ from .. import arguments
 from ..output import show
 from ..terminal import Terminal
 
-HELP = "List the credentials that reach a project: keys, workloads, tokens and applications."
+HELP = "List the credentials that reach a project: its keys, members' tokens and applications."
 
 _COLUMNS = ("id", "kind", "name", "user", "scopes", "last_used_at", "expires_at", "state", "denied")
 
@@ -41,5 +41,5 @@ def handle(
 def _row(facts: dict[str, Any]) -> list[str]:
     cells = [show(name, facts[name]) for name in _COLUMNS]
     if facts["awaits_approval"]:
-        cells[-1] = "awaits approval"
+        cells[-1] = "pending approval"
     return cells

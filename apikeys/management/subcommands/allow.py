@@ -5,7 +5,7 @@ from .. import arguments
 from ..terminal import Terminal
 from . import deny
 
-HELP = "Let a credential reach a project again, or approve a token that waits for it."
+HELP = "Let a credential reach a project again, or approve a token that is pending approval."
 
 add_arguments = deny.add_common
 

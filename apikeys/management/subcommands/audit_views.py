@@ -9,7 +9,10 @@ from ...drf import inventory
 from ..terminal import Terminal
 
 HELP = "List all URLs, with the credentials that each accepts and the scopes that it requires."
-MORE = "A view that accepts none is outside this package, such as a page of your site."
+MORE = (
+    "A view without an entry under ACCEPTS does not use the authentication of apikeys, such as a "
+    "page of your site."
+)
 
 _COLUMNS: Final = ("URL", "METHODS", "ACCEPTS", "REQUIRES", "VIEW")
 _PROBLEMS: Final = {

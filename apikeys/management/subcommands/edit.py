@@ -52,7 +52,7 @@ def add_arguments(parser: CommandParser) -> None:
         "--keep-used",
         metavar="DURATION",
         help="Remove the scopes and selected projects that the key did not use in this time, such "
-        "as 90d. --undo-narrowing restores them for 7 days.",
+        "as 90d. You can undo this within 7 days, with --undo-narrowing.",
     )
     parser.add_argument(
         "--undo-narrowing",

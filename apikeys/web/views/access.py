@@ -173,7 +173,7 @@ class Allow(Decide):
 
 
 class Rule(AccessPage):
-    """Turn the approval of personal tokens on or off."""
+    """Turn the approval of personal access tokens on or off."""
 
     def post(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
         if not self.may_deny:
@@ -183,9 +183,9 @@ class Rule(AccessPage):
             return self.ask_who()
         reach.require_approval(self.project, required, by=self.user)
         if required:
-            done = _("Personal tokens now need approval. They are listed first.")
+            done = _("Personal access tokens now need approval. They are listed first.")
         else:
-            done = _("Personal tokens reach the project without approval now.")
+            done = _("Personal access tokens reach the project without approval now.")
         return self.go(self.owner.url("access"), done)
 
     def get(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:

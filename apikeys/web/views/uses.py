@@ -98,7 +98,9 @@ class Undo(KeyPage):
             if error.code in {*CONFLICTS, "nothing_to_undo"}:
                 return self.conflict(error)
             return self.ask(422, error)
-        done = _("%(name)s has what was removed as unused again.") % {"name": self.key.name}
+        done = _(
+            "Restored the permissions and projects of %(name)s that were removed as unused."
+        ) % {"name": self.key.name}
         return self.go(self.url, done)
 
     def ask(self, status: int = 200, error: LifecycleError | None = None) -> HttpResponse:

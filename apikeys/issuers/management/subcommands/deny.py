@@ -12,8 +12,9 @@ from ...denials import What
 
 HELP = "Deny a credential in a project, or the tokens of a trusted issuer everywhere."
 MORE = (
-    "Name the ID of a credential and --project. Or name --issuer and a subject, a session or a "
-    "token ID; --remove accepts its tokens again. It takes effect at the next request."
+    "Name the ID of a credential and --project. With --issuer, refuse tokens of a trusted issuer "
+    "on the whole site, by subject, session or token ID. --remove accepts these tokens again. "
+    "Both take effect at the next request."
 )
 
 _LONGEST = 255
