@@ -227,6 +227,10 @@ class TestUndo:
         lifecycle.edit(narrowed, scopes=["reports:read"])
         assert code(lifecycle.undo, narrowed) == "nothing_to_undo"
 
+    def test_is_gone_after_a_change_that_wrote_no_event(self, narrowed):
+        type(narrowed).objects.filter(pk=narrowed.pk).update(scope="keys:read reports:read")
+        assert code(lifecycle.undo, narrowed) == "nothing_to_undo"
+
     def test_is_gone_after_seven_days(self, narrowed, monkeypatch):
         later = timezone.now() + timedelta(days=7, minutes=1)
         monkeypatch.setattr("apikeys.lifecycle.narrowing.timezone.now", lambda: later)
