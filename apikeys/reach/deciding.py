@@ -69,14 +69,15 @@ def deny(
         about = {"project": project, "is_denied": True, "reason": reason, "by": by, "at": at}
         _save(row, about | {"kind": entry.decided_as, "credential": entry.id})
         keys: list[AnyKey] = []
+        paused: list[AnyKey] = []
         # Each round finds the keys that one of the round before created while it was locked.
         while found := _locked_below(project, entry, first, known=keys):
-            for key in found:
-                _deny(key, about, using, is_first=key == first)
+            paused += [key for key in found if _deny(key, about, using, is_first=key == first)]
             keys += found
         with_it = [key for key in keys if key != first]
         _record(Event.DENIED, project, entry, by, using, reason=reason, with_it=with_it)
-        notices.later("denied", project, entry, by=by, reason=reason)
+        instead = "paused" if first in paused else ""
+        notices.later("denied", project, entry, by=by, reason=reason, instead=instead)
     return True
 
 
@@ -101,13 +102,15 @@ def _lock_created(entry: Entry) -> None:
         held |= found
 
 
-def _deny(key: AnyKey, about: dict[str, Any], using: Access | None, *, is_first: bool) -> None:
+def _deny(key: AnyKey, about: dict[str, Any], using: Access | None, *, is_first: bool) -> bool:
+    """Deny a key together with another. Return whether this paused it."""
     kind = PROJECT_KEY if isinstance(key, ProjectKey) else PERSONAL_ACCESS_TOKEN
     known = _row(about["project"], kind, key.public_id)
     if not is_first and (known is None or not known.is_denied):
         _save(known, about | {"kind": kind, "credential": key.public_id})
-    if kind == PROJECT_KEY:
-        lifecycle.pause(key, by=about["by"], reason=about["reason"], using=using)
+    if kind != PROJECT_KEY:
+        return False
+    return lifecycle.pause(key, by=about["by"], reason=about["reason"], using=using)
 
 
 @transactions.retried
@@ -141,13 +144,17 @@ def allow(
         keys = [first, *(key for _row, key in together if key != first)]
         _check_within(within, holder, project, entry, [key for key in keys if key is not None])
         now = timezone.now()
-        for denied, key in together:
-            _allow(denied, key, by, as_admin, using, is_first=key == first)
+        resumed = [
+            key
+            for denied, key in together
+            if _allow(denied, key, by, as_admin, using, is_first=key == first)
+        ]
         about = {"project": project, "kind": entry.decided_as, "credential": entry.id}
         _save(row, about | {"is_denied": False, "reason": "", "by": by, "at": now})
         with_it = [key for _row, key in together if key != first]
         _record(Event.ALLOWED, project, entry, by, using, reason="", with_it=with_it)
-        notices.later("allowed", project, entry, by=by)
+        instead = "resumed" if first in resumed else ""
+        notices.later("allowed", project, entry, by=by, instead=instead)
     return True
 
 
@@ -253,14 +260,17 @@ def _allow(
     using: Access | None,
     *,
     is_first: bool,
-) -> None:
+) -> bool:
+    """Allow a key again. Return whether this resumed it."""
+    is_resumed = False
     # A key that was paused before the denial stays paused.
     if isinstance(key, ProjectKey) and key.paused_at is not None and key.paused_at >= row.at:
         if key.is_held and not (is_first or as_admin):
-            return
-        lifecycle.resume(key, by=by, as_admin=as_admin, using=using)
+            return False
+        is_resumed = lifecycle.resume(key, by=by, as_admin=as_admin, using=using)
     if not is_first:
         row.delete()  # an ``allowed`` row would approve it
+    return is_resumed
 
 
 def _resumed(key: AnyKey, **kwargs: Any) -> None:
