@@ -18,7 +18,7 @@ from django.views.decorators.debug import sensitive_variables
 from oauth2_provider.models import AccessToken, Application, RefreshToken, clear_expired
 from oauth2_provider.views import TokenView
 
-from apikeys import lifecycle, usage
+from apikeys import lifecycle, reach, usage
 from apikeys.access import PERSONAL_ACCESS_TOKEN
 from apikeys.gateway.models import ResourceBinding
 from apikeys.lifecycle import Minted
@@ -43,6 +43,7 @@ SCOPES: Final = ("payments:read", "payments:write")
 WIDE_NAME: Final = "Nightly report"
 WIDE_SCOPES: Final = (*SCOPES, "reports:read", "keys:read", "keys:write")
 WIDE_AGE: Final = timedelta(days=120)
+DENIED_NAME: Final = "Old laptop"
 PAT_LIFETIME: Final = timedelta(days=90)
 
 PROJECTS: Final = {"analytical-engine": "Analytical Engine", "compiler": "Compiler"}
@@ -128,6 +129,7 @@ def seed() -> None:
     )
     ada = get_user_model()._default_manager.get(username="ada")
     _wide_token(ada, projects["analytical-engine"])
+    _denied_token(ada, projects["analytical-engine"])
 
 
 def _wide_token(user: Any, project: Any) -> None:
@@ -155,6 +157,25 @@ def _wide_token(user: Any, project: Any) -> None:
         last_used_at=last,
         count=118,
     )
+
+
+def _denied_token(ada: Any, project: Any) -> None:
+    """Keep a token that is denied in the project, which the pages show. No one has its secret."""
+    charles = get_user_model()._default_manager.get(username="charles")
+    tokens = PersonalAccessToken._default_manager.filter(live(), user=charles, name=DENIED_NAME)
+    if tokens.exists():
+        return
+    key = lifecycle.mint(
+        user=charles,
+        name=DENIED_NAME,
+        scopes=["payments:read"],
+        projects=[project],
+        expires_at=timezone.now() + PAT_LIFETIME,
+        by=charles,
+    ).key
+    entry = reach.find(project, key.public_id)
+    assert entry is not None  # noqa: S101 - for mypy
+    reach.deny(project, entry, by=ada, reason="Nobody knows this laptop.")
 
 
 def _paused_key(project: Any) -> None:

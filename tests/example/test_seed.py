@@ -4,7 +4,7 @@ import pytest
 from django.contrib.auth import authenticate
 from oauth2_provider.models import AccessToken, RefreshToken
 
-from apikeys import refusals
+from apikeys import reach, refusals
 from apikeys.models import Membership, get_project_model
 from apikeys.refusals import Refused
 from apikeys.verify import verify
@@ -32,6 +32,16 @@ def test_seeding_twice_is_seeding_once():
         list(Payment.objects.values()),
         list(Membership.objects.order_by("pk").values()),
     ) == once
+
+
+def test_one_token_is_denied_in_the_project():
+    for _ in range(2):
+        seed.seed()
+        project = get_project_model().objects.get(slug="analytical-engine")
+        (entry,) = reach.listed(project, denied="yes", kind="personal_access_token")
+        assert (entry.user, entry.name) == ("charles", "Old laptop")
+        assert entry.decision.reason
+        assert entry.decision.by.username == "ada"
 
 
 def test_the_next_payment_is_number_6():
