@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 
 from ..keys import inventory
 from ..keys.facts import KINDS
-from ..models import KEY_MODELS
+from . import access
 from .lists import ListAdmin
 
 
@@ -24,8 +24,7 @@ class InventoryPage(ListAdmin):
 
     def inventory_view(self, request: HttpRequest) -> HttpResponseBase:
         """Show the inventory, or return it as ``?format=csv`` or ``?format=json``."""
-        names = [f"apikeys.view_{model._meta.model_name}" for model in KEY_MODELS.values()]
-        if not request.user.has_perms(names):
+        if not access.may(request.user, "view"):
             raise PermissionDenied
         form = request.GET.get("format", "")
         if form not in ("", "csv", "json"):
@@ -68,6 +67,7 @@ class InventoryPage(ListAdmin):
                 for key in found["widest"]
             ],
             "denials": found["denials"],
+            "access_url": access.url_of(request.user, self.admin_site.name),
         }
 
     def _url(self, key: dict[str, Any]) -> str:

@@ -20,7 +20,7 @@ from ..models.metadata import as_text
 from ..models.texts import OPTIONAL, TEXTS
 from ..restrictions import BY_NAME, RESTRICTIONS
 from ..workloads import rules
-from . import theme
+from . import access, theme
 from .filters import ExpiryFilter, KindFilter, LastUseFilter, StateFilter
 from .forms import EditForm, MintForm
 from .inventory import InventoryPage
@@ -188,6 +188,9 @@ class KeyAdmin(KeyColumns, KeyActions, KeyFinder):
             editable = self.is_editable(request, key)
             context |= {"show_save": editable, "show_save_and_continue": editable}
             context["key_actions"] = self._actions_for(request, key)
+            if isinstance(key, ProjectKey):
+                site = self.admin_site.name
+                context["access_url"] = access.url_of(request.user, site, key.project)
         return super().render_change_form(request, context, *args, **kwargs)
 
     def _actions_for(self, request: HttpRequest, key: AnyKey) -> list[tuple[str, str]]:
@@ -242,7 +245,7 @@ _OTHERS = tuple(each.name for each in RESTRICTIONS if not each.is_about_time)
 
 
 @manages(PersonalAccessToken)
-class PersonalAccessTokenAdmin(InventoryPage, KeyAdmin):
+class PersonalAccessTokenAdmin(access.AccessPages, InventoryPage, KeyAdmin):
     """Personal access tokens of all users."""
 
     owner = "user"

@@ -113,18 +113,19 @@ class ListAdmin(ModelAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        if _gives_away_a_secret(request):
-            self.message_user(
-                request,
-                _(
-                    "You entered a key or its secret, so nothing was searched. The text is "
-                    "now in your browser's history and in the server's log. Rotate that key. "
-                    "To look up a key by its whole text, use “Find by whole key”."
-                ),
-                messages.ERROR,
-            )
-            return HttpResponseRedirect(request.path)
-        return super().changelist_view(request, extra_context)
+        return self.without_secret(request) or super().changelist_view(request, extra_context)
+
+    def without_secret(self, request: HttpRequest) -> HttpResponse | None:
+        """Return a redirect away from a query string that contains a secret. Else ``None``."""
+        if not _gives_away_a_secret(request):
+            return None
+        message = _(
+            "You entered a key or its secret, so nothing was searched. The text is "
+            "now in your browser's history and in the server's log. Rotate that key. "
+            "To look up a key by its whole text, use “Find by whole key”."
+        )
+        self.message_user(request, message, messages.ERROR)
+        return HttpResponseRedirect(request.path)
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         # By default, anyone who can view the list may filter by any field and lookup. That would

@@ -28,9 +28,11 @@ class AccessParameters(PageParameters):
     kind = serializers.ChoiceField(list(KINDS), required=False)
     state = serializers.ChoiceField(["live", "pending", "paused"], required=False)
     denied = serializers.ChoiceField(
-        ["yes", "no", "awaiting"],
+        ["yes", "no", "awaiting", "allowed"],
         required=False,
-        help_text="`awaiting` lists tokens that are pending approval.",
+        help_text=(
+            "`awaiting` lists tokens that are pending approval, and `allowed` what was allowed."
+        ),
     )
     used = serializers.RegexField(
         r"\A(?:never|(?:not-)?[0-9]{1,4})\Z",

@@ -48,9 +48,9 @@ def listed(
     """Return the matching credentials that reach ``project``, sorted.
 
     ``members`` are some of the project's members; ``None`` for all, and for its keys too.
-    ``q`` is a part of a name, an ID, a username or a client ID. ``denied`` is ``yes``, ``no`` or
-    ``awaiting``. ``used`` is ``never``, a number of days, or ``not-`` and a number of days.
-    ``sort`` is one of ``ORDERS``: without it, tokens pending approval come first.
+    ``q`` is a part of a name, an ID, a username or a client ID. ``denied`` is ``yes``, ``no``,
+    ``awaiting`` or ``allowed``. ``used`` is ``never``, a number of days, or ``not-`` and a number
+    of days. ``sort`` is one of ``ORDERS``: without it, tokens pending approval come first.
     """
     found = sources.entries(project, members=members)
     if used or sort in _BY_USE:
@@ -73,6 +73,8 @@ def listed(
 def _answers(entry: Entry, denied: str) -> bool:
     if denied == "awaiting":
         return entry.awaits
+    if denied == "allowed":
+        return entry.decision is not None and not entry.is_denied
     return entry.is_denied == (denied == "yes")
 
 

@@ -1,16 +1,20 @@
 """Search, filter and sort the list of what reaches a project, by the query string of the page."""
 
-from typing import Any
+from typing import Any, Final
 
 from django import forms
+from django.http import HttpResponse
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy
 
 from .. import reach
 from ..models import State
-from ..reach import Entry
+from ..reach import Entry, exports, sources
 from ..reach.entries import KINDS
 from .filters import ANY, USES, ListFilter, choice
+from .pagination import Page
+
+_SIZE: Final = 50
 
 
 class AccessFilter(ListFilter):
@@ -31,6 +35,7 @@ class AccessFilter(ListFilter):
         ("awaiting", gettext_lazy("Pending approval")),
         ("yes", gettext_lazy("Denied")),
         ("no", gettext_lazy("Not denied")),
+        ("allowed", gettext_lazy("Allowed")),
     )
     used = choice(gettext_lazy("Last use here"), *USES)
     sort = choice(
@@ -51,3 +56,27 @@ class AccessFilter(ListFilter):
         if not self.is_valid():
             return []
         return reach.listed(project, members=members, **self.cleaned_data)
+
+    def page(self, project: Any, found: list[Entry]) -> Page:
+        """Return the page of ``found`` that the query string names, with all facts."""
+        text = self.value("page")
+        number = int(text) if text.isascii() and text.isdigit() and len(text) < 7 else 1
+        start = max(number - 1, 0) * _SIZE
+        shown = found[start : start + _SIZE]
+        sources.fill(project, shown)
+        return Page(
+            shown,
+            self.link(page=str(number - 1)) if start else None,
+            self.link(page=str(number + 1)) if start + _SIZE < len(found) else None,
+        )
+
+
+def download(project: Any, found: list[Entry], name: str) -> HttpResponse | None:
+    """Return the entries as a file in the format ``name``; ``None`` for an unknown format."""
+    if name not in exports.FORMATS:
+        return None
+    sources.fill(project, found)
+    text, media_type = exports.FORMATS[name]
+    response = HttpResponse(text(found), content_type=media_type)
+    response["Content-Disposition"] = f'attachment; filename="access.{name}"'
+    return response

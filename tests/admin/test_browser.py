@@ -16,7 +16,7 @@ from django.apps import apps
 from django.utils import timezone
 from playwright.sync_api import expect
 
-from apikeys import lifecycle, usage
+from apikeys import lifecycle, reach, usage
 from apikeys.models import PersonalAccessToken, ProjectKey, State
 from apikeys.refusals import Refused
 from apikeys.verify import verify
@@ -48,9 +48,9 @@ def open_page(chromium, live_server, client, root, ada):
         context.close()
 
 
-def button(page, name):
+def button(page, name, role="button"):
     """Return the button with this name. django-unfold puts buttons into a menu on small screens."""
-    found = page.get_by_role("button", name=name, exact=True)
+    found = page.get_by_role(role, name=name, exact=True)
     if not found.is_visible() and (more := page.get_by_text("more_horiz")).is_visible():
         more.click()
     return found
@@ -153,20 +153,15 @@ def life(engine):
     return successor.key, pending.key
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", WIDTHS)
-def test_pages_are_accessible_and_fit_the_screen(open_page, life, width, scheme):
-    """Nothing overflows, the contrast is sufficient, and every control has a name."""
-    token, pending = life
-    page = open_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    change = f"{TOKENS}{token.pk}/change/"
+def looker(page, names):
+    """Return a list of faults, and a function that adds those of the page that is shown."""
     wrong = []
 
     def look(name):
         page.wait_for_load_state()
         if PICTURES:
             theme = "unfold" if UNFOLD else "plain"
-            path = Path(PICTURES) / f"{theme}-{scheme}-{width}-{name}.png"
+            path = Path(PICTURES) / f"{theme}-{names}-{name}.png"
             page.screenshot(path=path, full_page=True)
         if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
             wrong.append(f"{name}: wider than the window")
@@ -178,6 +173,18 @@ def test_pages_are_accessible_and_fit_the_screen(open_page, life, width, scheme)
             for node in v["nodes"]
             if "select2-search__field" not in node["html"]  # Django's
         )
+
+    return wrong, look
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_pages_are_accessible_and_fit_the_screen(open_page, life, width, scheme):
+    """Nothing overflows, the contrast is sufficient, and every control has a name."""
+    token, pending = life
+    page = open_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    change = f"{TOKENS}{token.pk}/change/"
+    wrong, look = looker(page, f"{scheme}-{width}")
 
     page.goto(TOKENS)
     look("list")
@@ -203,6 +210,61 @@ def test_pages_are_accessible_and_fit_the_screen(open_page, life, width, scheme)
     page.get_by_label("payments:read").check()
     page.locator("[name=_save]").click()
     look("secret")
+
+    assert wrong == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_pages_about_access_fit_the_screen(open_page, engine, root, width, scheme):
+    """They have no entries, three, and 300, with the longest names and reasons."""
+    page = open_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    wrong, look = looker(page, f"{scheme}-{width}")
+    projects = f"{TOKENS}access/"
+    url = f"{projects}{engine.pk}/"
+    page.goto(projects)
+    look("access-projects")
+    page.goto(url)
+    look("access-0")
+
+    ada = engine.memberships.get().user
+    token = mint_pat(ada, name="laptop", scopes=["payments:write", "reports:read"]).key
+    mint_pat(ada, name="W" * 100)
+    key = mint_key(engine, name="server").key
+    reach.deny(engine, reach.find(engine, token.public_id), by=root, reason="Unknown laptop. " * 12)
+    reach.require_approval(engine, True)
+    page.goto(url)
+    look("access-3")
+    page.goto(f"{KEYS}{key.pk}/change/")
+    look("access-key")
+    button(page, "Access to this project", "link").click()
+    page.get_by_role("row", name=re.compile("server")).get_by_role("link", name="Deny").click()
+    page.wait_for_url(f"**/{key.public_id}/deny/")
+    look("access-deny")
+    page.get_by_label("Reason").fill("Leaked?")
+    button(page, "Deny").click()
+    expect(page.locator("body")).to_contain_text("Denied server in this project.")
+    page.get_by_role("row", name=re.compile("server")).get_by_role("link", name="Allow").click()
+    button(page, "Allow").click()
+    expect(page.locator("body")).to_contain_text("Allowed server in this project.")
+    assert ProjectKey.objects.get().state() == State.LIVE
+
+    PersonalAccessToken.objects.bulk_create(
+        PersonalAccessToken(
+            user=ada, name=f"script {n:03}", public_id=f"{n:016}", scope="payments:read",
+            all_projects=True,
+        )
+        for n in range(297)
+    )  # fmt: skip
+    page.goto(f"{url}?kind=personal_access_token&sort=name")
+    look("access-300")
+    page.get_by_role("link", name="Next").click()
+    page.wait_for_url("**page=2")
+    look("access-300-next")
+    page.goto("/admin/apikeys/")
+    look("access-index")
+    page.goto(f"{TOKENS}inventory/")
+    look("access-inventory")
 
     assert wrong == []
 

@@ -101,3 +101,16 @@ def test_a_refusal_names_the_code(customer, owner):
     other = Customer.objects.create(code="K-2", title="Other")
     with pytest.raises(lifecycle.LifecycleError, match="K-2"):
         mint_pat(owner, projects=[other])
+
+
+def test_the_admin_shows_what_reaches_a_project_by_its_code(customer, owner):
+    key = mint_key(customer).key
+    client = Client()
+    client.force_login(owner)
+    url = "/admin/apikeys/personalaccesstoken/access/"
+    (shown,) = client.get(url, {"q": "k-10"}).context["projects"]
+    assert (shown["slug"], shown["url"]) == ("K-1001", f"{url}{customer.pk}/")
+    client.post(f"{shown['url']}{key.public_id}/deny/", {"reason": "Lost."})
+    key.refresh_from_db()
+    assert key.paused_by == owner
+    assert "denied here" in client.get(shown["url"]).content.decode()

@@ -15,8 +15,7 @@ from ...errors import LifecycleError
 from ...policy import get_policy
 from ...reach import exports, sources
 from ...reach.entries import Entry
-from ..access import AccessFilter
-from ..pagination import Page
+from ..access import AccessFilter, download
 from .pages import OwnerPage, add_error
 
 
@@ -56,8 +55,6 @@ class AccessPage(OwnerPage):
 class AccessList(AccessPage):
     """Search, filter, sort and export, all by the query string."""
 
-    size = 50
-
     def get(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
         if self.holds_secret():
             return self.go_without_secret()
@@ -68,22 +65,12 @@ class AccessList(AccessPage):
         found = listed.entries(self.project, members)
         if name := request.GET.get("format"):
             return self.export(name, found)
-        text = request.GET.get("page", "1")
-        number = int(text) if text.isascii() and text.isdigit() and len(text) < 7 else 1
-        start = max(number - 1, 0) * self.size
-        shown = found[start : start + self.size]
-        sources.fill(self.project, shown)
-        more = start + self.size < len(found)
-        page: Any = Page(
-            shown,
-            listed.link(page=str(number - 1)) if start else None,
-            listed.link(page=str(number + 1)) if more else None,
-        )
+        page = listed.page(self.project, found)
         may_deny = self.may_deny
         return self.page(
             "access",
             page=page,
-            rows=[self.row(each) for each in shown],
+            rows=[self.row(each) for each in page.rows],
             filter=listed,
             number=len(found),
             sees_all=sees_all,
@@ -106,14 +93,10 @@ class AccessList(AccessPage):
         }
 
     def export(self, name: str, found: list[Entry]) -> HttpResponse:
-        if name not in exports.FORMATS:
-            message = _("Unknown format. Choose one of: %(names)s.")
-            return self.refused(message % {"names": ", ".join(exports.FORMATS)}, 400)
-        sources.fill(self.project, found)
-        text, media_type = exports.FORMATS[name]
-        response = HttpResponse(text(found), content_type=media_type)
-        response["Content-Disposition"] = f'attachment; filename="access.{name}"'
-        return response
+        message = _("Unknown format. Choose one of: %(names)s.")
+        return download(self.project, found, name) or self.refused(
+            message % {"names": ", ".join(exports.FORMATS)}, 400
+        )
 
 
 class Decide(AccessPage):

@@ -47,6 +47,19 @@ found = client.post(f"{TOKENS}find/", {"key": text})
 assert found["Location"] == f"{TOKENS}{token.pk}/change/"
 assert client.get("/admin/apikeys/project/").status_code == 404
 assert client.get("/admin/apikeys/membership/", {"q": "weavers"}).context["cl"].result_count == 1
+for url in (f"{TOKENS}access/", f"{TOKENS}inventory/", f"{KEYS}{key.pk}/change/"):
+    page = client.get(url).content.decode()
+    assert f'href="{TOKENS}access/' in page, url
+(shown,) = client.get(f"{TOKENS}access/", {"q": "weav"}).context["projects"]
+assert str(team.pk).replace("-", "") in shown["url"].replace("-", "")
+assert {row["entry"].id for row in client.get(shown["url"]).context["rows"]} == {
+    token.public_id,
+    key.public_id,
+}
+client.post(f"{shown['url']}{token.public_id}/deny/", {"reason": "Lost."})
+assert not verify(text).projects()
+client.post(f"{shown['url']}{token.public_id}/allow/")
+assert list(verify(text).projects()) == [team]
 client.post(
     TOKENS,
     {"action": "revoke_selected", "_selected_action": token.pk, "confirmed": "y", "reason": "r"},
