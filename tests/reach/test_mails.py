@@ -37,11 +37,11 @@ def mailed(mailoutbox, django_capture_on_commit_callbacks, engine):
 def test_denying_a_project_key_sends_one_mail(mailed, root, ada, engine, mailoutbox):
     key = mint_key(engine, name="server").key
     denied = mailed(reach.deny, key, by=root, reason="Leaked?")
-    assert denied == ["The key server of Analytical Engine was paused"]
+    assert denied == ["server of Analytical Engine was paused"]
     assert "Leaked?" in mailoutbox[0].body
     assert "root" in mailoutbox[0].body
     allowed = mailed(reach.allow, key, by=root)
-    assert allowed == ["The key server of Analytical Engine was resumed"]
+    assert allowed == ["server of Analytical Engine was resumed"]
 
 
 def test_a_key_that_was_paused_before_gets_the_mail_that_it_was_denied(mailed, root, ada, engine):
