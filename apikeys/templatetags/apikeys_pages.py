@@ -176,6 +176,12 @@ def in_full_filter(moment: datetime) -> str:
 
 
 @register.filter
+def quoted(name: Any) -> str:
+    """Return a name in quotation marks, so that a sentence shows where it ends."""
+    return _("“%(name)s”") % {"name": name}
+
+
+@register.filter
 def grouped(number: int) -> str:
     """Return ``number`` with separators, such as "1,000"."""
     return number_format(number, force_grouping=True)

@@ -151,6 +151,18 @@ class TestPassword:
         assert User.objects.get(pk=ada.pk).password.startswith("pbkdf2_sha256$")
         assert state(minted) is State.LIVE
 
+    def test_a_hash_of_an_older_algorithm_that_is_saved_with_the_user_counts(self, ada, settings):
+        settings.PASSWORD_HASHERS = [
+            "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+            "django.contrib.auth.hashers.PBKDF2SHA1PasswordHasher",
+        ]
+        old = make_password(PASSWORD, hasher="pbkdf2_sha1")
+        User.objects.filter(pk=ada.pk).update(password=old)
+        minted = mint_pat(ada)
+        ada.password = make_password("another-long-password")
+        ada.save()
+        assert state(minted) is State.REVOKED
+
     def test_a_change_with_update_fields_counts(self, ada):
         minted = mint_pat(ada)
         ada.set_password("another-long-password")
@@ -336,6 +348,13 @@ class TestLogout:
 def test_a_wrong_call_is_refused(event, project, ada, engine):
     with pytest.raises(ValueError, match="event"):
         lifecycle.apply_user_event(event, ada, project=engine if project else None)
+
+
+@pytest.mark.parametrize("event", ["password_changed", "deactivated", "logged_out"])
+def test_a_call_for_an_event_without_an_action_ends_nothing(event, ada):
+    minted = mint_pat(ada)
+    assert people.apply_user_event(event, ada) == 0
+    assert state(minted) is State.LIVE
 
 
 @pytest.mark.parametrize(

@@ -206,7 +206,7 @@ def test_revoking_an_authorization_needs_the_confirmation(pages, webapp, log_in)
     token = log_in().json()["access_token"]
     response = pages.post(f"/settings/applications/{webapp.pk}/revoke/")
 
-    assert "Revoke access for Web app?" in text_of(response)
+    assert "Revoke access for “Web app”?" in text_of(response)
     assert pages.get("/api/token/", headers=bearer(token)).status_code == 200
 
 
@@ -216,7 +216,7 @@ def test_submitting_the_form_twice_registers_one_client(pages):
     again = pages.post(OWN + "new/", form)
 
     assert (first.status_code, again.status_code) == (200, 409)
-    assert "already registered Ledger" in text_of(again)
+    assert "already registered “Ledger”" in text_of(again)
     assert Application.objects.count() == 1
 
 

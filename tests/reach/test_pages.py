@@ -89,13 +89,13 @@ def test_deny_asks_first_and_names_the_consequence(page, ada, bob, engine):
     minted = mint_pat(bob, name="laptop")
     url = f"{URL}{minted.key.public_id}/deny/"
     asked = text_of(page.get(url))
-    assert "Deny laptop in Analytical Engine?" in asked
+    assert "Deny “laptop” in Analytical Engine?" in asked
     assert "does not reach this project" in asked
     assert verify(minted.token).allows(project=engine), "nothing happened yet"
 
     done = page.post(url, {"reason": XSS}, follow=True)
     assert done.redirect_chain[0][0] == URL
-    assert "Denied laptop in this project." in text_of(done)
+    assert "Denied “laptop” in this project." in text_of(done)
     assert XSS not in done.content.decode()
     assert not verify(minted.token).allows(project=engine)
 

@@ -433,7 +433,7 @@ class Managing(Policy):
 
 def test_revoking_is_confirmed_and_applies_to_the_next_request(page, place, made, ada):
     url = f"{place.url}{made.key.public_id}/revoke/"
-    assert "Revoke server?" in text_of(page.get(url)) or "Revoke ci?" in text_of(page.get(url))
+    assert "Revoke “server”?" in text_of(page.get(url)) or "Revoke “ci”?" in text_of(page.get(url))
     assert verify(made.token)
     page.post(url, {"reason": "The laptop was lost."})
     with pytest.raises(Refused) as refused:

@@ -55,7 +55,7 @@ def test_resubmitted_form_creates_no_second_key_and_shows_no_secret(page, place)
     again = page.post(f"{place.url}new/", form)
 
     assert again.status_code == 409
-    assert "already created laptop" in text_of(again)
+    assert "already created “laptop”" in text_of(again)
     key = place.model.objects.get()
     assert f'href="{place.url}{key.public_id}/"' in again.content.decode()
     assert "acme_" not in again.content.decode()

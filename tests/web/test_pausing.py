@@ -41,7 +41,7 @@ def test_a_key_is_paused_with_a_reason_and_resumed(page, place, make):
     assert f'href="{url}pause/"' in page.get(url).content.decode()
 
     asked = page.get(f"{url}pause/")
-    assert "Pause laptop?" in text_of(asked)
+    assert "Pause “laptop”?" in text_of(asked)
     assert "refused until you resume it" in text_of(asked)
     assert verify(minted.token)  # a look changes nothing
     done = page.post(f"{url}pause/", {"reason": "Is it in use?"})
@@ -59,7 +59,7 @@ def test_a_key_is_paused_with_a_reason_and_resumed(page, place, make):
     assert "paused" in listed
     assert "Is it in use?" in listed
 
-    assert "Resume laptop?" in text_of(page.get(f"{url}resume/"))
+    assert "Resume “laptop”?" in text_of(page.get(f"{url}resume/"))
     assert refused(minted)
     assert page.post(f"{url}resume/")["Location"] == url
     assert verify(minted.token)

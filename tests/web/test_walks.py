@@ -75,13 +75,13 @@ def test_every_task_can_be_done_without_javascript(open_page, some_keys, ada):
     # Approve a key, and reject another
     page.goto("/settings/keys/approvals/")
     page.get_by_role("button", name="Approve server").click()
-    expect(page.get_by_role("status")).to_contain_text("Approved server. It works now.")
+    expect(page.get_by_role("status")).to_contain_text("Approved “server”. It works now.")
     ProjectKey.objects.update(is_pending=True)
     page.goto("/settings/keys/approvals/")
     page.get_by_text("Reject…").first.click()
     page.get_by_label("Reason").fill("Too much.")
     page.get_by_role("button", name="Reject server").click()
-    expect(page.get_by_role("status")).to_contain_text("Rejected server.")
+    expect(page.get_by_role("status")).to_contain_text("Rejected “server”.")
     assert ProjectKey.objects.get().revoked_reason == "Too much."
 
 

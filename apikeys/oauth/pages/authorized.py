@@ -8,6 +8,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from oauth2_provider.models import get_application_model
 
+from ...templatetags.apikeys_pages import quoted
 from ...web.views.pages import SettingsPage
 from .. import authorizations, consent, consent_page, identity, narrowing
 from . import listing
@@ -77,7 +78,7 @@ class Narrow(SettingsPage):
         if not changes:
             done = _("The access of %(name)s was not changed.")
         name = identity.of(each.application).title
-        return self.go(reverse("apikeys_oauth:authorized"), done % {"name": name})
+        return self.go(reverse("apikeys_oauth:authorized"), done % {"name": quoted(name)})
 
     def find(self) -> authorizations.Authorization:
         """Return the authorization. Raise ``Http404`` unless the user gave it, and it is active."""
@@ -112,13 +113,13 @@ class Leave(Confirmed):
     def question(self, application: Any) -> dict[str, Any]:
         name = identity.of(application).title
         return {
-            "title": _("Revoke access for %(name)s?") % {"name": name},
+            "title": _("Revoke access for %(name)s?") % {"name": quoted(name)},
             "lead": _(
                 "The next request of %(name)s on your behalf is refused, and it is logged out. "
                 "Tokens and keys that it created are revoked too. You can authorize it again "
                 "later."
             )
-            % {"name": name},
+            % {"name": quoted(name)},
             "action": _("Revoke"),
             "back": reverse("apikeys_oauth:authorized"),
             "crumb": _("Authorized applications"),
@@ -128,4 +129,4 @@ class Leave(Confirmed):
         authorizations.end(application, self.user, by=self.user)
         done = _("Revoked access for %(name)s.")
         name = identity.of(application).title
-        return self.go(reverse("apikeys_oauth:authorized"), done % {"name": name})
+        return self.go(reverse("apikeys_oauth:authorized"), done % {"name": quoted(name)})

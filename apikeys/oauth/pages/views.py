@@ -20,6 +20,7 @@ from oauth2_provider.models import get_application_model
 
 from ...databases import transactions
 from ...keys import once
+from ...templatetags.apikeys_pages import quoted
 from ...web.views.pages import SettingsPage
 from .. import authorizations, consent, registration
 from ..device import GRANT_TYPE as DEVICE
@@ -169,7 +170,7 @@ class Register(OwnPage):
             "again."
         )
         url = reverse("apikeys_oauth:client", args=[application.pk])
-        return self.refused(message % {"name": application}, 409, url=url)
+        return self.refused(message % {"name": quoted(application)}, 409, url=url)
 
 
 class Edit(OwnPage):
@@ -274,7 +275,7 @@ class RevokeUsers(OwnPage, Confirmed):
         return f"{self.request.path}?{query}" if query else self.request.path
 
     def question(self, application: Any) -> dict[str, Any]:
-        names = {"name": application, "user": self.username}
+        names = {"name": quoted(application), "user": self.username}
         title = _("Revoke access for %(name)s for all users?")
         lead = _("It can no longer act on their behalf until they authorize it again.")
         if self.username:
@@ -304,7 +305,7 @@ class RevokeUsers(OwnPage, Confirmed):
 class Delete(OwnPage, Confirmed):
     def question(self, application: Any) -> dict[str, Any]:
         return {
-            "title": _("Delete %(name)s?") % {"name": application},
+            "title": _("Delete %(name)s?") % {"name": quoted(application)},
             "lead": f"{_users(application)} "
             + _("All its tokens stop working, for all users. You cannot undo this."),
             "action": _("Delete client"),
@@ -315,4 +316,4 @@ class Delete(OwnPage, Confirmed):
         name = str(application)
         authorizations.delete(application, by=self.user)
         done = _("Deleted %(name)s and all its tokens.")
-        return self.go(reverse("apikeys_oauth:clients"), done % {"name": name})
+        return self.go(reverse("apikeys_oauth:clients"), done % {"name": quoted(name)})

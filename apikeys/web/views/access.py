@@ -15,6 +15,7 @@ from ...errors import LifecycleError
 from ...policy import get_policy
 from ...reach import exports, sources
 from ...reach.entries import Entry
+from ...templatetags.apikeys_pages import quoted
 from ..access import AccessFilter, download
 from .pages import OwnerPage, add_error
 
@@ -122,7 +123,7 @@ class Decide(AccessPage):
         except LifecycleError as error:
             add_error(form, self.worded(error))
             return self.ask(entry, form, 422)
-        return self.go(self.owner.url("access"), done % {"name": entry.name})
+        return self.go(self.owner.url("access"), done % {"name": quoted(entry.name)})
 
     def entry(self) -> Entry:
         entry = reach.find(self.project, self.kwargs["key_id"])

@@ -13,6 +13,7 @@ from ...keys import facts
 from ...keys.queries import in_state
 from ...models import KEY_MODELS, AnyKey, PersonalAccessToken, ProjectKey, State
 from ...policy import get_policy
+from ...templatetags.apikeys_pages import quoted
 from .. import sudo
 from ..owners import owner_of
 from .pages import CONFLICTS, SettingsPage
@@ -47,7 +48,7 @@ class Decide(SettingsPage):
                 return self.refused(_("Choose Approve or Reject."), 400, url=url)
         except LifecycleError as error:
             return self.refused(error.message, 409 if error.code in CONFLICTS else 422, url=url)
-        return self.go(url, done % {"name": key.name})
+        return self.go(url, done % {"name": quoted(key.name)})
 
 
 class Approvals(SettingsPage):

@@ -14,6 +14,7 @@ from ... import lifecycle, token, usage
 from ...errors import LifecycleError
 from ...keys.queries import in_state
 from ...models import AnyKey, State
+from ...templatetags.apikeys_pages import quoted
 from .. import sudo
 from ..fields import KeylessForm
 from ..filters import KeyFilter
@@ -134,7 +135,7 @@ class RevokeMany(Many):
 
     def done(self, keys: list[AnyKey], number: int) -> str:
         if len(keys) == 1:
-            return _("Revoked %(name)s.") % {"name": keys[0].name}
+            return _("Revoked %(name)s.") % {"name": quoted(keys[0].name)}
         if self.owner.project is None:
             text = ngettext("Revoked %(n)d token.", "Revoked %(n)d tokens.", number)
         else:

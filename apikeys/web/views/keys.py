@@ -18,6 +18,7 @@ from ...keys.setup import setups
 from ...limits import networks
 from ...models import AnyKey
 from ...policy import get_policy
+from ...templatetags.apikeys_pages import quoted
 from ...workloads import rules
 from ..expiry import KEEP
 from ..forms import ConvertForm, KeyForm, PauseForm, RevokeForm, RotateForm
@@ -94,7 +95,7 @@ class Edit(KeyPage):
             _("Saved. Changes to %(name)s apply to the next request.")
             if changes
             else _("%(name)s was not changed.")
-        ) % {"name": self.key.name}
+        ) % {"name": quoted(self.key.name)}
         return self.go(self.url, done)
 
     def ask(self, form: KeyForm, status: int = 200, **context: Any) -> HttpResponse:
@@ -226,7 +227,7 @@ class Pause(KeyPage):
             add_error(form, self.worded(error))
             return self.ask(form, 422)
         done = _("Paused %(name)s. Requests with it are refused until you resume it.")
-        return self.go(self.url, done % {"name": self.key.name})
+        return self.go(self.url, done % {"name": quoted(self.key.name)})
 
     def ask(self, form: PauseForm, status: int = 200) -> HttpResponse:
         return self.page("pause", status, form=form, **use_of(self.key))
@@ -253,7 +254,9 @@ class Resume(KeyPage):
             lifecycle.resume(self.key, by=self.user)
         except LifecycleError as error:
             return self.conflict(error)
-        done = _("Resumed %(name)s. It works from the next request.") % {"name": self.key.name}
+        done = _("Resumed %(name)s. It works from the next request.") % {
+            "name": quoted(self.key.name)
+        }
         return self.go(self.url, done)
 
 
@@ -278,7 +281,7 @@ class Revoke(KeyPage):
         except LifecycleError as error:
             add_error(form, self.worded(error))
             return self.ask(form, 422)
-        done = _("Revoked %(name)s.") % {"name": self.key.name}
+        done = _("Revoked %(name)s.") % {"name": quoted(self.key.name)}
         return self.go(self.owner.url("keys"), done)
 
     def ask(self, form: RevokeForm, status: int = 200) -> HttpResponse:

@@ -14,6 +14,7 @@ from ...keys import once
 from ...limits import networks
 from ...models import AnyKey, live
 from ...policy import get_policy
+from ...templatetags.apikeys_pages import quoted
 from ...workloads import rules
 from .. import prefill
 from ..forms import KeyForm
@@ -108,7 +109,7 @@ class Mint(OwnerPage):
             "shown again."
         )
         url = self.owner.url("key", key)
-        return self.refused(message % {"name": key.name}, 409, key=key, url=url)
+        return self.refused(message % {"name": quoted(key.name)}, 409, key=key, url=url)
 
     def summary(self, form: KeyForm) -> dict[str, Any] | None:
         if not form.is_bound or not form.is_valid():

@@ -9,6 +9,7 @@ from ... import lifecycle
 from ...errors import LifecycleError
 from ...lifecycle import narrowing
 from ...models import AnyKey
+from ...templatetags.apikeys_pages import quoted
 from ..owners import Tokens
 from .pages import CONFLICTS, KeyPage
 from .rows import is_editable, labelled
@@ -58,7 +59,7 @@ class KeepUsed(KeyPage):
                 return self.conflict(error)
             return self.ask(422, error)
         done = _("Removed what %(name)s did not use. You can undo this for 7 days.")
-        return self.go(self.url, done % {"name": self.key.name})
+        return self.go(self.url, done % {"name": quoted(self.key.name)})
 
     def ask(self, status: int = 200, error: LifecycleError | None = None) -> HttpResponse:
         found = lifecycle.uses(self.key)
@@ -100,7 +101,7 @@ class Undo(KeyPage):
             return self.ask(422, error)
         done = _(
             "Restored the permissions and projects of %(name)s that were removed as unused."
-        ) % {"name": self.key.name}
+        ) % {"name": quoted(self.key.name)}
         return self.go(self.url, done)
 
     def ask(self, status: int = 200, error: LifecycleError | None = None) -> HttpResponse:
