@@ -272,6 +272,9 @@ class PostgreSQLServer(Server):
         self.binaries = Path(found[-1]).parent
         shutil.chown(directory, "postgres")
         self.data = directory / "data"
+        self._create()
+
+    def _create(self) -> None:
         self._run("initdb", "-D", str(self.data), "-A", "trust", "--no-sync", "-U", "postgres")
 
     def _run(self, name: str, *arguments: str) -> None:
@@ -307,6 +310,32 @@ class PostgreSQLServer(Server):
     def _launch(self) -> None:
         (self.data / "postmaster.pid").unlink(missing_ok=True)
         super()._launch()
+
+
+class LaggingStandby(PostgreSQLServer):
+    """A streaming replica of ``primary`` that shows nothing written after it was created.
+
+    It receives every change, but applies a commit only when it is an hour old.
+    """
+
+    def __init__(self, directory: Path, primary: PostgreSQLServer) -> None:
+        self.primary = primary
+        super().__init__(directory)
+
+    def _create(self) -> None:
+        source = ["-h", "127.0.0.1", "-p", str(self.primary.port), "-U", "postgres"]
+        how = ["--write-recovery-conf", "--checkpoint=fast", "--no-sync", "--wal-method=stream"]
+        self._run("pg_basebackup", "-D", str(self.data), *source, *how)
+
+    def command(self) -> list[str]:
+        return [*super().command(), "-c", "recovery_min_apply_delay=1h"]
+
+    def _is_up(self) -> bool:
+        # It listens before it accepts queries.
+        if not super()._is_up():
+            return False
+        command = [str(self.binaries / "pg_isready"), "-q", "-h", "127.0.0.1"]
+        return subprocess.run([*command, "-p", str(self.port)]).returncode == 0
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ class InventoryPage(ListAdmin):
     """Add the page to the URLs of the list of tokens. It is about both kinds of key."""
 
     def get_urls(self) -> list[Any]:
-        view = self.admin_site.admin_view(self.inventory_view)
+        view = self.own_view(self.inventory_view)
         return [path("inventory/", view, name="apikeys_inventory"), *super().get_urls()]
 
     def inventory_view(self, request: HttpRequest) -> HttpResponseBase:

@@ -36,7 +36,7 @@ class KeyFinder(ListAdmin):
 
     def get_urls(self) -> list[Any]:
         name = f"{self.opts.app_label}_{self.opts.model_name}_find"
-        find = path("find/", self.admin_site.admin_view(self.find_view), name=name)
+        find = path("find/", self.own_view(self.find_view), name=name)
         return [find, *super().get_urls()]
 
     @method_decorator(sensitive_post_parameters("key"))

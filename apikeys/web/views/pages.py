@@ -41,7 +41,9 @@ CONFLICTS: Final = {
 }  # fmt: skip
 
 
-@method_decorator((hidden, outages.answered(outages.page), csrf_protect), name="dispatch")
+@method_decorator(
+    (hidden, outages.answered(outages.page), reading_primary(), csrf_protect), name="dispatch"
+)
 class SettingsPage(LoginRequiredView):
     """A page for logged-in users, with the policy of ``PAGES_CSP``. It is never cached."""
 
@@ -53,7 +55,7 @@ class SettingsPage(LoginRequiredView):
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         if not request.user.is_authenticated:
             return redirect_to_login(request.get_full_path())
-        with networks.asked_from(request), reading_primary(), zones.of_reader(request):
+        with networks.asked_from(request), zones.of_reader(request):
             response = cast("HttpResponse", super().dispatch(request, *args, **kwargs))
         return guard(response)
 
@@ -144,7 +146,7 @@ class SettingsPage(LoginRequiredView):
         return data
 
 
-@method_decorator((hidden, outages.answered(outages.page)), name="dispatch")
+@method_decorator((hidden, outages.answered(outages.page), reading_primary()), name="dispatch")
 class OwnerPage(SettingsPage):
     """A page of an owner's keys. The owner is the project ``slug`` of the URL, or else the user."""
 
