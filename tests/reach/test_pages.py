@@ -69,6 +69,7 @@ def test_pages_of_fifty(page, ada, engine):
     assert "server 49" in text_of(first)
     assert "server 50" not in text_of(first)
     assert "?page=2" in first.content.decode()
+    assert f"{first.context['number']} credentials" in text_of(first)
     assert "server 50" in text_of(page.get(URL, {"page": 2}))
 
 
