@@ -139,28 +139,32 @@ class TestPassword:
         User.objects.get(pk=ada.pk).save()
         assert state(minted) is State.LIVE
 
-    def test_the_upgrade_of_the_hash_at_a_login_ends_nothing(self, ada, settings):
-        settings.PASSWORD_HASHERS = [
-            "django.contrib.auth.hashers.PBKDF2PasswordHasher",
-            "django.contrib.auth.hashers.PBKDF2SHA1PasswordHasher",
-        ]
-        old = make_password(PASSWORD, hasher="pbkdf2_sha1")
-        User.objects.filter(pk=ada.pk).update(password=old)
+    def test_the_upgrade_of_the_hash_at_a_login_ends_nothing(self, ada, old_hash):
         minted = mint_pat(ada)
         assert authenticate(username="ada", password=PASSWORD) == ada
         assert User.objects.get(pk=ada.pk).password.startswith("pbkdf2_sha256$")
         assert state(minted) is State.LIVE
 
-    def test_a_hash_of_an_older_algorithm_that_is_saved_with_the_user_counts(self, ada, settings):
+    @pytest.fixture
+    def old_hash(self, ada, settings):
+        """The password of ada is hashed with an older algorithm."""
         settings.PASSWORD_HASHERS = [
             "django.contrib.auth.hashers.PBKDF2PasswordHasher",
             "django.contrib.auth.hashers.PBKDF2SHA1PasswordHasher",
         ]
         old = make_password(PASSWORD, hasher="pbkdf2_sha1")
         User.objects.filter(pk=ada.pk).update(password=old)
+
+    def test_another_hash_that_is_saved_with_the_user_is_no_upgrade(self, ada, old_hash):
         minted = mint_pat(ada)
         ada.password = make_password("another-long-password")
         ada.save()
+        assert state(minted) is State.REVOKED
+
+    def test_another_password_is_no_upgrade(self, ada, old_hash):
+        minted = mint_pat(ada)
+        ada.set_password("another-long-password")
+        ada.save(update_fields=["password"])
         assert state(minted) is State.REVOKED
 
     def test_a_change_with_update_fields_counts(self, ada):
