@@ -291,7 +291,7 @@ def test_leaving_the_page_ends_the_session_at_the_server(served, page):
 
     page.tab.reload()
 
-    expect(page.tab.get_by_role("heading", name="Log in")).to_be_visible()
+    expect(page.tab.get_by_role("heading", name="Show the payments")).to_be_visible()
     until_no_longer_good(served, page)
 
 
