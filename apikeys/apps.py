@@ -11,7 +11,15 @@ class ApiKeysConfig(AppConfig):
         from . import audit, cache, carried, checks, mail  # noqa: F401
         from .cache import checks as cache_checks  # noqa: F401
         from .checks import mail as mail_checks  # noqa: F401
-        from .checks import migrations, pages, projects, relations, timeouts, workloads  # noqa: F401
+        from .checks import (  # noqa: F401
+            migrations,
+            pages,
+            projects,
+            relations,
+            replicas,
+            timeouts,
+            workloads,
+        )
         from .drf import checks as view_checks  # noqa: F401
         from .http import cors
         from .importing import live as live_keys

@@ -1,7 +1,7 @@
 """Lists that stay fast at a million rows and refuse secrets in their URLs."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, wraps
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from django.contrib import admin, messages
@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
 
 from .. import token
+from ..databases.lists import for_list, note_change
 from ..databases.primary import reading_primary
 from ..keys import queries
 from .theme import THEME, ChangeList, ModelAdmin
@@ -73,6 +74,10 @@ class BoundedChangeList(ChangeList):
     related rows, MariaDB would start a join with them, and then sort all rows for one page.
     """
 
+    def get_queryset(self, request: HttpRequest, *args: Any, **kwargs: Any) -> QuerySet[Any]:
+        self.root_queryset = for_list(self.root_queryset, request)
+        return super().get_queryset(request, *args, **kwargs)
+
     def apply_select_related(self, qs: QuerySet[Any]) -> QuerySet[Any]:
         related: Any = self.list_select_related or ()
         return qs.prefetch_related(*related)
@@ -104,12 +109,12 @@ class ListAdmin(ModelAdmin):
     def get_urls(self) -> list[URLPattern]:
         urls: list[URLPattern] = super().get_urls()
         for pattern in urls:
-            pattern.callback = reading_primary()(pattern.callback)
+            pattern.callback = _of_ours(pattern.callback)
         return urls
 
     def own_view(self, view: Any) -> Any:
         """Return ``view``, a page that a subclass adds to ``get_urls``, as Django's are wrapped."""
-        return reading_primary()(self.admin_site.admin_view(view))
+        return _of_ours(self.admin_site.admin_view(view))
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return BoundedChangeList
@@ -219,6 +224,18 @@ def pks_beginning(model: Any, field: str, term: str, with_row: QuerySet[Any]) ->
 
 def _vendor(model: Any) -> str:
     return connections[router.db_for_write(model)].vendor
+
+
+def _of_ours(view: Any) -> Any:
+    """Return a view of the admin that reads the primary and notes a change."""
+
+    @wraps(view)
+    @reading_primary()
+    def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        note_change(request)
+        return view(request, *args, **kwargs)
+
+    return wrapped
 
 
 @sensitive_variables()

@@ -18,6 +18,7 @@ from rest_framework.viewsets import GenericViewSet
 from .. import audit, lifecycle, moments, scopes, token
 from ..access import Access, lasting_id
 from ..conf import app_settings, slug_field, slug_of
+from ..databases.lists import for_list
 from ..drf import BearerAuthentication, HasScope
 from ..errors import LifecycleError
 from ..grants import Extent, Grant
@@ -135,8 +136,18 @@ class KeyViewSet(KeysView):
     def facts(self, key: AnyKey) -> dict[str, Any]:
         return _one(with_facts(type(key)).get(pk=key.pk))
 
+    def listed(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+        """Return ``rows`` of a list, read from a replica if the site says so (``LISTS_FROM``).
+
+        The primary decides which rows a credential with selected projects may see.
+        """
+        access = self.access
+        if access is not None and access.selected is not None:
+            return rows
+        return for_list(rows, self.request if access is None else None)
+
     def list(self, request: Request, **kwargs: Any) -> Response:
-        keys = self.get_queryset()
+        keys = self.listed(self.get_queryset())
         parameters = ListParameters(data=request.query_params.dict())
         parameters.is_valid(raise_exception=True)
         if state := parameters.validated_data.get("state"):
@@ -286,7 +297,7 @@ class KeyViewSet(KeysView):
         parameters = AuditParameters(data=request.query_params.dict())
         parameters.is_valid(raise_exception=True)
         asked = parameters.validated_data
-        events = self.events()
+        events = self.listed(self.events())
         if (key := asked.get("key")) is not None:
             events = events.filter(public_id=key)
         if (event := asked.get("event")) is not None:

@@ -19,6 +19,7 @@ from django.db.models import CharField, TextField
 from .. import scopes
 from ..conf import AppSettings, app_settings, slug_field
 from ..conf.endings import end_settings
+from ..conf.replicas import replica_settings
 from ..conf.setting import all_names, given
 from ..models import get_project_model
 from ..policy import has_field
@@ -44,6 +45,7 @@ def check_settings(
         *_names(),
         *app_settings.errors(),
         *end_settings.errors(),
+        *replica_settings.errors(),
         *_scopes(),
         *_extras(),
         *_project(),

@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 from django.db import models, router
 
+from ..conf.replicas import replica_settings
+
 M = TypeVar("M", bound=models.Model, covariant=True)
 Q = TypeVar("Q", bound=models.QuerySet[Any, Any])
 
@@ -40,7 +42,16 @@ class _Router:
         return _alias.get()
 
     def db_for_read(self, model: Any, **hints: Any) -> str | None:
-        return router.db_for_write(model, **hints) if is_reading_primary() else None
+        if not is_reading_primary():
+            return None
+        if (alias := replica_settings.LISTS_FROM) and _alias_of(hints) == alias:
+            return alias  # what a row of a list refers to: the primary may have deleted it since
+        return router.db_for_write(model, **hints)
+
+
+def _alias_of(hints: dict[str, Any]) -> str | None:
+    instance = hints.get("instance")
+    return None if instance is None else instance._state.db
 
 
 _router = _Router()

@@ -26,6 +26,7 @@ from django.utils.translation import gettext_lazy as _
 
 from .. import moments, spreadsheets
 from ..conf import app_settings, slug_of
+from ..databases.lists import for_list
 from ..databases.primary import reading_primary
 from ..models import KEY_MODELS, AnyKey, ProjectKey, State
 from ..models.reach import ProjectAccess
@@ -72,7 +73,7 @@ def report() -> dict[str, Any]:
         for model in KEY_MODELS.values()
         if model is not ProjectKey or app_settings.PROJECT_KEYS
     ]
-    denials = ProjectAccess.objects.filter(is_denied=True)
+    denials = for_list(ProjectAccess.objects.filter(is_denied=True))
     newest = denials.select_related("project", "by").order_by("-pk")[:MOST]
     return {
         "at": moments.iso(now),
@@ -99,7 +100,7 @@ def _counts(model: type[AnyKey], now: datetime) -> dict[str, int]:
     The first counts ranges of indexes, which takes milliseconds. The second reads all active
     keys: no index covers their last use, because each use would write to it.
     """
-    rows: QuerySet[Any] = model._default_manager.order_by()
+    rows: QuerySet[Any] = for_list(model._default_manager.order_by())
     # SQLite uses no index for IS NOT NULL and for a bare boolean.
     ready, awaits = Q(revoked_at=None, is_pending__in=[False]), Q(
         revoked_at=None, is_pending__in=[True]
@@ -162,7 +163,7 @@ def _widest(models: list[Any], now: datetime) -> list[dict[str, Any]]:
     ]
     widest = nlargest(MOST, found, key=lambda each: each[:2])
     keys = {
-        model: model._default_manager.select_related(model.OWNER).in_bulk(
+        model: for_list(model._default_manager.select_related(model.OWNER)).in_bulk(
             [pk for *_width, of, pk in widest if of is model]
         )
         for model in models
@@ -187,7 +188,7 @@ def _by_width(model: Any, now: datetime) -> QuerySet[Any]:
     scopes = Length("scope") - Length(Replace("scope", Value(" "), Value(""))) + 1
     reach = F("all_projects") if model.SELECTS_PROJECTS else Value(False, BooleanField())
     number = Case(When(_active(now) & ~Q(scope=""), then=scopes), default=0)
-    rows: QuerySet[Any] = model._default_manager.annotate(number=number, reach=reach)
+    rows: QuerySet[Any] = for_list(model._default_manager.annotate(number=number, reach=reach))
     return rows.order_by("-number", "-reach", "pk").values_list("pk", "number", "reach")[:MOST]
 
 

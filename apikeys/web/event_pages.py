@@ -85,7 +85,7 @@ def _walk(
     found: list[Any] = []
     order = of_few(asked.ordering(newer=newer))
     for chunk in (places[:_FIRST], places[_FIRST:]):
-        rows = AuditEvent.objects.filter(others, pk__in=[pk for *_at, pk in chunk])
+        rows = AuditEvent.objects.using(events.db).filter(others, pk__in=[pk for *_at, pk in chunk])
         found += rows.order_by(*order)[: size + 1 - len(found)]
         if len(found) > size:
             return found, None

@@ -7,3 +7,5 @@ from tests.server_settings import *  # noqa: F403
 DATABASES["replica"] = DATABASES["default"] | {"PORT": os.environ["REPLICA_PORT"]}  # noqa: F405
 DATABASE_ROUTERS = ["tests.databases.lagging.Router"]
 APIKEYS["POLICY"] = "tests.databases.lagging.WithSuspensions"  # noqa: F405
+if alias := os.environ.get("SITE_LISTS_FROM"):
+    APIKEYS["LISTS_FROM"] = alias  # noqa: F405

@@ -2,6 +2,7 @@
 
 import json
 import re
+import secrets
 from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -32,6 +33,19 @@ def servers(tmp_path_factory):
             SERVER_DATABASE_PORT=str(primary.port),
         )
         facts = json.loads(alone.run("-m", "tests.outage_site", "1", "1"))
+        _, facts["of_gone"] = facts["states"][0]["doomed"][0]
+        query(
+            primary,
+            "INSERT INTO auth_user (username, password, first_name, last_name, email,"
+            " is_superuser, is_staff, is_active, date_joined)"
+            " VALUES ('gone', '!', '', '', '', false, false, true, now())",
+        )
+        query(
+            primary,
+            "UPDATE apikeys_personalaccesstoken SET user_id = u.id FROM auth_user u"
+            " WHERE u.username = 'gone' AND public_id = %s",
+            facts["of_gone"],
+        )
         with running(LaggingStandby(Path(second), primary)) as standby:
             yield primary, standby, facts
 
@@ -52,6 +66,13 @@ def site_on(servers, tmp_path_factory, **variables):
         REPLICA_PORT=str(standby.port),
         **variables,
     )
+
+
+@pytest.fixture(scope="module")
+def lister(servers, tmp_path_factory):
+    """The site, which reads its lists from the replica."""
+    with running(site_on(servers, tmp_path_factory, SITE_LISTS_FROM="replica")) as site:
+        yield site
 
 
 @pytest.fixture
@@ -222,3 +243,97 @@ def test_commands_see_and_change_what_was_just_written(site, facts):
     assert made["id"] in {each["id"] for each in site.apikeys("list", "--user", "ada")}
     site.apikeys("revoke", made["id"], "--reason", "Tried.")
     assert status(site, made["token"]) == 401
+
+
+def new_session(servers):
+    """Another session of the same user."""
+    key = secrets.token_hex(16)
+    query(
+        servers[0],
+        "INSERT INTO django_session SELECT %s, session_data, expire_date FROM django_session"
+        " WHERE session_key = %s",
+        key,
+        servers[2]["session"],
+    )
+    return key
+
+
+#: Pages and endpoints that list tokens or their events.
+LISTS = (
+    *(TOKENS, f"{TOKENS}activity/", f"{TOKENS}activity/?format=csv", f"{TOKENS}activity/?by=ada"),
+    *("/api/tokens/", "/api/tokens/audit/"),
+    *("/admin/apikeys/personalaccesstoken/", "/admin/apikeys/auditevent/"),
+)
+
+
+def test_lists_come_from_the_replica_and_all_else_from_the_primary(servers, lister, facts):
+    before = facts["states"][0]["by_api"]
+    with (
+        lister.client(facts["manager"]) as manager,
+        lister.client(session=new_session(servers)) as reader,
+    ):
+        made = create(manager)
+        for url in LISTS:
+            shown = reader.get(url)
+            assert (shown.status_code, made["id"] in shown.text) == (200, False), url
+        assert before in reader.get(f"{TOKENS}?q={before}").text
+        assert before in reader.get("/api/tokens/?page_size=100").text
+        assert before in reader.get(f"/admin/apikeys/personalaccesstoken/?q={before}").text
+        assert made["id"] not in ids(manager.get("/api/tokens/?page_size=100"))
+
+        assert status(lister, made["token"]) == 200
+        assert manager.get(f"/api/tokens/{made['id']}/").status_code == 200
+        assert reader.get(f"{TOKENS}{made['id']}/").status_code == 200
+        assert manager.delete(f"/api/tokens/{made['id']}/").status_code == 204
+        assert status(lister, made["token"]) == 401
+
+
+@pytest.mark.parametrize("where", ["page", "admin", "API"])
+def test_who_has_just_changed_something_sees_it_in_every_list(servers, lister, facts, where):
+    with lister.client(session=new_session(servers)) as browser:
+        if where == "page":
+            form = {"name": "x", "expiry": "30", "scopes:payments": "payments:read"}
+            shown = post(browser, f"{TOKENS}new/", **form, reach="all").text
+        elif where == "admin":
+            with lister.client(facts["manager"]) as manager:
+                token = create(manager)
+            shown = token["token"]
+            url = "/admin/apikeys/personalaccesstoken/"
+            pk = query(
+                servers[0],
+                "SELECT id FROM apikeys_personalaccesstoken WHERE public_id = %s",
+                token["id"],
+            )[0][0]
+            post(browser, url, action="revoke", _selected_action=str(pk))
+        else:
+            browser.get(f"{TOKENS}new/")
+            headers = {"X-CSRFToken": browser.cookies["csrftoken"]}
+            asked = {"name": "x", "scopes": ["payments:read"]}
+            shown = browser.post("/api/tokens/", json=asked, headers=headers).text
+        public_id = re.search(r"acme_pat_([0-9a-z]{16})_", shown)[1]
+        for url in LISTS:
+            assert public_id in browser.get(url).text, url
+
+
+def test_a_token_with_selected_projects_lists_what_the_primary_lets_it_see(lister, facts):
+    with lister.client(facts["manager"]) as manager:
+        scopes = ["keys:read", "payments:read"]
+        narrow = create(manager, projects=["engine"], scopes=scopes)
+        other = create(manager, projects=["engine"])
+    with lister.client(narrow["token"]) as script:
+        assert {narrow["id"], other["id"]} <= ids(script.get("/api/tokens/"))
+
+
+def test_admin_and_command_list_keys_of_the_replica_whose_user_was_deleted(servers, lister, facts):
+    """The rows that a row refers to come from the same database."""
+    primary, public_id = servers[0], facts["of_gone"]
+    query(primary, "DELETE FROM apikeys_personalaccesstoken WHERE public_id = %s", public_id)
+    query(primary, "DELETE FROM auth_user WHERE username = 'gone'")
+    with lister.client(session=new_session(servers)) as reader:
+        shown = reader.get(f"/admin/apikeys/personalaccesstoken/?q={public_id}")
+        assert (shown.status_code, ">gone<" in shown.text) == (200, True)
+
+    with lister.client(facts["manager"]) as manager:
+        made = create(manager)
+    listed = {each["id"]: each["user"] for each in lister.apikeys("list", "--limit", "1000")}
+    assert (listed[public_id], made["id"] in listed) == ("gone", False)

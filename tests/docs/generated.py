@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from apikeys import refusals as module
 from apikeys.conf import AppSettings
 from apikeys.conf.endings import EndSettings
+from apikeys.conf.replicas import ReplicaSettings
 from apikeys.gateway.conf import GatewaySettings
 from apikeys.issuers.conf import IssuersSettings
 from apikeys.oauth.conf import OAuthSettings
@@ -94,6 +95,7 @@ TABLES = {
     "## OAuth": OAuthSettings,
     "## Trusted issuers": IssuersSettings,
     "## The end of keys": EndSettings,
+    "## Replicas": ReplicaSettings,
     "## Gateway": GatewaySettings,
     "## Workloads": WorkloadSettings,
 }

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from apikeys.conf import AppSettings
 from apikeys.conf.endings import EndSettings
+from apikeys.conf.replicas import ReplicaSettings
 from apikeys.conf.setting import all_names
 from apikeys.drf.scoping import required_scopes
 from apikeys.gateway.conf import GatewaySettings
@@ -31,6 +32,7 @@ TABLES = (
     OAuthSettings,
     IssuersSettings,
     EndSettings,
+    ReplicaSettings,
     GatewaySettings,
     WorkloadSettings,
 )

@@ -5,6 +5,7 @@ from django.db.models import Q
 
 from ... import audit
 from ...audit import FORMATS
+from ...databases.lists import for_list
 from ...keys.event_queries import Asked
 from ...models import AuditEvent
 from .. import arguments
@@ -77,7 +78,7 @@ def _asked(
     until: str | None,
     **options: Any,
 ) -> tuple[Any, Asked]:
-    events, times = AuditEvent.objects.all(), Q()
+    events, times = for_list(AuditEvent.objects.all()), Q()
     if user is not None:
         events = events.of(arguments.find_user(user))
     if project is not None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
+from ...databases.lists import for_list
 from ...keys.facts import COLUMNS_OF_COMMAND, KINDS, record
 from ...models import State
 from .. import arguments, selecting
@@ -29,7 +30,7 @@ def handle(terminal: Terminal, *, limit: int, **options: Any) -> None:
     selection = selecting.select(**{name: options[name] for name in selecting.NAMES})
     found = heapq.merge(
         *(
-            iter(keys[: limit + 1].iterator(chunk_size=_CHUNK))
+            iter(for_list(keys)[: limit + 1].iterator(chunk_size=_CHUNK))
             for keys in selection.of_each_kind(with_ended=options["all"])
         ),
         key=attrgetter("created_at"),

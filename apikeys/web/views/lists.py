@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 
 from ... import audit, token
 from ...conf import slug_field
+from ...databases.lists import for_list
 from ...keys.event_queries import Asked
 from ...keys.queries import FEW
 from ...models import AuditEvent, Membership, ProjectKey, State, live
@@ -30,7 +31,7 @@ class KeyList(OwnerPage):
     def get(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
         if self.holds_secret():
             return self.go_without_secret()
-        keys = self.owner.keys()
+        keys = for_list(self.owner.keys(), request)
         if self.owner.project is None:
             keys = keys.prefetch_related("projects")
         listed = KeyFilter(request.GET, self.owner)
@@ -81,7 +82,8 @@ class Activity(OwnerPage):
             raise Http404
         of_clients = self.owner.project is None and apps.is_installed("apikeys.oauth")
         listed = ActivityFilter(request.GET, of_clients=of_clients)
-        asked, events = listed.asked(of_key), AuditEvent.objects
+        asked = listed.asked(of_key)
+        events = for_list(AuditEvent.objects.all(), request)
         if name := request.GET.get("format"):
             found = events.with_clients_of(self.owner.owner)
             return self.export(name, found.none() if asked is None else asked.all(found))

@@ -14,6 +14,7 @@ from django.views.decorators.csrf import csrf_protect
 
 from ... import token
 from ...conf import app_settings, slug_field
+from ...databases.lists import note_change
 from ...databases.primary import reading_primary
 from ...errors import LifecycleError
 from ...http import outages
@@ -55,6 +56,7 @@ class SettingsPage(LoginRequiredView):
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         if not request.user.is_authenticated:
             return redirect_to_login(request.get_full_path())
+        note_change(request)
         with networks.asked_from(request), zones.of_reader(request):
             response = cast("HttpResponse", super().dispatch(request, *args, **kwargs))
         return guard(response)
