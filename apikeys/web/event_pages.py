@@ -16,7 +16,7 @@ from ..models import AuditEvent
 from .pagination import Page, link
 
 #: The events that a page looks at, at most, for a filter without an index.
-MOST: Final = 2_000
+MOST: Final = 1_000
 _FIRST: Final = 500  # of them, in a first query: mostly they fill the page
 
 
