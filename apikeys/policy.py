@@ -207,7 +207,8 @@ class Policy:
         """Return how long a key of ``owner`` may stay unused; ``None`` for any time.
 
         ``manage.py apikeys notify`` mails the owner 14 and 3 days before, and then pauses the
-        key, or revokes it (``WHEN_IDLE``). Less than a day counts as a day.
+        key, or revokes it (``WHEN_IDLE``). With less than 28 days, the first mail is sent after
+        half of them, and the key ends 14 days later. Less than a day counts as a day.
         """
         return None
 

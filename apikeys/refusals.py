@@ -77,7 +77,7 @@ SECRET_ENDED = Refusal(
     "secret_ended",
     _(
         "The secret of this key has stopped working, because the key trusts a workload now. "
-        "Exchange the workload's token at the token endpoint."
+        "Exchange the workload's identity token at the token endpoint."
     ),
 )
 LEGACY_ENDED = Refusal(

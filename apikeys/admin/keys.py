@@ -51,11 +51,11 @@ def _search_help(*others: Any) -> Any:
 class KeyAdmin(KeyColumns, KeyActions, KeyFinder):
     """Create, edit and revoke keys. Keys cannot be deleted, because the history refers to them.
 
-    * The permission to change keys also allows an admin to pause, resume, revoke, approve and
+    * The permission to change keys also allows a site admin to pause, resume, revoke, approve and
       expire them.
     * The permission to delete keys is only used when a user or a project is deleted, which
       deletes its keys.
-    * The scopes and projects of the admin do not limit a key: an admin acts for the site.
+    * The scopes and projects of the admin do not limit a key: a site admin acts for the site.
     * The policy's rules for the owner apply as everywhere else.
     """
 

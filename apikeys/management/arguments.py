@@ -266,13 +266,14 @@ def add_trust(parser: CommandParser, text: str, *, required: bool = False) -> No
         "--claim",
         metavar="NAME=VALUE",
         action="append",
-        help="A claim that the workload's token must have, such as repository_id=123456789. "
-        "Repeat the option for several.",
+        help="A claim that the workload's identity token must have, such as "
+        "repository_id=123456789. Repeat the option for several.",
     )
     parser.add_argument(
         "--audience",
         metavar="URL",
-        help="The audience that the workload's token must have (default: the URL of this site).",
+        help="The audience that the workload's identity token must have (default: the URL of this "
+        "site).",
     )
 
 

@@ -1,4 +1,4 @@
-"""Find active keys that today's policy would refuse to create."""
+"""Find keys that have not ended and that today's policy would refuse to create."""
 
 from collections.abc import Iterator
 from functools import lru_cache
@@ -93,7 +93,9 @@ class _Rules:
         if key.rotated_at is None:
             self._count += 1
             if self._most is not None and self._count > self._most:
-                text = _("The owner has %(most)d older active keys, which is the maximum.")
+                text = _(
+                    "The owner has %(most)d older keys that have not ended, which is the maximum."
+                )
                 yield _violation("too_many_keys", text % {"most": self._most})
         unapproved = not key.is_pending and key.approved_at is None
         if unapproved and (names := self._to_approve(key.scope)):

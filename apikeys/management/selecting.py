@@ -78,7 +78,7 @@ class Selection(NamedTuple):
     unused_since: datetime | None
 
     def of_each_kind(self, *, with_ended: bool = False) -> Iterator[QuerySet[Any]]:
-        """Return the keys of each kind, newest first. Without ``with_ended``, only active ones."""
+        """Return the keys of each kind, newest first. Ended ones only with ``with_ended``."""
         for kind in self.kinds:
             model: Any = KINDS[kind]
             is_pat = model is PersonalAccessToken

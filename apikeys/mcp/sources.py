@@ -97,7 +97,7 @@ class Remote:
 
 
 class Introspection(Remote):
-    """Ask the site about each credential (RFC 7662), so that a revocation counts at once."""
+    """Ask the site about each credential (RFC 7662), so that a revoked one is refused at once."""
 
     def __init__(self, resource: str, issuer: str, client_id: str, client_secret: str) -> None:
         super().__init__(resource, issuer)

@@ -196,7 +196,7 @@ class TestList:
         assert {each["name"] for each in found} == {"old", "never used"}
         assert (
             apikeys("list", "--unused-for", "1y").out
-            == "No active keys. Use --all to list all keys.\n"
+            == "No keys. Use --all to include ended keys.\n"
         )
 
     def test_never_shows_a_secret(self, apikeys):
@@ -220,7 +220,7 @@ class TestList:
     def test_without_keys_it_says_so(self, apikeys):
         assert apikeys("list", "--json").json == []
         done = apikeys("list")
-        assert (done.code, done.out) == (0, "No active keys. Use --all to list all keys.\n")
+        assert (done.code, done.out) == (0, "No keys. Use --all to include ended keys.\n")
 
     def test_revoked_and_expired_keys_are_listed_only_with_all(self, apikeys):
         ada = UserFactory()
@@ -319,6 +319,16 @@ class TestShow:
         assert re.search("^state +active$", apikeys("show", public_id).out, re.MULTILINE)
         apikeys("revoke", public_id, "--reason", "Lost.")
         assert re.search("^state +revoked$", apikeys("show", public_id).out, re.MULTILINE)
+
+    def test_key_without_ranges_and_limits_shows_any_and_no_limit(self, apikeys):
+        key = mint_key(allowed_networks=["203.0.113.0/24"]).key.public_id
+        done = apikeys("edit", key, "--allow-network", "any")
+        assert done.out == "allowed networks: 203.0.113.0/24 -> any\n"
+        shown = apikeys("show", key).out
+        assert re.search("^allowed networks +any$", shown, re.MULTILINE)
+        assert re.search("^rate limits +no limit$", shown, re.MULTILINE)
+        facts = apikeys("show", key, "--json").json
+        assert facts["allowed_networks"] == facts["rate_limits"] == []
 
     def test_direct_use_is_shown_only_if_it_is_refused(self, apikeys):
         ada = PersonalAccessToken._meta.get_field("user").related_model.objects.get(username="ada")

@@ -286,15 +286,16 @@ def test_viewer_is_not_offered_a_replacement(client, viewer, engine):
     assert "Create a replacement" not in text_of(client.get(f"{KEYS}{key.public_id}/"))
 
 
-def test_number_of_active_keys_is_stated_before_the_form(page, place, strict, ada, engine):
-    assert "0 of at most 2 active" in text_of(page.get(f"{place.url}new/"))
+def test_number_of_keys_is_stated_before_the_form(page, place, strict, ada, engine):
+    noun = "tokens" if place.model is PersonalAccessToken else "keys"
+    assert f"0 of at most 2 {noun}. Paused and pending" in text_of(page.get(f"{place.url}new/"))
     soon = timezone.now() + timedelta(days=9)
     for _ in range(2):
         if place.model is PersonalAccessToken:
             mint_pat(ada, expires_at=soon)
         else:
             mint_key(engine, expires_at=soon)
-    assert "The limit of 2 active" in text_of(page.get(f"{place.url}new/"))
+    assert f"The limit of 2 {noun} is reached." in text_of(page.get(f"{place.url}new/"))
 
 
 def test_summary_warns_of_an_active_key_with_the_same_name(page, place):

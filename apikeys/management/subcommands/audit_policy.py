@@ -7,7 +7,7 @@ from ..output import counted
 from ..policy_audit import violations
 from ..terminal import Terminal
 
-HELP = "List active keys that today's policy would refuse to create, and why."
+HELP = "List keys that have not ended and that today's policy would refuse to create, and why."
 MORE = "Exits with 1 if it finds any."
 
 
@@ -34,4 +34,4 @@ def handle(terminal: Terminal, **options: Any) -> None:
                 terminal.screen.line(f"    {violation['code']}: {violation['detail']}")
     if count:
         raise CommandError(f"Today's policy would refuse to create {counted(count, 'active key')}.")
-    terminal.notes.line("Today's policy allows all active keys.")
+    terminal.notes.line("Today's policy allows all keys that have not ended.")

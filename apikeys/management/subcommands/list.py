@@ -40,7 +40,7 @@ def handle(terminal: Terminal, *, limit: int, **options: Any) -> None:
         map(record, islice(found, limit)),
         [name.removesuffix("_at").replace("_", " ").upper() for name in COLUMNS_OF_COMMAND],
         _row,
-        none="No keys." if options["all"] else "No active keys. Use --all to list all keys.",
+        none="No keys." if options["all"] else "No keys. Use --all to include ended keys.",
         expendable=_EXPENDABLE,
     )
     if next(found, None) is not None:

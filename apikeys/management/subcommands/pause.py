@@ -13,7 +13,7 @@ from ..terminal import Terminal
 
 HELP = "Pause a key, or all keys that are unused, until it is resumed."
 MORE = (
-    "Pause one key by its ID, or with --unused-for all active keys that match the options. A pause "
+    "Pause one key by its ID, or with --unused-for all keys that match the options. A pause "
     "can be undone with `resume`."
 )
 

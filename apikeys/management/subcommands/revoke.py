@@ -12,7 +12,7 @@ from ..output import show
 from ..terminal import Terminal
 
 HELP = "Revoke a key, or all keys that are unused, now and permanently."
-MORE = "Revoke one key by its ID, or with --unused-for all active keys that match the options."
+MORE = "Revoke one key by its ID, or with --unused-for all keys that match the options."
 
 _TOGETHER = 1000  # keys in one transaction
 
