@@ -53,6 +53,17 @@ def exchanged(text):
     return answer.json()["access_token"]
 
 
+@pytest.mark.parametrize("decide", [reach.deny, reach.allow])
+def test_a_credential_that_ended_meanwhile_is_not_decided(ada, engine, decide):
+    minted = mint_pat(ada)
+    entry = reach.find(engine, minted.key.public_id)
+    lifecycle.revoke(minted.key)
+    with pytest.raises(LifecycleError) as error:
+        decide(engine, entry, by=ada)
+    assert error.value.code == "unknown_credential"
+    assert not ProjectAccess.objects.exists()
+
+
 def test_a_denied_token_reaches_the_other_projects_only(ada, engine, other):
     minted = mint_pat(ada)
     before = verify(minted.token)
