@@ -55,7 +55,7 @@ def test_page_appears_inside_the_base_template(page):
     assert "Nothing here" not in html
     assert html.index("<main>") < html.index('class="ak-body ak-embedded"') < html.index("</main>")
     assert [html.count(tag) for tag in ("<!doctype", "<html", "<main", "ak-header")] == [1, 1, 1, 0]
-    assert 'aria-current="true">Personal access tokens</a>' in html  # the tabs
+    assert 'aria-current="true">Tokens</a>' in html  # the tabs
     assert html.count("apikeys/pages.css") == html.count("apikeys/pages.js") == 1
 
 
