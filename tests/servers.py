@@ -60,6 +60,8 @@ class Server:
     """A process that listens on a port and can be killed, frozen and started again."""
 
     process: "subprocess.Popen[bytes] | None" = None
+    #: The folder in which it runs.
+    cwd = ROOT
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -90,7 +92,7 @@ class Server:
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 self.command(),
-                cwd=ROOT,
+                cwd=self.cwd,
                 env=self.environment(),
                 stdout=log,
                 stderr=log,
