@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from configparser import ConfigParser
 from glob import glob
 from pathlib import Path
 
@@ -338,6 +339,37 @@ class LaggingStandby(PostgreSQLServer):
             return False
         command = [str(self.binaries / "pg_isready"), "-q", "-h", "127.0.0.1"]
         return subprocess.run([*command, "-p", str(self.port)]).returncode == 0
+
+
+class PgBouncer(Server):
+    """PgBouncer in front of a PostgreSQL server, for any of its databases.
+
+    ``config`` is an ``ini`` file. Its databases, port and address are replaced.
+    """
+
+    def __init__(self, directory: Path, target: str, config: str) -> None:
+        super().__init__(directory)
+        path = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
+        require("PgBouncer", bool(path), "Debian's package pgbouncer has it.")
+        self.path = str(path)
+        parser = ConfigParser(strict=False)  # a test appends what it changes
+        parser.read_string(config)
+        parser["databases"] = {"*": target}
+        parser["pgbouncer"].update(
+            listen_addr="127.0.0.1",
+            listen_port=str(self.port),
+            unix_socket_dir="",
+            auth_type="any",
+        )
+        self.config = directory / "pgbouncer.ini"
+        with self.config.open("w") as file:
+            parser.write(file)
+        shutil.chown(directory, "nobody")
+
+    def command(self) -> list[str]:
+        # It refuses to run as root.
+        user = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
+        return [*user, self.path, str(self.config)]
 
 
 @contextlib.contextmanager
