@@ -275,7 +275,7 @@ def test_pages_are_accessible(open_page, some_keys, scheme, width):
     expect(page.locator("#ak-summary")).to_contain_text("Make payments")
     check("filled in")
     page.get_by_role("button", name="Create token").click()
-    expect(page.get_by_role("heading", name="Copy desk now")).to_be_visible()
+    expect(page.get_by_role("heading", name="Copy “desk” now")).to_be_visible()
     check("secret")
     page.reload()
     check("made already")

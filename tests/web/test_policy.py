@@ -69,7 +69,9 @@ def test_fourth_active_key_is_refused(page, place):
     response = mint(page, place)
     assert response.status_code == 422
     noun = "token" if place.model is PersonalAccessToken else "key"
-    assert f"The limit of 3 active {noun}s is reached. Revoke a {noun} first." in text_of(response)
+    assert f"The limit of 3 {noun}s is reached. Paused and pending {noun}s count." in text_of(
+        response
+    )
     assert place.model.objects.count() == 3
 
 

@@ -53,7 +53,7 @@ def test_every_task_can_be_done_without_javascript(open_page, some_keys, ada):
     page.get_by_role("link", name="Edit laptop").first.click()
     page.get_by_label("Name").fill("desk")
     page.get_by_role("button", name="Save").click()
-    expect(page.get_by_role("status")).to_contain_text("Changes to desk apply")
+    expect(page.get_by_role("status")).to_contain_text("Changes to “desk” apply")
 
     # Read what happened to it
     page.get_by_role("link", name="What happened to this token").click()
