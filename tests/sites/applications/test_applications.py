@@ -161,7 +161,7 @@ def test_old_and_new_tokens_call_the_api(application, site, wheel, tmp_path):
 
 
 def check_projects(caller: Caller) -> None:
-    """Check that keys of one project of Bugsink reach this project only."""
+    """Check that keys of one project of Bugsink reach this project only, and end with it."""
     mine = caller.site.application.path
     other = mine.replace("1", "2")
     for owner in (("--project", "engine"), ("--user", "ada", "--project", "engine")):
@@ -172,6 +172,12 @@ def check_projects(caller: Caller) -> None:
     both = ("--project", "engine", "--project", "other")
     _, key = caller.mint("--user", "ada", *both, "--scope", "projects:read")
     assert caller.get(key).status_code == 401
+
+    owners = ("--project", "other"), ("--user", "ada", "--project", "other")
+    keys = [caller.mint(*owner, "--scope", "projects:read")[1] for owner in owners]
+    assert [caller.get(key, path=other).status_code for key in keys] == [200, 200]
+    caller.site.tokens("delete")  # Bugsink walks through all tables that refer to the project
+    assert [caller.get(key, path=other).status_code for key in keys] == [401, 401]
 
 
 def check_teams(caller: Caller) -> None:

@@ -1,4 +1,4 @@
-"""The tokens of Bugsink: ``create`` or ``end``."""
+"""The tokens of Bugsink: ``create`` or ``end``. Or ``delete`` a project."""
 
 import json
 import sys
@@ -9,6 +9,7 @@ django.setup()
 
 from bsmain.models import AuthToken  # noqa: E402
 from projects.models import Project, ProjectMembership, ProjectRole  # noqa: E402
+from projects.tasks import delete_project_deps  # noqa: E402
 from teams.models import Team  # noqa: E402
 from users.models import User  # noqa: E402
 
@@ -29,4 +30,10 @@ def end():
     AuthToken.objects.get().revoke()
 
 
-print(json.dumps({"create": create, "end": end}[sys.argv[1]]()))
+def delete():
+    """Delete a project as Bugsink's worker does."""
+    delete_project_deps(str(Project.objects.get(slug="other").pk))
+    return Project.objects.filter(slug="other").exists()
+
+
+print(json.dumps({"create": create, "end": end, "delete": delete}[sys.argv[1]]()))
