@@ -41,6 +41,9 @@ class Entry:
     client_pk: Any = None
     #: The last use in this project.
     last_used_at: datetime | None = None
+    #: The last request of a user's credential that was not checked in one project, such as one
+    #: for a list over all projects. It may have read this project.
+    last_used_across_at: datetime | None = None
     expires_at: datetime | None = None
     state: str = State.LIVE.value
     decision: ProjectAccess | None = None
@@ -53,6 +56,11 @@ class Entry:
     def decided_as(self) -> str:
         """The kind stored in ``ProjectAccess``."""
         return PROJECT_KEY if self.kind == WORKLOAD else self.kind
+
+    @property
+    def used_at(self) -> datetime | None:
+        """The last use that was or may have been in this project."""
+        return max(filter(None, (self.last_used_at, self.last_used_across_at)), default=None)
 
     @property
     def is_denied(self) -> bool:
@@ -115,6 +123,14 @@ FACTS: Final = (
         lambda each: each.last_used_at,
         optional=True,
         about="The last use in this project.",
+    ),
+    Fact(
+        "last_used_across_at",
+        datetime,
+        lambda each: each.last_used_across_at,
+        optional=True,
+        about="The last request of a user's credential that was not checked in one project, such "
+        "as one for a list over all projects.",
     ),
     Fact("expires_at", datetime, lambda each: each.expires_at, optional=True),
     Fact("state", State, lambda each: each.state, example="live"),

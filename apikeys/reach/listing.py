@@ -80,9 +80,9 @@ def _answers(entry: Entry, denied: str) -> bool:
 
 def _is_used(entry: Entry, used: str) -> bool:
     if used == "never":
-        return entry.last_used_at is None
+        return entry.used_at is None
     since = timezone.now() - timedelta(days=int(used.removeprefix("not-")))
-    is_used = entry.last_used_at is not None and entry.last_used_at >= since
+    is_used = entry.used_at is not None and entry.used_at >= since
     return is_used != used.startswith("not-")
 
 
@@ -101,8 +101,8 @@ ORDERS: Final[dict[str, Callable[[Entry], Any]]] = {
     "name": _by_name,
     "user": lambda each: (each.user is None, each.user or "", *_by_name(each)),
     "expires": lambda each: (each.expires_at or _NEVER, *_by_name(each)),
-    "idle": lambda each: (each.last_used_at or _LONG_AGO, *_by_name(each)),
-    "used": lambda each: (_NEVER - (each.last_used_at or _LONG_AGO), *_by_name(each)),
+    "idle": lambda each: (each.used_at or _LONG_AGO, *_by_name(each)),
+    "used": lambda each: (_NEVER - (each.used_at or _LONG_AGO), *_by_name(each)),
 }
 
 

@@ -1,10 +1,13 @@
 """The list of what reaches a project over the API, and its decisions."""
 
+from datetime import timedelta
+
 import pytest
 from django.urls import reverse
+from django.utils import timezone
 
 from apikeys import lifecycle, reach
-from apikeys.models import ProjectAccess
+from apikeys.models import ProjectAccess, ScopeUse
 from apikeys.verify import verify
 from apikeys.web import sudo
 from tests.factories import (
@@ -20,8 +23,8 @@ pytestmark = pytest.mark.django_db
 URL = "/api/projects/analytical-engine/access/"
 READ, WRITE = "keys:read", "keys:write"
 FIELDS = {
-    "kind", "id", "name", "user", "client", "scopes", "last_used_at", "expires_at", "state",
-    "denied", "denied_at", "denied_by", "denied_reason", "awaits_approval",
+    "kind", "id", "name", "user", "client", "scopes", "last_used_at", "last_used_across_at",
+    "expires_at", "state", "denied", "denied_at", "denied_by", "denied_reason", "awaits_approval",
 }  # fmt: skip
 
 
@@ -248,3 +251,17 @@ def test_the_number_of_queries_is_constant(as_, ada, engine, django_assert_max_n
 
 def test_urls_have_names():
     assert reverse("apikeys-project-access", args=["analytical-engine"]) == URL
+
+
+def test_a_use_that_was_not_in_one_project_is_told_apart(as_, ada, engine):
+    """A token that lists the payments of all its projects is not unused here."""
+    token, at = mint_pat(ada).key, timezone.now() - timedelta(hours=1)
+    ScopeUse.objects.create(
+        kind="personal_access_token", credential=token.public_id, project_pk="",
+        scope="payments:read", first_used_at=at, last_used_at=at, count=1,
+    )  # fmt: skip
+    (entry,) = listed(as_(ada))
+    assert entry["last_used_at"] is None
+    assert entry["last_used_across_at"] == at.isoformat()
+    assert listed(as_(ada), used="never") == listed(as_(ada), used="not-30") == []
+    assert listed(as_(ada), used="30") == [entry]
