@@ -250,7 +250,7 @@ def test_every_task_can_be_done(open_page, some_clients, app, ada, script):
     expect(main).to_contain_text("the old secret works too")
     page.get_by_role("link", name="Delete client").click()
     page.get_by_role("button", name="Delete client").click()
-    expect(status).to_contain_text("Deleted Backup and all its tokens.")
+    expect(status).to_contain_text("Deleted “Backup” and all its tokens.")
 
     # Revoke the access of a user of one's client
     page.get_by_role("link", name="Edit Ledger").click()
@@ -265,10 +265,10 @@ def test_every_task_can_be_done(open_page, some_clients, app, ada, script):
     page.get_by_label("Only selected projects").check()
     page.get_by_label("Project 1").check()
     page.get_by_role("button", name="Save").click()
-    expect(status).to_contain_text("The change applies to the next request of agent.example.")
+    expect(status).to_contain_text("The change applies to the next request of “agent.example”.")
     page.get_by_role("link", name="Revoke agent.example").click()
     page.get_by_role("button", name="Revoke").click()
-    expect(status).to_contain_text("Revoked access for agent.example.")
+    expect(status).to_contain_text("Revoked access for “agent.example”.")
 
     # Confirm a device, and authorize an application in the browser
     page.goto("/o/device/")
