@@ -110,7 +110,7 @@ def test_back_and_reload_do_not_show_the_secret_again(open_page, script):
     page.wait_for_load_state()
     expect(secret).to_have_count(0)
     page.reload()
-    expect(page.get_by_role("alert")).to_contain_text("already created server")
+    expect(page.get_by_role("alert")).to_contain_text("already created “server”")
     expect(secret).to_have_count(0)
     assert token not in page.content()
     assert ProjectKey.objects.count() == 1
