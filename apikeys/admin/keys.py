@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy
 from ..conf import app_settings, slug_field
 from ..keys import trust_forms
 from ..keys.setup import setups
-from ..models import AnyKey, PersonalAccessToken, ProjectKey, State
+from ..models import AnyKey, PersonalAccessToken, ProjectKey, State, get_project_model
 from ..models.metadata import as_text
 from ..models.texts import OPTIONAL, TEXTS
 from ..restrictions import BY_NAME, RESTRICTIONS
@@ -190,7 +190,9 @@ class KeyAdmin(KeyColumns, KeyActions, KeyFinder):
             context["key_actions"] = self._actions_for(request, key)
             if isinstance(key, ProjectKey):
                 site = self.admin_site.name
-                context["access_url"] = access.url_of(request.user, site, key.project)
+                # A manager of the site may hide the project.
+                project = get_project_model()._default_manager.filter(pk=key.project_id).first()
+                context["access_url"] = project and access.url_of(request.user, site, project)
         return super().render_change_form(request, context, *args, **kwargs)
 
     def _actions_for(self, request: HttpRequest, key: AnyKey) -> list[tuple[str, str]]:

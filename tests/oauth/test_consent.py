@@ -378,7 +378,7 @@ class TestScopeThatNeedsApproval:
         response = client.get("/o/authorize/", query)
 
         text = " ".join(re.sub(r"<[^>]*>", " ", response.content.decode()).split())
-        assert "It will be able to: See reports These permissions need an admin's approval" in text
+        assert "It will be able to: See reports These permissions need approval" in text
         assert "Create a token for it instead: See payments" in text
 
     def test_is_not_granted(self, allow, redeem):
