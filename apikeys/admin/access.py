@@ -23,6 +23,7 @@ from ..errors import LifecycleError
 from ..keys.facts import KINDS
 from ..models import KEY_MODELS, ProjectAccess, get_project_model
 from ..reach import Entry, exports, sources
+from ..templatetags.apikeys_pages import quoted
 from ..web.access import AccessFilter, download
 from . import theme
 from .forms import ConfirmForm, ReasonForm
@@ -203,7 +204,7 @@ class AccessPages(ListAdmin):
                 return HttpResponseRedirect(url)
         sources.fill(found_project, [entry])
         context = {
-            "title": title % {"name": entry.name, "project": found_project},
+            "title": title % {"name": quoted(entry.name), "project": found_project},
             "entry": entry,
             "verb": verb,
             "form": form,
@@ -217,7 +218,7 @@ class AccessPages(ListAdmin):
         self, request: HttpRequest, verb: str, project: Any, entry: Entry, data: dict[str, Any]
     ) -> None:
         """Decide as a site admin, and write to the history of the key."""
-        by, facts = request.user, {"name": entry.name, "project": slug_of(project), **data}
+        by, facts = request.user, {"name": quoted(entry.name), "project": slug_of(project), **data}
         with transactions.atomic(self.model):
             if verb == "deny":
                 is_new = reach.deny(project, entry, by=by, reason=data["reason"])

@@ -247,14 +247,14 @@ def test_deny_asks_first_and_allow_takes_it_back(
     minted = mint_pat(bob, name="laptop")
     url = f"{page}{minted.key.public_id}/"
     asked = client.get(f"{url}deny/")
-    assert "Deny laptop in Analytical Engine?" in asked.content.decode()
+    assert "Deny “laptop” in Analytical Engine?" in asked.content.decode()
     assert "does not reach this project" in words(asked)
     assert verify(minted.token).allows(project=engine)
 
     with django_capture_on_commit_callbacks(execute=True):
         done = client.post(f"{url}deny/", {"reason": XSS}, follow=True)
     assert done.redirect_chain[0][0] == page
-    assert "Denied laptop in this project." in done.content.decode()
+    assert "Denied “laptop” in this project." in done.content.decode()
     assert XSS not in done.content.decode()
     assert "denied here" in words(done)
     assert not verify(minted.token).allows(project=engine)
@@ -272,7 +272,7 @@ def test_deny_asks_first_and_allow_takes_it_back(
     assert ProjectAccess.objects.get().reason == XSS
     assert LogEntry.objects.count() == 1
 
-    assert "Allow laptop in Analytical Engine?" in client.get(f"{url}allow/").content.decode()
+    assert "Allow “laptop” in Analytical Engine?" in client.get(f"{url}allow/").content.decode()
     with django_capture_on_commit_callbacks(execute=True):
         client.post(f"{url}allow/")
     assert verify(minted.token).allows(project=engine)

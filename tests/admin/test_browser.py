@@ -243,10 +243,10 @@ def test_pages_about_access_fit_the_screen(open_page, engine, root, width, schem
     look("access-deny")
     page.get_by_label("Reason").fill("Leaked?")
     button(page, "Deny").click()
-    expect(page.locator("body")).to_contain_text("Denied server in this project.")
+    expect(page.locator("body")).to_contain_text("Denied “server” in this project.")
     page.get_by_role("row", name=re.compile("server")).get_by_role("link", name="Allow").click()
     button(page, "Allow").click()
-    expect(page.locator("body")).to_contain_text("Allowed server in this project.")
+    expect(page.locator("body")).to_contain_text("Allowed “server” in this project.")
     assert ProjectKey.objects.get().state() == State.LIVE
 
     PersonalAccessToken.objects.bulk_create(
