@@ -18,7 +18,6 @@ from django.utils.translation import gettext_lazy
 from .. import reach
 from ..conf import app_settings, slug_field, slug_of
 from ..databases import transactions
-from ..databases.primary import reading_primary
 from ..errors import LifecycleError
 from ..keys.facts import KINDS
 from ..models import KEY_MODELS, ProjectAccess, get_project_model
@@ -115,8 +114,8 @@ class AccessPages(ListAdmin):
 
     def get_urls(self) -> list[Any]:
         def page(route: str, view: Callable[..., HttpResponse], name: str, **more: str) -> Any:
-            guarded = self.admin_site.admin_view(reading_primary()(view))
-            return path(f"access/{route}", guarded, more, name=f"apikeys_access_{name}")
+            view = self.own_view(view)
+            return path(f"access/{route}", view, more, name=f"apikeys_access_{name}")
 
         if not app_settings.PROJECT_KEYS:  # so that no page links to them
             return super().get_urls()

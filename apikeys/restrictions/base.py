@@ -76,7 +76,7 @@ class Option:
     repeats: bool = True
     #: The value with which ``edit`` lifts the restriction.
     clear: str = ""
-    #: What commands show for a list without values.
+    #: The text that commands show for an empty list.
     absent: str = "none"
 
     @property

@@ -175,7 +175,7 @@ def _denied_token(ada: Any, project: Any) -> None:
     ).key
     entry = reach.find(project, key.public_id)
     assert entry is not None  # noqa: S101 - for mypy
-    reach.deny(project, entry, by=ada, reason="Nobody knows this laptop.")
+    reach.deny(project, entry, by=ada, reason="No one knows this laptop.")
 
 
 def _paused_key(project: Any) -> None:

@@ -30,7 +30,7 @@ XSS = "<script>alert(1)</script>"
 
 staff_site = AdminSite(name="staff")
 apikeys.admin.register(staff_site)
-#: This one has a class of its own for tokens, so it has no page about access.
+#: This site registers its own class for tokens, so it has no page about access.
 bare_site = AdminSite(name="bare")
 bare_site.register(PersonalAccessToken, ModelAdmin)
 apikeys.admin.register(bare_site)
@@ -219,7 +219,7 @@ def test_visitors_and_other_users_are_sent_to_the_login(page, client, ada):
     url = f"{page}{mint_pat(ada).key.public_id}/deny/"
     for path_ in (PROJECTS, page, url):
         assert client.get(path_).status_code == 302
-    client.force_login(ada)  # she owns the project, but is no staff
+    client.force_login(ada)  # she owns the project, but is not a staff user
     for path_ in (PROJECTS, page, url):
         assert client.get(path_).status_code == 302
     assert client.post(url).status_code == 302

@@ -154,7 +154,7 @@ def life(engine):
 
 
 def looker(page, names):
-    """Return a list of faults, and a function that adds those of the page that is shown."""
+    """Return a list of faults, and a function that adds the faults of the current page."""
     wrong = []
 
     def look(name):

@@ -1,11 +1,11 @@
-"""What a site on a replica brings: a router and a policy."""
+"""The router and the policy of a site on a replica."""
 
 from apikeys.policy import Policy
 
 
 class Router:
     def db_for_read(self, model, **hints):
-        # Django, not apikeys, reads sessions: without this, nobody could log in.
+        # Django, not apikeys, reads sessions. Without this, no one could log in.
         return "default" if model._meta.app_label == "sessions" else "replica"
 
     def db_for_write(self, model, **hints):

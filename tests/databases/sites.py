@@ -1,4 +1,4 @@
-"""A site that a test starts on databases of its own, and asks over HTTP."""
+"""A site that a test starts on its own databases, and asks over HTTP."""
 
 import json
 import os

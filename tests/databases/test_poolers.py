@@ -64,7 +64,7 @@ def migrated(server):
     ):
         settings = documented() | {"PORT": bouncer.port}
         run(name, settings, "-m", "django", "migrate", "--verbosity", "0")
-        bouncer.kill()  # a database with connections is no template
+        bouncer.kill()  # a database with connections cannot be a template
         yield name
 
 

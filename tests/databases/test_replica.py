@@ -209,8 +209,8 @@ def test_pages_show_a_key_that_was_just_created_and_revoked(site, browser, url):
 
 
 def test_the_admin_refuses_at_once_who_was_just_made_an_ordinary_user(servers, browser):
-    pages = ["/admin/apikeys/personalaccesstoken/", "/admin/apikeys/personalaccesstoken/inventory/",
-             "/admin/apikeys/projectkey/find/"]  # fmt: skip
+    tokens = "/admin/apikeys/personalaccesstoken/"
+    pages = [tokens, f"{tokens}inventory/", f"{tokens}access/", "/admin/apikeys/projectkey/find/"]
     assert {browser.get(page).status_code for page in pages} == {200}
     query(servers[0], "UPDATE auth_user SET is_staff = false")
     try:

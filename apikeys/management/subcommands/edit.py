@@ -139,7 +139,7 @@ def _changes(
 
 
 def _checked(changes: dict[str, Any]) -> dict[str, Any]:
-    """Return ``changes``, or raise ``LifecycleError`` if there are none."""
+    """Return ``changes``. Raises ``LifecycleError`` if it is empty."""
     if not changes:
         flags = [
             "--name",

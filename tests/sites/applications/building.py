@@ -87,7 +87,7 @@ def build_wheel(folder: Path) -> Path:
 
 
 class Site:
-    """A site of an application in a folder of its own."""
+    """A site of an application, in its own folder."""
 
     def __init__(self, application: Application, environment: Path, folder: Path) -> None:
         self.application = application
