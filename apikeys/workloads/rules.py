@@ -117,7 +117,7 @@ def find_issuer(given: Any) -> WorkloadIssuer:
 def _audience(entry: WorkloadIssuer, given: Any) -> str:
     allowed = audiences(entry)
     if not allowed:
-        message = _("This site has no URL to be the audience. Ask its operator to set SITE_URL.")
+        message = _("This site has no URL to be the audience. Ask a site admin to set SITE_URL.")
         raise LifecycleError("audience_required", message, "trust")
     if given is None or given == "":
         return allowed[0]
