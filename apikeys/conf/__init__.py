@@ -198,12 +198,13 @@ class AppSettings(Table):
     DEFAULT_SCOPES = Setting(
         {},
         Rule[Mapping[str, Any]](
-            "a dictionary from modules or views to scopes",
+            "a dictionary from modules or views to scopes, or to None",
             rules.are_default_scopes,
             lambda given: given if isinstance(given, Mapping) else {},
         ),
         "The scopes of views that declare none, by module or view: "
         '`{"myapp.api": {"read": ["payments:read"], "write": ["payments:write"]}}`. '
+        '`{"other.package": None}` refuses every credential in that module. '
         "See [default scopes](permissions.md#default-scopes).",
         check="E103",
         hint="Set it to, for example, {'myapp.api': {'read': ['payments:read'], 'write': "

@@ -71,11 +71,12 @@ def is_header(given: Any) -> bool:
 
 
 def are_default_scopes(given: Any) -> bool:
-    """Return whether ``given`` maps names to lists of scopes, or to mappings of such lists."""
+    """Return whether ``given`` maps names to lists of scopes, to mappings of such, or to None."""
     entries = given.values() if isinstance(given, Mapping) else [given]
     lists = [
         names
         for entry in entries
+        if entry is not None
         for names in (entry.values() if isinstance(entry, Mapping) else [entry])
     ]
     return (

@@ -34,7 +34,8 @@ def _refusing(found: Iterable[Operation]) -> Iterator[CheckMessage]:
         f"{count} would refuse every key, because no scope is declared: {names}.",
         hint="`manage.py apikeys audit-views` lists all views. Give a view of yours "
         "permission_classes = [HasScope] and required_scopes, or set APIKEYS['DEFAULT_SCOPES'], "
-        "which also holds for views of other packages. If you wrote a permission class with its "
+        "which also holds for views of other packages. Set None there for a module that refuses "
+        "every key on purpose. If you wrote a permission class with its "
         "own has_permission() that checks scopes, call apikeys.drf.scoping.register() with it.",
         id="apikeys.W001",
     )

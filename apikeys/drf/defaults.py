@@ -13,6 +13,7 @@ from .scoping import (
     is_open,
     overriding,
     permissions_of,
+    refuses_all,
     required_scopes,
     says_scopes,
 )
@@ -48,9 +49,10 @@ def unchecked_scopes(request: Request, view: Any) -> tuple[str, ...] | None:
     """Return the scopes to require in a view whose permissions check none; ``None`` to refuse.
 
     Nothing is required if the view says ``required_scopes = []`` and lists no permission that
-    checks scopes. ``DEFAULT_SCOPES`` holds for a view that declares no scopes in any way.
+    checks scopes. ``DEFAULT_SCOPES`` holds for a view that declares no scopes in any way;
+    its ``None`` holds for every view.
     """
-    if view is None:
+    if view is None or refuses_all(view):
         return None
     method = request.method or ""
     if says_scopes(view):
@@ -68,4 +70,6 @@ def unchecked_scopes(request: Request, view: Any) -> tuple[str, ...] | None:
 
 def effective_scopes(request: Request, view: Any) -> tuple[str, ...]:
     """Return the scopes that a credential needs for ``request``, as far as they are lists."""
+    if refuses_all(view):
+        return ()
     return declared_scopes(request, view) or unchecked_scopes(request, view) or ()

@@ -17,10 +17,12 @@ from ..access import PROJECT_KEY
 from ..http import views
 from .authentication import BearerAuthentication
 from .defaults import effective_scopes, unchecked_scopes
-from .scoping import checks_scope, overriding, view_name
+from .scoping import checks_scope, overriding, refuses_all, view_name
 
 #: A view that refuses every credential, because nothing shows that it checks scopes.
 NOT_DECLARED: Final = "scope_not_declared"
+#: A view that refuses every credential, because ``DEFAULT_SCOPES`` says so.
+ON_PURPOSE: Final = "refused_on_purpose"
 #: A view whose permission overrides ``has_permission``, so that nothing shows that it checks.
 OVERRIDDEN: Final = "has_permission_overridden"
 #: A view whose permissions need a real request.
@@ -162,6 +164,8 @@ def _of_drf(url: str, callback: Any, cls: Any, method: str, action: str | None) 
         "describes": action is None and _describes(cls, method),
         "shared_throttles": _shared_throttles(view) if PROJECT_KEY in kinds else (),
     }
+    if refuses_all(view):
+        return Operation(**facts, problem=ON_PURPOSE)
     try:
         checked, overridden = checks_scope(request, view), overriding(view)
         required = effective_scopes(request, view)

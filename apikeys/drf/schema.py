@@ -10,6 +10,7 @@ from drf_spectacular.openapi import AutoSchema
 
 from ..legacy import schemes
 from .defaults import effective_scopes
+from .scoping import refuses_all
 
 
 class BearerAuthenticationScheme(OpenApiAuthenticationExtension):
@@ -35,6 +36,8 @@ class BearerAuthenticationScheme(OpenApiAuthenticationExtension):
 
     def get_security_requirement(self, auto_schema: AutoSchema) -> list[dict[str, list[str]]]:
         view = auto_schema.view
+        if refuses_all(view):
+            return []
         scopes = list(effective_scopes(view.request, view))
         # OpenAPI 3.0 allows no scopes for a scheme of the type `apiKey`.
         others: list[dict[str, list[str]]] = [{name: []} for name in schemes.headers()]

@@ -61,6 +61,8 @@ def checks_scope(request: Request, view: Any) -> bool:
 
 def find_check(request: Request, view: Any) -> Any:
     """Return the permission of the view that holds every credential to a scope, or ``None``."""
+    if app_settings.DEFAULT_SCOPES and refuses_all(view):
+        return None
     for permission in view.get_permissions():
         if _checks(permission, request, view):
             return permission
@@ -212,6 +214,15 @@ def is_open(view: Any, method: str) -> bool:
     return isinstance(declared, list | tuple) and not declared
 
 
+def refuses_all(view: Any) -> bool:
+    """Return whether ``DEFAULT_SCOPES`` has ``None``: the view refuses every credential.
+
+    This holds whatever the view and its permissions declare, because a default permission of
+    the site would otherwise open a module that the site closed.
+    """
+    return None in app_settings.DEFAULT_SCOPES.values() and _default(view, ()) is None
+
+
 def _declaration(view: Any, method: str, action: str | None) -> object:
     declared = getattr(view, "required_scopes", None)
     if declared is None and app_settings.DEFAULT_SCOPES:
@@ -221,11 +232,11 @@ def _declaration(view: Any, method: str, action: str | None) -> object:
     return declared
 
 
-def _default(view: Any) -> object:
+def _default(view: Any, otherwise: object = None) -> object:
     """Return the entry of ``DEFAULT_SCOPES`` with the longest name that contains the view."""
     name, defaults = f"{view_name(view)}.", app_settings.DEFAULT_SCOPES
     found = [each for each in defaults if name.startswith(f"{each}.")]
-    return defaults[max(found, key=len)] if found else None
+    return defaults[max(found, key=len)] if found else otherwise
 
 
 def _keys(method: str, action: str | None) -> Iterable[str]:

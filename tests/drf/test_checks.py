@@ -271,6 +271,20 @@ def test_views_without_a_scope_on_purpose_are_not_listed(warnings, settings):
     assert warnings(forgotten.as_view(), view().as_view()) == []
 
 
+def test_views_that_refuse_every_key_on_purpose_are_not_listed(warnings, settings):
+    closed = view("Staff", __module__="shop.staff.api")
+    forgotten = view("Forgotten", __module__="shop.api")
+    settings.APIKEYS = {**settings.APIKEYS, "DEFAULT_SCOPES": {"shop.staff": None}}
+    assert warnings(closed.as_view()) == []
+    misspelt = view("Misspelt", required_scopes=["payment:read"], __module__="shop.staff.api")
+    assert warnings(misspelt.as_view()) == []
+    (message,) = warnings(closed.as_view(), forgotten.as_view())
+    assert message.id == "apikeys.W001"
+    assert message.msg.startswith("1 view would")
+    assert "shop.api.Forgotten" in message.msg
+    assert "None" in message.hint
+
+
 class TestDescriptions:
     """Views of other packages that describe an API need no scope."""
 

@@ -10,7 +10,7 @@ from rest_framework.test import APIRequestFactory
 from rest_framework.views import APIView
 from rest_framework.viewsets import ViewSet
 
-from apikeys.drf import BearerAuthentication, HasBinding, HasScope, ReadWriteScope
+from apikeys.drf import AnyScope, BearerAuthentication, HasBinding, HasScope, ReadWriteScope
 from apikeys.models import get_project_model
 from tests.drf.conftest import View
 from tests.factories import MembershipFactory, bearer, mint_key, mint_pat, with_wrong_secret
@@ -169,11 +169,86 @@ class TestDefaultScopes:
         assert client.get("/", headers=bearer(with_wrong_secret(text))).status_code == 401
 
     @pytest.mark.parametrize(
-        "given", [7, ["shop"], {"shop": "payments:read"}, {"shop": {"read": 7}}]
+        "given",
+        [
+            7,
+            ["shop"],
+            {"shop": "payments:read"},
+            {"shop": {"read": 7}},
+            {"shop": {"read": None}},
+            None,
+        ],
     )
     def test_a_wrong_value_is_reported(self, settings, given):
         settings.APIKEYS = {**settings.APIKEYS, "DEFAULT_SCOPES": given}
         assert "apikeys.E103" in [message.id for message in run_checks(tags=["apikeys"])]
+
+
+class TestModulesThatRefuseOnPurpose:
+    @pytest.mark.parametrize(
+        "declares",
+        [
+            {"permission_classes": [IsAuthenticated]},
+            {"permission_classes": [AllowAny], "required_scopes": []},
+            {"permission_classes": [HasScope], "required_scopes": READ},
+            {"permission_classes": [ReadWriteScope("payments")]},
+            {"permission_classes": [AnyScope]},
+        ],
+    )
+    def test_none_refuses_every_key_whatever_else_is_declared(self, call, defaults, declares):
+        view = declares | {"__module__": f"{MODULE}.views"}
+        token = mint_pat(scopes=READ + WRITE).token
+        defaults(**{"shop": READ, MODULE: None})
+        assert outcome(call(token, **view)) == UNDECLARED
+        assert outcome(call(mint_key().token, **view)) == UNDECLARED
+        wrong = with_wrong_secret(token)
+        assert outcome(call(wrong, **view)) == (401, "invalid_key")
+
+    def test_a_longer_name_opens_a_part_of_it(self, call, defaults):
+        view = {"permission_classes": [IsAuthenticated], "__module__": f"{MODULE}.views"}
+        defaults(**{"shop": None, MODULE: by_method()})
+        assert outcome(call(mint_pat().token, **view)) == TAKEN
+        elsewhere = view | {"__module__": "shop.admin"}
+        assert outcome(call(mint_pat().token, **elsewhere)) == UNDECLARED
+
+    def test_a_shorter_name_does_not(self, call, defaults):
+        defaults(**{"shop": by_method(), f"{MODULE}.Example": None})
+        view = {"permission_classes": [IsAuthenticated], "__module__": MODULE}
+        assert outcome(call(mint_pat().token, **view)) == UNDECLARED
+
+    def test_no_other_module_is_closed(self, call, defaults):
+        defaults(**{MODULE: None})
+        view = {"required_scopes": READ, "__module__": "shop.apis"}
+        assert outcome(call(mint_pat().token, **view)) == TAKEN
+
+    def test_callers_without_a_credential_are_left_to_the_view(self, call, defaults):
+        defaults(**{MODULE: None})
+        assert outcome(call(permission_classes=[AllowAny], __module__=MODULE)) == TAKEN
+
+    def test_a_method_that_the_view_lacks_is_answered_as_before(self, call, defaults):
+        defaults(**{MODULE: None})
+        view = {"http_method_names": ["get"], "__module__": MODULE}
+        assert call(mint_pat().token, "TRACE", **view).status_code == 405
+
+    def test_an_action_may_refuse_on_purpose(self, call, defaults):
+        class Orders(ViewSet):
+            authentication_classes = [BearerAuthentication]
+            permission_classes = [IsAuthenticated]
+
+            def list(self, request):
+                return Response({})
+
+            def refund(self, request):
+                return Response({})
+
+        defaults(**{__name__: READ, f"{__name__}.Example.refund": None})
+        get = {"view": Orders, "__module__": __name__}
+        assert outcome(call(mint_pat().token, actions={"get": "list"}, **get)) == TAKEN
+        assert outcome(call(mint_pat().token, actions={"get": "refund"}, **get)) == UNDECLARED
+
+    def test_the_setting_is_valid(self, settings, defaults):
+        defaults(**{MODULE: None})
+        assert "apikeys.E103" not in [message.id for message in run_checks(tags=["apikeys"])]
 
 
 class ByMethod(HasScope):

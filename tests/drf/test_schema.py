@@ -100,6 +100,16 @@ def test_what_the_permissions_ask_for_is_shown(permission, attributes, scopes):
     assert operations["get"] == [{"bearerAuth": scopes}]
 
 
+def test_a_module_that_refuses_every_key_is_shown_without_them(settings):
+    settings.APIKEYS = {**settings.APIKEYS, "DEFAULT_SCOPES": {"shop.staff": None}}
+    operations, _ = ask(
+        authentication_classes=[BearerAuthentication, SessionAuthentication],
+        required_scopes=["payments:read"],
+        __module__="shop.staff.views",
+    )
+    assert operations["get"] == [{"cookieAuth": []}]
+
+
 def test_beside_sessions():
     operations, schemes = ask(
         authentication_classes=[SessionAuthentication, BearerAuthentication],

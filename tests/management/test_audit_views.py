@@ -194,6 +194,19 @@ def test_the_table():
     assert "Lenient overrides has_permission() of" in overridden
 
 
+def test_a_module_that_refuses_on_purpose_is_said_to(settings, request):
+    settings.APIKEYS = {
+        **settings.APIKEYS,
+        "DEFAULT_SCOPES": {__name__: None, f"{__name__}.Anything": ["payments:read"]},
+    }
+    rows = request.getfixturevalue("rows")
+    for name in ("Forgotten", "Public", "ByMethod", "Overridden", "Misspelt"):
+        assert {row[2:] for row in rows(name)} == {(None, "refused_on_purpose")}, name
+    assert rows("Anything") == [(["GET"], ALL, [], None)]
+    (forgotten,) = [line for line in audit().splitlines() if "/api/forgotten/" in line]
+    assert "refuses all on purpose" in forgotten
+
+
 @pytest.mark.urls("tests.urls")
 def test_the_example_has_no_view_with_a_problem():
     assert [each for each in json.loads(audit("--json")) if each["problem"]] == []

@@ -17,6 +17,7 @@ MORE = (
 _COLUMNS: Final = ("URL", "METHODS", "ACCEPTS", "REQUIRES", "VIEW")
 _PROBLEMS: Final = {
     inventory.NOT_DECLARED: "refuses all: no scope declared",
+    inventory.ON_PURPOSE: "refuses all on purpose",
     inventory.OVERRIDDEN: "refuses all: {about}",
     inventory.UNREADABLE: "unknown: {about}",
     inventory.UNKNOWN_SCOPE: "{scopes} (not in SCOPES: {about})",
