@@ -12,7 +12,7 @@ from ..http.hidden import empty_frames
 from ..http.shared_caches import keep_out_of_site_cache
 from ..refusals import Refused
 from .defaults import check_declaration
-from .exceptions import answer_errors, finish_answers, refuse
+from .exceptions import answer_errors, finish_answers, refusal_of, refuse
 from .granted import BY_OTHERS
 from .permissions import AnyScope
 from .scoping import AUTHENTICATED, find_check, runs_permissions
@@ -59,20 +59,26 @@ class BearerAuthentication(BaseAuthentication):
             request._authenticator = self  # type: ignore[attr-defined]
             # Lets HasScope notice a subclass that returns the user without the Access.
             request.__dict__[AUTHENTICATED] = True
-            check = None if view is None else find_check(request, view)
-            if check is None:
-                check_declaration(request, view, access)
-            elif not isinstance(check, AnyScope):
-                request.__dict__[BY_OTHERS] = True
-            answer_errors(view, access)
-            # A view that overrides how permissions run may skip them.
-            if (
-                check is not None
-                and not runs_permissions(view)
-                and not check.has_permission(request, view)
-            ):
-                raise PermissionDenied(getattr(check, "message", None))
-            return access.principal, access
+            try:
+                check = None if view is None else find_check(request, view)
+                if check is None:
+                    check_declaration(request, view, access)
+                elif not isinstance(check, AnyScope):
+                    request.__dict__[BY_OTHERS] = True
+                answer_errors(view, access)
+                # A view that overrides how permissions run may skip them.
+                if (
+                    check is not None
+                    and not runs_permissions(view)
+                    and not check.has_permission(request, view)
+                ):
+                    raise PermissionDenied(getattr(check, "message", None))
+            except (AttributeError, TypeError) as error:
+                if (found := refusal_of(error, view, access)) is None:
+                    raise
+                refusal = found
+            else:
+                return access.principal, access
         raise refuse(refusal)
 
     def authenticate_header(self, request: Request) -> str:

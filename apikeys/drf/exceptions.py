@@ -18,6 +18,7 @@ from .. import acceptance, http, refusals, usage
 from ..access import Access
 from ..http.header import answer
 from ..refusals import Refusal
+from .foreign import in_permission
 from .granted import BY_OTHERS, GRANTED, PROJECT
 from .scoping import declared_scopes, required_scopes, view_name
 
@@ -131,8 +132,8 @@ def _note_declared(request: Request, view: Any) -> None:
 def _declared(request: Request, view: Any) -> tuple[str, ...]:
     try:
         return declared_scopes(request, view)
-    except APIException:  # a site's permissions may look at the caller
-        return ()
+    except Exception:  # noqa: BLE001 - a site's permissions may look at the caller
+        return ()  # the answer is made, and only its challenge is without scopes
 
 
 def _scopes(request: Request, view: Any) -> tuple[str, ...]:
@@ -143,7 +144,7 @@ def _scopes(request: Request, view: Any) -> tuple[str, ...]:
 
 
 def answer_errors(view: Any, access: Access) -> None:
-    """Let ``view`` answer 503 during a database outage, and 403 if ``access`` lacks a user.
+    """Let ``view`` answer 503 in a database outage, and 403 if it cannot use ``access``.
 
     The view's exception handler runs first and decides the format.
     """
@@ -158,12 +159,17 @@ def _handler(
     def handle_errors_too(error: Exception, context: Any) -> Any:
         response = handle(error, context)
         if response is None:
-            refusal = acceptance.in_view(error, view_name(view), access)
+            refusal = refusal_of(error, view, access)
             if refusal is not None:
                 return handle(refuse(refusal), context)
         return response
 
     return handle_errors_too
+
+
+def refusal_of(error: Exception, view: Any, access: Access) -> Refusal | None:
+    """Return the refusal for an exception of ``view`` or its permissions; ``None`` for a bug."""
+    return acceptance.in_view(error, view_name(view), access) or in_permission(error, access)
 
 
 def scope_not_declared(request: Request, view: Any) -> APIException:
