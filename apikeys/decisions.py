@@ -71,13 +71,17 @@ def forget_approvals(key: Any) -> None:
     ).delete()
 
 
-def denied_to(access: Any) -> set[Any]:
-    """Return the primary keys of the projects in which a user's credential is denied. One query."""
+def denials(access: Any) -> QuerySet[ProjectAccess]:
+    """Return the denials of a user's credential, or of an application above it, in any project."""
     named = Q(pk__in=[])
     for mark in marks_of(access) if access.user is not None else ():
         named |= Q(credential=mark.id, kind=mark.kind)
-    rows = ProjectAccess.objects.filter(named, is_denied=True)
-    return set(rows.values_list("project_id", flat=True))
+    return ProjectAccess.objects.filter(named, is_denied=True)
+
+
+def denied_to(access: Any) -> set[Any]:
+    """Return the primary keys of the projects in which a user's credential is denied. One query."""
+    return set(denials(access).values_list("project_id", flat=True))
 
 
 def _copied(row: ProjectAccess, credential: str) -> ProjectAccess:

@@ -279,6 +279,12 @@ INSUFFICIENT_SCOPE = Refusal(
     status=403,
     error="insufficient_scope",
 )
+DENIED_IN_PROJECT = Refusal(
+    "denied_in_project",
+    _("Your credential was denied in this project. The settings pages show the reason."),
+    status=403,
+    error=None,
+)
 CREDENTIAL_NOT_ACCEPTED = Refusal(
     "credential_not_accepted",
     _("This kind of credential is not accepted here. Use another kind."),
@@ -304,10 +310,7 @@ SCOPE_NOT_DECLARED = Refusal(
     error="insufficient_scope",
 )
 NO_ROUTE = Refusal(
-    "no_route",
-    _("The gateway has no route for this method and path."),
-    status=403,
-    error=None,
+    "no_route", _("The gateway has no route for this method and path."), status=403, error=None
 )
 AMBIGUOUS_PATH = Refusal(
     "ambiguous_path",
@@ -352,16 +355,10 @@ REQUEST_TOO_LARGE = Refusal(
     error=None,
 )
 REQUEST_TIMEOUT = Refusal(
-    "request_timeout",
-    _("The request body took too long to arrive."),
-    status=408,
-    error=None,
+    "request_timeout", _("The request body took too long to arrive."), status=408, error=None
 )
 UPSTREAM_UNAVAILABLE = Refusal(
-    "upstream_unavailable",
-    _("The upstream does not respond."),
-    status=502,
-    error=None,
+    "upstream_unavailable", _("The upstream does not respond."), status=502, error=None
 )
 UPSTREAM_BUSY = Refusal(
     "upstream_busy",

@@ -65,7 +65,8 @@ key_used_from_new_network = Signal()
 key_refused_by_network = Signal()
 
 #: The correct secret of a revoked, expired, rotated, paused or denied key was used. ``code`` is
-#: the refusal, ``count`` how often until it was noticed. Sent once for each end of a key.
+#: the refusal, ``count`` how often until it was noticed. Sent once for each end of a key, and for
+#: each denial of a token, with the slug of the ``project``.
 key_used_after_end = Signal()
 
 #: A key was reported as leaked by ``source``, at ``url`` if known. It was revoked before, unless

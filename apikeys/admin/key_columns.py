@@ -134,20 +134,28 @@ class KeyColumns(ListAdmin):
     @admin.display(description=gettext_lazy("used after its end"))
     def used_after_end(self, key: AnyKey) -> str:
         keys: list[Any] = [key, *key.predecessors(_MOST_OF_CHAIN)]
-        rows = [
+        texts = (
             _(
                 "%(key)s: %(count)s times, first %(first)s from %(first_ip)s, last %(last)s from "
                 "%(last_ip)s"
-            )
+            ),
+            _(
+                "%(key)s, denied in %(project)s: %(count)s times, first %(first)s from "
+                "%(first_ip)s, last %(last)s from %(last_ip)s"
+            ),
+        )
+        rows = [
+            texts[project is not None]
             % {
                 "key": each.public_id,
+                "project": project,
                 "count": localize(use.count),
                 "first": localize(moments.local(use.first_used_at)),
                 "first_ip": use.first_ip or _("unknown"),
                 "last": localize(moments.local(use.last_used_at)),
                 "last_ip": use.last_ip or _("unknown"),
             }
-            for each, use in ended.ended_uses(keys)
+            for each, use, project in ended.ended_uses(keys)
         ]
         return "; ".join(rows) or _("No.")
 

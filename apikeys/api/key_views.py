@@ -343,7 +343,7 @@ class KeyViewSet(KeysView):
 
 
 def _one(key: AnyKey) -> dict[str, Any]:
-    return record(key) | {"used_after_end": ended.record(key)}
+    return record(key) | ended.record(key)
 
 
 def _after(key: AnyKey, asked: dict[str, Any]) -> Extent:

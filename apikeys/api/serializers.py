@@ -17,6 +17,7 @@ from ..keys.facts import FACTS, Fact
 from ..models.texts import TEXTS, about
 from ..restrictions import RESTRICTIONS
 from ..restrictions.base import Restriction
+from .ended_serializers import DeniedUseSerializer, EndedUseSerializer
 
 
 class AccessSerializer(serializers.Serializer[dict[str, object]]):
@@ -91,15 +92,6 @@ class KeySerializer(FactsSerializer):
     facts = FACTS
 
 
-class EndedUseSerializer(serializers.Serializer[dict[str, object]]):
-    """The uses of a key's correct secret after its end. All were refused."""
-
-    first = serializers.DateTimeField()
-    last = serializers.DateTimeField()
-    count = serializers.IntegerField()
-    ip = serializers.CharField(allow_null=True, help_text="The address of the last use.")
-
-
 class OneKeySerializer(KeySerializer):
     """The facts of one key, without its secret."""
 
@@ -107,6 +99,11 @@ class OneKeySerializer(KeySerializer):
         allow_null=True,
         help_text="The uses of the key after its end: the first, the last, how many, and from "
         "where. Null without any.",
+    )
+    used_after_denial = DeniedUseSerializer(
+        many=True,
+        help_text="The same for each project in which the token was used although it is denied "
+        "there. Always empty for a project key.",
     )
 
 

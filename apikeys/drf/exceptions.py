@@ -17,9 +17,11 @@ from rest_framework.request import Request
 from .. import acceptance, http, refusals, usage
 from ..access import Access
 from ..http.header import answer
+from ..limits import networks
 from ..refusals import Refusal
+from ..usage import denied
 from .foreign import in_permission
-from .granted import BY_OTHERS, GRANTED, PROJECT
+from .granted import BY_OTHERS, DENIED, GRANTED, PROJECT
 from .scoping import declared_scopes, required_scopes, view_name
 
 #: The status of a request that the permissions or throttles of a view refused.
@@ -111,7 +113,8 @@ def _finish(
     response = finalize(request, response, *args, **kwargs)
     facts = request.__dict__
     if response.status_code in _REFUSED:
-        pass
+        if DENIED in facts:  # not noted at once: another permission may have passed
+            denied.note(facts[DENIED], networks.client_ip(request._request))
     elif GRANTED in facts:
         access = getattr(request._request, "auth", None)  # faster than ``request.auth``
         if isinstance(access, Access):

@@ -10,6 +10,8 @@ GRANTED: Final = "_apikeys_granted"
 PROJECT: Final = "_apikeys_project"
 #: Set on a request whose scopes another package's permission checks.
 BY_OTHERS: Final = "_apikeys_by_others"
+#: Set on a request that a denial refused: the ``usage.denied.Denial``.
+DENIED: Final = "_apikeys_denied"
 
 
 def scopes(request: Request, required: tuple[str, ...]) -> None:

@@ -19,6 +19,7 @@ from .. import refusals
 from ..access import Access
 from ..http.header import not_authenticated
 from ..models import get_project_model
+from ..usage import denied
 from . import granted
 from .exceptions import (
     InsufficientScope,
@@ -133,13 +134,25 @@ class AnyScope(BasePermission, metaclass=_ComposableMeta):
 
 
 def check_object(request: Request, access: Access, required: Iterable[str], obj: Any) -> None:
-    """Raise ``insufficient_scope`` if ``access`` lacks the scopes in the project of ``obj``."""
+    """Raise ``insufficient_scope`` if ``access`` lacks the scopes in the project of ``obj``.
+
+    If it lacks them because it was denied there, raise ``denied_in_project``.
+    """
     model = get_project_model()
     project = obj if isinstance(obj, model) else getattr(obj, "project", None)
     if isinstance(project, model):
         if not access.allows(*required, project=project):
+            required = tuple(required)
+            _check_denied(request, denied.find(access, required, [project.pk]))
             raise InsufficientScope(*required)
         granted.project(request, project.pk)
+
+
+def _check_denied(request: Request, denial: denied.Denial | None) -> None:
+    """Raise ``denied_in_project`` if a denial was found. The response counts the use."""
+    if denial is not None:
+        request.__dict__[granted.DENIED] = denial
+        raise refuse(refusals.DENIED_IN_PROJECT)
 
 
 class HasScope(AnyScope):
@@ -225,7 +238,7 @@ class HasBinding(HasScope):
     """
 
     def has_permission(self, request: Request, view: Any) -> bool:
-        from ..gateway.bindings import owner_of, user_holds
+        from ..gateway.bindings import denial_of, owner_of, user_holds
 
         if not super().has_permission(request, view):
             return False
@@ -247,6 +260,9 @@ class HasBinding(HasScope):
             else:
                 bound = request.auth is None and user_holds(request.user, kind, identifier)
             if not bound:
+                if isinstance(request.auth, Access):
+                    denial = denial_of(request.auth, kind, identifier, required)
+                    _check_denied(request, denial)
                 raise refuse(refusals.NOT_BOUND, kind=kind)
         return True
 

@@ -2,10 +2,13 @@
 
 from typing import Any, Final, NamedTuple
 
+from django.db.models import QuerySet
+
 from .. import cache
 from ..access import Access
 from ..cache.lookup import Lookup, Row
 from ..policy import get_policy
+from ..usage import denied
 from .models import ResourceBinding
 
 
@@ -43,6 +46,16 @@ def owner_of(
     return _project_of(access.projects(*scopes), kind, identifier)
 
 
+def denial_of(
+    access: Access, kind: str, identifier: str, scopes: tuple[str, ...] = ()
+) -> denied.Denial | None:
+    """Return the denial without which the resource is bound to the caller; ``None`` if none is."""
+    if access.user is None or access.project is not None:
+        return None
+    projects = _projects_of(ResourceBinding.objects.exclude(project=None), kind, identifier)
+    return denied.find(access, scopes, projects) if projects else None
+
+
 def user_holds(user: Any, kind: str, identifier: str) -> bool:
     """Return whether the resource is bound to ``user`` or to one of the user's projects.
 
@@ -74,7 +87,12 @@ def _is_bound(column: str, owner: Any, kind: str, identifier: str) -> bool:
 
 
 def _project_of(projects: Any, kind: str, identifier: str) -> Owner | None:
-    found = ResourceBinding.objects.filter(kind=kind, identifier=identifier, project__in=projects)
-    # Databases compare text loosely: "Ada" may equal "ada".
-    pks = {pk for text, pk in found.values_list("identifier", "project") if text == identifier}
+    bindings = ResourceBinding.objects.filter(project__in=projects)
+    pks = _projects_of(bindings, kind, identifier)
     return None if not pks else Owner(pks.pop() if len(pks) == 1 else "")
+
+
+def _projects_of(bindings: QuerySet[ResourceBinding], kind: str, identifier: str) -> set[Any]:
+    found = bindings.filter(kind=kind, identifier=identifier)
+    # Databases compare text loosely: "Ada" may equal "ada".
+    return {pk for text, pk in found.values_list("identifier", "project") if text == identifier}

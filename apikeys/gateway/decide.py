@@ -22,13 +22,14 @@ from ..drf.throttling import RateLimited
 from ..http import discovery, shared_caches
 from ..http.header import not_authenticated, read_credential
 from ..legacy import verify as legacy
-from ..limits import counting
+from ..limits import counting, networks
 from ..policy import get_policy
 from ..refusals import Refused
 from ..restrictions import EMPTY
+from ..usage import denied
 from ..verify import recall, verify
 from . import paths, routes
-from .bindings import owner_of
+from .bindings import denial_of, owner_of
 from .conf import PROXIES, gateway_settings
 from .original import Original, OriginalRequest
 
@@ -162,6 +163,10 @@ def authorize(access: Access, original: Original) -> Granted:
         for name, kind in route.bindings.items():
             owner = owner_of(access, kind, parameters[name], route.scopes)
             if owner is None:
+                denial = denial_of(access, kind, parameters[name], route.scopes)
+                if denial is not None:
+                    denied.note(denial, networks.client_ip(OriginalRequest(original)))
+                    raise refuse(refusals.DENIED_IN_PROJECT)
                 raise refuse(refusals.NOT_BOUND, kind=kind)
             projects.add(owner.project)
     scopes = matching[0][0].scopes

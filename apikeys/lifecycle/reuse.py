@@ -8,6 +8,7 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
+from .. import refusals
 from ..conf.endings import end_settings
 from ..errors import LifecycleError
 from ..keys import ended
@@ -16,9 +17,11 @@ from ..signals import key_resumed, key_used_after_end
 from .pausing import pause
 
 
-def _used_after_end(key: AnyKey, **kwargs: Any) -> None:
+def _used_after_end(key: AnyKey, code: str, **kwargs: Any) -> None:
     if not end_settings.PAUSE_SUCCESSOR or key.rotated_at is None:
         return
+    if code == refusals.DENIED_IN_PROJECT.code:
+        return  # its secret worked, so this is no sign of a thief
     if key.state() not in (State.EXPIRED, State.REVOKED):
         return  # still in its overlap
     reason = _("The secret of %(id)s, which it replaced, was used.") % {"id": key.public_id}

@@ -197,7 +197,8 @@ def _grouped(notices: list[_Notice]) -> list[list[_Notice]]:
         if notice.name not in _GROUPED:
             groups[number] = [notice]
         elif key.public_id not in leaked:
-            owner = notice.name, type(key), getattr(key, f"{key.OWNER}_id"), notice.but
+            owner_pk, project = getattr(key, f"{key.OWNER}_id"), notice.context.get("project")
+            owner = notice.name, type(key), owner_pk, notice.but, project
             groups.setdefault(owner, []).append(notice)
     return list(groups.values())
 
@@ -234,10 +235,17 @@ def _leaked(key: AnyKey, successors: list[AnyKey], successor: AnyKey | None, **k
 
 
 def _used_after_end(
-    key: AnyKey, at: datetime, ip: str | None, code: str, count: int, **kwargs: Any
+    key: AnyKey,
+    at: datetime,
+    ip: str | None,
+    code: str,
+    count: int,
+    project: str = "",
+    **kwargs: Any,
 ) -> None:
-    successor = key.successor if key.rotated_at is not None else None
-    facts: dict[str, Any] = {"at": at, "ip": ip, "code": code, "count": count}
+    # The successor of a token that is denied in a project is denied there too.
+    successor = key.successor if key.rotated_at is not None and not project else None
+    facts: dict[str, Any] = {"at": at, "ip": ip, "code": code, "count": count, "project": project}
     _later("used_after_end", key, **facts, successor=successor, url=url_of("key", key))
 
 

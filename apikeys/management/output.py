@@ -245,8 +245,9 @@ def show(name: str, value: Any) -> str:
     if name == "metadata":
         return as_text(value)
     if name == "used_after_end":
-        times = f"{counted(value['count'], 'time')}, first {_moment(value['first'])}, "
-        return f"{times}last {_moment(value['last'])} from {value['ip'] or 'an unknown address'}"
+        return show_uses(value)
+    if name == "used_after_denial":
+        return "; ".join(value)
     if isinstance(value, dict):  # what a key trusts
         return rules.describe(value)
     if name == "state":
@@ -255,6 +256,12 @@ def show(name: str, value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return _moment(value) if name.endswith("_at") or name in _MOMENTS else str(value)
+
+
+def show_uses(uses: dict[str, Any]) -> str:
+    """Return how often a key was used after its end, and from where."""
+    times = f"{counted(uses['count'], 'time')}, first {_moment(uses['first'])}, "
+    return f"{times}last {_moment(uses['last'])} from {uses['ip'] or 'an unknown address'}"
 
 
 def _moment(iso: str) -> str:

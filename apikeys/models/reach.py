@@ -109,10 +109,15 @@ class ProjectRules(models.Model):
 
 
 class EndedUse(models.Model):
-    """Uses of the correct secret of a key after its end: first, last, how often, from where."""
+    """Uses of the correct secret of a key after its end: first, last, how often, from where.
+
+    Or uses of a personal access token in a project in which it is denied.
+    """
 
     kind = models.CharField(_("kind"), max_length=24)
     public_id = models.CharField(_("ID"), max_length=16)
+    #: The primary key of the project in which the token is denied. Empty for uses after the end.
+    project_pk = models.CharField(max_length=64, blank=True, default="", db_default="")
     #: Why the last request was refused: a code of ``apikeys.refusals``.
     code = models.CharField(_("refusal"), max_length=40)
     first_used_at = models.DateTimeField(_("first used at"))
@@ -130,7 +135,9 @@ class EndedUse(models.Model):
         verbose_name_plural = _("uses after the end")
         default_permissions = ("view",)
         constraints = [
-            models.UniqueConstraint(fields=["kind", "public_id"], name="apikeys_ended_use_once")
+            models.UniqueConstraint(
+                fields=["kind", "public_id", "project_pk"], name="apikeys_ended_use_once"
+            )
         ]
 
     def __str__(self) -> str:

@@ -17,6 +17,7 @@ from ..databases.primary import reading_primary
 from ..decisions import OAUTH, PERSONAL_ACCESS_TOKEN, PROJECT_KEY
 from ..errors import LifecycleError
 from ..grants import NOTHING, Extent, Grant
+from ..keys import ended
 from ..lifecycle import descendants, ending, locking, permitted
 from ..limits import networks
 from ..models import (
@@ -152,10 +153,24 @@ def allow(
         about = {"project": project, "kind": entry.decided_as, "credential": entry.id}
         _save(row, about | {"is_denied": False, "reason": "", "by": by, "at": now})
         with_it = [key for _row, key in together if key != first]
+        ended.forget_denial(project, _tokens_of(entry, keys))
         _record(Event.ALLOWED, project, entry, by, using, reason="", with_it=with_it)
         instead = "resumed" if first in resumed else ""
         notices.later("allowed", project, entry, by=by, instead=instead)
     return True
+
+
+def _tokens_of(entry: Entry, keys: Iterable[AnyKey | None]) -> list[str]:
+    """Return the IDs of the tokens that are allowed with ``entry``: those that it created too."""
+    if entry.kind != OAUTH:
+        return [key.public_id for key in keys if isinstance(key, PersonalAccessToken)]
+    client, user = f"client:{entry.client_pk}", f"user:{entry.user_pk}"
+    rows = PersonalAccessToken._default_manager.filter(*_containing([client]))
+    return [
+        public_id
+        for public_id, upstream, owner in rows.values_list("public_id", "upstream", "user")
+        if client in (names := upstream.split()) and (owner == entry.user_pk or user in names)
+    ]
 
 
 def _check_within(

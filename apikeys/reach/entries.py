@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from .. import scopes
 from ..decisions import OAUTH, PERSONAL_ACCESS_TOKEN, PROJECT_KEY
 from ..keys.facts import Fact
-from ..models import ProjectAccess, State
+from ..models import EndedUse, ProjectAccess, State
 
 #: The kind of a project key that a workload uses. Decisions name it ``project_key``.
 WORKLOAD: Final = "workload"
@@ -47,6 +47,8 @@ class Entry:
     expires_at: datetime | None = None
     state: str = State.LIVE.value
     decision: ProjectAccess | None = None
+    #: The refused uses of a token that is denied in this project.
+    denied_use: EndedUse | None = None
     #: Whether it reaches the project only once somebody allows it.
     awaits: bool = False
     #: The scopes that it has in this project today. ``sources.fill`` sets them.
@@ -138,6 +140,20 @@ FACTS: Final = (
     Fact("denied_at", datetime, _of_denial("at"), optional=True),
     Fact("denied_by", str, _denier, optional=True),
     Fact("denied_reason", str, _of_denial("reason"), optional=True),
+    Fact(
+        "uses_after_denial",
+        int,
+        lambda each: each.denied_use.count if each.denied_use else 0,
+        about="How many requests with a denied token were refused in this project.",
+        example=0,
+    ),
+    Fact(
+        "last_used_after_denial_at",
+        datetime,
+        lambda each: each.denied_use.last_used_at if each.denied_use else None,
+        optional=True,
+        about="The last of these requests.",
+    ),
     Fact(
         "awaits_approval",
         bool,

@@ -11,6 +11,7 @@ from django.db.models import Q, QuerySet
 
 from ..databases.primary import reading_primary
 from ..decisions import PERSONAL_ACCESS_TOKEN, PROJECT_KEY
+from ..keys import ended
 from ..models import (
     PersonalAccessToken,
     ProjectAccess,
@@ -59,8 +60,9 @@ def requires_approval(project: Any) -> bool:
 
 
 def fill(project: Any, found: Collection[Entry]) -> None:
-    """Set the effective scopes and the last use of these entries. Takes four queries."""
+    """Set the effective scopes and the uses of these entries. Takes five queries."""
     find_uses(project, found)
+    _find_denied_uses(project, found)
     policy = get_policy()
     users: Any = get_user_model()._default_manager
     people = users.in_bulk({each.user_pk for each in found} - {None})
@@ -89,6 +91,15 @@ def find_uses(project: Any, found: Collection[Entry]) -> None:
         if each.last_used_at is None and (use := used.get(known)):
             each.last_used_at = use.last
         each.last_used_across_at = across.get(known)
+
+
+def _find_denied_uses(project: Any, found: Collection[Entry]) -> None:
+    # Not only of denied tokens: a token may be denied with the application that created it.
+    ids = {each.id: each for each in found if each.kind == PERSONAL_ACCESS_TOKEN}
+    uses = ended.in_project(project, ids if len(ids) <= _FEW else None) if ids else {}
+    for public_id, use in uses.items():
+        if public_id in ids:
+            ids[public_id].denied_use = use
 
 
 def _tokens(project: Any, members: QuerySet[Any], only: str | None) -> list[Entry]:

@@ -51,8 +51,8 @@ class _Notes:
         #: When a key was first used from an address, and first refused from an address.
         self.used_from: dict[tuple[int, str | None], datetime] = {}
         self.refused_from: dict[tuple[int, str | None], datetime] = {}
-        #: Uses of a correct secret after the end of its key.
-        self.ended: dict[int, Uses] = {}
+        #: Uses of a correct secret after the end of its key, or in a project that denied it.
+        self.ended: dict[ended.Where, Uses] = {}
 
     def add(self, pk: int, at: datetime, ip: str | None) -> None:
         """Note a use."""
@@ -67,12 +67,12 @@ class _Notes:
         if len(self.refused_from) < _MOST_PLACES:
             self.refused_from.setdefault((pk, ip), at)
 
-    def add_ended(self, pk: int, uses: Uses) -> None:
+    def add_ended(self, where: ended.Where, uses: Uses) -> None:
         """Note uses after the end of a key."""
-        if (earlier := self.ended.get(pk)) is not None:
+        if (earlier := self.ended.get(where)) is not None:
             earlier.add(uses)
         elif len(self.ended) < _MOST_PLACES:
-            self.ended[pk] = uses
+            self.ended[where] = uses
 
     def put_back(self, earlier: "_Notes") -> None:
         """Add notes that could not be written."""
@@ -82,8 +82,8 @@ class _Notes:
         self.used_from |= earlier.used_from
         self.refused_from |= earlier.refused_from
         later, self.ended = self.ended, earlier.ended
-        for pk, uses in later.items():
-            self.add_ended(pk, uses)
+        for where, uses in later.items():
+            self.add_ended(where, uses)
 
 
 _lock = threading.Lock()
@@ -111,15 +111,24 @@ def note_refusal(model: type[AnyKey], pk: int, ip: str | None) -> None:
         _start_if_needed()
 
 
-def note_ended(model: type[AnyKey], pk: int, ip: str | None, code: str) -> None:
+def note_ended(
+    model: type[AnyKey],
+    pk: int,
+    ip: str | None,
+    code: str,
+    project: str = "",
+    denied_at: datetime | None = None,
+) -> None:
     """Note that the correct secret of a key was refused because the key has ended.
 
     ``code`` is the code of the refusal, such as ``revoked_key``. Makes no query. The first use
-    after each end is written to the audit log.
+    after each end is written to the audit log. For a token that is denied in one project, pass
+    the project's primary key as text, and when it was denied.
     """
     at, place = timezone.now(), tenants.place_of(model) or tenants.ask_place_of(model)
     with _lock:
-        _pending[model, place].add_ended(pk, Uses(code, at, at, ip, ip))
+        uses = Uses(code, at, at, ip, ip, denied_at=denied_at)
+        _pending[model, place].add_ended((pk, project), uses)
     if _writer is None:
         _start_if_needed()
 
@@ -268,11 +277,11 @@ def prune(daily_for: timedelta, kept_for: timedelta, now: datetime | None = None
 
     Also delete the uses of scopes that ended before ``kept_for``, or whose key or project was
     deleted, uses after the end of a key before ``kept_for``, and what else is stored about deleted
-    keys. Return the number of deleted rows.
+    keys and projects. Return the number of deleted rows.
     """
     gone = counts.prune(daily_for, kept_for, now) + scope_uses.prune(kept_for, now)
-    of_keys = orphans.prune(EndedUse, "public_id") + orphans.prune(ProjectAccess, "credential")
-    return gone + of_keys + ended.prune(kept_for, now)
+    gone += orphans.prune(EndedUse, "public_id") + orphans.prune(ProjectAccess, "credential")
+    return gone + orphans.prune_projects(EndedUse) + ended.prune(kept_for, now)
 
 
 def _clean_ip(text: str | None) -> str | None:

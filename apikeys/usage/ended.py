@@ -1,19 +1,26 @@
-"""Count uses of the correct secret of a key after its end, and report the first of each end."""
+"""Count uses of the correct secret of a key after its end, and report the first of each end.
+
+A denial of a token in a project is an end too: its uses in this project count, and no others.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from django.db import connections, router
 
 from .. import audit, refusals, token
-from ..audit import Event
+from ..audit import About, Event
+from ..conf import slug_of
 from ..databases import clock
-from ..models import AnyKey, AuditEvent, EndedUse
+from ..models import AnyKey, AuditEvent, EndedUse, ProjectAccess, ProjectKey
 from .findings import keys_of
 
 _MOST: Final = 1000  # rows in one statement
+_FEW: Final = 400  # denials in one statement, which names each twice
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 #: The column with the time of each end, by the code of the refusal.
 ENDS: Final = {
@@ -22,9 +29,14 @@ ENDS: Final = {
     refusals.PAUSED_KEY.code: "paused_at",
 }
 _FIELDS: Final = (
-    "kind", "public_id", "code", "first_used_at", "last_used_at", "first_ip", "last_ip", "count",
-    "reported",
+    "kind", "public_id", "project_pk", "code", "first_used_at", "last_used_at", "first_ip",
+    "last_ip", "count", "reported",
 )  # fmt: skip
+
+#: The primary key of a key, and that of a project as text; ``""`` for the end of the key itself.
+Where = tuple[int, str]
+
+_ProjectsOfDenials = Mapping[tuple[str, datetime | None], Any]
 
 
 @dataclass(slots=True)
@@ -37,28 +49,34 @@ class Uses:
     first_ip: str | None
     last_ip: str | None
     count: int = 1
+    #: When the token was denied in the project.
+    denied_at: datetime | None = None
 
     def add(self, other: "Uses") -> None:
         """Add later uses."""
         self.code, self.last_at, self.last_ip = other.code, other.last_at, other.last_ip
         self.count += other.count
+        self.denied_at = other.denied_at
 
 
-def write(model: type[AnyKey], notes: Mapping[int, Uses]) -> None:
-    """Add the ``notes``, by primary key, and write an event for the first use after each end.
+def write(model: type[AnyKey], notes: Mapping[Where, Uses]) -> None:
+    """Add the ``notes``, and write an event for the first use after each end.
 
-    A key that was deleted or resumed meanwhile is left out.
+    A key that was deleted, resumed or allowed meanwhile is left out.
     """
     if not notes:
         return
-    keys = keys_of(model, set(notes))
+    keys = keys_of(model, {pk for pk, _project in notes})
+    projects = _projects_of_denials(notes)
     found = [
-        (keys[pk], uses)
-        for pk, uses in sorted(notes.items())  # parallel processes cannot deadlock
-        if pk in keys and (uses.code != refusals.PAUSED_KEY.code or keys[pk].paused_at)
+        (keys[pk], uses, project)
+        for (pk, project), uses in sorted(notes.items(), key=_where)  # no deadlock
+        if pk in keys and _counts(keys[pk], uses, project, projects)
     ]
-    events = [(key, _event(key, uses)) for key, uses in found]
-    onces, ids = [row.once for _key, row in events], [key.public_id for key, _uses in found]
+    events = [
+        (key, _event(key, uses, pk, projects.get((pk, uses.denied_at)))) for key, uses, pk in found
+    ]
+    onces, ids = [row.once for _key, row in events], [key.public_id for key, *_ in found]
     known: set[str | None] = set()
     for start in range(0, len(onces), _MOST):
         rows = AuditEvent.objects.filter(once__in=onces[start : start + _MOST])
@@ -68,7 +86,46 @@ def write(model: type[AnyKey], notes: Mapping[int, Uses]) -> None:
     _add([(*each, once or "") for each, once in zip(found, onces, strict=True)])
     if new := [each for each in events if each[1].once not in known]:
         with audit.together():  # one mail for all keys of an owner
-            audit.write_once(new)
+            written = {row.once for _key, row in audit.write_once(new)}
+            for (key, row), (_key, uses, pk) in zip(events, found, strict=True):
+                if pk and row.once in written:
+                    _tell_project(key, row, projects[pk, uses.denied_at])
+
+
+def _where(note: tuple[Where, Uses]) -> Where:
+    return note[0]
+
+
+def _counts(key: Any, uses: Uses, project: str, projects: _ProjectsOfDenials) -> bool:
+    """Return whether what refused these uses still holds."""
+    if project:
+        return (project, uses.denied_at) in projects
+    return uses.code != refusals.PAUSED_KEY.code or key.paused_at is not None
+
+
+def _projects_of_denials(notes: Mapping[Where, Uses]) -> dict[tuple[str, datetime | None], Any]:
+    """Return the projects of the denials that still hold. One query, or none without denials."""
+    found: dict[tuple[str, datetime | None], Any] = {}
+    denials = sorted(
+        {(project, uses.denied_at) for (_pk, project), uses in notes.items() if project}
+    )
+    for start in range(0, len(denials), _FEW):
+        batch = denials[start : start + _FEW]
+        named: dict[str, Any] = {
+            "project__in": {project for project, _at in batch},
+            "at__in": {at for _project, at in batch},
+        }
+        rows = ProjectAccess.objects.filter(is_denied=True, **named)
+        for row in rows.select_related("project"):
+            found[str(row.project_id), row.at] = row.project
+    return found
+
+
+def _tell_project(key: AnyKey, row: AuditEvent, project: Any) -> None:
+    """Write the event to the log of the project too. The address is the owner's, so not there."""
+    about = About(ProjectKey._meta.model_name or "", key.public_id, key.name, project)
+    facts: dict[str, Any] = {"at": row.at, "changes": row.changes}
+    audit.save(audit.compose_about(Event.USED_AFTER_END, about, **facts))
 
 
 def _rows(model: type[AnyKey], ids: list[str]) -> Any:
@@ -81,17 +138,22 @@ def prune(kept_for: timedelta, now: datetime | None = None) -> int:
     return EndedUse.objects.filter(last_used_at__lt=since).delete()[0]
 
 
-def _event(key: Any, uses: Uses) -> AuditEvent:
+def _event(key: Any, uses: Uses, project_pk: str, project: Any) -> AuditEvent:
+    changes: dict[str, Any] = {"code": uses.code, "count": uses.count}
     ended = getattr(key, ENDS[uses.code]) if uses.code in ENDS else None
-    once = f"ended:{key.KIND}:{key.pk}:{uses.code}"
+    if uses.denied_at is not None:
+        changes["project"] = slug_of(project)
+        at = (uses.denied_at - _EPOCH) // timedelta(microseconds=1)
+        once = f"denied:{key.pk}:{project_pk}:{at}"
+    else:
+        once = f"ended:{key.KIND}:{key.pk}:{uses.code}"
     if ended is not None:
         once += f":{ended.isoformat()}"
-    changes: dict[str, Any] = {"code": uses.code, "count": uses.count}
     facts: dict[str, Any] = {"at": uses.first_at, "ip": uses.first_ip, "changes": changes}
     return audit.compose(Event.USED_AFTER_END, key, **facts, once=once)
 
 
-def _add(found: list[tuple[Any, Uses, str]]) -> None:
+def _add(found: list[tuple[Any, Uses, str, str]]) -> None:
     """Add to the counts, and create missing rows. Takes one statement per batch."""
     connection = connections[router.db_for_write(EndedUse)]
     name = connection.ops.quote_name
@@ -104,18 +166,18 @@ def _add(found: list[tuple[Any, Uses, str]]) -> None:
             batch = found[first : first + size]
             values = [
                 field.get_db_prep_save(value, connection)
-                for key, uses, once in batch
-                for field, value in zip(fields, (*_values(key, uses), once), strict=True)
+                for each in batch
+                for field, value in zip(fields, _values(*each), strict=True)
             ]
             rows = ", ".join([f"({', '.join(['%s'] * len(fields))})"] * len(batch))
             statement = f"INSERT INTO {table} ({columns}) VALUES {rows} {end}"  # noqa: S608
             cursor.execute(statement, values)
 
 
-def _values(key: AnyKey, uses: Uses) -> tuple[Any, ...]:
+def _values(key: AnyKey, uses: Uses, project: str, once: str) -> tuple[Any, ...]:
     kind = token.KIND_NAMES[key.KIND]
     times, places = (uses.first_at, uses.last_at), (uses.first_ip, uses.last_ip)
-    return (kind, key.public_id, uses.code, *times, *places, uses.count)
+    return (kind, key.public_id, project, uses.code, *times, *places, uses.count, once)
 
 
 def _on_conflict(connection: Any) -> Iterator[str]:
@@ -126,7 +188,7 @@ def _on_conflict(connection: Any) -> Iterator[str]:
         yield "ON DUPLICATE KEY UPDATE"
         new = "VALUES({})"
     else:
-        yield f"ON CONFLICT ({name('kind')}, {name('public_id')}) DO UPDATE SET"
+        yield f"ON CONFLICT ({', '.join(map(name, _FIELDS[:3]))}) DO UPDATE SET"
         new = "EXCLUDED.{}"
 
     def chosen(column: str, time: str, sign: str) -> str:

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from .. import moments
 from ..databases import clock, tenants, transactions
-from ..models import ScopeUse, get_project_model
+from ..models import ScopeUse
 from . import batches, orphans
 
 #: The kind and ID of a credential, as ``credential_of`` in ``apikeys.access`` returns it.
@@ -232,16 +232,4 @@ def prune(kept_for: timedelta, now: datetime | None = None) -> int:
     rows = ScopeUse.objects.using(router.db_for_write(ScopeUse))
     before = (now or timezone.now()) - kept_for
     gone = orphans.delete(rows.filter(last_used_at__lt=before))
-    gone += orphans.prune(ScopeUse, "credential")
-    of_projects = rows.exclude(project_pk="")
-    for texts in orphans.values(of_projects, "project_pk"):
-        gone += orphans.delete(of_projects.filter(project_pk__in=set(texts) - _existing(texts)))
-    return gone
-
-
-def _existing(texts: Iterable[str]) -> set[str]:
-    """Return the ``texts`` that are the primary key of a project."""
-    model: Any = get_project_model()
-    rows = model._base_manager.using(router.db_for_write(model))
-    pks = [model._meta.pk.to_python(text) for text in texts]
-    return {str(pk) for pk in rows.filter(pk__in=pks).values_list("pk", flat=True)}
+    return gone + orphans.prune(ScopeUse, "credential") + orphans.prune_projects(ScopeUse)

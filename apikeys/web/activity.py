@@ -237,7 +237,10 @@ def _new_network(changes: Mapping[str, Any]) -> Iterator[str]:
 
 def _used_after_end(changes: Mapping[str, Any]) -> Iterator[str]:
     code = changes.get("code")
-    if code == "paused_key":
+    if code == "denied_in_project":
+        text = _("was used in {}, where it is denied. The request was refused.")
+        yield format_html(text, _em(changes.get("project", "")))
+    elif code == "paused_key":
         yield _("was used while it was paused. The request was refused.")
     else:
         yield _("was used after its end. The request was refused.")

@@ -15,13 +15,13 @@ from oauth2_provider.models import AccessToken, Application
 from rest_framework.test import APIRequestFactory
 from rest_framework.views import APIView
 
-from apikeys import lifecycle, usage
+from apikeys import lifecycle, reach, usage
 from apikeys.access import Access
 from apikeys.drf import BearerAuthentication, HasScope
 from apikeys.gateway import decide
 from apikeys.gateway.decide import IDENTITY_HEADERS
 from apikeys.gateway.views import authorize
-from apikeys.models import PersonalAccessToken, ProjectKey, ScopeUse
+from apikeys.models import EndedUse, PersonalAccessToken, ProjectKey, ScopeUse
 from apikeys.policy import Policy
 from tests.documents import blocks
 from tests.factories import (
@@ -101,6 +101,23 @@ def test_a_users_token_reaches_resources_of_the_project(ask, key, ada, pat):
     assert response["X-Auth-User"] == "ada"
     assert response["X-Auth-Subject"] == str(ada.pk)
     assert response["X-Auth-Project"] == ""
+
+
+def test_a_denied_token_is_refused_by_name_and_counted(ask, key, ada, engine, bind):
+    minted = mint_pat(ada)
+    reach.deny(engine, reach.find(engine, minted.key.public_id))
+    bind("1002", project=ProjectFactory(slug="strange"))
+
+    assert code(ask(minted.token)) == (403, "denied_in_project")
+    assert code(ask(minted.token, "/subscribers/1002/offers")) == (403, "not_bound")
+    assert code(ask(minted.token, "/subscribers/9/offers")) == (403, "not_bound")
+    usage.flush()
+    use = EndedUse.objects.get()
+    assert (use.public_id, use.project_pk) == (minted.key.public_id, str(engine.pk))
+    assert (use.count, use.last_ip) == (1, "127.0.0.1")
+
+    bind("1001", user=ada)
+    assert ask(minted.token).status_code == 200, "bound to the user too"
 
 
 class Publishing(Policy):

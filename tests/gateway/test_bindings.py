@@ -13,8 +13,10 @@ from rest_framework.response import Response
 from rest_framework.test import APIRequestFactory, force_authenticate
 from rest_framework.views import APIView
 
+from apikeys import reach, usage
 from apikeys.drf import BearerAuthentication, HasBinding
 from apikeys.gateway.models import ResourceBinding, Route
+from apikeys.models import EndedUse
 from tests.factories import ProjectFactory, UserFactory, bearer, mint_key, mint_pat
 
 
@@ -78,6 +80,16 @@ def test_a_view_requires_a_binding(key, pat):
         assert ask(token, subscriber_id="1001") == (200, None)
         assert ask(token, subscriber_id="1002") == (403, "not_bound")
     assert ask(subscriber_id="1001")[0] == 401
+
+
+def test_a_denied_token_is_refused_by_name_and_counted(key, ada, engine):
+    minted = mint_pat(ada)
+    reach.deny(engine, reach.find(engine, minted.key.public_id))
+    assert ask(minted.token, subscriber_id="1001") == (403, "denied_in_project")
+    assert ask(minted.token, subscriber_id="1002") == (403, "not_bound")
+    assert ask(key, subscriber_id="1002") == (403, "not_bound")
+    usage.flush()
+    assert EndedUse.objects.get().count == 1
 
 
 def test_a_view_can_map_keywords_to_kinds(engine, bind):

@@ -293,6 +293,7 @@ class TestShow:
         shown = apikeys("show", minted["id"], "--json").json
         assert shown == {k: v for k, v in minted.items() if k != "token"} | {
             "used_after_end": None,
+            "used_after_denial": [],
             "rotation_chain": [minted["id"]],
             "scopes_used": {"payments:read": None},
         }

@@ -24,7 +24,8 @@ URL = "/api/projects/analytical-engine/access/"
 READ, WRITE = "keys:read", "keys:write"
 FIELDS = {
     "kind", "id", "name", "user", "client", "scopes", "last_used_at", "last_used_across_at",
-    "expires_at", "state", "denied", "denied_at", "denied_by", "denied_reason", "awaits_approval",
+    "expires_at", "state", "denied", "denied_at", "denied_by", "denied_reason", "uses_after_denial",
+    "last_used_after_denial_at", "awaits_approval",
 }  # fmt: skip
 
 

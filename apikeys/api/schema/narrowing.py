@@ -14,7 +14,10 @@ ACTIONS: Final = ("uses", "narrow", "undo_narrowing")
 
 def narrowing(noun: str, facts: Any) -> dict[str, Any]:
     """Return the descriptions of ``ACTIONS`` for keys that are called ``noun``."""
-    narrowed = USES | {"key": facts | {"scopes": USES["would_keep"], "used_after_end": None}}
+    narrowed = USES | {
+        "key": facts
+        | {"scopes": USES["would_keep"], "used_after_end": None, "used_after_denial": []}
+    }
     return {
         "uses": extend_schema(
             summary=f"Read what a {noun} used",

@@ -8,7 +8,7 @@ from ...keys.facts import record
 from ...models import AnyKey
 from ...usage.scope_uses import Used
 from .. import arguments
-from ..output import counted, show
+from ..output import counted, show, show_uses
 from ..terminal import Terminal
 
 HELP = "Show a key in full, except for its secret."
@@ -22,7 +22,11 @@ def handle(terminal: Terminal, *, public_id: str, **options: Any) -> None:
     key = arguments.find_key(public_id)
     chain = [each.public_id for each in key.chain()]
     shown = chain if terminal.as_json else " -> ".join(chain)
-    facts = record(key) | {"used_after_end": ended.record(key), "rotation_chain": shown}
+    uses = ended.record(key)
+    if not terminal.as_json:
+        denials = uses["used_after_denial"]
+        uses["used_after_denial"] = [f"{each['project']}: {show_uses(each)}" for each in denials]
+    facts = record(key) | uses | {"rotation_chain": shown}
     terminal.show_facts(facts | {"scopes_used": _used(key, as_json=terminal.as_json)})
 
 

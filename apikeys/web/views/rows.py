@@ -155,6 +155,6 @@ def ended_uses_of(key: AnyKey, owner: Tokens) -> list[dict[str, Any]]:
     """Return the uses after their end of ``key`` and of the keys that it replaced."""
     keys: list[Any] = [key, *key.predecessors(_MOST_OF_CHAIN)]
     return [
-        {"key": each, "use": use, "is_own": each == key, "url": owner.url("key", each)}
-        for each, use in ended.ended_uses(keys)
+        {**used._asdict(), "is_own": used.key == key, "url": owner.url("key", used.key)}
+        for used in ended.ended_uses(keys)
     ]
