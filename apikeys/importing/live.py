@@ -11,6 +11,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from .. import lifecycle
 from ..conf import slug_of
+from ..errors import LifecycleError
 from ..legacy import live, options, texts
 from ..models import KEY_MODELS, LegacyKey
 from ..models.projects import by_slug
@@ -150,6 +151,15 @@ def _selector(scheme: str, candidate: Candidate) -> str | None:
         return None
 
 
+def problem(scheme: str) -> str:
+    """Return what is wrong with the table of a live scheme; empty if it can be read."""
+    try:
+        source_of(scheme)
+    except LifecycleError as error:
+        return str(error)
+    return ""
+
+
 def _reload(*, setting: str, **kwargs: object) -> None:
     if setting in ("APIKEYS", "INSTALLED_APPS"):
         source_of.cache_clear()
@@ -160,4 +170,4 @@ setting_changed.connect(_reload, dispatch_uid="apikeys.importing.live")
 
 def start() -> None:
     """Let ``apikeys.legacy`` read the tables. Called when Django is ready."""
-    live.register(live.Follower(find, take_in, has_owner, end))
+    live.register(live.Follower(find, take_in, has_owner, end, problem))

@@ -7,7 +7,7 @@ from django.apps import AppConfig, apps
 from django.core.checks import CheckMessage, Error, Warning, register
 
 from ..conf import AppSettings, app_settings
-from . import schemes
+from . import live, schemes
 
 
 @register("apikeys")
@@ -42,6 +42,8 @@ def _undecided() -> Iterator[CheckMessage]:
 def _check(name: str, given: Any) -> Iterator[CheckMessage]:
     try:
         scheme = schemes.parse(name, given)
+        if not scheme.is_over():
+            live.check_table(name)  # each request with a key would end in an error
     except (TypeError, ValueError) as error:
         setting = AppSettings.LEGACY
         yield Error(f"APIKEYS['LEGACY']: {error}", hint=setting.hint, id=setting.check)

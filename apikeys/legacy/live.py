@@ -35,6 +35,8 @@ class Follower(NamedTuple):
     has_owner: Callable[[str, Any, Any], bool]
     #: Revoke the key with this kind and primary key. ``moved``: it has another owner now.
     end: Callable[[str, str, Any, bool], None]
+    #: Return what is wrong with the table of a scheme; empty if it can be read.
+    problem: Callable[[str], str]
 
 
 _followers: list[Follower] = []
@@ -48,6 +50,12 @@ def register(follower: Follower) -> None:
 def is_live(scheme: str) -> bool:
     """Return whether a scheme follows the table of its package."""
     return bool(_followers) and options.live_of(scheme) is not None
+
+
+def check_table(scheme: str) -> None:
+    """Raise ``ValueError`` if a scheme follows a table that cannot be read."""
+    if is_live(scheme) and (problem := _followers[0].problem(scheme)):
+        raise ValueError(f"LIVE of {scheme!r} cannot read its table. {problem}")
 
 
 @sensitive_variables("text")

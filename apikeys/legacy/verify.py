@@ -9,7 +9,7 @@ import hmac
 import logging
 import re
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, Final
@@ -55,6 +55,13 @@ _process_key = secrets.token_bytes(32)
 _JWT: Final = re.compile(r"[^.]*\.[^.]*\.[^.]*")
 
 
+_GiveBack = Callable[[], None]
+
+
+def _nothing() -> None:
+    """Take back an attempt that was not counted."""
+
+
 class _Row:
     def __init__(self, row: Any) -> None:
         self.pk, self.scheme, self.hash, self.source, pat, pat_id, key, key_id = row
@@ -94,6 +101,8 @@ def resolve(text: str, request: HttpRequest | None) -> Access | None:
     presented = Presented(text, schemes.of_bearer())
     if not presented.schemes or all(each.is_over() for each in presented.schemes.values()):
         return None
+    if not schemes.is_text(text):
+        return None  # no import takes it, and a database may refuse it as a value
     return _verify(presented, request, partial(ask_others, resolve))
 
 
@@ -114,7 +123,7 @@ def _check(
     presented: Presented, request: HttpRequest | None, others: Resolver | None
 ) -> Access | None:
     text, is_weak = presented.text, texts.is_weak(presented.text)
-    row = _find(presented, request)
+    row, give_back = _find(presented, request)
     if row is None and (names := _live(presented)):
         if others is not None:
             if _JWT.fullmatch(text):
@@ -122,7 +131,8 @@ def _check(
             if (of_other := others(text, request)) is not None:
                 return of_other
         if any(_take_in(name, text, request) for name in names):
-            row = _find(presented, request)
+            give_back()  # the text was right, and the next line counts it again
+            row, _ = _find(presented, request)
         elif others is not None:
             raise Refused(refusals.INVALID_TOKEN)  # no resolver is asked twice
     if row is None or row.public_id is None:
@@ -164,13 +174,14 @@ def _take_in(name: str, text: str, request: HttpRequest | None) -> bool:
 
 
 @sensitive_variables("presented", "text")
-def _find(presented: Presented, request: HttpRequest | None) -> _Row | None:
+def _find(presented: Presented, request: HttpRequest | None) -> tuple[_Row | None, _GiveBack]:
+    """Return the row of a text, and a function that takes back the attempt that it counted."""
     text = presented.text
     hooks = [hook for name in presented.schemes if (hook := options.hook_of(name)) is not None]
     if texts.is_weak(text):
         return _find_weak(text, request, hooks)
     found = cache.find(_LOOKUP, texts.selector(text))
-    return _Row(found) if found is not None else _find_unused(text, hooks)
+    return (_Row(found) if found is not None else _find_unused(text, hooks)), _nothing
 
 
 @sensitive_variables("text")
@@ -183,17 +194,19 @@ def _find_unused(text: str, hooks: Sequence[texts.Hook]) -> _Row | None:
 
 
 @sensitive_variables("text", "name")
-def _find_weak(text: str, request: HttpRequest | None, hooks: Sequence[texts.Hook]) -> _Row | None:
+def _find_weak(
+    text: str, request: HttpRequest | None, hooks: Sequence[texts.Hook]
+) -> tuple[_Row | None, _GiveBack]:
     tenant = tenants.prefix_of(LegacyKey)
     name = hmac.digest(_process_key, f"{tenant}{text}".encode(), hashlib.sha256)
     if (selector := _found.get(name)) is not None:
         found = cache.find(_LOOKUP, selector)
-        return _Row(found) if found is not None else None
+        return (_Row(found) if found is not None else None), _nothing
     with _bounded("weak", request) as give_back:
         row = _find_unused(text, hooks) or _find_slowly(text, name)
         if row is not None:
             give_back()
-    return row
+    return row, give_back
 
 
 @sensitive_variables("text", "name")

@@ -469,6 +469,32 @@ class TestChecks:
         takes(authtoken={"UNTIL": TOMORROW} | given)
         assert "apikeys.E051" in [each.id for each in check_legacy()]
 
+    @pytest.mark.parametrize(
+        "shape",
+        [
+            {"MODEL": "no.such"},
+            {"FIELDS": {"key": "nope"}},
+            {"FIELDS": {"nope": "key"}},
+            {"OWNER": "nope"},
+        ],
+    )
+    def test_a_table_that_cannot_be_read_is_an_error(self, takes, shape):
+        takes(authtoken={"UNTIL": TOMORROW, "LIVE": LIVE | shape})
+        (message,) = [each.msg for each in check_legacy() if each.id == "apikeys.E051"]
+        assert "LIVE of 'authtoken' cannot read its table." in message
+        assert "nope" in message or "no.such" in message
+
+    def test_a_table_that_is_no_longer_read_is_not_looked_for(self, takes):
+        takes(authtoken={"UNTIL": YESTERDAY, "LIVE": LIVE | {"MODEL": "no.such"}})
+        assert "apikeys.E051" not in [each.id for each in check_legacy()]
+
+    def test_a_package_that_was_removed_too_early_is_an_error(self, takes, settings):
+        takes(knox={"UNTIL": TOMORROW, "LIVE": LIVE})
+        assert "apikeys.E051" not in [each.id for each in check_legacy()]
+        settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "knox"]
+        (message,) = [each.msg for each in check_legacy() if each.id == "apikeys.E051"]
+        assert "Keep the old package in INSTALLED_APPS" in message
+
     def test_a_file_cannot_be_live(self, takes):
         takes(csv={"UNTIL": TOMORROW, "LIVE": LIVE})
         assert "apikeys.E051" in [each.id for each in check_legacy()]
