@@ -69,6 +69,14 @@ def parse_network(text: str) -> Network:
     return network
 
 
+def without_host_bits(text: str) -> Network | None:
+    """Return the network that ``text``, such as ``10.0.0.5/8``, is in. ``None`` for other text."""
+    try:
+        return parse_network(str(ip_network(text[:_LONGEST].strip(), strict=False)))
+    except ValueError:
+        return None
+
+
 @lru_cache(maxsize=4096)
 def parse_all(text: str) -> tuple[Network, ...]:
     """Parse CIDRs separated by spaces, as stored in a key."""

@@ -78,15 +78,7 @@ class AllowedNetworks(Restriction):
             except ValueError:
                 wrong.append(text[:60])
         if wrong:
-            message = ngettext(
-                "%(text)s is not an IP range. Enter a range such as 203.0.113.0/24 or "
-                "2001:db8::/32, or a single address.",
-                "%(text)s are not IP ranges. Enter ranges such as 203.0.113.0/24 or "
-                "2001:db8::/32, or single addresses.",
-                len(wrong),
-            )
-            named = ", ".join(wrong[:_MOST_NAMED]) + (" …" if len(wrong) > _MOST_NAMED else "")
-            raise LifecycleError("invalid_network", message % {"text": named}, self.name)
+            raise LifecycleError("invalid_network", _why_not(wrong), self.name)
         if len(set(found)) > MAX_NETWORKS:
             message = _("Enter at most %(most)d IP ranges.") % {"most": MAX_NETWORKS}
             raise LifecycleError("too_many_networks", message, self.name)
@@ -155,3 +147,25 @@ class AllowedNetworks(Restriction):
 
     def as_json(self, value: str) -> list[str]:
         return value.split()
+
+
+def _why_not(wrong: list[str]) -> str:
+    """Return why each text in ``wrong`` is not a network, and which network may be meant."""
+    sentences, others = [], []
+    for text in wrong[:_MOST_NAMED]:
+        if (meant := networks.without_host_bits(text)) is None:
+            others.append(text)
+        else:
+            message = _("%(text)s has host bits set. Did you mean %(network)s?")
+            sentences.append(message % {"text": text, "network": meant})
+    more = " …" if len(wrong) > _MOST_NAMED else ""
+    if others:
+        message = ngettext(
+            "%(text)s is not an IP range. Enter a range such as 203.0.113.0/24 or "
+            "2001:db8::/32, or a single address.",
+            "%(text)s are not IP ranges. Enter ranges such as 203.0.113.0/24 or "
+            "2001:db8::/32, or single addresses.",
+            len(others),
+        )
+        return " ".join([*sentences, message % {"text": ", ".join(others) + more}])
+    return " ".join(sentences) + more

@@ -199,7 +199,7 @@ def test_ip_ranges_and_rate_limits_are_entered_on_the_pages(page, ada, place):
 
     response = mint(page, place, allowed_networks="203.0.113.7/24", step="review")
     assert response.status_code == 422
-    assert "203.0.113.7/24 is not an IP range" in text_of(response)
+    assert "203.0.113.7/24 has host bits set. Did you mean 203.0.113.0/24?" in text_of(response)
     assert "203.0.113.7/24" in response.content.decode()  # the form keeps its data
 
 

@@ -317,7 +317,8 @@ def test_all_errors_are_shown_at_once_and_name_each_bad_network(page, place):
         "Enter a name.",
         "Choose an expiry.",
         "Choose at least one permission.",
-        "1.2.3.4/8, x.y are not IP ranges.",
+        "1.2.3.4/8 has host bits set. Did you mean 1.0.0.0/8?",
+        "x.y is not an IP range.",
         "often is not a rate limit.",
     ):
         assert error in told, error
