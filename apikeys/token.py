@@ -43,6 +43,8 @@ _SHAPE = re.compile(
 _ID = re.compile(ID_PATTERN, re.ASCII)
 _IN_TEXT = re.compile(rf"{MIDDLE_PATTERN}[0-9A-Za-z]{{20}}", re.ASCII)
 _START = re.compile(rf"{MIDDLE_PATTERN}.", re.ASCII)
+# An ID or the start of one. An underscore may follow, but no part of the secret.
+_PREFIXED = re.compile(rf"{PREFIX_PATTERN}_{KIND_PATTERN}_([0-9a-z]{{1,{ID_LENGTH}}})_?", re.ASCII)
 _SECRET = re.compile(rf"[0-9A-Za-z]{{{SECRET_LENGTH}}}", re.ASCII)
 
 
@@ -92,6 +94,17 @@ def grant_id(client_pk: Any, user_pk: Any) -> str:
 def is_id(text: str) -> bool:
     """Return whether ``text`` has the form of an ID."""
     return _ID.fullmatch(text) is not None
+
+
+def without_prefix(text: str) -> str:
+    """Return the ID, or the start of one, in ``text`` that a user entered to find a key.
+
+    ``acme_pat_zejlosc9kd96fngc`` becomes ``zejlosc9kd96fngc``, with the prefix of any site. Other
+    text is returned in lower case, without spaces around it.
+    """
+    text = text.strip().lower()
+    match = _PREFIXED.fullmatch(text)
+    return text if match is None else match[1]
 
 
 def generate_secret() -> str:

@@ -49,6 +49,32 @@ def test_the_documents_name_the_regular_expression_for_scanners():
     assert not any(re.search(r"\(pat\|key\)", read(name)) for name in DOCUMENTS)
 
 
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("zejlosc9kd96fngc", "zejlosc9kd96fngc"),
+        ("acme_pat_zejlosc9kd96fngc", "zejlosc9kd96fngc"),
+        ("acme_key_zejlosc9kd96fngc", "zejlosc9kd96fngc"),
+        (" ACME_PAT_ZEJLOSC9KD96FNGC\n", "zejlosc9kd96fngc"),
+        ("acme_pat_zejlosc9kd96fngc_", "zejlosc9kd96fngc"),
+        ("other_pat_zejl", "zejl"),
+        ("Deploy", "deploy"),
+        ("acme_pat_", "acme_pat_"),
+        ("acme_app_zejlosc9kd96fngc", "acme_app_zejlosc9kd96fngc"),
+        ("acme_pat_zejlosc9kd96fngcx", "acme_pat_zejlosc9kd96fngcx"),
+        ("x acme_pat_zejlosc9kd96fngc", "x acme_pat_zejlosc9kd96fngc"),
+        ("", ""),
+    ],
+)
+def test_the_id_is_found_in_an_id_with_its_prefix(text, found):
+    assert token.without_prefix(text) == found
+
+
+@given(keys)
+def test_nothing_is_taken_from_a_whole_key(key):
+    assert token.without_prefix(key) == key.lower()
+
+
 def prefix_of(text):
     return text.partition("_")[0]
 

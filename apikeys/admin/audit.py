@@ -40,7 +40,7 @@ class AuditEventAdmin(ListAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        term = search_term.strip().lower()
+        term = token.without_prefix(search_term)
         if not term:
             return queryset, False
         is_start = term.isascii() and term.isalnum() and len(term) <= token.ID_LENGTH

@@ -282,7 +282,7 @@ class WholeKeyForm(forms.Form):
     key = forms.CharField(
         label=gettext_lazy("Key"),
         widget=theme.Password(render_value=False, attrs={"autocomplete": "off", "size": 60}),
-        help_text=gettext_lazy("Paste the whole key. It is compared and not stored."),
+        help_text=gettext_lazy("Paste the whole key, or its ID. It is compared and not stored."),
     )
 
 

@@ -1,4 +1,4 @@
-"""The admin's page that finds a key by its whole text, including the secret."""
+"""The admin's page that finds a key by its ID, or by its whole text including the secret."""
 
 from typing import Any
 
@@ -47,8 +47,14 @@ class KeyFinder(ListAdmin):
             raise PermissionDenied
         form = WholeKeyForm(request.POST if request.method == "POST" else None)
         if form.is_valid():
+            text = form.cleaned_data["key"].strip()
+            if token.is_id(public_id := token.without_prefix(text)):
+                if (url := self._url_of(request, public_id)) is not None:
+                    return HttpResponseRedirect(url)
+                form.add_error("key", _("No key has the ID %(id)s.") % {"id": public_id})
+                return self._find_page(request, form)
             try:
-                key = recognise(form.cleaned_data["key"].strip())
+                key = recognise(text)
             except Refused as refused:
                 form.add_error("key", _why_not(refused))
             else:
@@ -56,6 +62,21 @@ class KeyFinder(ListAdmin):
                 if other is not None and other.has_view_or_change_permission(request, key):
                     return HttpResponseRedirect(other.url("change", quote(key.pk)))
                 form.add_error("key", _("You do not have permission to view keys of this kind."))
+        return self._find_page(request, form)
+
+    def _url_of(self, request: HttpRequest, public_id: str) -> str | None:
+        """Return the URL of the key with this ID, of a kind that the user may view."""
+        for model in KEY_MODELS.values():
+            key = model._default_manager.filter(public_id=public_id).first()
+            listed: Any = self.admin_site._registry.get(model)
+            if key is None or listed is None:
+                continue
+            if listed.has_view_or_change_permission(request, key):
+                url: str = listed.url("change", quote(key.pk))
+                return url
+        return None
+
+    def _find_page(self, request: HttpRequest, form: WholeKeyForm) -> HttpResponseBase:
         context = {
             **self.admin_site.each_context(request),
             "theme": self.theme,

@@ -159,7 +159,8 @@ class ListAdmin(ModelAdmin):
         Each condition needs an index.
         """
         for field in self.begins:
-            yield begins(self.model, field, term)
+            is_id = field == "public_id"
+            yield begins(self.model, field, token.without_prefix(term) if is_id else term)
         for relation, field in self.related.items():
             model = self.model._meta.get_field(relation).related_model
             field = field or get_user_model().USERNAME_FIELD

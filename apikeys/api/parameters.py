@@ -30,9 +30,21 @@ class ListParameters(PageParameters):
     )
 
 
+class _IdField(serializers.RegexField):
+    """The ID of a key, with or without the prefix of the site."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        prefix = rf"{token.PREFIX_PATTERN}_{token.KIND_PATTERN}_"
+        super().__init__(rf"\A(?:{prefix})?{token.ID_PATTERN}\Z", **kwargs)
+
+    def to_internal_value(self, data: Any) -> str:
+        return token.without_prefix(super().to_internal_value(data))
+
+
 class AuditParameters(PageParameters):
-    key = serializers.RegexField(
-        rf"\A{token.ID_PATTERN}\Z", required=False, help_text="The ID of a key."
+    key = _IdField(
+        required=False,
+        help_text="The ID of a key, such as `zejlosc9kd96fngc` or `acme_pat_zejlosc9kd96fngc`.",
     )
     event = serializers.ChoiceField(
         [each for each in AuditEvent.Event.choices if each[0] not in EVENTS_OF_SITE],

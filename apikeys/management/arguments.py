@@ -197,6 +197,7 @@ def find_key(public_id: str) -> AnyKey:
 def clean_id(public_id: str) -> str:
     if token.holds_secret(public_id):
         raise secret_in_arguments()
+    public_id = token.without_prefix(public_id)
     if not token.is_id(public_id):
         message = f"An ID is {token.ID_LENGTH} characters of a to z and 0 to 9. `list` shows it."
         raise LifecycleError("invalid_id", message, "id")

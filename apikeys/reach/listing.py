@@ -88,7 +88,8 @@ def _is_used(entry: Entry, used: str) -> bool:
 
 def _contains(entry: Entry, term: str) -> bool:
     texts = (entry.name, entry.user, entry.client)
-    return entry.id.startswith(term) or any(term in text.casefold() for text in texts if text)
+    is_id = entry.id.startswith(token.without_prefix(term))
+    return is_id or any(term in text.casefold() for text in texts if text)
 
 
 def _by_name(entry: Entry) -> Any:

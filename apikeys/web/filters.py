@@ -177,7 +177,7 @@ class KeyFilter(ListFilter):
             keys = keys.filter(
                 Q(name__icontains=term)
                 | Q(description__icontains=term)
-                | Q(public_id__startswith=term.lower())
+                | Q(public_id__startswith=token.without_prefix(term))
             )
         return keys
 
@@ -270,10 +270,11 @@ class ActivityFilter(forms.Form):
             return None
         asked, times, others = self.cleaned_data, Q(), Q()
         if term := asked["q"]:
-            if not key and _is_used_id(term.lower()):
-                key = term.lower()
+            start = token.without_prefix(term)
+            if not key and _is_used_id(start):
+                key = start
             else:
-                others &= Q(name__icontains=term) | Q(public_id__startswith=term.lower())
+                others &= Q(name__icontains=term) | Q(public_id__startswith=start)
         if asked["by"]:
             others &= Q(by__iexact=asked["by"])
         try:

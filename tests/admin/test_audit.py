@@ -24,6 +24,8 @@ def test_events_can_be_viewed(root, client):
     assert "Lost." in page
     assert 'name="_save"' not in page
     assert key.public_id in client.get(f"{EVENTS}?q={key.public_id[:6]}").content.decode()
+    for term in (f"acme_pat_{key.public_id}", f"ACME_PAT_{key.public_id.upper()}_"):
+        assert key.public_id in client.get(EVENTS, {"q": term}).content.decode()
     assert client.get(f"{EVENTS}?event=minted").status_code == 200
 
 
@@ -43,8 +45,17 @@ def test_staff_without_permission_cannot_view_events(staff, client):
     assert client.get(EVENTS).status_code == 403
 
 
-@pytest.mark.parametrize("bad", ["203.0.113.7/24", "x"])
-def test_ip_ranges_and_rate_limits_are_entered_in_the_admin(root, client, bad):
+@pytest.mark.parametrize(
+    ("bad", "told"),
+    [
+        (
+            "203.0.113.7/24",
+            "203.0.113.7/24 has host bits set. Did you mean 203.0.113.0/24?",
+        ),
+        ("x", "x is not an IP range"),
+    ],
+)
+def test_ip_ranges_and_rate_limits_are_entered_in_the_admin(root, client, bad, told):
     bounds = {"allowed_networks": "203.0.113.0/24, 2001:db8::/32", "rate_limits": "10/s"}
     client.post(f"{TOKENS}add/", mint_form(user=root.pk, **bounds))
     key = PersonalAccessToken.objects.get()
@@ -53,7 +64,7 @@ def test_ip_ranges_and_rate_limits_are_entered_in_the_admin(root, client, bad):
 
     form = mint_form(rate_limits="10/second", allowed_networks=bad)
     refused = client.post(f"{TOKENS}{key.pk}/change/", form)
-    assert f"{bad} is not an IP range" in refused.content.decode()
+    assert told in refused.content.decode()
     form |= {"allowed_networks": "203.0.113.7"}
     client.post(f"{TOKENS}{key.pk}/change/", form)
     key.refresh_from_db()

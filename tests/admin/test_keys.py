@@ -559,6 +559,30 @@ def test_whole_key_of_any_state_redirects_to_its_page(client, root, ada, end):
     assert usage.flush() == 0  # looking up a key is not a use
 
 
+@pytest.mark.parametrize("form", ["{}", "acme_{kind}_{}", " ACME_{kind}_{}_ "])
+def test_an_id_finds_its_page_from_either_list(client, root, ada, engine, form):
+    for minted, place in [(mint_pat(ada), TOKENS), (mint_key(engine), KEYS)]:
+        key = minted.key
+        for url in (TOKENS, KEYS):
+            text = form.format(key.public_id, kind=key.KIND)
+            response = client.post(f"{url}find/", {"key": text})
+            assert response["Location"] == f"{place}{key.pk}/change/"
+
+
+def test_an_unknown_id_is_named(client, root):
+    response = client.post(f"{TOKENS}find/", {"key": "acme_pat_zejlosc9kd96fngc"})
+    assert "No key has the ID zejlosc9kd96fngc." in text_of(response)
+
+
+def test_an_id_of_a_kind_without_permission_is_not_found(client, staff, engine):
+    admin = staff()
+    admin.user_permissions.add(Permission.objects.get(codename="view_personalaccesstoken"))
+    client.force_login(admin)
+    key = mint_key(engine).key
+    response = client.post(f"{TOKENS}find/", {"key": key.public_id})
+    assert f"No key has the ID {key.public_id}." in text_of(response)
+
+
 def test_wrong_key_is_refused_and_not_shown_again(client, root, ada):
     minted, other = mint_pat(ada), mint_pat(ada)
     secret = token.parse(other.token, "acme").secret
@@ -629,6 +653,9 @@ def test_search_by_id_name_user_and_project(client, root, ada, engine):
     for term in (
         laptop.public_id,
         laptop.public_id[:6],
+        f"acme_pat_{laptop.public_id}",
+        f" ACME_PAT_{laptop.public_id.upper()} ",
+        f"acme_pat_{laptop.public_id[:6]}",
         "laptop",
         "Laptop of",
         "ada",

@@ -42,6 +42,10 @@ def test_events_are_filtered_by_event_and_key(ada):
         ("minted", second.public_id)
     ]
     assert caller("GET", "tokens/audit/?event=nonsense").status_code == 400
+    with_prefix = f"tokens/audit/?key=acme_pat_{second.public_id}"
+    assert events(caller("GET", with_prefix)) == events(
+        caller("GET", f"tokens/audit/?key={second.public_id}")
+    )
     assert caller("GET", "tokens/audit/?key=x").status_code == 400
 
 

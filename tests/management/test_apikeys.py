@@ -301,12 +301,20 @@ class TestShow:
         assert minted["id"] in done.out
         assert minted["token"].rpartition("_")[2] not in done.out
 
+    def test_an_id_may_have_its_prefix(self, apikeys):
+        public_id = apikeys(*PAT, "--json").json["id"]
+        with_prefix = f" ACME_PAT_{public_id.upper()}_ "
+
+        assert apikeys("show", with_prefix, "--json").json["id"] == public_id
+        assert public_id in apikeys("audit", "--key", with_prefix).out
+        assert is_error(apikeys("show", "acme_pat_zejlosc9kd96fngc", "--json"), "unknown_key")
+
     @pytest.mark.parametrize("command", ["show", "rotate", "revoke"])
     @pytest.mark.parametrize(
         ("public_id", "code"),
         [
             ("0" * 16, "unknown_key"), ("", "invalid_id"), ("0" * 15, "invalid_id"),
-            ("0" * 17, "invalid_id"), ("A" * 16, "invalid_id"),
+            ("0" * 17, "invalid_id"), ("A" * 16, "unknown_key"),
             ("\N{FULLWIDTH DIGIT ONE}" * 16, "invalid_id"),
             ("0" * 15 + "\n", "invalid_id"), ("%" * 16, "invalid_id"),
         ],

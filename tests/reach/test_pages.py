@@ -58,6 +58,9 @@ def test_search_filter_and_no_match(page, ada, bob, engine):
     assert key.key.public_id in found
     assert token.key.public_id not in found
     assert token.key.public_id in text_of(page.get(URL, {"q": "BOB"}))
+    only_key = text_of(page.get(URL, {"q": f"acme_key_{key.key.public_id}"}))
+    assert key.key.public_id in only_key
+    assert token.key.public_id not in only_key
     for params in ({"q": "zzz"}, {"kind": "nonsense"}, {"page": "9"}):
         assert key.key.public_id not in text_of(page.get(URL, params))
 

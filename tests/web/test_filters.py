@@ -46,6 +46,19 @@ def test_search_finds_name_description_and_id(page, place, make):
     assert "matches." in text_of(response)
 
 
+@pytest.mark.parametrize("form", ["acme_{}_{}", " ACME_{}_{} ", "acme_{}_{}_"])
+def test_search_finds_an_id_with_its_prefix(page, place, make, form):
+    key = make("leaked")
+    make("other")
+    term = form.format(key.KIND, key.public_id)
+
+    assert names(page.get(place.url, {"q": term})) == ["leaked"]
+    assert names(page.get(place.url, {"q": term.strip()[:14]})) == ["leaked"]
+    for params in ({"q": term}, {"key": term}):
+        found = page.get(f"{place.url}activity/", params).context["page"].rows
+        assert {event.name for event in found} == {"leaked"}
+
+
 @pytest.mark.parametrize("term", ["%", "_", "'", "\0", "x y" * 40])
 def test_search_text_is_no_pattern(page, place, make, term):
     make("laptop")

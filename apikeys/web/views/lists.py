@@ -77,7 +77,7 @@ class Activity(OwnerPage):
     def get(self, request: HttpRequest, **kwargs: Any) -> Any:
         if self.holds_secret(but=("after", "before")):
             return self.go_without_secret()
-        of_key = request.GET.get("key", "")
+        of_key = token.without_prefix(request.GET.get("key", ""))
         if of_key and not token.is_id(of_key):
             raise Http404
         of_clients = self.owner.project is None and apps.is_installed("apikeys.oauth")
