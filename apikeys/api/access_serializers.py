@@ -5,7 +5,7 @@ from typing import Any
 from rest_framework import serializers
 
 from ..reach.entries import FACTS, KINDS
-from ..reach.listing import ORDERS
+from ..reach.listing import ANSWERS, ORDERS
 from .parameters import PageParameters
 from .serializers import FactsSerializer
 
@@ -28,7 +28,7 @@ class AccessParameters(PageParameters):
     kind = serializers.ChoiceField(list(KINDS), required=False)
     state = serializers.ChoiceField(["live", "pending", "paused"], required=False)
     denied = serializers.ChoiceField(
-        ["yes", "no", "awaiting", "allowed"],
+        list(ANSWERS),
         required=False,
         help_text=(
             "`awaiting` lists tokens that are pending approval, and `allowed` what was allowed."

@@ -13,6 +13,9 @@ from ..policy import get_policy
 from . import sources
 from .entries import Entry
 
+#: The values of the filter ``denied``.
+ANSWERS: Final = ("yes", "no", "awaiting", "allowed")
+
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 _LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 

@@ -29,6 +29,23 @@ def test_access_lists_the_credentials(apikeys, ada, engine):  # noqa: F811
     assert "acme_" not in text
 
 
+def test_access_filters_by_the_decision(apikeys, ada, engine):  # noqa: F811
+    denied, allowed, other = (mint_pat(ada) for _ in range(3))
+    for minted in (denied, allowed):
+        reach.deny(engine, reach.find(engine, minted.key.public_id))
+    reach.allow(engine, reach.find(engine, allowed.key.public_id))
+
+    def listed(answer):
+        found = apikeys("access", *PROJECT, "--denied", answer, "--json").json
+        return {each["id"] for each in found}
+
+    assert listed("yes") == {denied.key.public_id}
+    assert listed("allowed") == {allowed.key.public_id}
+    assert listed("no") == {allowed.key.public_id, other.key.public_id}
+    assert listed("awaiting") == set()
+    assert apikeys("access", *PROJECT, "--denied", "awaiting").out.startswith("Nothing matches.")
+
+
 def test_deny_and_allow(apikeys, ada, engine):  # noqa: F811
     minted = mint_pat(ada, name="laptop")
     public_id = minted.key.public_id

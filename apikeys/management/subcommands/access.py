@@ -5,6 +5,7 @@ from django.core.management.base import CommandParser
 from ... import reach
 from ...reach import exports, sources
 from ...reach.entries import KINDS, record
+from ...reach.listing import ANSWERS
 from .. import arguments
 from ..output import show
 from ..terminal import Terminal
@@ -17,14 +18,25 @@ _COLUMNS = ("id", "kind", "name", "user", "scopes", "last_used_at", "expires_at"
 def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("--project", metavar="SLUG", required=True, help="The project.")
     parser.add_argument("--kind", choices=list(KINDS), help="Only list credentials of this kind.")
+    parser.add_argument(
+        "--denied",
+        choices=list(ANSWERS),
+        help="Only list what is denied, what is not, tokens pending approval, or what was allowed.",
+    )
     parser.add_argument("--csv", action="store_true", help="Print all facts as CSV.")
 
 
 def handle(
-    terminal: Terminal, *, project: str, kind: str | None, csv: bool, **options: Any
+    terminal: Terminal,
+    *,
+    project: str,
+    kind: str | None,
+    denied: str | None,
+    csv: bool,
+    **options: Any,
 ) -> None:
     found_project = arguments.find_project(project)
-    found = reach.listed(found_project, kind=kind or "")
+    found = reach.listed(found_project, kind=kind or "", denied=denied or "")
     sources.fill(found_project, found)
     if csv and not terminal.as_json:
         terminal.text(exports.as_csv(found))
@@ -33,7 +45,7 @@ def handle(
         [dict(record(each)) for each in found],
         [name.removesuffix("_at").replace("_", " ").upper() for name in _COLUMNS],
         _row,
-        none="No credential reaches this project.",
+        none="Nothing matches." if kind or denied else "No credential reaches this project.",
         expendable=("SCOPES", "LAST USED", "EXPIRES"),
     )
 
