@@ -103,7 +103,7 @@ class AccessPages(ListAdmin):
 
     * To view them requires the permission to view both tokens and project keys.
     * To deny or allow requires the permission to change both too, because a denial also applies
-      to the tokens and keys that were created with the credential.
+      to the tokens and keys that were created with the credential. So does requiring approval.
     """
 
     #: The decisions by the last part of the URL: their form and their title.
@@ -124,6 +124,8 @@ class AccessPages(ListAdmin):
             page("", self.projects_view, "projects"),
             page("<str:project>/", self.access_view, "project"),
             *(page(f"{one}/{verb}/", self.decide_view, verb, verb=verb) for verb in self.decisions),
+            page("<str:project>/approval/on/", self.approval_view, "approval_on", to="on"),
+            page("<str:project>/approval/off/", self.approval_view, "approval_off", to="off"),
             *super().get_urls(),
         ]
 
@@ -180,7 +182,37 @@ class AccessPages(ListAdmin):
             "requires_approval": sources.requires_approval(found_project),
             "may_decide": may(request.user, "change"),
         }
+        to = "off" if context["requires_approval"] else "on"
+        context["approval_url"] = _url(self.admin_site.name, f"approval_{to}", found_project)
         return self._page(request, "access", context)
+
+    def approval_view(self, request: HttpRequest, project: str, to: str) -> HttpResponse:
+        """Ask, and then turn the approval of personal access tokens on or off."""
+        self._check(request, "view", "change")
+        found_project, required = _find_project(project), to == "on"
+        url = _url(self.admin_site.name, "project", found_project)
+        if request.method == "POST":
+            reach.require_approval(found_project, required, by=request.user)
+            if required:
+                message = _("Personal access tokens now need approval. They are listed first.")
+            else:
+                message = _("Personal access tokens reach the project without approval now.")
+            self.message_user(request, message, messages.SUCCESS)
+            return HttpResponseRedirect(url)
+        names = {"project": found_project}
+        if required:
+            title = _("Require approval of personal access tokens in %(project)s?") % names
+        else:
+            title = _("Require no approval of personal access tokens in %(project)s?") % names
+        context = {
+            "title": title,
+            "required": required,
+            "number": sources.concerned(found_project, required),
+            "list_url": url,
+            "project_name": str(found_project),
+            "label": _("Require approval") if required else _("Require no approval"),
+        }
+        return self._page(request, "access_approval", context)
 
     def decide_view(
         self, request: HttpRequest, project: str, credential: str, verb: str

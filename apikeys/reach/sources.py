@@ -17,6 +17,7 @@ from ..models import (
     ProjectAccess,
     ProjectKey,
     ProjectRules,
+    State,
     live,
 )
 from ..policy import get_policy
@@ -57,6 +58,13 @@ def entries(project: Any, only: str | None = None, members: Any = None) -> list[
 def requires_approval(project: Any) -> bool:
     """Return whether personal access tokens reach ``project`` only once allowed."""
     return ProjectRules.objects.filter(project=project, approves_tokens=True).exists()
+
+
+def concerned(project: Any, required: bool) -> int:
+    """Return how many active tokens it stops to require approval, or lets in to require none."""
+    found = entries(project)
+    waiting = (each for each in found if each.kind == PERSONAL_ACCESS_TOKEN and not each.decision)
+    return sum(each.state == State.LIVE and each.awaits != required for each in waiting)
 
 
 def fill(project: Any, found: Collection[Entry]) -> None:

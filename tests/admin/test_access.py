@@ -16,7 +16,7 @@ from django.urls import include, path
 
 import apikeys.admin
 from apikeys import lifecycle, reach
-from apikeys.models import AuditEvent, PersonalAccessToken, ProjectAccess
+from apikeys.models import AuditEvent, PersonalAccessToken, ProjectAccess, ProjectRules
 from apikeys.verify import verify
 from tests.admin.conftest import KEYS, TOKENS
 from tests.factories import MembershipFactory, ProjectFactory, UserFactory, mint_key, mint_pat
@@ -279,6 +279,50 @@ def test_deny_asks_first_and_allow_takes_it_back(
     assert AuditEvent.objects.filter(event="allowed", by="root").count() == 2
     assert len(mailoutbox) == 2
     assert "allowed here root" in words(client.get(page))
+
+
+def test_approval_asks_first_and_says_how_many_tokens_it_concerns(page, decider, bob, engine):
+    client, _root = decider
+    minted = mint_pat(bob)
+    on, off = f"{page}approval/on/", f"{page}approval/off/"
+    assert f'href="{on}"' in client.get(page).content.decode()
+    asked = client.get(on)
+    title = "Require approval of personal access tokens in Analytical Engine?"
+    assert title in asked.content.decode()
+    assert "One active token of a member reaches this project now." in words(asked)
+    assert verify(minted.token).allows(project=engine)
+
+    done = client.post(on, follow=True)
+    assert done.redirect_chain[0][0] == page
+    assert "Personal access tokens now need approval." in done.content.decode()
+    assert f'href="{off}"' in done.content.decode()
+    assert not verify(minted.token).allows(project=engine)
+    assert AuditEvent.objects.get(event="edited").by == "root"
+
+    asked = client.get(off)
+    assert "One active token is pending approval." in words(asked)
+    assert not verify(minted.token).allows(project=engine)
+    done = client.post(off, follow=True)
+    assert "reach the project without approval now." in done.content.decode()
+    assert verify(minted.token).allows(project=engine)
+
+
+def test_approval_requires_the_permission_to_change(page, bob):
+    client, _viewer = log_in(BOTH)
+    for to in ("on", "off"):
+        url = f"{page}approval/{to}/"
+        assert url not in client.get(page).content.decode()
+        assert client.get(url).status_code == client.post(url).status_code == 403
+    assert not ProjectRules.objects.exists()
+
+
+def test_approval_needs_a_csrf_token_and_a_project(page, decider):
+    client, root = decider
+    assert client.post(f"{PROJECTS}999999/approval/on/").status_code == 404
+    strict = Client(enforce_csrf_checks=True)
+    strict.force_login(root)
+    assert strict.post(f"{page}approval/on/").status_code == 403
+    assert not ProjectRules.objects.exists()
 
 
 def test_a_site_admin_allows_a_key_that_is_held(page, decider, engine):

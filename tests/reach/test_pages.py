@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from apikeys import reach
+from apikeys import lifecycle, reach
 from apikeys.models import ProjectAccess, ProjectRules
 from apikeys.verify import verify
 from apikeys.web import sudo
@@ -164,6 +164,30 @@ def test_approval_is_a_switch(page, ada, bob, engine):
     assert verify(minted.token).allows(project=engine)
     activity = page.get(URL.replace("access", "activity"))
     assert "Approval of personal access tokens" in text_of(activity)
+
+
+def test_turning_approval_on_asks_first_and_names_the_number_of_tokens(page, ada, bob, engine):
+    url = f"{URL}approval/"
+    assert f'href="{url}"' in page.get(URL).content.decode()
+    assert "This stops no active token." in text_of(page.get(url))
+    denied, paused, minted = (mint_pat(bob) for _ in range(3))
+    reach.deny(engine, reach.find(engine, denied.key.public_id))
+    lifecycle.pause(paused.key)
+    mint_key(engine)
+    assert "One active token of a member reaches this project now." in text_of(page.get(url))
+    mint_pat(ada)
+    asked = page.get(url)
+    assert "2 active tokens of members reach this project now." in text_of(asked)
+    assert not ProjectRules.objects.exists(), "a GET changes nothing"
+    assert verify(minted.token).allows(project=engine)
+
+    page.post(url, {"approve": "yes"})
+    assert page.get(url).status_code == 302, "it is on already"
+
+
+def test_a_developer_cannot_ask_to_require_approval(client, bob, engine):
+    client.force_login(bob)
+    assert client.get(f"{URL}approval/").status_code == 403
 
 
 def test_only_to_widen_needs_a_recent_login(page, ada, engine):

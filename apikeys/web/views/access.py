@@ -157,7 +157,7 @@ class Allow(Decide):
 
 
 class Rule(AccessPage):
-    """Turn the approval of personal access tokens on or off."""
+    """Turn the approval of personal access tokens on, after a page that says so, or off."""
 
     def post(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
         if not self.may_deny:
@@ -173,7 +173,12 @@ class Rule(AccessPage):
         return self.go(self.owner.url("access"), done)
 
     def get(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
-        return self.go(self.owner.url("access"))
+        if not self.may_deny:
+            return self.refuse_decision()
+        if sources.requires_approval(self.project):
+            return self.go(self.owner.url("access"))
+        number = sources.concerned(self.project, required=True)
+        return self.page("access_approval", number=number, required=True)
 
 
 def _url(verb: str, project: Any, entry: Entry) -> str:
