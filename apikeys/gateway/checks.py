@@ -64,7 +64,8 @@ def _asked() -> Iterator[CheckMessage]:
             "SECURE_SSL_REDIRECT redirects the proxy when it calls the gateway, so every request "
             "fails.",
             hint="Set SECURE_PROXY_SSL_HEADER and configure the proxy to send that header, or "
-            f"add r'^{path}' to SECURE_REDIRECT_EXEMPT.",
+            f"add r'^{path.removesuffix('authorize/')}(authorize|preflight)/' to "
+            "SECURE_REDIRECT_EXEMPT.",
             id="apikeys.W041",
         )
     host = _host(gateway_settings.GATEWAY_URL)

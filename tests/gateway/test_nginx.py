@@ -231,6 +231,8 @@ def test_a_preflight_is_answered_by_the_gateway(call):
     assert answer.values("Access-Control-Allow-Origin") == [PAGE]
     assert answer.values("Access-Control-Allow-Methods") == ["POST"]
     assert answer.values("Access-Control-Allow-Headers") == ["authorization,content-type"]
+    assert answer.values("Access-Control-Max-Age") == ["600"]
+    assert answer.values("Access-Control-Allow-Credentials") == []  # no cookies
     assert "Origin" in ", ".join(answer.values("Vary"))
 
 
@@ -281,7 +283,7 @@ def test_a_page_reads_the_response_to_its_request(call, answer_to):
 
 TLS = {"SECURE_SSL_REDIRECT": True, "ALLOWED_HOSTS": ["api.acme.example"]}
 TRUSTING = {"SECURE_PROXY_SSL_HEADER": ["HTTP_X_FORWARDED_PROTO", "https"]}
-EXEMPT = {"SECURE_REDIRECT_EXEMPT": [r"^gateway/authorize/"]}
+EXEMPT = {"SECURE_REDIRECT_EXEMPT": [r"^gateway/"]}
 
 
 @pytest.mark.parametrize(
@@ -294,9 +296,10 @@ EXEMPT = {"SECURE_REDIRECT_EXEMPT": [r"^gateway/authorize/"]}
     ],
 )
 def test_a_site_that_redirects_to_https(minted, blackbox, tmp_path, django, scheme, host, status):
-    routes = [{"method": "GET", "path": OWN_TEMPLATE, "scopes": ["payments:read"]}]
+    routes = [{"method": "GET", "path": OWN_TEMPLATE, "scopes": ["payments:read"], "cors": [PAGE]}]
     said = "X-Forwarded-Proto {};  # as in SECURE_PROXY_SSL_HEADER"
-    more = [(said.format("$scheme"), said.format(scheme))]
+    of_preflight = "X-Forwarded-Proto {};\n        proxy_set_header X-Original-Method OPTIONS;"
+    more = [(each.format("$scheme"), each.format(scheme)) for each in (said, of_preflight)]
     blackbox.seen.clear()
     with (
         Site(GATEWAY_ROUTES=routes, django=django) as site,
@@ -305,6 +308,8 @@ def test_a_site_that_redirects_to_https(minted, blackbox, tmp_path, django, sche
         authorization = f"Authorization: Bearer {minted.token}"
         answer = send(nginx.port, OWN, authorization, host=host)
         refused = send(nginx.port, OWN, host=host)
+        asks = f"Origin: {PAGE}", "Access-Control-Request-Method: GET"
+        asked = send(nginx.port, OWN, *asks, method="OPTIONS", host=host)
     assert answer.status == status
     assert len(blackbox.seen) == (status == 200)
     if status == 503:
@@ -312,25 +317,31 @@ def test_a_site_that_redirects_to_https(minted, blackbox, tmp_path, django, sche
         assert answer.values("Location") == []
     else:
         assert (refused.status, json.loads(refused.body)["code"]) == (401, "not_authenticated")
+        assert (asked.status, asked.values("Access-Control-Allow-Origin")) == (204, [PAGE])
 
 
 @pytest.fixture
-def keep(minted, blackbox, tmp_path):
-    """Start nginx with the documented cache of decisions."""
+def kept_in(tmp_path):
+    """What the documented cache of decisions adds to the configuration."""
     authorize = "        proxy_pass http://apikeys/gateway/authorize/;\n"
     storage, usage = (b for b in blocks("docs/reference/gateway.md", "nginx") if "proxy_cache" in b)
     storage = storage.replace("/dev/shm/apikeys", str(tmp_path / "decisions"))
-    routes = [{"method": "GET", "path": OWN_TEMPLATE, "scopes": ["payments:read"]}]
-    more = [
+    return [
         ("upstream apikeys {", storage + "upstream apikeys {"),
         (authorize, usage + authorize),
     ]
+
+
+@pytest.fixture
+def keep(minted, blackbox, tmp_path, kept_in):
+    """Start nginx with the documented cache of decisions."""
+    routes = [{"method": "GET", "path": OWN_TEMPLATE, "scopes": ["payments:read"]}]
 
     @contextmanager
     def keep(seconds):
         with (
             Site(GATEWAY_ROUTES=routes, GATEWAY_MAX_AGE=seconds) as site,
-            Nginx(tmp_path, site.port, blackbox.port, more) as nginx,
+            Nginx(tmp_path, site.port, blackbox.port, kept_in) as nginx,
         ):
             yield (
                 lambda token, target=OWN: (
@@ -354,6 +365,22 @@ def test_a_decision_is_cached_per_request(keep, minted):
         assert ask(minted.token) == 200  # answered from the cache
         assert ask(minted.token, f"{OWN}?page=2") == 401
         assert ask(mint_key(ProjectFactory()).token) == 403
+
+
+def test_a_cached_decision_does_not_hide_a_response_from_its_page(
+    minted, blackbox, tmp_path, kept_in
+):
+    routes = [{"method": "GET", "path": OWN_TEMPLATE, "scopes": ["payments:read"], "cors": [PAGE]}]
+    authorization = f"Authorization: Bearer {minted.token}"
+    with (
+        Site(GATEWAY_ROUTES=routes, GATEWAY_MAX_AGE=300) as site,
+        Nginx(tmp_path, site.port, blackbox.port, kept_in) as nginx,
+    ):
+        for origin in ("", PAGE, "", "https://evil.example", PAGE):
+            more = [f"Origin: {origin}"] if origin else []
+            answer = send(nginx.port, OWN, authorization, *more)
+            allowed = [PAGE] if origin == PAGE else []
+            assert (answer.status, answer.values("Access-Control-Allow-Origin")) == (200, allowed)
 
 
 def test_cached_decisions_expire(keeping, minted, bound):

@@ -142,6 +142,7 @@ BEHIND = {"SECURE_PROXY_SSL_HEADER": ("HTTP_X_FORWARDED_PROTO", "https")}
         (TLS | BEHIND, None, []),
         (TLS | {"SECURE_REDIRECT_EXEMPT": [r"^gateway/"]}, None, []),
         (TLS | {"SECURE_REDIRECT_EXEMPT": [r"^health/"]}, None, ["apikeys.W041"]),
+        (TLS | {"SECURE_REDIRECT_EXEMPT": [r"^gateway/(authorize|preflight)/"]}, None, []),
         (TLS | {"MIDDLEWARE": []}, None, []),
         ({"ALLOWED_HOSTS": ["acme.example"]}, "https://api.acme.example", ["apikeys.W042"]),
         ({"ALLOWED_HOSTS": [".acme.example"]}, "https://api.acme.example", []),
