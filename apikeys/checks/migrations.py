@@ -12,6 +12,7 @@ from django.db import Error, OperationalError, ProgrammingError, connections, ro
 from django.db.migrations.exceptions import BadMigrationError
 from django.db.migrations.loader import MigrationLoader
 
+from ..conf.documentation import page
 from ..databases import unavailable
 from ..models import AuditEvent
 
@@ -19,7 +20,7 @@ logger = logging.getLogger("apikeys")
 
 _ORDER: Final = (
     "Run `manage.py migrate` before you start workers of the new version. Workers of the old "
-    "version keep working meanwhile. See docs/how-to/upgrade.md."
+    f"version keep working meanwhile. See {page('how-to/upgrade', 'upgrade-without-downtime')}"
 )
 
 _was_explained = False

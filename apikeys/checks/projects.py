@@ -11,6 +11,7 @@ from django.db import connections
 from django.db.migrations.loader import MigrationLoader
 
 from ..conf import AppSettings
+from ..conf.documentation import page
 from ..models import ProjectKey, get_project_model
 from ..policy import Policy, get_policy
 
@@ -30,7 +31,7 @@ def check_members(
             f"{policy.__name__} overrides projects(), but not members(). The page of access to a "
             "project lacks tokens of users who are only in your projects().",
             hint="Override members() to return the users who have the project in projects(). "
-            "See docs/reference/policy.md.",
+            f"See {page('reference/policy')}",
             id="apikeys.W086",
         )
     ]
@@ -53,7 +54,7 @@ def check_project_tables(
                 f"APIKEYS_PROJECT_MODEL is {model._meta.label}, and the app "
                 f"{model._meta.app_label!r} has no migrations.",
                 hint=f"Run `manage.py makemigrations {model._meta.app_label}` first. "
-                "See docs/how-to/own-project-model.md.",
+                f"See {page('how-to/own-project-model')}",
                 id="apikeys.E083",
             )
         ]
@@ -61,8 +62,8 @@ def check_project_tables(
         Error(
             f"APIKEYS_PROJECT_MODEL is {model._meta.label}, but the tables of apikeys in the "
             f"database {alias!r} refer to {_label(table)}.",
-            hint=f"Set APIKEYS_PROJECT_MODEL back to {_label(table)!r}. How to change it is in "
-            "docs/how-to/own-project-model.md.",
+            hint=f"Set APIKEYS_PROJECT_MODEL back to {_label(table)!r}. To change it, see "
+            f"{page('how-to/own-project-model', 'change-the-model-later')}",
             id="apikeys.E082",
         )
         for alias in databases or ()

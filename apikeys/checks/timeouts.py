@@ -7,6 +7,8 @@ from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Warning, register
 
+from ..conf.documentation import page
+
 
 @register("apikeys", deploy=True)
 def check_timeouts(
@@ -20,8 +22,8 @@ def check_timeouts(
                 Warning(
                     f"DATABASES['{alias}'] has no timeout for a server that hangs. Set "
                     f"{', '.join(missing)}.",
-                    hint="See docs/how-to/many-workers.md. Silence this check if the database role "
-                    "or a proxy sets the timeouts.",
+                    hint="Silence this check if the database role or a proxy sets the timeouts. "
+                    f"See {page('how-to/many-workers', 'set-timeouts-for-the-database')}",
                     id="apikeys.W080",
                 )
             )

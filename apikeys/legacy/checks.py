@@ -7,6 +7,7 @@ from django.apps import AppConfig, apps
 from django.core.checks import CheckMessage, Error, Warning, register
 
 from ..conf import AppSettings, app_settings
+from ..conf.documentation import page
 from . import live, schemes
 
 
@@ -34,7 +35,8 @@ def _undecided() -> Iterator[CheckMessage]:
                 "keys. The settings pages and the admin of apikeys cannot revoke them.",
                 hint=f"Set LEGACY[{scheme!r}], with LIVE while the package still creates keys, or "
                 "without it after you imported them once. Or remove the app, or silence this "
-                "check. See docs/how-to/import-keys.md.",
+                "check. See "
+                f"{page('how-to/import-keys', 'while-the-old-package-still-creates-keys')}",
                 id="apikeys.W052",
             )
 

@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import NamedTuple
 
 from apikeys.cache import checks as cache
+from apikeys.conf.documentation import DOCUMENTATION
 from apikeys.conf.setting import Table
 from tests.docs.markdown import python
 from tests.documents import ROOT
@@ -68,7 +69,13 @@ def _of_call(call: ast.Call, function: ast.FunctionDef, module: ModuleType) -> I
     message = _text(call.args[0], function, module)
     if message == "…":
         message, fix = FROM_EXCEPTIONS[id_]
-    yield Check(id_, message, "" if fix in ("…", "Set it to ….") else fix)
+    yield Check(id_, message, "" if fix in ("…", "Set it to ….") else _linked(fix))
+
+
+def _linked(fix: str) -> str:
+    """Link to the pages whose URLs a text names, which the reader has beside this one."""
+    url = rf"{re.escape(DOCUMENTATION)}(\S+)\.html(#\S+)?"
+    return re.sub(url, lambda found: f"[{found[1]}](../{found[1]}.md{found[2] or ''}).", fix)
 
 
 def _id(node: ast.expr, module: ModuleType) -> str | None:
@@ -88,6 +95,8 @@ def _text(node: ast.expr, function: ast.FunctionDef, module: ModuleType) -> str:
     if isinstance(node, ast.JoinedStr):
         parts = (_text(each, function, module) for each in node.values)
         return "".join(parts)
+    if isinstance(node, ast.FormattedValue) and _is_page(node.value):
+        return str(eval(ast.unparse(node.value), vars(module)))
     if isinstance(node, ast.Name):
         for each in ast.walk(function):
             if isinstance(each, ast.Assign) and ast.unparse(each.targets[0]) == node.id:
@@ -95,6 +104,10 @@ def _text(node: ast.expr, function: ast.FunctionDef, module: ModuleType) -> str:
         found = getattr(module, node.id, None)
         return found if isinstance(found, str) else "…"
     return "…"
+
+
+def _is_page(node: ast.expr) -> bool:
+    return isinstance(node, ast.Call) and getattr(node.func, "id", "") == "page"
 
 
 def rendered() -> Iterator[str]:
