@@ -63,7 +63,9 @@ class DenyForm(ReasonForm):
         max_length=ProjectAccess._meta.get_field("reason").max_length,
         required=False,
         widget=theme.Text,
-        help_text=gettext_lazy("Optional. The owner gets it by mail and sees it on the page."),
+        help_text=gettext_lazy(
+            "Optional. The owner gets it by mail and sees it on the page of the credential."
+        ),
     )
 
 

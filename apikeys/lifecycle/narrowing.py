@@ -139,6 +139,16 @@ def uses(key: AnyKey, days: int = DAYS) -> Uses:
     )
 
 
+@reading_primary()
+def own_uses(key: AnyKey) -> Mapping[str, Used | None]:
+    """Return the uses of each granted scope, without those of keys that ``key`` replaced.
+
+    Makes one query.
+    """
+    found = scope_uses.of([(token.KIND_NAMES[key.KIND], key.public_id)])
+    return {name: _used_through(name, key.scopes, found) for name in key.scopes}
+
+
 def _used_through(name: str, granted: tuple[str, ...], found: Mapping[str, Used]) -> Used | None:
     """Return the uses of a granted scope, and of the scope that only it implies."""
     own, read = found.get(name), name.removesuffix(_WRITE) + _READ

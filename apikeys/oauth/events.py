@@ -78,6 +78,20 @@ def _issued(
     _save_once(_compose(Event.TOKEN_ISSUED, application, owner, by=by, once=once, **facts))
 
 
+def last_login(application: Any, user: Any) -> AuditEvent | None:
+    """Return the event of the last login of ``application`` for ``user``. One query.
+
+    A refresh of its tokens is no login. ``None`` if the event is missing or was deleted.
+    """
+    events = AuditEvent.objects.filter(
+        kind=CLIENT,
+        owner_pk=str(user.pk),
+        public_id=token.derived_id(application.client_id),
+        event=Event.TOKEN_ISSUED,
+    )
+    return events.order_by("-pk").first()
+
+
 def note_exchange(
     application: Any, *, key: Any, user: Any, parent: Any, scope: str, ip: str | None
 ) -> None:

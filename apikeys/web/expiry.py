@@ -54,12 +54,15 @@ class ExpiryForm(KeylessForm):
         self.latest = start + longest if longest is not None else None
         choices: list[tuple[str, str]] = []
         if key is not None:
-            choices.append((KEEP, _("Keep %(when)s") % {"when": _when(key.expires_at)}))
+            ends = key.expires_at
+            keep = _("No expiry") if ends is None else _("Keep %(when)s") % {"when": _when(ends)}
+            choices.append((KEEP, keep))
         choices += [(str(n), days(n)) for n in PRESETS if self._allows(timedelta(days=n))]
         if longest is not None and key is None and not choices:
             choices.append(("longest", _("%(time)s (maximum)") % {"time": days(longest.days)}))
         choices.append((CUSTOM, _("Custom")))
-        if longest is None and policy.allows_no_expiry(owner):
+        keeps_none = key is not None and key.expires_at is None
+        if longest is None and policy.allows_no_expiry(owner) and not keeps_none:
             choices.append((NEVER, _("No expiry")))
         expiry, expires_on = self.fields["expiry"], self.fields["expires_on"]
         assert isinstance(expiry, forms.ChoiceField)  # noqa: S101 - for mypy
@@ -162,7 +165,5 @@ class ExpiryForm(KeylessForm):
         return end
 
 
-def _when(moment: datetime | None) -> str:
-    if moment is None:
-        return _("no expiry")
+def _when(moment: datetime) -> str:
     return date_format(moments.local(moment), "DATETIME_FORMAT")

@@ -192,6 +192,31 @@ def test_wrong_password(page):
     expect(alert).to_be_hidden()
 
 
+def test_the_button_says_that_it_logs_in(page):
+    held = []
+    page.tab.route("**/o/token/", lambda route: held.append(route))
+    page.log_in("ada")
+    button = page.tab.locator("#login-form button")
+    expect(button).to_have_text("Logging in…")
+    held[0].continue_()
+    assert page.numbers() == [3, 2, 1]
+    expect(button).to_have_text("Log in")
+
+
+def test_a_small_screen_has_a_link_to_the_form_until_the_login(page):
+    link = page.tab.get_by_role("banner").get_by_role("link", name="Log in")
+    expect(link).to_be_hidden()
+    page.tab.set_viewport_size({"width": 375, "height": 700})
+    expect(page.tab.get_by_label("Username")).not_to_be_in_viewport()
+    link.click()
+    expect(page.tab.get_by_label("Username")).to_be_in_viewport()
+    page.log_in("ada")
+    page.numbers()
+    expect(link).to_be_hidden()
+    page.tab.get_by_role("button", name="Log out").click()
+    expect(link).to_be_visible()
+
+
 def test_an_empty_form_is_not_sent(page):
     page.tab.get_by_role("button", name="Log in").click()
 

@@ -7,7 +7,7 @@ import pytest
 from django.test import Client
 from oauth2_provider.models import AccessToken, Application, DeviceGrant
 
-from apikeys.models import PersonalAccessToken
+from apikeys.models import AuditEvent, PersonalAccessToken
 from apikeys.oauth import narrowing
 from apikeys.oauth.models import Consent
 from tests.factories import MembershipFactory, UserFactory, bearer
@@ -273,3 +273,25 @@ def test_a_login_with_a_password_can_only_be_revoked(client, ada, webapp, log_in
 
     assert "This access can only be revoked" in text_of(client.get(url))
     assert client.post(url, {"scopes": "payments:read", "reach": "all"}).status_code == 409
+
+
+def test_the_page_says_when_and_from_where_it_last_logged_in(client, authorized, url, ada):
+    authorized()
+    shown = text_of(client.get(url))
+    assert "Last login just now from 127.0.0.1" in shown
+    AuditEvent.objects.all()._raw_delete(AuditEvent.objects.db)
+    assert "Last login" not in text_of(client.get(url))
+
+
+def test_the_login_of_another_user_is_not_shown(client, authorized, url, ada):
+    authorized()
+    AuditEvent.objects.all()._raw_delete(AuditEvent.objects.db)
+    client.force_login(UserFactory())
+    authorized()
+    client.force_login(ada)
+    assert "Last login" not in text_of(client.get(url))
+
+
+def test_revoking_says_that_it_logs_out_everywhere(client, authorized, url):
+    authorized()
+    assert "it is logged out on all devices." in text_of(client.get(f"{url}revoke/"))

@@ -3,11 +3,13 @@
 import csv
 import io
 import json
+from datetime import timedelta
 
 import pytest
+from django.utils import timezone
 
 from apikeys import lifecycle, reach
-from apikeys.models import ProjectAccess, ProjectRules
+from apikeys.models import ProjectAccess, ProjectRules, ScopeUse
 from apikeys.verify import verify
 from apikeys.web import sudo
 from tests.factories import MembershipFactory, ProjectFactory, UserFactory, mint_key, mint_pat
@@ -210,3 +212,89 @@ def test_the_number_of_queries_is_constant(page, ada, engine, django_assert_max_
         mint_key(engine)
     with django_assert_max_num_queries(30):
         assert page.get(URL).status_code == 200
+
+
+def used_at(engine, minted, ago, project=None):
+    at = timezone.now() - ago
+    return ScopeUse.objects.create(
+        kind="personal_access_token", credential=minted.key.public_id, scope="payments:read",
+        project_pk=str(project.pk) if project else "", first_used_at=at, last_used_at=at, count=3,
+    )  # fmt: skip
+
+
+def test_use_across_projects_is_not_called_never(page, ada, bob, engine):
+    minted = mint_pat(bob, name="laptop")
+    used_at(engine, minted, timedelta(0))
+    for url in (URL, f"{URL}{minted.key.public_id}/deny/"):
+        text = text_of(page.get(url))
+        unknown = "Last used here not known: it made a request for all its projects just now"
+        assert unknown in text
+        assert "Last used across projects" not in text
+    used_at(engine, minted, timedelta(days=3), engine)
+    for url in (URL, f"{URL}{minted.key.public_id}/deny/"):
+        text = text_of(page.get(url))
+        assert "Last used here 3 days ago Last used across projects just now" in text
+
+
+def test_list_counts_the_members_and_says_that_it_leaves_some_out(client, page, ada, bob, engine):
+    assert "The project has 2 members. Members without a token or application are not listed." in (
+        text_of(page.get(URL))
+    )
+    client.force_login(bob)
+    assert "The project has" not in text_of(client.get(URL))
+
+
+class TestDenying:
+    """The page that asks before it denies says whether the credential is in use."""
+
+    def test_token_in_use_here(self, page, bob, engine):
+        minted = mint_pat(bob, name="laptop")
+        used_at(engine, minted, timedelta(minutes=5, seconds=1), engine)
+        html = page.get(f"{URL}{minted.key.public_id}/deny/")
+        assert "It was last used in this project 5 minutes ago ." in text_of(html)
+        assert "Whatever sends these requests stops working here." in text_of(html)
+        assert "ak-notice ak-warn" in html.content.decode()
+
+    def test_token_used_long_ago(self, page, bob, engine):
+        minted = mint_pat(bob, name="laptop")
+        used_at(engine, minted, timedelta(days=4), engine)
+        html = page.get(f"{URL}{minted.key.public_id}/deny/")
+        assert "It was last used in this project 4 days ago ." in text_of(html)
+        assert "Whatever sends" not in text_of(html)
+        assert "ak-warn" not in html.content.decode()
+
+    def test_token_used_for_all_its_projects(self, page, bob, engine):
+        minted = mint_pat(bob, name="laptop")
+        used_at(engine, minted, timedelta(days=4), engine)
+        used_at(engine, minted, timedelta(0))
+        text = text_of(page.get(f"{URL}{minted.key.public_id}/deny/"))
+        assert (
+            "It was last used just now , for all its projects. "
+            "The request may have read this project." in text
+        )
+        assert "Whatever sends these requests stops working here." in text
+
+    def test_unused_token_and_key_in_use(self, page, bob, engine):
+        text = text_of(page.get(f"{URL}{mint_pat(bob).key.public_id}/deny/"))
+        assert "It was never used in this project." in text
+        key = mint_key(engine).key
+        type(key).objects.update(last_used_at=timezone.now())
+        text = text_of(page.get(f"{URL}{key.public_id}/deny/"))
+        assert "It was last used in this project just now ." in text
+
+    def test_breadcrumb_leads_back_to_the_list(self, page, bob, engine):
+        url = f"{URL}{mint_pat(bob).key.public_id}/deny/"
+        assert "Analytical Engine / Access" in text_of(page.get(url))
+
+    def test_reason_says_who_reads_it_where(self, page, bob, engine):
+        text = text_of(page.get(f"{URL}{mint_pat(bob).key.public_id}/deny/"))
+        assert "bob gets it by mail and sees it on the page of the token." in text
+        text = text_of(page.get(f"{URL}{mint_key(engine).key.public_id}/deny/"))
+        assert "Everyone who can view the key can read the reason." in text
+
+    def test_allowing_says_nothing_of_use(self, page, bob, engine):
+        minted = mint_pat(bob, name="laptop")
+        used_at(engine, minted, timedelta(0), engine)
+        deny(engine, minted)
+        text = text_of(page.get(f"{URL}{minted.key.public_id}/allow/"))
+        assert "It was last used in this project" not in text

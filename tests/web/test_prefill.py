@@ -352,6 +352,12 @@ def test_page_with_the_secret_repeats_the_terms_and_shows_examples(page, place):
         assert words in told
 
 
+@pytest.mark.parametrize(("interval", "is_said"), [(5, True), (3600, False), (None, False)])
+def test_test_of_a_secret_is_said_to_count(page, place, settings, interval, is_said):
+    settings.APIKEYS = settings.APIKEYS | {"LAST_USED_INTERVAL": interval}
+    assert ("The test counts as a request." in text_of(mint(page, place))) is is_said
+
+
 def test_long_list_of_permissions_is_collapsed(page, place, settings):
     scopes = {f"thing{n}:read": f"See thing {n}" for n in range(40)}
     settings.APIKEYS = settings.APIKEYS | {"SCOPES": scopes}

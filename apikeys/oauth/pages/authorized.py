@@ -10,7 +10,7 @@ from oauth2_provider.models import get_application_model
 
 from ...templatetags.apikeys_pages import quoted
 from ...web.views.pages import SettingsPage
-from .. import authorizations, consent, consent_page, identity, narrowing
+from .. import authorizations, consent, consent_page, events, identity, narrowing
 from . import listing
 from .confirmed import Confirmed
 from .forms import NarrowForm
@@ -99,6 +99,7 @@ class Narrow(SettingsPage):
             form=form,
             registered=who.sentence(self.user),
             duration=consent_page.duration(each.application),
+            login=events.last_login(each.application, self.user),
         )
 
 
@@ -115,9 +116,9 @@ class Leave(Confirmed):
         return {
             "title": _("Revoke access for %(name)s?") % {"name": quoted(name)},
             "lead": _(
-                "The next request of %(name)s on your behalf is refused, and it is logged out. "
-                "Tokens and keys that it created are revoked too. You can authorize it again "
-                "later."
+                "The next request of %(name)s on your behalf is refused, and it is logged out on "
+                "all devices. Tokens and keys that it created are revoked too. You can authorize "
+                "it again later."
             )
             % {"name": quoted(name)},
             "action": _("Revoke"),

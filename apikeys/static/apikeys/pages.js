@@ -125,6 +125,7 @@
   for (const test of document.querySelectorAll("[data-ak-test]")) {
     const words = document.querySelector("[data-ak-words]").dataset;
     const result = test.querySelector("[data-ak-result]");
+    const counted = document.querySelector("[data-ak-counted]");
     test.hidden = false;
     test.querySelector("button").addEventListener("click", async () => {
       result.textContent = "…";
@@ -141,6 +142,7 @@
         result.textContent = answer.ok
           ? [answer.status, who && `${words.akWorks} ${who}`, scopes].filter(Boolean).join(" · ")
           : `${answer.status} · ${about.detail ?? words.akRefused}`;
+        if (counted && answer.ok) counted.hidden = false;
       } catch {
         result.textContent = words.akFailed;
       }

@@ -6,11 +6,13 @@ from django import forms
 from django.contrib.auth import get_user_model
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from ... import reach, scopes
 from ...conf import slug_of
+from ...decisions import OAUTH
 from ...errors import LifecycleError
 from ...policy import get_policy
 from ...reach import exports, sources
@@ -18,6 +20,7 @@ from ...reach.entries import Entry
 from ...templatetags.apikeys_pages import quoted
 from ..access import AccessFilter, download
 from .pages import OwnerPage, add_error
+from .rows import IN_USE
 
 
 class DenyForm(forms.Form):
@@ -25,9 +28,18 @@ class DenyForm(forms.Form):
         label=gettext_lazy("Reason"),
         max_length=200,
         required=False,
-        help_text=gettext_lazy("Optional. The owner gets it by mail and sees it on the page."),
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
     )
+
+    def __init__(self, *args: Any, entry: Entry, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if entry.user is None:
+            help_text = _("Optional. Everyone who can view the key can read the reason.")
+        elif entry.kind == OAUTH:
+            help_text = _("Optional. %(user)s gets it by mail and sees it in the activity.")
+        else:
+            help_text = _("Optional. %(user)s gets it by mail and sees it on the page of the token.")
+        self.fields["reason"].help_text = help_text % {"user": entry.user}
 
 
 class AccessPage(OwnerPage):
@@ -74,6 +86,7 @@ class AccessList(AccessPage):
             rows=[self.row(each) for each in page.rows],
             filter=listed,
             number=len(found),
+            members=get_policy().members(self.project).count() if sees_all else 0,
             sees_all=sees_all,
             may_deny=may_deny,
             requires_approval=sources.requires_approval(self.project),
@@ -108,12 +121,14 @@ class Decide(AccessPage):
     def get(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
         if not self.may_deny:
             return self.refuse_decision()
-        return self.ask(self.entry(), DenyForm())
+        entry = self.entry()
+        return self.ask(entry, DenyForm(entry=entry))
 
     def post(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
         if not self.may_deny:
             return self.refuse_decision()
-        entry, form = self.entry(), DenyForm(request.POST)
+        entry = self.entry()
+        form = DenyForm(request.POST, entry=entry)
         if self.verb == "allow" and not self.is_recent:
             return self.ask_who()
         if not form.is_valid():
@@ -137,7 +152,16 @@ class Decide(AccessPage):
     def ask(self, entry: Entry, form: DenyForm, status: int = 200) -> HttpResponse:
         sources.fill(self.project, [entry])
         url = _url(self.verb, self.project, entry)
-        return self.page("access_decide", status, form=form, entry=entry, at=url, verb=self.verb)
+        used = entry.used_at
+        return self.page(
+            "access_decide",
+            status,
+            form=form,
+            entry=entry,
+            at=url,
+            verb=self.verb,
+            is_in_use=used is not None and timezone.now() - used < IN_USE,
+        )
 
 
 class Deny(Decide):

@@ -1,7 +1,6 @@
 """The pages of one key: view, edit, rotate, pause, resume and revoke it."""
 
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, QueryDict
@@ -24,6 +23,7 @@ from ..expiry import KEEP
 from ..forms import ConvertForm, KeyForm, PauseForm, RevokeForm, RotateForm
 from .pages import CONFLICTS, KeyPage, add_error
 from .rows import (
+    IN_USE,
     UNENDED,
     chain_of,
     ended_uses_of,
@@ -41,7 +41,7 @@ def use_of(key: AnyKey) -> dict[str, Any]:
     last = key.last_used_at
     return {
         "counts": usage.daily(type(key), [key.pk])[key.pk],
-        "is_in_use": last is not None and timezone.now() - last < timedelta(hours=1),
+        "is_in_use": last is not None and timezone.now() - last < IN_USE,
     }
 
 

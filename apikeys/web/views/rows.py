@@ -1,7 +1,7 @@
 """Template data of keys: rows of a list, and the rotation chain."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, Final
 
@@ -22,6 +22,9 @@ from ..owners import Tokens
 
 _MOST_OF_CHAIN: Final = 10
 
+
+#: How long after its last use a key is said to be in use.
+IN_USE: Final = timedelta(hours=1)
 
 #: The states of keys that have not ended.
 UNENDED: Final = ("live", "pending", "paused")
@@ -75,7 +78,8 @@ def rows_of(
             "is_revocable": key.state(now) in UNENDED,
             "may_resume": may_resume(key),
             "ends_at": key.ends_at(),
-            "soon": (ends := key.ends_at()) is not None
+            "is_over": (ends := key.ends_at()) is not None and ends <= now,
+            "soon": ends is not None
             and key.state(now) == "live"
             and ends - now <= SOON,
             "url": owner.url("key", key),

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urljoin, urlsplit
 
 from django.http import HttpRequest, HttpResponse
@@ -17,6 +17,8 @@ from ...models import AnyKey
 from ...templatetags.apikeys_pages import in_full
 from .pages import OwnerPage
 from .rows import labelled, pauses
+
+_MINUTE: Final = 60
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ def secret_page(
         curl_url=_curl_url(request),
         examples=_examples(minted.token, _curl_url(request)),
         test_url=_test_url(request),
+        counts_soon=_counts_soon(),
         url=view.owner.url("key", minted.key),
         setups=setups(minted.key),
     )
@@ -92,6 +95,12 @@ def _test_url(request: HttpRequest) -> str:
         url, own = urlsplit(_curl_url(request)), urlsplit(request.build_absolute_uri("/"))
         same = (url.scheme, url.netloc) == (own.scheme, own.netloc)
         return url.geturl() if same else ""
+
+
+def _counts_soon() -> bool:
+    """Return whether a use is written within a minute, rather than by a call of ``flush``."""
+    interval = app_settings.LAST_USED_INTERVAL
+    return interval is not None and interval < _MINUTE
 
 
 def _curl_url(request: HttpRequest) -> str:

@@ -18,6 +18,7 @@ from .rows import is_editable, labelled
 def uses_of(key: AnyKey, owner: Tokens) -> dict[str, Any]:
     """Return what the page of ``key`` says about the use of its permissions."""
     found = narrowing.uses(key)
+    own = narrowing.own_uses(key) if key.replaces_id is not None else found.scopes
     may_edit = owner.may_manage and is_editable(key)
     undoable = narrowing.undoable(key) if may_edit else None
     return {
@@ -28,6 +29,7 @@ def uses_of(key: AnyKey, owner: Tokens) -> dict[str, Any]:
                 "words": words,
                 "use": found.scopes[name],
                 "is_recent": name in found.recent,
+                "own": own[name],
             }
             for name, words in labelled(key.scopes)
         ],

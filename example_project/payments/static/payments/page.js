@@ -163,14 +163,17 @@ function missing(form) {
   return Object.fromEntries(empty.map((input) => [input.name, `Enter the ${label(input)}.`]));
 }
 
-/** Run `action` unless it is running. The button shows that and keeps the focus. */
+/** Run `action` unless it is running. The button says so with `data-busy` and keeps the focus. */
 async function once(button, action) {
   if (button.ariaBusy === "true") return;
+  const label = button.textContent;
   button.ariaBusy = "true";
+  button.textContent = button.dataset.busy ?? label;
   try {
     await action();
   } finally {
     button.ariaBusy = "false";
+    button.textContent = label;
   }
 }
 
@@ -195,6 +198,7 @@ function showLogin(message = "") {
 function showWork() {
   byId("username").textContent = session.username;
   byId("login").hidden = true;
+  byId("to-login").hidden = true;
   logOutForm.hidden = byId("work").hidden = false;
   byId("payments").hidden = byId("paying").hidden = byId("empty").hidden = true;
   byId("loading").hidden = false;
@@ -349,6 +353,7 @@ logOutForm.addEventListener("submit", async (event) => {
   try {
     await post(logOutForm.action, new FormData(logOutForm));
     logOutForm.hidden = true;
+    byId("to-login").hidden = false;
   } catch {
     say(byId("login-error"), "The server cannot be reached, so the other pages are still open to you. Log out again.");
   }
