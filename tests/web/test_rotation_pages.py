@@ -37,13 +37,15 @@ def rotated(key, ago):
 
 
 def test_old_secret_used_after_the_rotation_is_named_on_both_pages(page, pair):
-    old, new = pair
+    old, _new = pair
     rotated(old, timedelta(hours=2))
     use(old, timezone.now() - timedelta(minutes=5, seconds=1))
     for key in pair:
         text = text_of(page.get(key.url))
-        assert "It was last used 5 minutes ago from 203.0.113.7 , after the rotation." in text
-        assert "It has not been used since the rotation." not in text
+        assert (
+            "The old one was last used 5 minutes ago from 203.0.113.7 , after the rotation." in text
+        )
+        assert "The old one has not been used since the rotation." not in text
 
 
 def test_old_secret_without_an_address_is_named_too(page, pair):
@@ -51,22 +53,22 @@ def test_old_secret_without_an_address_is_named_too(page, pair):
     rotated(old, timedelta(hours=2))
     use(old, timezone.now() - timedelta(minutes=5, seconds=1), ip=None)
     text = text_of(page.get(new.url))
-    assert "It was last used 5 minutes ago , after the rotation." in text
+    assert "The old one was last used 5 minutes ago , after the rotation." in text
 
 
 @pytest.mark.parametrize("is_used", [True, False], ids=["used-before", "never"])
 def test_old_secret_unused_since_the_rotation_is_named_on_both_pages(page, pair, is_used):
-    old, new = pair
+    old, _new = pair
     if is_used:
         use(old, timezone.now() - timedelta(hours=1))
     for key in pair:
         text = text_of(page.get(key.url))
-        assert "It has not been used since the rotation." in text
+        assert "The old one has not been used since the rotation." in text
         assert "after the rotation" not in text
 
 
 def test_ended_predecessor_is_not_mentioned(page, pair):
-    old, new = pair
+    old, _new = pair
     lifecycle.revoke(old)
     for key in pair:
         assert "since the rotation" not in text_of(page.get(key.url))
@@ -93,7 +95,7 @@ def test_use_of_a_key_that_replaced_none_is_its_own(page, ada, engine):
 
 
 def test_history_and_title_use_one_word(page, pair):
-    old, new = pair
+    _old, new = pair
     html = page.get(new.url).content.decode()
     history = html[html.index("<ol") :]
     assert history.count("being replaced") == 1

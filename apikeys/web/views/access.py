@@ -38,7 +38,9 @@ class DenyForm(forms.Form):
         elif entry.kind == OAUTH:
             help_text = _("Optional. %(user)s gets it by mail and sees it in the activity.")
         else:
-            help_text = _("Optional. %(user)s gets it by mail and sees it on the page of the token.")
+            help_text = _(
+                "Optional. %(user)s gets it by mail and sees it on the page of the token."
+            )
         self.fields["reason"].help_text = help_text % {"user": entry.user}
 
 

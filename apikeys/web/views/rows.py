@@ -79,9 +79,7 @@ def rows_of(
             "may_resume": may_resume(key),
             "ends_at": key.ends_at(),
             "is_over": (ends := key.ends_at()) is not None and ends <= now,
-            "soon": ends is not None
-            and key.state(now) == "live"
-            and ends - now <= SOON,
+            "soon": ends is not None and key.state(now) == "live" and ends - now <= SOON,
             "url": owner.url("key", key),
             "edit": owner.url("edit", key),
             "rotate": owner.url("rotate", key),
