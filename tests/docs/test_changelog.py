@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from tests.documents import read
+from tests.documents import read, table
 
 GROUPS = ["Added", "Changed", "Deprecated", "Removed", "Security", "Fixed"]
 
@@ -29,12 +29,22 @@ def test_every_entry_of_the_next_release_is_in_one_of_the_groups(unreleased):
 
 def test_no_entry_is_there_twice(unreleased):
     entries = Counter(
-        " ".join(entry.split())
+        re.sub(r"[\[\]]", "", " ".join(entry.split()))[:60]  # the same start in other words
         for _, text in unreleased
         for entry in re.split(r"^- ", text, flags=re.MULTILINE)[1:]
     )
 
     assert [entry for entry, count in entries.items() if count > 1] == []
+
+
+def test_every_guide_of_a_new_feature_is_in_the_list_of_versions(unreleased):
+    added = " ".join(dict(unreleased)["Added"].split())
+    guides = re.findall(r"^\[(.+)\]: docs/(how-to/\S+\.md)$", read("CHANGELOG.md"), re.MULTILINE)
+    linked = {page for name, page in guides if f"[{name}]" in added}
+
+    assert len(linked) > 5
+    listed = "".join(name for name, _ in table("docs/reference/versions.md", "capability"))
+    assert [page for page in sorted(linked) if f"](../{page}" not in listed] == []
 
 
 def test_every_link_of_an_entry_leads_to_a_heading_of_the_documentation():
