@@ -197,7 +197,7 @@ def test_prometheus_gets_the_sum_of_all_workers(tmp_path):
 
 
 def test_prometheus_fetches_the_counters_without_a_login(module, client, settings):
-    _, _, _, view, urls, _ = blocks("docs/how-to/monitor.md", "python")
+    _, _, _, view, urls, *_ = blocks("docs/how-to/monitor.md", "python")
     module("acme", "")
     module("acme.prometheus", view)
     urlconf = module("acme.urls", f"from django.urls import path\nurlpatterns = []\n{urls}")
@@ -210,7 +210,7 @@ def test_prometheus_fetches_the_counters_without_a_login(module, client, setting
 
 
 def test_a_trace_says_whose_credential_a_request_had(module):
-    code = blocks("docs/how-to/monitor.md", "python")[-1]
+    code = blocks("docs/how-to/monitor.md", "python")[-2]
     tracing = module("acme.tracing", code)
     minted = mint_pat()
 
@@ -226,6 +226,22 @@ def test_a_trace_says_whose_credential_a_request_had(module):
         "apikeys.credential_id": minted.key.public_id,
     }
     assert len([line for line in code.splitlines()[1:] if line]) <= 10
+
+
+def test_a_log_says_which_key_sent_a_request_and_not_its_query(module, client, settings, caplog):
+    code = blocks("docs/how-to/monitor.md", "python")[-1]
+    module("acme.requests", code)
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "acme.requests.log_credential"]
+    minted = mint_pat()
+
+    with caplog.at_level("INFO", logger="acme.requests"):
+        client.get("/api/token/?name=ada", headers=bearer(minted.token))
+        client.get("/login/")
+        client.get("/api/token/", headers=bearer("acme_pat_wrong"))
+    said = [each.getMessage() for each in caplog.records if each.name == "acme.requests"]
+    assert said == [f"{minted.key.public_id} GET /api/token/ 200"]
+    hook = code.partition("def log_credential")[2].strip().splitlines()
+    assert len([line for line in hook if line]) <= 10
 
 
 def test_what_else_monitoring_types():
