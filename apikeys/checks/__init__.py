@@ -60,9 +60,10 @@ def _names() -> Iterator[CheckMessage]:
     for name in unknown:
         if name not in known:
             close = get_close_matches(str(name), known, n=1)
+            found = f"Did you mean {close[0]!r}?" if close else f"Available: {', '.join(known)}."
             yield Error(
                 f"APIKEYS has no setting {name!r}.",
-                hint=f"Did you mean {close[0]!r}?" if close else f"Available: {', '.join(known)}.",
+                hint=f"Correct the name, or remove the setting. {found}",
                 id="apikeys.E001",
             )
 

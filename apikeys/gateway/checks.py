@@ -12,6 +12,7 @@ from django.http.request import validate_host
 from django.urls import NoReverseMatch, reverse
 
 from .. import scopes
+from ..conf.documentation import page
 from ..conf.rules import is_url
 from .conf import GatewaySettings, gateway_settings
 from .rules import Rule
@@ -33,7 +34,7 @@ def _routes() -> Iterator[CheckMessage]:
         except ValueError as error:
             yield Error(
                 f"APIKEYS['GATEWAY_ROUTES'] has {declared!r}, which is not a route.",
-                hint=str(error),
+                hint=f"Correct the route. {error} See {page('reference/gateway', 'routes')}",
                 id=GatewaySettings.GATEWAY_ROUTES.check,
             )
             continue

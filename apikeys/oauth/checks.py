@@ -18,6 +18,7 @@ from oauth2_provider.utils import jwk_from_pem
 from oauthlib.oauth2 import ResourceEndpoint, TokenEndpoint
 
 from .. import scopes
+from ..conf.documentation import page
 from ..conf.rules import is_url
 from .conf import OAuthSettings, oauth_settings
 
@@ -233,10 +234,17 @@ def check_oauth(
 def _wrong_values() -> Iterator[tuple[str, CheckMessage]]:
     """Yield each setting whose value has the wrong type. No message shows the value."""
     if not isinstance(getattr(settings, "OAUTH2_PROVIDER", {}), Mapping):
-        yield "", Error("OAUTH2_PROVIDER is not a dictionary.", id="apikeys.E071")
+        yield (
+            "",
+            Error(
+                "OAUTH2_PROVIDER is not a dictionary.",
+                hint=f"Set it to the dictionary in {page('reference/oauth')}",
+                id="apikeys.E071",
+            ),
+        )
         return
     for name, (test, words) in _RULES.items():
-        hint = f"Set it to {words}."
+        hint = f"Set it to {words}. Without the setting, the default applies."
         try:
             is_right = test(getattr(oauth2_settings, name))
         except Exception as error:  # noqa: BLE001 - importing the value may raise anything

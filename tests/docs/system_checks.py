@@ -69,7 +69,7 @@ def _of_call(call: ast.Call, function: ast.FunctionDef, module: ModuleType) -> I
     message = _text(call.args[0], function, module)
     if message == "…":
         message, fix = FROM_EXCEPTIONS[id_]
-    yield Check(id_, message, "" if fix in ("…", "Set it to ….") else _linked(fix))
+    yield Check(id_, message, _linked(fix))
 
 
 def _linked(fix: str) -> str:

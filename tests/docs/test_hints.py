@@ -8,7 +8,7 @@ import pytest
 
 from apikeys.checks.migrations import _ORDER
 from apikeys.conf.documentation import DOCUMENTATION, page
-from tests.docs.system_checks import in_code
+from tests.docs.system_checks import in_code, of_settings
 from tests.documents import ROOT, headings
 
 
@@ -43,6 +43,14 @@ def test_a_page_and_a_heading_have_urls():
     assert page("how-to/upgrade") == f"{DOCUMENTATION}how-to/upgrade.html"
     assert page("how-to/upgrade", "restore") == f"{DOCUMENTATION}how-to/upgrade.html#restore"
     assert f"{DOCUMENTATION}how-to/upgrade.html#" in _ORDER
+
+
+def test_every_message_says_how_to_fix_it():
+    """A fix that is only known at run time, …, says nothing on the page."""
+    found = [*of_settings(), *in_code()]
+
+    assert len(found) > 100
+    assert [each[:2] for each in found if not each.fix.strip("….: ")] == []
 
 
 def test_no_hint_names_a_file_of_the_repository():
