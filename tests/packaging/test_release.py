@@ -208,6 +208,14 @@ def test_every_link_of_the_page_on_pypi_leads_somewhere(metadata, urls):
     assert all(led.values()), led
 
 
+def test_every_link_within_the_page_on_pypi_leads_to_a_heading_of_it(metadata, tmp_path):
+    page = tmp_path / "page.md"
+    page.write_bytes(metadata.get_payload(decode=True))
+    within = re.findall(r"\]\(#([^)]+)\)", page.read_text("utf-8"))
+
+    assert [anchor for anchor in within if anchor not in headings(page)] == []
+
+
 def test_every_extra_is_explained(metadata):
     written = "".join(
         path.read_text(encoding="utf-8")
