@@ -60,6 +60,8 @@ class Asked:
     times: Q = field(default_factory=Q)
     #: The other conditions.
     others: Q = field(default_factory=Q)
+    #: The IDs of keys whose events are listed with those of ``key``.
+    replaced: tuple[str, ...] = ()
 
     @property
     def is_by_time(self) -> bool:
@@ -80,15 +82,27 @@ class Asked:
 
     def all(self, events: QuerySet[Any]) -> QuerySet[Any]:
         """Return all ``events`` that match, for an export."""
-        named = {"public_id": self.key, "event": self.event}
+        named = {"event": self.event}
+        if self.replaced:
+            events = events.filter(public_id__in=(self.key, *self.replaced))
+        else:
+            named["public_id"] = self.key
         given = {name: value for name, value in named.items() if value}
         return events.filter(self.times, self.others, **given)
 
     def split(self, events: QuerySet[Any]) -> tuple[QuerySet[Any], Q]:
         """Return the events that an index finds in order, and the conditions that remain.
 
-        Two short queries if both an event and a time are given.
+        Two short queries if both an event and a time are given, one for several keys.
         """
+        if self.replaced:
+            # A database would rather walk all events of the owner in order.
+            ids = (self.key, *self.replaced)
+            rows = AuditEvent.objects.using(events.db).filter(public_id__in=ids).order_by()
+            pks = list(rows.values_list("pk", flat=True)[: FEW + 1])
+            if len(pks) <= FEW:
+                order = of_few(events.query.order_by)
+                return self.all(events).filter(pk__in=pks).order_by(*order), Q()
         if self.key:  # one key has few events
             return self.all(events), Q()
         if not self.event:

@@ -12,7 +12,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from .. import moments, scopes
+from .. import moments, scopes, token
 from ..audit import Event
 from ..models import AuditEvent
 from ..models.audit import CLIENT
@@ -55,9 +55,23 @@ def _row(event: AuditEvent, url_of: Callable[[str], str]) -> dict[str, Any]:
 def sentence(event: AuditEvent) -> str:
     """Return what happened to the key, as HTML that follows its name. Without the user."""
     words = _WORDS.get(event.event)
-    parts = list(words(event.changes)) if words else []
+    parts = list(words(_linked(event.changes))) if words else []
     parts = parts or [f"{event.get_event_display()}."]
     return format_html_join(" ", "{}", ((_once_ended(part),) for part in parts))
+
+
+def _linked(changes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return ``changes`` with the IDs of other keys as links to their events."""
+    found = {name: _link(changes[name]) for name in ("replaces", "successor") if name in changes}
+    if isinstance(others := changes.get("successors"), list):
+        found["successors"] = [_link(each) for each in others]
+    return {**changes, **found}
+
+
+def _link(public_id: Any) -> Any:
+    if not isinstance(public_id, str) or not token.is_id(public_id):
+        return public_id
+    return format_html('<a href="?key={}">{}</a>', public_id, public_id)
 
 
 def _once_ended(part: str) -> str:
@@ -193,12 +207,10 @@ def _value(name: str, value: Any) -> str:
 
 
 def _rotated(changes: Mapping[str, Any]) -> Iterator[str]:
+    words = _("was rotated. {} replaces it.")
     if changes.get("by_itself"):
-        yield format_html(
-            _("was rotated with the key itself. {} replaces it."), _code(changes.get("successor"))
-        )
-    else:
-        yield format_html(_("was rotated. {} replaces it."), _code(changes.get("successor")))
+        words = _("was rotated with the key itself. {} replaces it.")
+    yield format_html(words, _code(changes.get("successor")))
     if when := changes.get("expires_at"):
         yield format_html(_("The old secret works until {}."), _when(when))
 
@@ -233,6 +245,11 @@ def _allowed(changes: Mapping[str, Any]) -> Iterator[str]:
 
 def _new_network(changes: Mapping[str, Any]) -> Iterator[str]:
     yield format_html(_("was used from a new network: {}."), _code(changes.get("network", "")))
+
+
+def _refused_network(changes: Mapping[str, Any]) -> Iterator[str]:
+    yield _("was refused: the request came from an address outside its allowed IP ranges.")
+    yield _("Only the first such request of a day is listed.")
 
 
 def _used_after_end(changes: Mapping[str, Any]) -> Iterator[str]:
@@ -335,9 +352,7 @@ _WORDS: Final[dict[str, Callable[[Mapping[str, Any]], Iterator[str]]]] = {
     Event.DELETED: _plain(lambda: _("was deleted.")),
     Event.FIRST_USED: _plain(lambda: _("was used for the first time.")),
     Event.NEW_NETWORK: _new_network,
-    Event.REFUSED_NETWORK: _plain(
-        lambda: _("was refused: the request came from an address outside its allowed IP ranges.")
-    ),
+    Event.REFUSED_NETWORK: _refused_network,
     Event.USED_AFTER_END: _used_after_end,
     Event.NOTIFIED: _notified,
     Event.LEAKED: _leaked,

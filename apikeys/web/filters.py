@@ -11,6 +11,7 @@ from django.db.models.functions import Concat
 from django.http import QueryDict
 from django.utils import timezone
 from django.utils.text import capfirst
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from .. import moments, scopes, token
@@ -236,7 +237,7 @@ def expiring_soon(owner: Tokens) -> tuple[list[AnyKey], int]:
     return first, len(first) if len(first) < 4 else number_of(keys)
 
 
-class ActivityFilter(forms.Form):
+class ActivityFilter(ListFilter):
     """The filters of a list of audit events. A value that it does not know lists nothing."""
 
     event = choice(gettext_lazy("Event"))
@@ -256,16 +257,21 @@ class ActivityFilter(forms.Form):
         label=gettext_lazy("To"), required=False, widget=forms.DateInput({"type": "date"})
     )
 
+    NARROWING = ("event", "by", "since", "until")
+
     def __init__(self, params: QueryDict, *, of_clients: bool = True) -> None:
-        super().__init__(params, auto_id="ak-%s")
+        super().__init__(params)
         event = self.fields["event"]
         assert isinstance(event, forms.ChoiceField)  # noqa: S101 - for mypy
         hidden = EVENTS_OF_SITE if of_clients else EVENTS_OF_SITE | EVENTS_OF_CLIENTS
         offered = [each for each in Event if each not in hidden]
         event.choices = [ANY, *((each.value, capfirst(each.label)) for each in offered)]
 
-    def asked(self, key: str = "") -> Asked | None:
-        """Return the filters, with the ID of a ``key``. ``None`` if they match nothing."""
+    def asked(self, key: str = "", replaced: tuple[str, ...] = ()) -> Asked | None:
+        """Return the filters, with the IDs of a ``key`` and of those that it replaced.
+
+        Return ``None`` if they match nothing.
+        """
         if not self.is_valid():
             return None
         asked, times, others = self.cleaned_data, Q(), Q()
@@ -284,21 +290,21 @@ class ActivityFilter(forms.Form):
                 times &= Q(at__lte=moments.end_of(asked["until"]))
         except OverflowError:
             return None
-        return Asked(key, asked["event"], times, others)
+        return Asked(key, asked["event"], times, others, replaced)
 
-    @property
-    def is_filtered(self) -> bool:
-        return any(self.data.get(name) for name in self.fields)
-
-    @property
-    def others(self) -> list[forms.BoundField]:
-        """The filters beside the search."""
-        return [field for field in self if field.name != "q"]
-
-    @property
-    def narrowed(self) -> int:
-        """The number of filters in use beside the search."""
-        return sum(bool(self.data.get(field.name)) for field in self.others)
+    def ranges(self) -> Iterator[dict[str, Any]]:
+        """Yield the links that set the first and the last day."""
+        today = moments.local(timezone.now()).date()
+        yesterday, week = today - timedelta(days=1), today - timedelta(days=6)
+        for label, since, until in (
+            (_("Any time"), "", ""),
+            (_("Today"), str(today), str(today)),
+            (_("Yesterday"), str(yesterday), str(yesterday)),
+            (_("Last 7 days"), str(week), str(today)),
+        ):
+            is_shown = (self.value("since"), self.value("until")) == (since, until)
+            url = self.link(since=since, until=until)
+            yield {"label": label, "url": url, "is_shown": is_shown}
 
 
 def _is_used_id(text: str) -> bool:

@@ -133,6 +133,121 @@ def test_events_are_filtered_by_key(page, ada):
     assert page.get("/settings/keys/activity/?key=%00'").status_code == 404
 
 
+def events_of(response):
+    return [event.public_id for event in response.context["page"].rows]
+
+
+def test_filter_by_key_names_it_and_links_to_its_page(page, ada, place):
+    mint(page, place)
+    key = place.model.objects.get()
+    response = page.get(f"{place.url}activity/", {"key": key.public_id})
+
+    assert f"Only events of laptop ( {key.public_id} )." in text_of(response)
+    assert (
+        f'href="{place.url}{key.public_id}/"><strong>laptop</strong>' in response.content.decode()
+    )
+    assert "replaced too" not in text_of(response)
+
+
+def test_filter_by_a_deleted_key_names_it_without_a_link(page, ada):
+    key = mint_pat(ada, name="<b>gone").key
+    PersonalAccessToken.objects.all().delete()
+    response = page.get("/settings/keys/activity/", {"key": key.public_id})
+
+    html = response.content.decode()
+    assert f"<strong>&lt;b&gt;gone</strong> (<code>{key.public_id}</code>)." in html
+    assert events_of(response)
+
+
+def test_an_id_without_events_is_not_named(page):
+    html = page.get("/settings/keys/activity/", {"key": "zejlosc9kd96fngc"}).content.decode()
+    assert "Only events of <code>zejlosc9kd96fngc</code>." in html
+
+
+def test_events_of_a_rotated_key_include_those_that_it_replaced(page, ada, place):
+    mint(page, place)
+    first = place.model.objects.get()
+    second = lifecycle.rotate(first, by=ada).key
+    third = lifecycle.rotate(second, by=ada).key
+    lifecycle.rotate(third, by=ada)
+    url = f"{place.url}activity/"
+    own = page.get(url, {"key": third.public_id})
+    link = f"?key={third.public_id}&amp;replaced=1"
+
+    assert set(events_of(own)) == {third.public_id}
+    assert f'href="{link}"' in own.content.decode()
+    found = page.get(url, {"key": third.public_id, "replaced": "1"})
+    assert set(events_of(found)) == {first.public_id, second.public_id, third.public_id}
+    assert "and of the 2" in text_of(found)
+    assert [e.pk for e in found.context["page"].rows] == sorted(
+        (e.pk for e in found.context["page"].rows), reverse=True
+    )
+    both = {"key": third.public_id, "replaced": "1", "event": "minted"}
+    assert events_of(page.get(url, both)) == [third.public_id, second.public_id, first.public_id]
+    since = both | {"since": timezone.now().date().isoformat()}
+    assert len(events_of(page.get(url, since))) == 3
+    assert 'name="replaced" value="1"' in found.content.decode()
+    exported = body(page.get(url, both | {"format": "csv"}))
+    assert exported.count("minted") == 3
+
+
+def test_events_of_a_replaced_key_of_somebody_else_are_not_listed(page, ada):
+    theirs = mint_pat(UserFactory()).key
+    mine = lifecycle.rotate(mint_pat(ada).key, by=ada).key
+    PersonalAccessToken.objects.filter(pk=mine.pk).update(replaces=theirs)
+    params = {"key": mine.public_id, "replaced": "1"}
+    assert set(events_of(page.get("/settings/keys/activity/", params))) == {mine.public_id}
+
+
+def test_ids_in_sentences_link_to_their_events(page, ada, place):
+    mint(page, place)
+    old = place.model.objects.get()
+    new = lifecycle.rotate(old, by=ada).key
+    audit.write(Event.LEAKED, old, changes={"source": "GitHub", "successors": [new.public_id]})
+    html = page.get(f"{place.url}activity/").content.decode()
+
+    to_new = f'<a href="?key={new.public_id}">{new.public_id}</a>'
+    assert f"was rotated. <code>{to_new}</code> replaces it." in html
+    assert f"revoked too: <em>{to_new}</em>." in html
+    assert (
+        f'was created to replace <code><a href="?key={old.public_id}">{old.public_id}</a></code>.'
+    ) in html
+
+
+def test_text_that_is_no_id_is_not_linked():
+    event = AuditEvent(event="minted", changes={"replaces": "<script>"})
+    assert activity.sentence(event) == "was created to replace <code>&lt;script&gt;</code>."
+
+
+def test_a_refused_address_is_said_to_be_listed_once_a_day(page, ada):
+    audit.write(Event.REFUSED_NETWORK, mint_pat(ada).key)
+    told = text_of(page.get("/settings/keys/activity/"))
+    assert "outside its allowed IP ranges. Only the first such request of a day is listed." in told
+
+
+def test_links_set_the_days_and_keep_the_other_filters(page, ada, place):
+    mint(page, place)
+    url = f"{place.url}activity/"
+    today = timezone.now().date()
+    yesterday, week = today - timedelta(days=1), today - timedelta(days=6)
+    html = page.get(url, {"event": "minted", "after": "9999"}).content.decode()
+
+    for since, until, label in [
+        (today, today, "Today"),
+        (yesterday, yesterday, "Yesterday"),
+        (week, today, "Last 7 days"),
+    ]:
+        assert f'href="?event=minted&amp;since={since}&amp;until={until}">{label}</a>' in html
+    shown = page.get(url, {"since": str(today), "until": str(today)})
+    assert f'since={today}&amp;until={today}" aria-current="true">Today</a>' in (
+        shown.content.decode()
+    )
+    assert len(events_of(shown)) == 1
+    empty = page.get(url, {"since": str(yesterday), "until": str(yesterday)})
+    assert not events_of(empty)
+    assert "Yesterday" in text_of(empty)
+
+
 def test_long_list_is_paged(page, ada):
     key = mint_pat(ada).key
     for n in range(60):

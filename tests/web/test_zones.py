@@ -1,6 +1,7 @@
 """Times in the reader's time zone, and the chart of use."""
 
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.template import Context, Template
@@ -73,6 +74,16 @@ def test_activity_is_grouped_by_the_days_of_the_reader(page, ada):
     audit.write(Event.APPROVED, mint_pat(ada).key, at=END)
     page.cookies["apikeys_tz"] = "Europe/Berlin"
     assert "Feb. 1, 2030 12:30 a.m." in text_of(page.get(f"{TOKENS}activity/"))
+
+
+@pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Pacific/Pago_Pago"])  # days apart
+def test_today_is_the_day_of_the_reader(page, ada, zone):
+    mint_pat(ada)
+    page.cookies["apikeys_tz"] = zone
+    before = datetime.now(ZoneInfo(zone)).date()
+    html = page.get(f"{TOKENS}activity/").content.decode()
+    after = datetime.now(ZoneInfo(zone)).date()
+    assert any(f'?since={day}&amp;until={day}">Today</a>' in html for day in (before, after))
 
 
 def test_exact_time_can_have_the_focus(page, ada):

@@ -1,12 +1,14 @@
 """The lists of an owner's keys, of their audit events, and of the user's projects."""
 
+from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Final
 
 from django.apps import apps
 from django.db.models import Count, Q, QuerySet
 from django.db.models.functions import Lower
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
 from ... import audit, token
@@ -14,13 +16,15 @@ from ...conf import slug_field
 from ...databases.lists import for_list
 from ...keys.event_queries import Asked
 from ...keys.queries import FEW
-from ...models import AuditEvent, Membership, ProjectKey, State, live
+from ...models import AnyKey, AuditEvent, Membership, ProjectKey, State, live
 from ...policy import get_policy, has_field
 from .. import activity, event_pages
 from ..filters import ActivityFilter, KeyFilter, expiring_soon, number_of
 from ..pagination import page_of
 from .pages import OwnerPage, SettingsPage
 from .rows import rows_of
+
+_MOST_REPLACED: Final = 100  # keys whose events are listed with those of their successor
 
 
 class KeyList(OwnerPage):
@@ -82,7 +86,9 @@ class Activity(OwnerPage):
             raise Http404
         of_clients = self.owner.project is None and apps.is_installed("apikeys.oauth")
         listed = ActivityFilter(request.GET, of_clients=of_clients)
-        asked = listed.asked(of_key)
+        key = self.owner.keys().filter(public_id=of_key).first() if of_key else None
+        replaced = tuple(self.replaced(key)) if request.GET.get("replaced") == "1" else ()
+        asked = listed.asked(of_key, replaced)
         events = for_list(AuditEvent.objects.all(), request)
         if name := request.GET.get("format"):
             found = events.with_clients_of(self.owner.owner)
@@ -98,10 +104,28 @@ class Activity(OwnerPage):
             days=activity.by_day(page.rows, self.url_of),
             filter=listed,
             of_key=of_key,
+            who=self.who(of_key, key, page.rows),
+            replaced=replaced,
+            has_replaced=key is not None and key.replaces_id is not None,
             kept=f"{kept.urlencode()}&" if kept else "",
             formats=audit.FORMATS,
             most=event_pages.MOST,
         )
+
+    def replaced(self, key: AnyKey | None) -> Iterator[str]:
+        """Yield the IDs of the keys that ``key`` replaced, latest first."""
+        for each in key.predecessors(_MOST_REPLACED) if key is not None else ():
+            yield each.public_id
+
+    def who(self, of_key: str, key: AnyKey | None, events: Sequence[AuditEvent]) -> str:
+        """Return the name and the ID of the key whose events are listed, as HTML."""
+        code = format_html("<code>{}</code>", of_key)
+        if key is not None:
+            url = self.owner.url("key", key)
+            return format_html('<a href="{}"><strong>{}</strong></a> ({})', url, key.name, code)
+        # The key may be deleted.
+        name = next((event.name for event in events if event.public_id == of_key), "")
+        return format_html("<strong>{}</strong> ({})", name, code) if name else code
 
     def url_of(self, public_id: str) -> str:
         return self.owner.url("key", SimpleNamespace(public_id=public_id))
