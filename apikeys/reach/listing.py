@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from .. import token
 from ..databases.primary import reading_primary
+from ..decisions import PERSONAL_ACCESS_TOKEN, PROJECT_KEY, Mark, granted
 from ..models import AnyKey, PersonalAccessToken, ProjectAccess
 from ..policy import get_policy
 from . import sources
@@ -30,11 +31,35 @@ def find(project: Any, credential: str) -> Entry | None:
 @reading_primary()
 def denials_of(key: AnyKey) -> list[ProjectAccess]:
     """Return the denials of ``key``, in the projects that its user still has. One query."""
-    kind = token.KIND_NAMES[key.KIND]
-    rows = ProjectAccess.objects.filter(kind=kind, credential=key.public_id, is_denied=True)
     if isinstance(key, PersonalAccessToken):
-        rows = rows.filter(project__in=get_policy().projects(key.user))
+        return denials_of_tokens([key], key.user)[key.public_id]
+    rows = ProjectAccess.objects.filter(kind=PROJECT_KEY, credential=key.public_id, is_denied=True)
     return list(rows.select_related("project", "by").order_by("pk"))
+
+
+@reading_primary()
+def denials_of_tokens(
+    keys: Iterable[PersonalAccessToken], user: Any
+) -> dict[str, list[ProjectAccess]]:
+    """Return the denials of each of the user's tokens, by its ID. One query.
+
+    They include denials of the applications that created the tokens. Projects that the user has
+    lost are left out.
+    """
+    found: dict[str, list[ProjectAccess]] = {key.public_id: [] for key in keys}
+    named: dict[tuple[str, str], list[str]] = {}
+    for key in keys:
+        for mark in (Mark(key.public_id, PERSONAL_ACCESS_TOKEN), *granted(key.upstream, user)):
+            named.setdefault((mark.kind, mark.id), []).append(key.public_id)
+    rows = ProjectAccess.objects.filter(
+        credential__in=[credential for _kind, credential in named],
+        is_denied=True,
+        project__in=get_policy().projects(user),
+    )
+    for row in rows.select_related("project", "by").order_by("pk"):
+        for public_id in named.get((row.kind, row.credential), ()):
+            found[public_id].append(row)
+    return found
 
 
 def listed(

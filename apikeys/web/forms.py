@@ -35,6 +35,12 @@ _OF_TOKEN: Final = gettext_lazy(
     "Optional. What the token is for, where it is used, and whom to ask about it."
 )
 
+#: The restrictions that the form shows at once.
+_SHOWN: Final = ("allowed_networks",)
+#: The other fields that few keys need.
+_RARE: Final = ("metadata", "issuer", "claims", "public_key")
+_NOTHING: Final[tuple[Any, ...]] = (None, "", False, {}, [])
+
 
 class KeyForm(TrustForm, ExpiryForm):
     """Create a key, or edit ``key`` if it is given."""
@@ -145,20 +151,23 @@ class KeyForm(TrustForm, ExpiryForm):
             get_project_model()._default_manager.filter(offered).order_by(slug_field())
         )
 
-    def restrictions_about_time(self) -> list[forms.BoundField]:
-        """Return the fields of restrictions to show next to the expiry."""
-        return self._of_restrictions(about_time=True)
+    def shown_restrictions(self) -> list[forms.BoundField]:
+        """Return the fields of the restrictions to show at once, below the scopes."""
+        return [field for field in self._restrictions() if field.name in _SHOWN]
 
-    def other_restrictions(self) -> list[forms.BoundField]:
-        """Return the fields of restrictions to show below the scopes."""
-        return self._of_restrictions(about_time=False)
+    def more(self) -> list[forms.BoundField]:
+        """Return the fields to show only on request: few keys need them."""
+        names = [name for name in _RARE if name in self.fields]
+        others = [field for field in self._restrictions() if field.name not in _SHOWN]
+        return [*others, *(self[name] for name in names)]
 
-    def _of_restrictions(self, *, about_time: bool) -> list[forms.BoundField]:
-        return [
-            self[each.field_name]
-            for each in RESTRICTIONS
-            if each.field_name in self.fields and each.is_about_time is about_time
-        ]
+    def needs_more(self) -> bool:
+        """Return whether a field of ``more`` has a value or an error, so that it must be seen."""
+        return any(field.errors or field.value() not in _NOTHING for field in self.more())
+
+    def _restrictions(self) -> list[forms.BoundField]:
+        named = (each.field_name for each in RESTRICTIONS)
+        return [self[name] for name in named if name in self.fields]
 
     def _asked_restrictions(self) -> dict[str, Any]:
         """Return the entered restrictions by name. Return only the changed ones of an edit.

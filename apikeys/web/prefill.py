@@ -24,6 +24,8 @@ from .expiry import CUSTOM, NEVER
 from .forms import KeyForm
 from .owners import Tokens
 
+#: The labels of the restrictions by their field.
+_LABELS: Final = {each.field_name: each.label for each in RESTRICTIONS}
 _MOST: Final = 100  # scopes or projects of a link
 _DAY: Final = timedelta(days=1)
 _HOUR: Final = timedelta(hours=1)
@@ -143,6 +145,8 @@ def _put(form: KeyForm, asked: Mapping[str, Any]) -> list[str]:
     for name, value in asked.get("restrictions", {}).items():
         if name in form.fields:
             form.initial[name] = value
+        else:
+            lacking.append(str(_LABELS[name]))
     return lacking
 
 

@@ -6,10 +6,13 @@ import json
 from datetime import timedelta
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from apikeys import lifecycle, reach
-from apikeys.models import ProjectAccess, ProjectRules, ScopeUse
+from apikeys.models import PersonalAccessToken, ProjectAccess, ProjectRules, ScopeUse
+from apikeys.token import grant_id
 from apikeys.verify import verify
 from apikeys.web import sudo
 from tests.factories import MembershipFactory, ProjectFactory, UserFactory, mint_key, mint_pat
@@ -115,7 +118,12 @@ def test_the_owner_sees_who_denied_the_token_and_why(client, ada, bob, engine):
     client.force_login(bob)
     text = text_of(client.get(f"/settings/keys/{minted.key.public_id}/"))
     assert "Denied in Analytical Engine by ada" in text
-    assert "Unknown laptop." in text
+    assert "Requests with this token no longer reach Analytical Engine ." in text
+    assert "Ask ada or another manager of the project's keys to allow it again." in text
+    assert "Reason: Unknown laptop." in text
+    assert "laptop denied in 1 project" in text
+    assert "All my current and future projects except Analytical Engine" in text
+    assert "laptop denied in 1 project" in text_of(client.get("/settings/keys/"))
     activity = text_of(client.get("/settings/keys/activity/"))
     assert "laptop was denied in analytical-engine" in activity
 
@@ -298,3 +306,65 @@ class TestDenying:
         deny(engine, minted)
         text = text_of(page.get(f"{URL}{minted.key.public_id}/allow/"))
         assert "It was last used in this project" not in text
+
+
+class TestDeniedToken:
+    """What the owner of a denied token sees."""
+
+    def test_selected_projects_name_those_that_denied_it(self, client, bob, engine):
+        other = MembershipFactory(user=bob, project__slug="loom", project__name="Loom").project
+        minted = mint_pat(bob, name="laptop", projects=[engine, other])
+        for project in (engine, other):
+            deny(project, minted)
+        client.force_login(bob)
+        text = text_of(client.get(f"/settings/keys/{minted.key.public_id}/"))
+        assert "laptop denied in 2 projects" in text
+        assert "(denied in Analytical Engine, Loom)" in text
+        assert "Ask a manager of the project's keys to allow it again." in text
+
+    def test_who_may_allow_it_gets_a_link(self, page, ada, engine):
+        minted = mint_pat(ada, name="laptop")
+        deny(engine, minted, by=ada)
+        response = page.get(f"/settings/keys/{minted.key.public_id}/")
+        assert "You can allow it again on the page Access" in text_of(response)
+        assert f'href="{URL}"' in response.content.decode()
+        assert "Ask ada" not in text_of(response)
+
+    def test_denial_in_a_project_that_the_user_left_is_hidden(self, client, bob, engine):
+        minted = mint_pat(bob, name="laptop")
+        deny(engine, minted)
+        bob.project_memberships.all().delete()
+        client.force_login(bob)
+        assert "denied in" not in text_of(client.get("/settings/keys/"))
+
+    def test_revoked_token_and_allowed_token_are_not_called_denied(self, client, ada, bob, engine):
+        revoked, allowed = mint_pat(bob, name="old"), mint_pat(bob, name="new")
+        for minted in (revoked, allowed):
+            deny(engine, minted)
+        lifecycle.revoke(revoked.key)
+        reach.allow(engine, reach.find(engine, allowed.key.public_id))
+        client.force_login(bob)
+        for state in ("", "?state=ended"):
+            assert "denied in" not in text_of(client.get(f"/settings/keys/{state}"))
+
+    def test_token_of_a_denied_application_is_called_denied(self, client, bob, engine):
+        minted = mint_pat(bob, name="made by an app")
+        PersonalAccessToken.objects.update(upstream=f"client:7 user:{bob.pk}")
+        ProjectAccess.objects.create(
+            project=engine, kind="oauth", credential=grant_id(7, bob.pk), is_denied=True
+        )
+        client.force_login(bob)
+        assert "made by an app denied in 1 project" in text_of(client.get("/settings/keys/"))
+        text = text_of(client.get(f"/settings/keys/{minted.key.public_id}/"))
+        assert "The application that created it was denied in Analytical Engine (" in text
+
+    def test_list_makes_one_query_for_all_tokens(self, client, bob, engine):
+        client.force_login(bob)
+        numbers = []
+        for _ in range(2):
+            for _ in range(3):
+                deny(engine, mint_pat(bob))
+            with CaptureQueriesContext(connection) as queries:
+                client.get("/settings/keys/")
+            numbers.append(len(queries))
+        assert numbers[0] == numbers[1]

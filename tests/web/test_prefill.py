@@ -11,6 +11,7 @@ from apikeys import lifecycle
 from apikeys.conf import app_settings
 from apikeys.models import PersonalAccessToken
 from apikeys.policy import Policy
+from apikeys.restrictions import RESTRICTIONS
 from tests.factories import MembershipFactory, mint_key, mint_pat
 from tests.web.conftest import KEYS, TOKENS, mint, open_form, text_of
 
@@ -252,6 +253,18 @@ def test_replacement_of_an_ended_key_has_its_terms(page, place, full, ada):
     if place.model is PersonalAccessToken:
         assert (values["reach"], values["projects"]) == ("selected", ["analytical-engine"])
     assert "You get a new secret." in text_of(response)
+    html = response.content.decode()
+    assert '<details class="ak-more" open>' in html
+    for value in ("203.0.113.0/24", "9/second"):
+        assert value in html
+
+
+def test_copy_names_a_restriction_that_the_form_does_not_offer(page, place, full, monkeypatch):
+    """Or the copy would be wider without a word."""
+    rates = next(each for each in RESTRICTIONS if each.name == "rate_limits")
+    monkeypatch.setattr(type(rates), "is_offered", lambda self: False)
+    text = text_of(page.get(f"{place.url}new/?from={full.public_id}"))
+    assert "Left out, because you cannot grant it here: Rate limits" in text
 
 
 def test_active_key_can_be_duplicated(page, place, full):
@@ -350,6 +363,49 @@ def test_page_with_the_secret_repeats_the_terms_and_shows_examples(page, place):
     assert "in 30 days" in told
     for words in ("curl -H", "import requests", "await fetch(", "Test it now"):
         assert words in told
+
+
+class TestMoreOptions:
+    """Fields that few keys need are folded, unless there is something to see in them."""
+
+    FOLDED = '<details class="ak-more">'
+    OPEN = '<details class="ak-more" open>'
+
+    def test_new_form_folds_them_and_names_them(self, page, place):
+        response = page.get(f"{place.url}new/")
+        html = response.content.decode()
+        assert self.FOLDED in html
+        assert html.index('name="allowed_networks"') < html.index(self.FOLDED)
+        for name in ("not_before", "rate_limits", "exchange_only", "metadata"):
+            assert html.index(f'name="{name}"') > html.index(self.FOLDED)
+        assert "More options Starts on, Rate limits, Exchange only, Metadata" in text_of(response)
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"rate_limits": "soon"},
+            {"metadata": "{"},
+            {"exchange_only": "on", "name": ""},
+            {"not_before": "2999-01-01", "name": ""},
+        ],
+    )
+    def test_error_or_entry_unfolds_them(self, page, place, changes):
+        response = mint(page, place, **changes)
+        assert response.status_code == 422
+        assert self.OPEN in response.content.decode()
+
+    def test_other_error_leaves_them_folded(self, page, place):
+        response = mint(page, place, name="")
+        assert response.status_code == 422
+        assert self.FOLDED in response.content.decode()
+
+    @pytest.mark.parametrize("has_some", [True, False])
+    def test_edit_unfolds_what_the_key_has(self, page, place, ada, engine, has_some):
+        terms = {"metadata": {"team": "x"}} if has_some else {}
+        is_token = place.model is PersonalAccessToken
+        key = (mint_pat(ada, **terms) if is_token else mint_key(engine, **terms)).key
+        html = page.get(f"{place.url}{key.public_id}/edit/").content.decode()
+        assert (self.OPEN if has_some else self.FOLDED) in html
 
 
 @pytest.mark.parametrize(("interval", "is_said"), [(5, True), (3600, False), (None, False)])

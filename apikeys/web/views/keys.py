@@ -10,17 +10,19 @@ from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
 
 from ... import lifecycle, reach, scopes, usage
+from ...conf import app_settings
 from ...errors import LifecycleError
 from ...grants import Extent
 from ...keys import trust_forms
 from ...keys.setup import setups
 from ...limits import networks
-from ...models import AnyKey
+from ...models import AnyKey, ProjectAccess
 from ...policy import get_policy
 from ...templatetags.apikeys_pages import quoted
 from ...workloads import rules
 from ..expiry import KEEP
 from ..forms import ConvertForm, KeyForm, PauseForm, RevokeForm, RotateForm
+from .addresses import refused_addresses
 from .pages import CONFLICTS, KeyPage, add_error
 from .rows import (
     IN_USE,
@@ -49,6 +51,7 @@ class Key(KeyPage):
     def get(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
         self.key = key = self.find()
         (row,) = rows_of([key], self.owner)
+        denials = reach.denials_of(key) if self.owner.project else row["denials"]
         may_decide = row["state"] == "pending" and get_policy().may_approve(self.user, key)
         decide = reverse("apikeys:decide", kwargs={"kind": key.KIND, "key_id": key.public_id})
         return self.page(
@@ -61,9 +64,18 @@ class Key(KeyPage):
             setups=setups(key),
             trust=rules.read(key.trust),
             may_convert=may_convert(key),
-            denials=reach.denials_of(key),
+            denials=denials,
+            allowable=self.allowable(denials),
+            refused=refused_addresses(key),
             **uses_of(key, self.owner),
         )
+
+    def allowable(self, denials: list[ProjectAccess]) -> set[Any]:
+        """Return the primary keys of the projects in which the user may end a denial."""
+        if not app_settings.PROJECT_KEYS:  # their pages do not exist
+            return set()
+        policy = get_policy()
+        return {each.project_id for each in denials if policy.may_deny(self.user, each.project)}
 
 
 class Edit(KeyPage):

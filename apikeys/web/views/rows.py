@@ -13,8 +13,9 @@ from ... import restrictions, scopes, usage
 from ...audit import Event
 from ...keys import ended, facts
 from ...keys.forms import indented
-from ...models import AnyKey, AuditEvent
+from ...models import AnyKey, AuditEvent, ProjectAccess
 from ...models.texts import OPTIONAL
+from ...reach.listing import denials_of_tokens
 from ...restrictions.base import Restriction
 from ...workloads import rules
 from ..filters import SOON
@@ -51,7 +52,11 @@ def rows_of(
     columns: Sequence[str] | None = None,
     with_usage: bool = True,
 ) -> list[dict[str, Any]]:
-    """Return the template data of each key. ``with_usage`` adds its requests, in one query."""
+    """Return the template data of each key.
+
+    ``with_usage`` adds its requests and the denials of a token, in one query each.
+    """
+    denials = _denials(keys, owner) if with_usage else {}
     counts = usage.daily(owner.model, [key.pk for key in keys]) if with_usage else {}
     now, mint = timezone.now(), owner.url("mint")
     creators = _creators(keys)
@@ -67,6 +72,8 @@ def rows_of(
             "scopes": labelled(key.scopes),
             "columns": list(_columns(key, columns or facts.COLUMNS_OF_PAGES[key.KIND])),
             "projects": owner.reach(key),
+            "denials": (denied := denials.get(key.public_id, [])),
+            "denied": list(dict.fromkeys(str(each.project) for each in denied)),
             "restrictions": restrictions_of(key),
             "trust": rules.read(key.trust),
             "pauses": pauses(key, now),
@@ -113,6 +120,22 @@ def _creators(keys: Iterable[AnyKey]) -> dict[str, str]:
         return {}
     made = AuditEvent.objects.filter(public_id__in=ids, event=Event.MINTED).exclude(by="")
     return dict.fromkeys(made.values_list("public_id", flat=True), _("a deleted user"))
+
+
+def _denials(keys: list[AnyKey], owner: Tokens) -> dict[str, list[ProjectAccess]]:
+    """Return the denials of the unended tokens in projects that they reach, by their IDs.
+
+    A denied project key is paused, so it needs no further mark.
+    """
+    tokens: list[Any] = [key for key in keys if key.state() in UNENDED]
+    if owner.project is not None or not tokens:
+        return {}
+    found = denials_of_tokens(tokens, owner.user)
+    for key in tokens:
+        if (reached := owner.reach(key)) is not None:
+            rows = found[key.public_id]
+            found[key.public_id] = [row for row in rows if row.project in reached]
+    return found
 
 
 def _columns(key: AnyKey, names: Iterable[str]) -> Iterator[facts.Fact]:
