@@ -267,6 +267,21 @@ def test_without_extras_their_modules_say_what_is_missing(wheel, tmp_path):
     assert failed["apikeys.ninja"] == "ninja"
 
 
+def test_the_command_line_runs_where_django_is_not_installed(metadata, wheel, tmp_path):
+    python = tmp_path / "venv" / "bin" / "python"
+    run(UV, "venv", "--quiet", "--python", sys.executable, tmp_path / "venv", cwd=tmp_path)
+    declared = map(Requirement, metadata.get_all("Requires-Dist"))
+    needed = [f"{r.name}{r.specifier}" for r in declared if "cli" in str(r.marker or "")]
+    assert needed
+    run(UV, "pip", "install", "-q", "-p", python, "--no-deps", wheel, cwd=tmp_path)
+    run(UV, "pip", "install", "-q", "-p", python, *needed, cwd=tmp_path)
+
+    found = "import importlib.util as u; print(u.find_spec('django'), u.find_spec('argon2'))"
+    assert run(python, "-c", found, cwd=tmp_path).split() == ["None", "None"]
+    run(python, "-c", EXTRAS["cli"][1], cwd=tmp_path)
+    assert "login" in run(python, "-m", "apikeys.cli", "--help", cwd=tmp_path)
+
+
 @pytest.mark.parametrize(
     ("version", "is_taken"),
     [("5.2.14", False), ("5.2.15", True), ("6.0", False), ("6.0.5", False), ("6.0.6", True),
