@@ -2,16 +2,16 @@
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 from django.contrib import admin, messages
 from django.contrib.admin import helpers
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext_lazy, ngettext_lazy
 
 from .. import lifecycle
 from ..databases import transactions
@@ -21,6 +21,35 @@ from ..policy import get_policy
 from .forms import ConfirmForm, ExpireForm, PauseForm, ReasonForm
 from .lists import ListAdmin
 
+#: What an action has done, to one key and to several.
+_DONE: Final = {
+    "revoke_selected": (
+        gettext_lazy("Revoked %(key)s."),
+        ngettext_lazy("Revoked %(n)d key.", "Revoked %(n)d keys.", "n"),
+    ),
+    "pause_selected": (
+        gettext_lazy("Paused %(key)s."),
+        ngettext_lazy("Paused %(n)d key.", "Paused %(n)d keys.", "n"),
+    ),
+    "resume_selected": (
+        gettext_lazy("Resumed %(key)s."),
+        ngettext_lazy("Resumed %(n)d key.", "Resumed %(n)d keys.", "n"),
+    ),
+    "expire_selected": (
+        gettext_lazy("Set the expiry of %(key)s."),
+        ngettext_lazy("Set the expiry of %(n)d key.", "Set the expiry of %(n)d keys.", "n"),
+    ),
+    "approve_selected": (
+        gettext_lazy("Approved %(key)s."),
+        ngettext_lazy("Approved %(n)d key.", "Approved %(n)d keys.", "n"),
+    ),
+    "reject_selected": (
+        gettext_lazy("Rejected %(key)s."),
+        ngettext_lazy("Rejected %(n)d key.", "Rejected %(n)d keys.", "n"),
+    ),
+}
+#: The actions after which requests with the keys fail. Their pages show the last use.
+_STOPPING: Final = ("revoke_selected", "pause_selected", "expire_selected")
 _MOST_AT_ONCE = 500
 _MOST_SHOWN = 50
 
@@ -156,8 +185,11 @@ class KeyActions(ListAdmin):
         confirmed = "confirmed" in request.POST
         form = form_class(request.POST if confirmed else None)
         if confirmed and form.is_valid():
-            self._do(request, keys, do, form.cleaned_data)
-            return None
+            self._do(request, keys, do, form.cleaned_data, name)
+            # Django returns to the list as it was, but a button of a key's page posts without the
+            # filters of the list: they might not show the key.
+            filters = QueryDict(request.POST.get("filters", "")).urlencode()
+            return HttpResponseRedirect(f"{self.url('changelist')}?{filters}") if filters else None
         context = {
             **self.admin_site.each_context(request),
             "theme": self.theme,
@@ -169,14 +201,18 @@ class KeyActions(ListAdmin):
             "action": name,
             "keys": keys,
             "shown": keys[:_MOST_SHOWN],
+            "shows_last_use": name in _STOPPING,
+            "filters": request.POST.get("filters", ""),
             "more": max(0, len(keys) - _MOST_SHOWN),
             "checkbox": helpers.ACTION_CHECKBOX_NAME,
             "list_url": self.url("changelist"),
         }
         return TemplateResponse(request, "admin/apikeys/key/confirm.html", context)
 
-    def _do(self, request: HttpRequest, keys: list[Any], do: Do, data: dict[str, Any]) -> None:
-        done = 0
+    def _do(
+        self, request: HttpRequest, keys: list[Any], do: Do, data: dict[str, Any], name: str
+    ) -> None:
+        done = []
         for key in keys:
             try:
                 if not self.has_change_permission(request, key):
@@ -189,7 +225,8 @@ class KeyActions(ListAdmin):
                 warning = f"{key.public_id}: {error.message}"
                 self.message_user(request, warning, messages.WARNING)
             else:
-                done += 1
+                done.append(key)
         if done:
-            message = ngettext("Done, for %(done)d key.", "Done, for %(done)d keys.", done)
-            self.message_user(request, message % {"done": done}, messages.SUCCESS)
+            one, several = _DONE[name]
+            message = one % {"key": done[0]} if len(done) == 1 else several % {"n": len(done)}
+            self.message_user(request, message, messages.SUCCESS)

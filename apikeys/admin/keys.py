@@ -12,6 +12,7 @@ from django.utils.functional import lazy
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from .. import token
 from ..conf import app_settings, slug_field
 from ..keys import trust_forms
 from ..keys.setup import setups
@@ -188,6 +189,8 @@ class KeyAdmin(KeyColumns, KeyActions, KeyFinder):
             editable = self.is_editable(request, key)
             context |= {"show_save": editable, "show_save_and_continue": editable}
             context["key_actions"] = self._actions_for(request, key)
+            filters = request.GET.get("_changelist_filters", "")
+            context["list_filters"] = "" if token.holds_secret(filters) else filters
             if isinstance(key, ProjectKey):
                 site = self.admin_site.name
                 # A manager of the site may hide the project.

@@ -24,7 +24,7 @@ from ..models.audit import EVENTS_OF_CLIENTS, EVENTS_OF_SITE
 from ..policy import get_policy
 from .owners import Tokens
 
-#: Days before a key expires in which lists and banners point it out.
+#: Days before and after a key expires in which lists and banners point it out.
 SOON: Final = timedelta(days=7)
 
 #: The states that each value of ``state`` lists. None stands for every state.
@@ -123,6 +123,7 @@ class KeyFilter(ListFilter):
         ("30", gettext_lazy("Within 30 days")),
         ("90", gettext_lazy("Within 90 days")),
         ("never", gettext_lazy("Never expires")),
+        ("past-7", gettext_lazy("In the last 7 days, not replaced")),
     )
     used = choice(gettext_lazy("Last use"), *USES)
     scope = choice(gettext_lazy("Permission"))
@@ -155,15 +156,11 @@ class KeyFilter(ListFilter):
         """Return the ``keys`` that match, in no particular order."""
         if not self.is_valid():
             return keys.none()
-        asked, now = self.cleaned_data, timezone.now()
+        asked = self.cleaned_data
         if states := STATES[asked["state"]]:
             keys = queries.in_state(keys, *states)
         if expires := asked["expires"]:
-            keys = (
-                queries.lasting(keys)
-                if expires == "never"
-                else queries.expiring(keys, after=now, until=now + timedelta(days=int(expires)))
-            )
+            keys = _by_expiry(keys, expires)
         if used := asked["used"]:
             keys = _by_use(keys, used)
         if scope := asked["scope"]:
@@ -181,6 +178,12 @@ class KeyFilter(ListFilter):
                 | Q(public_id__startswith=token.without_prefix(term))
             )
         return keys
+
+    @property
+    def idle_days(self) -> str:
+        """The days of ``used`` if the list has keys that were not used for so long."""
+        used = self.value("used")
+        return used.removeprefix("not-") if used in ("not-30", "not-90") else ""
 
     def order(self) -> tuple[Any, bool]:
         """Return the expression to sort by, or ``None`` for the age, and whether it descends."""
@@ -205,6 +208,15 @@ def _granting(scope: str) -> Q:
     if scope.endswith(":read"):
         granted |= Q(among__contains=f" {scope.removesuffix(':read')}:write ")
     return granted
+
+
+def _by_expiry(keys: QuerySet[Any], expires: str) -> QuerySet[Any]:
+    now = timezone.now()
+    if expires == "never":
+        return queries.lasting(keys)
+    if expires == "past-7":
+        return queries.expiring(keys.filter(rotated_at=None), after=now - SOON, until=now)
+    return queries.expiring(keys, after=now, until=now + timedelta(days=int(expires)))
 
 
 def _by_use(keys: QuerySet[Any], used: str) -> QuerySet[Any]:
@@ -235,6 +247,19 @@ def expiring_soon(owner: Tokens) -> tuple[list[AnyKey], int]:
     )
     first: list[AnyKey] = list(keys.order_by("expires_at")[:4])
     return first, len(first) if len(first) < 4 else number_of(keys)
+
+
+def number_expired(owner: Tokens) -> int:
+    """Return the number of keys that expired within ``SOON``, without those that were rotated."""
+    now = timezone.now()
+    keys = owner.keys().filter(
+        revoked_at=None,
+        is_pending__in=[False, True],
+        rotated_at=None,
+        expires_at__gt=now - SOON,
+        expires_at__lte=now,
+    )
+    return number_of(keys)
 
 
 class ActivityFilter(ListFilter):

@@ -83,8 +83,9 @@ def test_token_is_created_and_revoked(open_page):
     button(page, "Revoke").click()
     expect(page.locator("#content-main")).to_contain_text("laptop")
     page.get_by_label("Reason").fill("The laptop was lost.")
+    expect(page.locator("#content-main")).to_contain_text("last used: never")
     button(page, "Revoke").click()
-    expect(page.locator("body")).to_contain_text("Done, for 1 key.")
+    expect(page.locator("body")).to_contain_text("Revoked laptop (")
 
     with pytest.raises(Refused, match="revoked_key"):
         verify(text)
@@ -95,6 +96,9 @@ def test_long_name_pushes_no_column_away(open_page, ada):
     page = open_page(viewport={"width": 1280, "height": 800})
     page.goto(TOKENS)
     assert page.locator("td.field-name, th.field-name").first.bounding_box()["width"] < 350
+    state = page.locator("td.field-state").first.bounding_box()
+    table = page.locator("#result_list").locator("xpath=..").bounding_box()
+    assert state["x"] + state["width"] <= table["x"] + table["width"]  # without scrolling
 
 
 def test_keys_are_approved_and_found(open_page):
@@ -110,7 +114,7 @@ def test_keys_are_approved_and_found(open_page):
     button(page, "Approve").click()
     button(page, "Approve").click()
 
-    expect(page.locator("body")).to_contain_text("Done, for 1 key.")
+    expect(page.locator("body")).to_contain_text(f"Approved {pending.key}.")
     assert ProjectKey.objects.get().state() == State.LIVE
 
 
@@ -118,7 +122,7 @@ def test_selected_keys_are_revoked_from_the_list(open_page):
     page = open_page()
     minted = [mint_pat(name=f"key {n}") for n in range(3)]
 
-    page.goto(TOKENS)
+    page.goto(f"{TOKENS}?q=key")
     for each in minted[:2]:
         row = page.get_by_role("row", name=re.compile(each.key.public_id))
         row.locator(".action-select").check()
@@ -127,7 +131,8 @@ def test_selected_keys_are_revoked_from_the_list(open_page):
     page.get_by_label("Reason").fill("Not needed.")
     button(page, "Revoke").click()
 
-    expect(page.locator("body")).to_contain_text("Done, for 2 keys.")
+    expect(page.locator("body")).to_contain_text("Revoked 2 keys.")
+    expect(page.locator("#searchbar")).to_have_value("key")
     states = [each.key.state() for each in minted if each.key.refresh_from_db() is None]
     assert states == [State.REVOKED, State.REVOKED, State.LIVE]
 

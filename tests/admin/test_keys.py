@@ -437,6 +437,87 @@ def test_wrong_metadata_is_refused_and_a_key_in_it_is_not_shown_again(client, ro
     assert minted.key.metadata == {"team": "billing"}
 
 
+@pytest.mark.parametrize(
+    ("action", "changes", "data", "one", "several"),
+    [
+        ("revoke_selected", {}, {"reason": "Lost."}, "Revoked", "Revoked 2 keys."),
+        ("pause_selected", {}, {"reason": "Lost."}, "Paused", "Paused 2 keys."),
+        (
+            "resume_selected",
+            {"paused_at": timezone.now(), "is_held": True},
+            {},
+            "Resumed",
+            "Resumed 2 keys.",
+        ),
+        ("expire_selected", {}, {"days": "3"}, "Set the expiry of", "Set the expiry of 2 keys."),
+        ("approve_selected", {"is_pending": True}, {}, "Approved", "Approved 2 keys."),
+        (
+            "reject_selected",
+            {"is_pending": True},
+            {"reason": "No."},
+            "Rejected",
+            "Rejected 2 keys.",
+        ),
+    ],
+)
+def test_the_message_says_what_was_done_to_which_key(
+    client, root, engine, action, changes, data, one, several
+):
+    keys = [mint_key(engine, name=f"Office script {n}").key for n in range(3)]
+    ProjectKey.objects.update(**changes)
+    data = {"confirmed": "yes", **data}
+
+    response = act(client, KEYS, action, keys[0], **data)
+    assert messages_of(response)[-1] == f"{one} Office script 0 ({keys[0].public_id})."
+    response = act(client, KEYS, action, *keys[1:], **data)
+    assert messages_of(response)[-1] == several
+
+
+def test_an_action_returns_to_the_list_with_its_search_and_filters(client, root, ada):
+    key = mint_pat(ada, name="laptop").key
+    query = "q=lap&state=live"
+    data = {"action": "revoke_selected", "_selected_action": key.pk}
+    asked = client.post(f"{TOKENS}?{query}", data)
+    assert 'name="confirmed"' in text_of(asked)
+    done = client.post(f"{TOKENS}?{query}", data | {"confirmed": "yes", "reason": "Lost."})
+    assert done["Location"] == f"{TOKENS}?{query}"
+
+
+def test_a_button_of_a_key_returns_to_the_list_with_its_search_and_filters(client, root, ada):
+    key = mint_pat(ada, name="laptop").key
+    filters = "q=lap&state=paused"  # the key is not in this list
+    shown = text_of(client.get(f"{TOKENS}{key.pk}/change/", {"_changelist_filters": filters}))
+    assert shown.count('name="filters" value="q=lap&state=paused"') == 3
+    data = {"action": "revoke_selected", "_selected_action": key.pk, "filters": filters}
+    asked = client.post(TOKENS, data)
+    assert 'name="filters" value="q=lap&state=paused"' in text_of(asked)
+    done = client.post(TOKENS, data | {"confirmed": "yes", "reason": "Lost."})
+    assert done["Location"] == f"{TOKENS}?{filters}"
+
+
+@pytest.mark.parametrize("filters", ["//evil.example/", "https://evil.example/", "\n\rX: y"])
+def test_filters_never_lead_to_another_page(client, root, ada, filters):
+    key = mint_pat(ada).key
+    data = {"action": "revoke_selected", "_selected_action": key.pk, "filters": filters}
+    done = client.post(TOKENS, data | {"confirmed": "yes", "reason": "Lost."})
+    assert done["Location"].startswith(f"{TOKENS}?")
+
+
+def test_the_page_of_an_action_that_stops_keys_shows_their_last_use(client, root, ada):
+    now = timezone.now()
+    used, unused = mint_pat(ada, name="used").key, mint_pat(ada, name="unused").key
+    PersonalAccessToken.objects.filter(pk=used.pk).update(
+        last_used_at=now, last_used_on=now.date(), last_used_ip="203.0.113.9"
+    )
+    for action in ("revoke_selected", "pause_selected", "expire_selected"):
+        data = {"action": action, "_selected_action": [used.pk, unused.pk]}
+        page = " ".join(re.sub(r"<[^>]*>", " ", text_of(client.post(TOKENS, data))).split())
+        assert re.search(rf"used \({used.public_id}\) last used: .{{1,30}} from 203.0.113.9", page)
+        assert f"unused ({unused.public_id}) last used: never" in page
+    data = {"action": "resume_selected", "_selected_action": [used.pk]}
+    assert "last used" not in text_of(client.post(TOKENS, data))
+
+
 def test_a_pause_is_held_unless_unticked(client, root, ada):
     minted, other = mint_pat(ada), mint_pat(ada)
     page = client.get(f"{TOKENS}{minted.key.pk}/change/")
@@ -463,7 +544,7 @@ def test_a_pause_is_held_unless_unticked(client, root, ada):
     assert found(client, TOKENS, state="paused") == {"ci"}
 
     response = act(client, TOKENS, "resume_selected", minted.key, other.key, x="y")
-    assert messages_of(response)[-1] == "Done, for 2 keys."
+    assert messages_of(response)[-1] == "Resumed 2 keys."
     assert verify(minted.token)
     assert verify(other.token)
     again = act(client, TOKENS, "resume_selected", minted.key, x="y")

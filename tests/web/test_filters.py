@@ -203,3 +203,47 @@ def test_thousand_tokens_take_little_time(page, ada, engine):
         with CaptureQueriesContext(connection) as caught:
             assert len(names(page.get(TOKENS, params))) == 20
         assert sum(float(query["time"]) for query in caught.captured_queries) < 0.5
+
+
+def test_keys_that_expired_lately_are_counted_above_the_active_ones(page, place, make):
+    now = NOW()
+    for name, days in (("one", 1), ("two", 6), ("long ago", 8)):
+        make(name, expires_at=now - timedelta(days=days))
+    make("replaced", expires_at=now - timedelta(days=1), rotated_at=now - timedelta(days=2))
+    make("revoked", expires_at=now - timedelta(days=1), revoked_at=now)
+    make("pending", expires_at=now - timedelta(days=1), is_pending=True)
+    noun = "token" if place.url == TOKENS else "key"
+    told = f"3 {noun}s expired in the last 7 days."
+    found = f"{place.url}?state=expired&expires=past-7"
+
+    active = page.get(place.url)
+    assert told in text_of(active)
+    assert f'href="{found.replace("&", "&amp;")}"' in active.content.decode()
+    assert names(page.get(found)) == ["pending", "two", "one"]
+    for params in ({"state": "ended"}, {"state": "all"}, {"state": "expired", "expires": "past-7"}):
+        assert told not in text_of(page.get(place.url, params))
+
+    place.model.objects.filter(name__in=["two", "pending"]).delete()
+    assert f"1 {noun} expired in the last 7 days." in text_of(page.get(place.url))
+    place.model.objects.filter(name="one").delete()
+    assert "in the last 7 days." not in text_of(page.get(place.url))
+
+
+def test_keys_of_others_that_expired_lately_are_not_counted(page, place):
+    theirs = mint_pat().key, mint_key().key
+    for key in theirs:
+        type(key).objects.filter(pk=key.pk).update(expires_at=NOW() - timedelta(days=1))
+    assert "in the last 7 days." not in text_of(page.get(place.url))
+
+
+@pytest.mark.parametrize("days", [30, 90])
+def test_a_list_of_unused_keys_says_which_never_used_ones_it_has(page, place, make, days):
+    told = f"were never used count only if they are older than {days} days."
+    assert told in text_of(page.get(place.url, {"used": f"not-{days}"}))
+    make("old", created_at=NOW() - timedelta(days=days + 1))
+    make("new")
+    response = page.get(place.url, {"used": f"not-{days}"})
+    assert names(response) == ["old"]
+    assert told in text_of(response)
+    for used in ("never", "30", "not-x"):
+        assert "count only if" not in text_of(page.get(place.url, {"used": used}))

@@ -19,7 +19,7 @@ from ...keys.queries import FEW
 from ...models import AnyKey, AuditEvent, Membership, ProjectKey, State, live
 from ...policy import get_policy, has_field
 from .. import activity, event_pages
-from ..filters import ActivityFilter, KeyFilter, expiring_soon, number_of
+from ..filters import ActivityFilter, KeyFilter, expiring_soon, number_expired, number_of
 from ..pagination import page_of
 from .pages import OwnerPage, SettingsPage
 from .rows import rows_of
@@ -55,6 +55,7 @@ class KeyList(OwnerPage):
             kept=listed.link().removeprefix("?"),
             ended=listed.value("state") == "ended",
             soon=self.soon(listed),
+            expired=0 if listed.value("state") else number_expired(self.owner),
             selects=self.owner.may_manage and any(row["is_revocable"] for row in rows),
             pauses=any(row["state"] == State.LIVE for row in rows),
             resumes=any(row["may_resume"] for row in rows),
