@@ -107,6 +107,21 @@ def test_the_command_does_not_scan_the_log(log):
                     assert rows < EVENTS / 2, f"{scope} {event} {times}: {statement[0]}\n{plan}"
 
 
+@pytest.mark.skipif(connection.vendor != "mysql", reason="Only MariaDB would.")
+def test_mariadb_does_not_sort_all_events_of_an_owner_for_one_page(log):
+    for scope in (["--user", "big"], ["--project", "big-team"]):
+        with recording() as made:
+            call_command("apikeys", "audit", *scope, "--event", "minted", "--until", "700d")
+        (by_time,) = [each for each in made if "ORDER BY" in each[0] and "COALESCE" in each[0]]
+        with connection.cursor() as cursor:
+            cursor.execute(f"EXPLAIN {by_time[0]}", by_time[1])
+            plans = [
+                dict(zip([c[0] for c in cursor.description], row, strict=True)) for row in cursor
+            ]
+        assert [plan["key"] for plan in plans] == ["apikeys_audit_owner_at"], plans
+        assert "filesort" not in plans[0]["Extra"]
+
+
 def walk(get, query, user="big", path=TOKENS):
     """Return the events of all pages, newest page first, and again from the oldest back."""
 

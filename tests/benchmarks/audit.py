@@ -143,7 +143,7 @@ def fill(count: int, user: Any, project: Any, old: Any) -> None:
         with connection.schema_editor(atomic=False) as editor:
             editor.remove_index(AuditEvent, index)
     with connection.cursor() as cursor:
-        if vendor == "mysql":
+        if vendor == "mysql" and indexes:  # in a test, it would count no row before a commit
             cursor.execute("SET SESSION unique_checks = 0, foreign_key_checks = 0")
         cursor.execute(
             f"INSERT INTO {quote(AuditEvent._meta.db_table)} ({names}) "
