@@ -246,8 +246,6 @@ def show(name: str, value: Any) -> str:
         return as_text(value)
     if name == "used_after_end":
         return show_uses(value)
-    if name == "used_after_denial":
-        return "; ".join(value)
     if isinstance(value, dict):  # what a key trusts
         return rules.describe(value)
     if name == "state":

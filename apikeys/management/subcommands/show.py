@@ -25,7 +25,8 @@ def handle(terminal: Terminal, *, public_id: str, **options: Any) -> None:
     uses = ended.record(key)
     if not terminal.as_json:
         denials = uses["used_after_denial"]
-        uses["used_after_denial"] = [f"{each['project']}: {show_uses(each)}" for each in denials]
+        shown_uses = "; ".join(f"{each['project']}: {show_uses(each)}" for each in denials)
+        uses["used_after_denial"] = shown_uses or None
     facts = record(key) | uses | {"rotation_chain": shown}
     terminal.show_facts(facts | {"scopes_used": _used(key, as_json=terminal.as_json)})
 
