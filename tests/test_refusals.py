@@ -23,13 +23,14 @@ from apikeys.gateway import routes
 from apikeys.gateway.models import ResourceBinding
 from apikeys.http.header import answer
 from apikeys.limits import counting
+from apikeys.models import ProjectAccess
 from apikeys.refusals import REFUSALS, Refused
 from apikeys.restrictions import RESTRICTIONS
 from apikeys.restrictions.base import Phase
 from apikeys.signatures.messages import Message
 from tests import adapters
 from tests.adapters import VIEWS
-from tests.factories import bearer, mint_key, mint_pat, with_wrong_secret
+from tests.factories import MembershipFactory, bearer, mint_key, mint_pat, with_wrong_secret
 from tests.gateway.servers import BlackBox, Nginx, await_port, free_port
 from tests.gateway.servers import send as send_raw
 from tests.restrictions import MODULES
@@ -255,6 +256,16 @@ def not_bound(apikeys, monkeypatch):
     return of(minted, "not_bound", target="/of/2", params={"kind": "subscriber_id"})
 
 
+def denied_in_project(apikeys, monkeypatch):
+    membership = MembershipFactory(role="owner")
+    minted, project = mint_pat(membership.user), membership.project
+    ResourceBinding.objects.create(project=project, kind="subscriber_id", identifier="1")
+    ProjectAccess.objects.create(
+        project=project, kind="personal_access_token", credential=minted.key.public_id
+    )
+    return of(minted, "denied_in_project", target="/of/1")
+
+
 def original_request_unknown(apikeys, monkeypatch):
     return of(mint_key(), "original_request_unknown")
 
@@ -280,7 +291,7 @@ EVERYWHERE = [
     digest_mismatch, replayed_signature, signature_not_accepted, verification_busy,
     temporarily_unavailable, rate_limit_unavailable, insufficient_scope, *RESTRICTED,
 ]  # fmt: skip
-AT_GATEWAYS = [no_route, ambiguous_path, not_bound]
+AT_GATEWAYS = [no_route, ambiguous_path, not_bound, denied_in_project]
 #: Refusals of the proxy in Python, tested in tests/gateway/test_proxy.py.
 OF_THE_PROXY = {
     "malformed_request", "request_too_large", "request_timeout", "upstream_unavailable",

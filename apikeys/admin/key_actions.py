@@ -21,7 +21,7 @@ from ..policy import get_policy
 from .forms import ConfirmForm, ExpireForm, PauseForm, ReasonForm
 from .lists import ListAdmin
 
-#: What an action has done, to one key and to several.
+#: The message of each action, about one key and about several.
 _DONE: Final = {
     "revoke_selected": (
         gettext_lazy("Revoked %(key)s."),

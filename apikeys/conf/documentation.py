@@ -2,7 +2,7 @@
 
 from typing import Final
 
-#: Where the documentation of the newest release is published. The package's metadata has it too.
+#: The URL of the documentation of the newest release. It is also in the package's metadata.
 DOCUMENTATION: Final = "https://apikeys.readthedocs.io/en/stable/"
 
 

@@ -21,7 +21,7 @@ _LOG: Final = (
     "%s refused the %s %s, because it expects another object in request.auth: %r. Do not list it "
     "in views that accept keys, or let it check isinstance(request.auth, apikeys.access.Access)."
 )
-#: What a method of a permission, and a function of ``register()``, calls the permission.
+#: The name of the permission, in its own methods and in a function of ``register()``.
 _NAMES: Final = ("self", "permission")
 
 

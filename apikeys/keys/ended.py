@@ -24,7 +24,7 @@ def ended_uses(keys: Iterable[AnyKey]) -> list[Used]:
     """Return the uses of the ``keys`` after their end, in the order of the keys. One query.
 
     All keys are of one kind and owner. Uses during a pause count only until the key is resumed.
-    For uses in projects, which take one query more, leave out those that the user has no more.
+    For uses in projects, which take one more query, leave out projects that the user cannot see.
     """
     by_id = {key.public_id: key for key in keys}
     kinds = {token.KIND_NAMES[key.KIND] for key in by_id.values()}

@@ -74,7 +74,7 @@ class Asked:
     times: Q = field(default_factory=Q)
     #: The other conditions.
     others: Q = field(default_factory=Q)
-    #: The IDs of keys whose events are listed with those of ``key``.
+    #: The IDs of more keys to list events of.
     replaced: tuple[str, ...] = ()
 
     @property

@@ -325,7 +325,7 @@ BY_NAME: Final = {fact.name: fact for fact in FACTS}
 COLUMNS_OF_COMMAND: Final = (
     "id", "kind", "name", "owner", "projects", "scopes", "expires_at", "last_used_at", "state",
 )  # fmt: skip
-# What an incident needs first: the admin cuts the last columns on small screens.
+# An incident needs these first: the admin cuts the last columns on small screens.
 _COMMON_COLUMNS = ("id", "name", "state", "owner", "expires_at", "last_used_at", "scopes")
 COLUMNS_OF_ADMIN: Final = {
     token.PAT: (*_COMMON_COLUMNS, "created_at"),

@@ -141,7 +141,7 @@ def uses(key: AnyKey, days: int = DAYS) -> Uses:
 
 @reading_primary()
 def own_uses(key: AnyKey) -> Mapping[str, Used | None]:
-    """Return the uses of each granted scope, without those of keys that ``key`` replaced.
+    """Return the uses of each granted scope by ``key``, but not by the keys that it replaced.
 
     Makes one query.
     """

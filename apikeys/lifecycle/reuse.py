@@ -21,7 +21,7 @@ def _used_after_end(key: AnyKey, code: str, **kwargs: Any) -> None:
     if not end_settings.PAUSE_SUCCESSOR or key.rotated_at is None:
         return
     if code == refusals.DENIED_IN_PROJECT.code:
-        return  # its secret worked, so this is no sign of a thief
+        return  # its secret worked, so the use is not a sign of a thief
     if key.state() not in (State.EXPIRED, State.REVOKED):
         return  # still in its overlap
     reason = _("The secret of %(id)s, which it replaced, was used.") % {"id": key.public_id}

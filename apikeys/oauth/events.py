@@ -81,7 +81,7 @@ def _issued(
 def last_login(application: Any, user: Any) -> AuditEvent | None:
     """Return the event of the last login of ``application`` for ``user``. One query.
 
-    A refresh of its tokens is no login. ``None`` if the event is missing or was deleted.
+    A refresh of its tokens is not a login. ``None`` if the event is missing or was deleted.
     """
     events = AuditEvent.objects.filter(
         kind=CLIENT,

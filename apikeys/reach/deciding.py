@@ -161,7 +161,7 @@ def allow(
 
 
 def _tokens_of(entry: Entry, keys: Iterable[AnyKey | None]) -> list[str]:
-    """Return the IDs of the tokens that are allowed with ``entry``: those that it created too."""
+    """Return the IDs of the tokens that are allowed with ``entry``. It may have created some."""
     if entry.kind != OAUTH:
         return [key.public_id for key in keys if isinstance(key, PersonalAccessToken)]
     client, user = f"client:{entry.client_pk}", f"user:{entry.user_pk}"

@@ -181,7 +181,7 @@ class KeyFilter(ListFilter):
 
     @property
     def idle_days(self) -> str:
-        """The days of ``used`` if the list has keys that were not used for so long."""
+        """The number of days in ``used``, for a list of keys that were not used for that time."""
         used = self.value("used")
         return used.removeprefix("not-") if used in ("not-30", "not-90") else ""
 
@@ -250,7 +250,7 @@ def expiring_soon(owner: Tokens) -> tuple[list[AnyKey], int]:
 
 
 def number_expired(owner: Tokens) -> int:
-    """Return the number of keys that expired within ``SOON``, without those that were rotated."""
+    """Return the number of keys that expired within ``SOON`` and were not rotated."""
     now = timezone.now()
     keys = owner.keys().filter(
         revoked_at=None,
@@ -293,7 +293,7 @@ class ActivityFilter(ListFilter):
         event.choices = [ANY, *((each.value, capfirst(each.label)) for each in offered)]
 
     def asked(self, key: str = "", replaced: tuple[str, ...] = ()) -> Asked | None:
-        """Return the filters, with the IDs of a ``key`` and of those that it replaced.
+        """Return the filters, with the IDs of a ``key`` and of its predecessors.
 
         Return ``None`` if they match nothing.
         """

@@ -1,4 +1,4 @@
-"""Permissions of other packages that read an attribute of their own token in ``request.auth``."""
+"""Permissions of other packages that read, in ``request.auth``, what only their tokens have."""
 
 import logging
 from types import SimpleNamespace

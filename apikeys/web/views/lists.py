@@ -24,7 +24,7 @@ from ..pagination import page_of
 from .pages import OwnerPage, SettingsPage
 from .rows import rows_of
 
-_MOST_REPLACED: Final = 100  # keys whose events are listed with those of their successor
+_MOST_REPLACED: Final = 100  # predecessors to list the events of
 
 
 class KeyList(OwnerPage):
