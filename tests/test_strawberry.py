@@ -7,6 +7,7 @@ import strawberry
 from asgiref.sync import async_to_sync
 from django.test import AsyncClient, Client
 from django.urls import path
+from django.views.decorators.csrf import csrf_exempt
 from strawberry.django.views import AsyncGraphQLView, GraphQLView
 
 from apikeys import lifecycle, usage
@@ -52,6 +53,7 @@ class AsyncQuery:
 
 urlpatterns = [
     path("graphql", GraphQLView.as_view(schema=strawberry.Schema(Query))),
+    path("exempt", csrf_exempt(GraphQLView.as_view(schema=strawberry.Schema(Query)))),
     path("async", AsyncGraphQLView.as_view(schema=strawberry.Schema(AsyncQuery))),
 ]
 pytestmark = [pytest.mark.django_db, pytest.mark.urls(__name__)]
@@ -153,3 +155,12 @@ def test_a_scope_counts_once_per_request_and_not_if_refused():
     usage.flush()
     rows = ScopeUse.objects.filter(credential=minted.key.public_id)
     assert list(rows.values_list("scope", "count")) == [("payments:read", 1)]
+
+
+@pytest.mark.parametrize(("path", "status"), [("/graphql", 403), ("/exempt", 200)])
+def test_a_key_needs_a_view_without_csrf_protection(path, status):
+    headers = {"Authorization": f"Bearer {mint_pat().token}"}
+    response = Client(enforce_csrf_checks=True).post(
+        path, {"query": "{ who }"}, content_type="application/json", headers=headers
+    )
+    assert response.status_code == status
