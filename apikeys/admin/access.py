@@ -74,7 +74,7 @@ def _search() -> forms.CharField:
     attrs = {
         "type": "search",
         "autocomplete": "off",
-        "pattern": "(?!.*_(?:pat|key)_[0-9a-z]{16}_).*",
+        "pattern": "(?!.*_(?:pat|key)_[0-9a-z]{16}_[0-9A-Za-z]).*",
         "title": gettext_lazy(
             "Do not enter a whole key here: searches appear in the server's log."
         ),

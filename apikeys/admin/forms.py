@@ -241,7 +241,7 @@ class ReasonForm(forms.Form):
         label=gettext_lazy("Reason"),
         max_length=PersonalAccessToken._meta.get_field("revoked_reason").max_length,
         widget=theme.Text,
-        help_text=gettext_lazy("Shown in the history. Do not enter a key here."),
+        help_text=gettext_lazy("Required. Shown in the history. Do not enter a key here."),
     )
 
     def clean_reason(self) -> str:
