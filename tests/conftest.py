@@ -139,6 +139,17 @@ def noted_uses():
         scope_uses.pending.clear()
 
 
+@pytest.fixture
+def flush(django_capture_on_commit_callbacks):
+    """Write the noted uses, and run what waits for the commit."""
+
+    def flush():
+        with django_capture_on_commit_callbacks(execute=True):
+            usage.flush()
+
+    return flush
+
+
 @pytest.fixture(scope="session", autouse=True)
 def database_before_server(django_db_setup, django_db_blocker):
     """A server that starts before it would take the database for one in memory, and share it.

@@ -47,34 +47,31 @@ class KeyFinder(ListAdmin):
             raise PermissionDenied
         form = WholeKeyForm(request.POST if request.method == "POST" else None)
         if form.is_valid():
-            text = form.cleaned_data["key"].strip()
-            if token.is_id(public_id := token.without_prefix(text)):
-                if (url := self._url_of(request, public_id)) is not None:
-                    return HttpResponseRedirect(url)
-                form.add_error("key", _("No key has the ID %(id)s.") % {"id": public_id})
-                return self._find_page(request, form)
-            try:
-                key = recognise(text)
-            except Refused as refused:
-                form.add_error("key", _why_not(refused))
-            else:
-                other: Any = self.admin_site._registry.get(type(key))
-                if other is not None and other.has_view_or_change_permission(request, key):
-                    return HttpResponseRedirect(other.url("change", quote(key.pk)))
-                form.add_error("key", _("You do not have permission to view keys of this kind."))
+            url, problem = self._find(request, form.cleaned_data["key"].strip())
+            if url is not None:
+                return HttpResponseRedirect(url)
+            form.add_error("key", problem)
         return self._find_page(request, form)
 
-    def _url_of(self, request: HttpRequest, public_id: str) -> str | None:
-        """Return the URL of the key with this ID, of a kind that the user may view."""
-        for model in KEY_MODELS.values():
-            key = model._default_manager.filter(public_id=public_id).first()
-            listed: Any = self.admin_site._registry.get(model)
-            if key is None or listed is None:
-                continue
-            if listed.has_view_or_change_permission(request, key):
-                url: str = listed.url("change", quote(key.pk))
-                return url
-        return None
+    @sensitive_variables()
+    def _find(self, request: HttpRequest, text: str) -> tuple[str | None, str]:
+        """Return the URL of the key with this ID or whole text, or why there is none to show."""
+        if token.is_id(public_id := token.without_prefix(text)):
+            models: Any = KEY_MODELS.values()
+            found = (model._default_manager.filter(public_id=public_id).first() for model in models)
+            keys = [key for key in found if key is not None]
+            problem = _("No key has the ID %(id)s.") % {"id": public_id}
+        else:
+            try:
+                keys = [recognise(text)]
+            except Refused as refused:
+                return None, _why_not(refused)
+            problem = _("You do not have permission to view keys of this kind.")
+        for key in keys:
+            listed: Any = self.admin_site._registry.get(type(key))
+            if listed is not None and listed.has_view_or_change_permission(request, key):
+                return listed.url("change", quote(key.pk)), ""
+        return None, problem
 
     def _find_page(self, request: HttpRequest, form: WholeKeyForm) -> HttpResponseBase:
         context = {

@@ -141,8 +141,8 @@ def check_object(request: Request, access: Access, required: Iterable[str], obj:
     model = get_project_model()
     project = obj if isinstance(obj, model) else getattr(obj, "project", None)
     if isinstance(project, model):
+        required = tuple(required)
         if not access.allows(*required, project=project):
-            required = tuple(required)
             _check_denied(request, denied.find(access, required, [project.pk]))
             raise InsufficientScope(*required)
         granted.project(request, project.pk)

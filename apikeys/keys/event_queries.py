@@ -78,6 +78,10 @@ class Asked:
     replaced: tuple[str, ...] = ()
 
     @property
+    def _keys(self) -> tuple[str, ...]:
+        return (self.key, *self.replaced)
+
+    @property
     def is_by_time(self) -> bool:
         return bool(self.times)
 
@@ -96,13 +100,13 @@ class Asked:
 
     def all(self, events: QuerySet[Any]) -> QuerySet[Any]:
         """Return all ``events`` that match, for an export."""
-        named = {"event": self.event}
         if self.replaced:
-            events = events.filter(public_id__in=(self.key, *self.replaced))
-        else:
-            named["public_id"] = self.key
-        given = {name: value for name, value in named.items() if value}
-        return events.filter(self.times, self.others, **given)
+            events = events.filter(public_id__in=self._keys)
+        elif self.key:
+            events = events.filter(public_id=self.key)
+        if self.event:
+            events = events.filter(event=self.event)
+        return events.filter(self.times, self.others)
 
     def split(self, events: QuerySet[Any], of_event: Q | None = None) -> tuple[QuerySet[Any], Q]:
         """Return the events that an index finds in order, and the conditions that remain.
@@ -112,8 +116,7 @@ class Asked:
         """
         if self.replaced:
             # A database would rather walk all events of the owner in order.
-            ids = (self.key, *self.replaced)
-            rows = AuditEvent.objects.using(events.db).filter(public_id__in=ids).order_by()
+            rows = AuditEvent.objects.using(events.db).filter(public_id__in=self._keys).order_by()
             pks = list(rows.values_list("pk", flat=True)[: FEW + 1])
             if len(pks) <= FEW:
                 order = of_few(events.query.order_by)

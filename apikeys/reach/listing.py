@@ -41,7 +41,7 @@ def denials_of(key: AnyKey) -> list[ProjectAccess]:
 def denials_of_tokens(
     keys: Iterable[PersonalAccessToken], user: Any
 ) -> dict[str, list[ProjectAccess]]:
-    """Return the denials of each of the user's tokens, by its ID. One query.
+    """Return the denials of each of the user's tokens, by its ID. One query, two if there are any.
 
     They include denials of the applications that created the tokens. Projects that the user has
     lost are left out.
@@ -51,14 +51,19 @@ def denials_of_tokens(
     for key in keys:
         for mark in (Mark(key.public_id, PERSONAL_ACCESS_TOKEN), *granted(key.upstream, user)):
             named.setdefault((mark.kind, mark.id), []).append(key.public_id)
-    rows = ProjectAccess.objects.filter(
-        credential__in=[credential for _kind, credential in named],
-        is_denied=True,
-        project__in=get_policy().projects(user),
+    credentials = [credential for _kind, credential in named]
+    denials = ProjectAccess.objects.filter(credential__in=credentials, is_denied=True)
+    rows = list(denials.select_related("project", "by").order_by("pk"))
+    if not rows:
+        return found
+    projects = get_policy().projects(user)
+    kept = set(
+        projects.filter(pk__in={row.project_id for row in rows}).values_list("pk", flat=True)
     )
-    for row in rows.select_related("project", "by").order_by("pk"):
-        for public_id in named.get((row.kind, row.credential), ()):
-            found[public_id].append(row)
+    for row in rows:
+        if row.project_id in kept:
+            for public_id in named.get((row.kind, row.credential), ()):
+                found[public_id].append(row)
     return found
 
 

@@ -108,6 +108,8 @@ class Restriction(ABC):
 
     #: The column, the argument of ``mint`` and ``edit``, and the field in JSON.
     name: ClassVar[str]
+    #: Whether the form shows it at once, rather than among *More options*.
+    is_common: ClassVar[bool] = False
     phase: ClassVar[Phase]
     #: The stored value of a key that is not restricted.
     empty: ClassVar[Any]

@@ -45,6 +45,7 @@ class AllowedNetworks(Restriction):
     """The addresses from which a key may be used."""
 
     name = "allowed_networks"
+    is_common = True
     phase = Phase.REQUEST
     empty = ""
     columns = Columns

@@ -6,6 +6,7 @@ A denial of a token in a project is an end too: its uses in this project count, 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 from typing import Any, Final
 
 from django.db import connections, router
@@ -70,7 +71,7 @@ def write(model: type[AnyKey], notes: Mapping[Where, Uses]) -> None:
     projects = _projects_of_denials(notes)
     found = [
         (keys[pk], uses, project)
-        for (pk, project), uses in sorted(notes.items(), key=_where)  # no deadlock
+        for (pk, project), uses in sorted(notes.items(), key=itemgetter(0))  # no deadlock
         if pk in keys and _counts(keys[pk], uses, project, projects)
     ]
     events = [
@@ -90,10 +91,6 @@ def write(model: type[AnyKey], notes: Mapping[Where, Uses]) -> None:
             for (key, row), (_key, uses, pk) in zip(events, found, strict=True):
                 if pk and row.once in written:
                     _tell_project(key, row, projects[pk, uses.denied_at])
-
-
-def _where(note: tuple[Where, Uses]) -> Where:
-    return note[0]
 
 
 def _counts(key: Any, uses: Uses, project: str, projects: _ProjectsOfDenials) -> bool:

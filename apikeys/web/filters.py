@@ -252,7 +252,8 @@ def expiring_soon(owner: Tokens) -> tuple[list[AnyKey], int]:
 def number_expired(owner: Tokens) -> int:
     """Return the number of keys that expired within ``SOON`` and were not rotated."""
     now = timezone.now()
-    keys = owner.keys().filter(
+    keys = owner.model._default_manager.filter(
+        **{owner.model.OWNER: owner.owner},
         revoked_at=None,
         is_pending__in=[False, True],
         rotated_at=None,

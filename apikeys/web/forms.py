@@ -35,9 +35,7 @@ _OF_TOKEN: Final = gettext_lazy(
     "Optional. What the token is for, where it is used, and whom to ask about it."
 )
 
-#: The restrictions that the form shows at once.
-_SHOWN: Final = ("allowed_networks",)
-#: The other fields that few keys need.
+#: The fields that few keys need, besides the restrictions that are not common.
 _RARE: Final = ("metadata", "issuer", "claims", "public_key")
 _NOTHING: Final[tuple[Any, ...]] = (None, "", False, {}, [])
 
@@ -153,20 +151,19 @@ class KeyForm(TrustForm, ExpiryForm):
 
     def shown_restrictions(self) -> list[forms.BoundField]:
         """Return the fields of the restrictions to show at once, below the scopes."""
-        return [field for field in self._restrictions() if field.name in _SHOWN]
+        return self._restrictions(common=True)
 
     def more(self) -> list[forms.BoundField]:
         """Return the fields to show only on request: few keys need them."""
-        names = [name for name in _RARE if name in self.fields]
-        others = [field for field in self._restrictions() if field.name not in _SHOWN]
-        return [*others, *(self[name] for name in names)]
+        rare = [self[name] for name in _RARE if name in self.fields]
+        return [*self._restrictions(common=False), *rare]
 
     def needs_more(self) -> bool:
         """Return whether a field of ``more`` has a value or an error, so that it must be seen."""
         return any(field.errors or field.value() not in _NOTHING for field in self.more())
 
-    def _restrictions(self) -> list[forms.BoundField]:
-        named = (each.field_name for each in RESTRICTIONS)
+    def _restrictions(self, *, common: bool) -> list[forms.BoundField]:
+        named = (each.field_name for each in RESTRICTIONS if each.is_common is common)
         return [self[name] for name in named if name in self.fields]
 
     def _asked_restrictions(self) -> dict[str, Any]:

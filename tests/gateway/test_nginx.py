@@ -322,7 +322,7 @@ def test_a_site_that_redirects_to_https(minted, blackbox, tmp_path, django, sche
 
 @pytest.fixture
 def kept_in(tmp_path):
-    """What the documented cache of decisions adds to the configuration."""
+    """The lines that the documented cache of decisions adds to the configuration."""
     authorize = "        proxy_pass http://apikeys/gateway/authorize/;\n"
     storage, usage = (b for b in blocks("docs/reference/gateway.md", "nginx") if "proxy_cache" in b)
     storage = storage.replace("/dev/shm/apikeys", str(tmp_path / "decisions"))

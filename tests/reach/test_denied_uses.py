@@ -61,15 +61,6 @@ def ask(text, project, ip="203.0.113.7", base=OfProject, **attributes):
 
 
 @pytest.fixture
-def flush(django_capture_on_commit_callbacks):
-    def flush():
-        with django_capture_on_commit_callbacks(execute=True):
-            usage.flush()
-
-    return flush
-
-
-@pytest.fixture
 def minted(ada):
     return mint_pat(ada, name="laptop", scopes=[READ, "keys:read"])
 

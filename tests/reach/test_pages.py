@@ -309,7 +309,7 @@ class TestDenying:
 
 
 class TestDeniedToken:
-    """What the owner of a denied token sees."""
+    """The pages of the owner of a denied token."""
 
     def test_selected_projects_name_those_that_denied_it(self, client, bob, engine):
         other = MembershipFactory(user=bob, project__slug="loom", project__name="Loom").project

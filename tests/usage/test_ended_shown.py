@@ -23,15 +23,6 @@ def _nothing_noted(db):
     usage.flush()
 
 
-@pytest.fixture
-def flush(django_capture_on_commit_callbacks):
-    def flush():
-        with django_capture_on_commit_callbacks(execute=True):
-            usage.flush()
-
-    return flush
-
-
 def refuse(minted, ip="203.0.113.7"):
     with pytest.raises(Refused):
         verify(minted.token, RequestFactory(REMOTE_ADDR=ip).get("/"))

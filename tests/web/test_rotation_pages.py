@@ -1,4 +1,4 @@
-"""What the pages of a rotated key and of its successor say about the use of the old secret."""
+"""The pages of a rotated key and of its successor say whether the old secret is used."""
 
 from datetime import timedelta
 

@@ -56,9 +56,9 @@ def rows_of(
 
     ``with_usage`` adds its requests and the denials of a token, in one query each.
     """
-    denials = _denials(keys, owner) if with_usage else {}
-    counts = usage.daily(owner.model, [key.pk for key in keys]) if with_usage else {}
     now, mint = timezone.now(), owner.url("mint")
+    denials = _denials(keys, owner, now) if with_usage else {}
+    counts = usage.daily(owner.model, [key.pk for key in keys]) if with_usage else {}
     creators = _creators(keys)
     return [
         {
@@ -84,8 +84,8 @@ def rows_of(
             "is_rotatable": is_rotatable(key),
             "is_revocable": key.state(now) in UNENDED,
             "may_resume": may_resume(key),
-            "ends_at": key.ends_at(),
-            "is_over": (ends := key.ends_at()) is not None and ends <= now,
+            "ends_at": (ends := key.ends_at()),
+            "is_over": ends is not None and ends <= now,
             "soon": ends is not None and key.state(now) == "live" and ends - now <= SOON,
             "url": owner.url("key", key),
             "edit": owner.url("edit", key),
@@ -122,18 +122,18 @@ def _creators(keys: Iterable[AnyKey]) -> dict[str, str]:
     return dict.fromkeys(made.values_list("public_id", flat=True), _("a deleted user"))
 
 
-def _denials(keys: list[AnyKey], owner: Tokens) -> dict[str, list[ProjectAccess]]:
+def _denials(keys: list[AnyKey], owner: Tokens, now: datetime) -> dict[str, list[ProjectAccess]]:
     """Return the denials of the unended tokens in projects that they reach, by their IDs.
 
     A denied project key is paused, so it needs no further mark.
     """
-    tokens: list[Any] = [key for key in keys if key.state() in UNENDED]
+    tokens: list[Any] = [key for key in keys if key.state(now) in UNENDED]
     if owner.project is not None or not tokens:
         return {}
     found = denials_of_tokens(tokens, owner.user)
     for key in tokens:
-        if (reached := owner.reach(key)) is not None:
-            rows = found[key.public_id]
+        rows = found[key.public_id]
+        if rows and (reached := owner.reach(key)) is not None:
             found[key.public_id] = [row for row in rows if row.project in reached]
     return found
 
