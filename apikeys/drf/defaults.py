@@ -69,7 +69,8 @@ def unchecked_scopes(request: Request, view: Any) -> tuple[str, ...] | None:
 
 
 def effective_scopes(request: Request, view: Any) -> tuple[str, ...]:
-    """Return the scopes that a credential needs for ``request``, as far as they are lists."""
-    if refuses_all(view):
-        return ()
+    """Return the scopes that a credential needs for ``request``, as far as they are lists.
+
+    Ask ``refuses_all`` first: such a view needs no scope, because it accepts no credential.
+    """
     return declared_scopes(request, view) or unchecked_scopes(request, view) or ()

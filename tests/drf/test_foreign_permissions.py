@@ -154,5 +154,10 @@ class TestOthers:
             def has_permission(self, request, view):
                 return view.no_such_thing
 
-        with pytest.raises(AttributeError):
-            call(mint_pat().token, view=Orders, permission_classes=[HasScope, Broken])
+        class Empty(BasePermission):
+            def has_permission(self, request, view):
+                return request.parser_context["kwargs"].get("tenant")[0]
+
+        for permission, error in [(Broken, AttributeError), (Empty, TypeError)]:
+            with pytest.raises(error):
+                call(mint_pat().token, view=Orders, permission_classes=[HasScope, permission])

@@ -16,6 +16,7 @@ from rest_framework.test import APIRequestFactory
 from apikeys import grants, lifecycle, reach, token, usage
 from apikeys.drf import AnyScope, HasScope
 from apikeys.models import AuditEvent, EndedUse, Membership
+from apikeys.usage import denied as denied_uses
 from apikeys.verify import verify
 from tests.drf.conftest import View
 from tests.factories import MembershipFactory, UserFactory, bearer, mint_key, mint_pat
@@ -143,6 +144,12 @@ def test_the_refusal_tells_nothing_that_the_token_may_not_know(ada, engine, othe
     assert counted() == []
 
 
+def test_a_denial_is_not_found_where_the_token_lacks_the_scope_anyway(engine, denied):
+    access = verify(denied.token)
+    assert denied_uses.find(access, [READ], [engine.pk]).project == str(engine.pk)
+    assert denied_uses.find(access, ["payments:write"], [engine.pk]) is None
+
+
 def test_an_unapproved_token_is_refused_as_before(ada, engine, minted):
     reach.require_approval(engine, True)
     assert ask(minted.token, engine) == LACKING
@@ -198,6 +205,18 @@ def test_each_denial_is_reported_once(engine, denied):
     usage.flush()
     assert events().count() == 4
     assert counted()[0][-1] == 1
+
+
+def test_a_new_token_does_not_report_an_earlier_one_again(ada, engine, denied):
+    ask(denied.token, engine)
+    usage.flush()
+    second = mint_pat(ada, name="desk", scopes=[READ])
+    deny(engine, second.key.public_id)
+    for each in (denied, second):
+        ask(each.token, engine)
+    usage.flush()
+    reported = events(kind="projectkey").values_list("public_id", flat=True)
+    assert list(reported) == [denied.key.public_id, second.key.public_id]
 
 
 def test_allowing_it_in_one_project_keeps_the_uses_in_another(ada, engine, other, denied):
