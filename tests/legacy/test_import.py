@@ -9,8 +9,9 @@ from django.contrib.auth.hashers import make_password
 from django.db import connection
 from django.utils import timezone
 
-from apikeys import lifecycle, usage
+from apikeys import lifecycle, refusals, usage
 from apikeys.models import AuditEvent, EndedUse, LegacyKey, PersonalAccessToken, ProjectKey
+from apikeys.refusals import Refused
 from tests.factories import ProjectFactory, UserFactory, bearer
 from tests.legacy.billing.models import Organization, OrganizationKey, Token
 from tests.legacy.conftest import (
@@ -347,6 +348,22 @@ class TestDrfApiKey:
         headers = {"Authorization": f"Api-Key {text}"}
         assert get(headers) == (503, "verification_busy")
         assert get(headers, REMOTE_ADDR="192.0.2.7")[0] == 200
+
+    def test_the_right_secret_does_not_count_while_its_hash_cannot_be_renewed(
+        self, apikeys, project, takes, get, settings, mocker
+    ):
+        from rest_framework_api_key.models import APIKey
+
+        settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.PBKDF2PasswordHasher"]
+        text = api_key()
+        APIKey.objects.update(hashed_key=make_password(text))
+        takes(drf_api_key=TOMORROW)
+        settings.APIKEYS = {**settings.APIKEYS, "ARGON2_TRIES": 2}
+        apikeys("import", "--from", "drf-api-key", "--project", "shop", *SCOPE)
+        busy = Refused(refusals.VERIFICATION_BUSY)
+        mocker.patch("apikeys.legacy.verify.hashing.make_root", side_effect=busy)
+        told = [get({"Authorization": f"Api-Key {text}"})[0] for _ in range(4)]
+        assert told == [200] * 4
 
 
 class TestWeak:
