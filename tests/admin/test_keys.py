@@ -6,6 +6,7 @@ import re
 from datetime import timedelta
 
 import pytest
+from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission
 from django.contrib.messages import get_messages
@@ -656,12 +657,24 @@ def test_an_unknown_id_is_named(client, root):
 
 
 def test_an_id_of_a_kind_without_permission_is_not_found(client, staff, engine):
-    admin = staff()
-    admin.user_permissions.add(Permission.objects.get(codename="view_personalaccesstoken"))
-    client.force_login(admin)
+    user = staff()
+    user.user_permissions.add(Permission.objects.get(codename="view_personalaccesstoken"))
+    client.force_login(user)
     key = mint_key(engine).key
     response = client.post(f"{TOKENS}find/", {"key": key.public_id})
     assert f"No key has the ID {key.public_id}." in text_of(response)
+
+
+def test_a_kind_that_the_admin_does_not_list_is_not_found(client, root, engine, monkeypatch):
+    monkeypatch.delitem(admin.site._registry, ProjectKey)
+    minted = mint_key(engine)
+    for text, told in [
+        (minted.key.public_id, f"No key has the ID {minted.key.public_id}."),
+        (minted.token, "You do not have permission to view keys of this kind."),
+    ]:
+        response = client.post(f"{TOKENS}find/", {"key": text})
+        assert response.status_code == 200
+        assert told in text_of(response)
 
 
 def test_wrong_key_is_refused_and_not_shown_again(client, root, ada):
@@ -682,9 +695,9 @@ def test_wrong_key_is_refused_and_not_shown_again(client, root, ada):
 
 
 def test_whole_key_of_a_kind_without_permission_is_not_shown(client, staff, engine):
-    admin = staff()
-    admin.user_permissions.add(Permission.objects.get(codename="view_personalaccesstoken"))
-    client.force_login(admin)
+    user = staff()
+    user.user_permissions.add(Permission.objects.get(codename="view_personalaccesstoken"))
+    client.force_login(user)
     minted = mint_key(engine)
     response = client.post(f"{TOKENS}find/", {"key": minted.token})
     assert "You do not have permission to view keys of this kind." in text_of(response)

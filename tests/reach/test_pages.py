@@ -322,6 +322,15 @@ class TestDeniedToken:
         assert "(denied in Analytical Engine, Loom)" in text
         assert "Ask a manager of the project's keys to allow it again." in text
 
+    def test_a_project_that_was_taken_from_the_token_is_not_named(self, client, bob, engine):
+        other = MembershipFactory(user=bob, project__slug="loom", project__name="Loom").project
+        minted = mint_pat(bob, name="laptop", projects=[engine, other])
+        deny(engine, minted)
+        lifecycle.edit(minted.key, projects=[other])
+        client.force_login(bob)
+        for url in ("", f"{minted.key.public_id}/"):
+            assert "denied in" not in text_of(client.get(f"/settings/keys/{url}"))
+
     def test_who_may_allow_it_gets_a_link(self, page, ada, engine):
         minted = mint_pat(ada, name="laptop")
         deny(engine, minted, by=ada)
