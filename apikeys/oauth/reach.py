@@ -30,6 +30,7 @@ def entries(project: Any, members: QuerySet[Any], only: str | None) -> list[Entr
                     user=each.user.get_username(),
                     client=each.application.client_id,
                     client_pk=each.application.pk,
+                    authorized_at=each.since,
                 )
             )
     return found

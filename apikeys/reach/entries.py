@@ -39,6 +39,8 @@ class Entry:
     #: The client ID of an application, and its primary key.
     client: str | None = None
     client_pk: Any = None
+    #: When the user authorized the application; ``None`` for a key.
+    authorized_at: datetime | None = None
     #: The last use in this project.
     last_used_at: datetime | None = None
     #: The last request of a user's credential that was not checked in one project, such as one

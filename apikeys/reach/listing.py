@@ -1,6 +1,6 @@
 """Search, filter and sort the credentials that reach a project."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -86,6 +86,9 @@ def listed(
     of days. ``sort`` is one of ``ORDERS``: without it, tokens pending approval come first.
     """
     found = sources.entries(project, members=members)
+    days = used.removeprefix("not-")
+    since = timezone.now() - timedelta(days=int(days)) if days.isdigit() else _NEVER
+    newer = sources.created_since(project, since, members) if used.startswith("not-") else set()
     if used or sort in _BY_USE:
         sources.find_uses(project, found)
     term = q.strip().casefold()
@@ -96,7 +99,7 @@ def listed(
             if (not kind or each.kind == kind)
             and (not state or each.state == state)
             and (not denied or _answers(each, denied))
-            and (not used or _is_used(each, used))
+            and (not used or _is_used(each, used, since, newer))
             and (not term or _contains(each, term))
         ),
         sort,
@@ -111,12 +114,14 @@ def _answers(entry: Entry, denied: str) -> bool:
     return entry.is_denied == (denied == "yes")
 
 
-def _is_used(entry: Entry, used: str) -> bool:
+def _is_used(entry: Entry, used: str, since: datetime, newer: Collection[str]) -> bool:
     if used == "never":
         return entry.used_at is None
-    since = timezone.now() - timedelta(days=int(used.removeprefix("not-")))
     is_used = entry.used_at is not None and entry.used_at >= since
-    return is_used != used.startswith("not-")
+    if not used.startswith("not-"):
+        return is_used
+    is_newer = entry.id in newer or (entry.authorized_at or since) > since
+    return not is_used and not is_newer  # a newer credential was not unused for that long
 
 
 def _contains(entry: Entry, term: str) -> bool:

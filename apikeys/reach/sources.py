@@ -4,6 +4,7 @@ The number of queries does not depend on the number of rows.
 """
 
 from collections.abc import Callable, Collection
+from datetime import datetime
 from typing import Any, Final
 
 from django.contrib.auth import get_user_model
@@ -110,11 +111,32 @@ def _find_denied_uses(project: Any, found: Collection[Entry]) -> None:
             ids[public_id].denied_use = use
 
 
-def _tokens(project: Any, members: QuerySet[Any], only: str | None) -> list[Entry]:
+def created_since(project: Any, since: datetime, members: QuerySet[Any] | None) -> set[str]:
+    """Return the IDs of the keys that were created since then. Takes two queries.
+
+    Reading when each of thousands of keys was created takes long, so ``entries`` does not.
+    """
+    of_members = get_policy().members(project) if members is None else members
+    reaching: list[QuerySet[Any]] = [_reaching(project, of_members)]
+    if members is None:
+        reaching.append(ProjectKey._default_manager.filter(live(), project=project))
+    return {
+        public_id
+        for rows in reaching
+        for public_id in rows.filter(created_at__gte=since).values_list("public_id", flat=True)
+    }
+
+
+def _reaching(project: Any, members: QuerySet[Any]) -> QuerySet[Any]:
+    """Return the unended tokens of ``members`` that reach ``project``."""
     selecting = PersonalAccessToken._default_manager.filter(projects=project).values("pk")
-    rows = PersonalAccessToken._default_manager.filter(
+    return PersonalAccessToken._default_manager.filter(
         live(), Q(all_projects=True) | Q(pk__in=selecting), user__in=members
     )
+
+
+def _tokens(project: Any, members: QuerySet[Any], only: str | None) -> list[Entry]:
+    rows = _reaching(project, members)
     if only is not None:
         rows = rows.filter(public_id=only)
     username = f"user__{get_user_model().USERNAME_FIELD}"

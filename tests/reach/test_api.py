@@ -7,7 +7,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from apikeys import lifecycle, reach
-from apikeys.models import ProjectAccess, ScopeUse
+from apikeys.models import PersonalAccessToken, ProjectAccess, ProjectKey, ScopeUse
 from apikeys.verify import verify
 from apikeys.web import sudo
 from tests.factories import (
@@ -179,7 +179,12 @@ def test_filters_and_pages(as_, ada, bob, engine):
     assert ids(q=first.key.public_id[:5])[:1] == [first.key.public_id]
     assert ids(denied="yes") == [second.key.public_id]
     assert ids(state="paused") == ids(denied="awaiting") == ids(used="30") == []
-    assert len(ids(used="never")) == len(ids(used="not-30")) == 3
+    assert len(ids(used="never")) == 3
+    assert ids(used="not-30") == [], "they are younger than that"
+    for model in (PersonalAccessToken, ProjectKey):
+        model.objects.update(created_at=timezone.now() - timedelta(days=31))
+    assert len(ids(used="not-30")) == 3
+    assert ids(used="not-90") == []
     reach.require_approval(engine, True)
     assert ids(denied="awaiting") == [first.key.public_id]
 
