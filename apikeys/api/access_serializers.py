@@ -37,7 +37,7 @@ class AccessParameters(PageParameters):
     used = serializers.RegexField(
         r"\A(?:never|(?:not-)?[0-9]{1,4})\Z",
         required=False,
-        help_text="`never`, used in the last days (`30`), or older than that and not used (`not-30`).",
+        help_text="`never`, used in the last days (`30`), or older and not used since (`not-30`).",
     )
     sort = serializers.ChoiceField(
         [each for each in ORDERS if each],
