@@ -253,7 +253,9 @@ def _facts(key: AnyKey) -> dict[str, Any]:
 
 
 def _minted(key: AnyKey, by: Any, using: Access | None, **kwargs: Any) -> None:
-    write(Event.MINTED, key, by=by, using=using, ip=networks.current_ip(), changes=_facts(key))
+    facts = {"replaces": key.replaces.public_id} if key.replaces else {}
+    facts |= _facts(key)
+    write(Event.MINTED, key, by=by, using=using, ip=networks.current_ip(), changes=facts)
 
 
 def _edited(

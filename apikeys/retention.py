@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from django.db import router
-from django.db.models import Exists, Max, OuterRef, Q, QuerySet
+from django.db.models import Case, Exists, F, Max, OuterRef, Q, QuerySet, When
 
 from . import audit, token
 from .audit import Event
@@ -72,7 +72,7 @@ class _Link(NamedTuple):
     """A key that ended, and the keys that it came from."""
 
     public_id: str
-    #: The primary key of its predecessor.
+    #: The primary key of its predecessor, unless it replaced that key without a rotation.
     replaces: Any
     minted_with: str
     made_with_token: str
@@ -83,7 +83,8 @@ class _Link(NamedTuple):
         return self.minted_with, self.made_with_token
 
 
-_FIELDS: Final = ("public_id", "replaces_id", "minted_with", "made_with_token")
+_ROTATED_INTO: Final = Case(When(replaces__rotated_at__isnull=False, then=F("replaces_id")))
+_FIELDS: Final = ("public_id", _ROTATED_INTO, "minted_with", "made_with_token")
 
 
 @reading_primary()
@@ -205,7 +206,8 @@ def _makers(ids: Iterable[str], until: datetime) -> Iterator[str]:
 def _before_others(model: Any, links: dict[Any, _Link], until: datetime) -> Iterator[Any]:
     """Yield the keys whose successor remains in any case, and has other parents."""
     for chunk in _chunks(links):
-        newer = _rows(model).filter(replaces__in=chunk).exclude(_past(model, until))
+        rotated = {"replaces__in": chunk, "replaces__rotated_at__isnull": False}
+        newer = _rows(model).filter(**rotated).exclude(_past(model, until))
         for pk, *parents in newer.values_list("replaces_id", "minted_with", "made_with_token"):
             if _matters(links[pk], tuple(parents)):
                 yield pk

@@ -55,7 +55,7 @@ def with_successors(keys: QuerySet[Any]) -> QuerySet[Any]:
 
 
 def successor_id(key: AnyKey) -> str | None:
-    """Return the ID of the key that replaced ``key``, or ``None`` if it was not rotated."""
+    """Return the ID of the key that replaced ``key``, if any."""
     if "successor_id" in key.__dict__:
         return cast("str | None", key.__dict__["successor_id"])
     return key.successor.public_id if key.successor else None
@@ -289,14 +289,14 @@ FACTS: Final = (
         str,
         lambda key: key.replaces.public_id if key.replaces else None,
         optional=True,
-        about="The ID of the key that this key replaced in a rotation.",
+        about="The ID of the key that this key replaced, in a rotation or after its end.",
     ),
     Fact(
         "replaced_by",
         str,
         successor_id,
         optional=True,
-        about="The ID of the key that replaced this key in a rotation.",
+        about="The ID of the key that replaced this key, in a rotation or after its end.",
     ),
     Fact(
         "paused_at",

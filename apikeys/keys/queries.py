@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from django.db import connections
-from django.db.models import Max, Q, QuerySet, Value
+from django.db.models import Exists, Max, OuterRef, Q, QuerySet, Value
 from django.db.models.functions import Coalesce, Lower
 from django.db.models.lookups import (
     GreaterThan,
@@ -164,6 +164,12 @@ def unused(keys: QuerySet[Any]) -> QuerySet[Any]:
     """Return the ``keys`` that were never used. One short query."""
     piece = Q(last_used_on=None, last_used_at=None)
     return _either(keys, [piece], Q(LessThanOrEqual(_used_at(), moments.long_ago())))
+
+
+def unreplaced(keys: QuerySet[Any]) -> QuerySet[Any]:
+    """Return the ``keys`` that no other key replaced, by a rotation or after their end."""
+    successors = keys.model._default_manager.filter(replaces=OuterRef("pk")).order_by()
+    return keys.filter(~Exists(successors), rotated_at=None)
 
 
 def matching(rows: QuerySet[Any], pieces: Sequence[Q]) -> QuerySet[Any]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from django.db import router
-from django.db.models import Q, QuerySet, prefetch_related_objects
+from django.db.models import Case, F, Q, QuerySet, When, prefetch_related_objects
 from django.db.models.signals import pre_delete
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -35,13 +35,16 @@ class _Link(NamedTuple):
     lineage: str
     minted_with: str
     made_with_token: str
+    #: The key that was rotated into this one.
     replaces: str | None
 
 
 #: The other fields of a link whose parents do not matter.
 _UNKNOWN = ("", "", "", None)
 
-_FIELDS = ("pk", "public_id", "lineage", "minted_with", "made_with_token", "replaces__public_id")
+# A key that replaces an ended one without a rotation has a secret of its own, so it stays valid.
+_ROTATED_INTO = Case(When(replaces__rotated_at__isnull=False, then=F("replaces__public_id")))
+_FIELDS = ("pk", "public_id", "lineage", "minted_with", "made_with_token", _ROTATED_INTO)
 
 
 def lineage_of(key: AnyKey) -> str:

@@ -16,7 +16,7 @@ from ..databases import transactions
 from ..databases.primary import reading_primary
 from ..errors import LifecycleError
 from ..grants import Extent, Grant
-from ..models import PersonalAccessToken, ProjectKey
+from ..models import AnyKey, PersonalAccessToken, ProjectKey
 from ..models.keys import K
 from ..models.owners import is_active
 from ..models.texts import OptionalTexts
@@ -45,6 +45,7 @@ class _Terms(OptionalTexts, total=False):
     direct_use: bool | None
     public_id: str | None
     metadata: Mapping[str, Any] | None
+    replaces: AnyKey | None
     by: Any
     within: Grant | None
 
@@ -91,6 +92,7 @@ def mint(
     public_key: str | Mapping[str, Any] | None = None,
     trust: Mapping[str, Any] | None = None,
     metadata: Mapping[str, Any] | None = None,
+    replaces: AnyKey | None = None,
     by: Any = None,
     within: Grant | None = None,
     **texts: Unpack[OptionalTexts],
@@ -112,6 +114,10 @@ def mint(
 
     ``trust`` creates a project key without a secret that a workload may use: ``{"issuer": …,
     "claims": {…}}``, with an issuer of the setting ``WORKLOAD_ISSUERS``. ``token`` is empty.
+
+    ``replaces`` links the key with an expired or revoked key of the same owner, so that the pages
+    and the audit log name it. The link changes nothing else. It is left out if the old key is
+    active, was rotated or already has a successor.
 
     ``by`` is the user who creates the key. ``within`` limits what they may grant. Pass ``None``
     in your own code and for operators: only the policy's rules for the owner apply then.
@@ -192,7 +198,8 @@ def mint(
                     key.lineage = descendants.lineage_of(holder)
                 permitted.check_within(within, extent)
             permitted.check_number(key)
-            save(key, selected)
+            key.replaces = _replaceable(replaces, key)
+            _save_linked(key, selected)
             if using is not None and user is not None and isinstance(holder, PersonalAccessToken):
                 decisions.copy(holder, key, approvals=False)
             key_minted.send(type(key), key=key, by=by, using=using)
@@ -212,6 +219,27 @@ def _restrictions(owner: Any, using: Access | None, **given: Any) -> tuple[Any, 
         value = each.clean(given[each.name], owner)
         values.append(bound if value == each.empty else value)
     return tuple(values)
+
+
+def _replaceable(old: AnyKey | None, key: Any) -> Any:
+    """Return ``old`` if ``key`` may replace it, or else ``None``."""
+    if old is None:
+        return None
+    rows = type(key)._default_manager.filter(public_id=old.public_id, rotated_at=None)
+    found = rows.filter(**{key.OWNER: key.owner, "replaced_by": None}).first()
+    return found if found is not None and found.state() in locking.ENDED else None
+
+
+def _save_linked(key: Any, selected: Iterable[Any]) -> None:
+    """Save ``key``, without the link if another key has replaced the same one meanwhile."""
+    if key.replaces is not None:
+        try:
+            with transactions.atomic(type(key)):
+                save(key, selected)
+            return
+        except IntegrityError:
+            key.replaces = None
+    save(key, selected)
 
 
 def save(key: Any, selected: Iterable[Any]) -> None:

@@ -108,6 +108,8 @@ def rotate(
             successor.user, successor.all_projects = key.user, key.all_projects
         else:
             successor.project, successor.created_by = key.project, by or key.created_by
+        # It may have been replaced after its end, and work again because the policy changed.
+        model._default_manager.filter(replaces=key.pk).update(replaces=None)
         key.rotated_at = now
         if key.expires_at is None or key.expires_at > now + overlap:
             key.expires_at = now + overlap

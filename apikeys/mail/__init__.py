@@ -18,6 +18,7 @@ from django.db import IntegrityError, router, transaction
 from django.template.loader import render_to_string
 from django.urls import NoReverseMatch, reverse
 from django.utils import translation
+from django.utils.functional import SimpleLazyObject
 
 from .. import audit
 from ..audit import Event
@@ -244,7 +245,8 @@ def _used_after_end(
     **kwargs: Any,
 ) -> None:
     # The successor of a token that is denied in a project is denied there too.
-    successor = key.successor if key.rotated_at is not None and not project else None
+    # One mail may be about a thousand keys, and names no successor then.
+    successor = None if project else SimpleLazyObject(lambda: key.successor)
     facts: dict[str, Any] = {"at": at, "ip": ip, "code": code, "count": count, "project": project}
     _later("used_after_end", key, **facts, successor=successor, url=url_of("key", key))
 

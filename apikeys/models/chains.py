@@ -1,4 +1,8 @@
-"""Read chains of keys that replaced each other, in few queries."""
+"""Read rotation chains of keys, in few queries.
+
+A key that replaced an ended one without a rotation (``AbstractKey.replaces``) starts a new chain:
+whoever has the old secret never knew the new one. So the end of an old key cannot end it.
+"""
 
 from collections.abc import Iterable
 from typing import Any, Final
@@ -47,6 +51,10 @@ def _links(model: Any, ends: Iterable[Any], newer: bool, most: int) -> dict[Any,
     columns = model._meta.pk.column, model._meta.get_field("replaces").column
     one, other = (quote(name) for name in (columns[::-1] if newer else columns))
     table, given = quote(model._meta.db_table), sorted(ends)
+    pk, replaces, at = (
+        quote(model._meta.get_field(name).column) for name in ("id", "replaces", "rotated_at")
+    )
+    rotated = f"JOIN {table} old ON old.{pk} = k.{replaces} AND old.{at} IS NOT NULL"
     found: dict[Any, Any] = {}
     for start in range(0, len(given), _LINKS):
         pks = given[start : start + _LINKS]
@@ -55,11 +63,10 @@ def _links(model: Any, ends: Iterable[Any], newer: bool, most: int) -> dict[Any,
             # Names from the models and placeholders only.
             cursor.execute(
                 f"WITH RECURSIVE links (one, other, number) AS ("  # noqa: S608
-                f"SELECT {one}, {other}, 1 FROM {table} WHERE {one} IN ({marks}) "
-                f"AND {other} IS NOT NULL "
-                f"UNION ALL SELECT k.{one}, k.{other}, number + 1 FROM {table} k "
-                f"JOIN links ON k.{one} = links.other "
-                f"WHERE k.{other} IS NOT NULL AND number < %s) SELECT one, other FROM links",
+                f"SELECT k.{one}, k.{other}, 1 FROM {table} k {rotated} WHERE k.{one} IN ({marks}) "
+                f"UNION ALL SELECT k.{one}, k.{other}, number + 1 FROM {table} k {rotated} "
+                f"JOIN links ON k.{one} = links.other WHERE number < %s) "
+                f"SELECT one, other FROM links",
                 [*pks, most],
             )
             found.update(cursor.fetchall())

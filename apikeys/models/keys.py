@@ -192,7 +192,7 @@ class AbstractKey(Texts, Lifetime, Pauses, Metadata, restrictions.Columns):
     @property
     @reading_primary()
     def successor(self) -> "AbstractKey | None":
-        """The key that replaced this one."""
+        """The key that replaced this one, by a rotation or after its end."""
         return getattr(self, "replaced_by", None)
 
     @property

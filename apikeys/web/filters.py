@@ -215,7 +215,7 @@ def _by_expiry(keys: QuerySet[Any], expires: str) -> QuerySet[Any]:
     if expires == "never":
         return queries.lasting(keys)
     if expires == "past-7":
-        return queries.expiring(keys.filter(rotated_at=None), after=now - SOON, until=now)
+        return queries.expiring(queries.unreplaced(keys), after=now - SOON, until=now)
     return queries.expiring(keys, after=now, until=now + timedelta(days=int(expires)))
 
 
@@ -250,13 +250,12 @@ def expiring_soon(owner: Tokens) -> tuple[list[AnyKey], int]:
 
 
 def number_expired(owner: Tokens) -> int:
-    """Return the number of keys that expired within ``SOON`` and were not rotated."""
+    """Return the number of keys that expired within ``SOON`` and were not replaced."""
     now = timezone.now()
-    keys = owner.model._default_manager.filter(
-        **{owner.model.OWNER: owner.owner},
+    of_owner = {owner.model.OWNER: owner.owner}
+    keys = queries.unreplaced(owner.model._default_manager.filter(**of_owner)).filter(
         revoked_at=None,
         is_pending__in=[False, True],
-        rotated_at=None,
         expires_at__gt=now - SOON,
         expires_at__lte=now,
     )

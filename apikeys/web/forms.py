@@ -43,6 +43,8 @@ _NOTHING: Final[tuple[Any, ...]] = (None, "", False, {}, [])
 class KeyForm(TrustForm, ExpiryForm):
     """Create a key, or edit ``key`` if it is given."""
 
+    #: The ID of the ended key that the new one replaces. The view checks it.
+    replaces = forms.Field(required=False, widget=forms.HiddenInput)
     name = forms.CharField(
         label=gettext_lazy("Name"),
         max_length=TEXTS["name"].max_length,
@@ -125,6 +127,8 @@ class KeyForm(TrustForm, ExpiryForm):
         for each in RESTRICTIONS:
             if not each.is_offered():
                 del self.fields[each.field_name]
+        if key is not None:
+            del self.fields["replaces"]
         if key is not None or not of_project or find_spec("http_message_signatures") is None:
             del self.fields["public_key"]
         if of_project and trust_forms.is_offered() and (key is None or key.trust):

@@ -19,7 +19,7 @@ from ...workloads import rules
 from .. import prefill
 from ..forms import KeyForm
 from .pages import OwnerPage, add_error
-from .rows import labelled
+from .rows import is_replaceable, labelled
 from .secret import secret_page
 
 _SALT: Final = "apikeys.web.mint"
@@ -36,6 +36,9 @@ class Mint(OwnerPage):
         draft = self.draft()
         form = self.form(draft)
         filled = prefill.fill(form, request.GET, self.owner) if draft is None else {}
+        if (source := filled.get("copy_of")) is not None and is_replaceable(source):
+            form.initial["replaces"] = source.public_id
+            filled["replaced"] = source
         return self.form_page(form, is_back=draft is not None, **filled)
 
     @sensitive_variables()
@@ -61,13 +64,20 @@ class Mint(OwnerPage):
             sent = request.POST["once"]
             return self.page("review", form=form, summary=self.summary(form), once=sent)
         try:
-            minted = self.owner.mint(public_id=public_id, **form.asked())
+            replaced = self.replaced()
+            minted = self.owner.mint(public_id=public_id, replaces=replaced, **form.asked())
         except LifecycleError as error:
             if error.code == "made_already":  # the same form, submitted twice at the same time
                 return self.made_already(get_object_or_404(self.owner.keys(), public_id=public_id))
             add_error(form, self.worded(error))
             return self.form_page(form, 422)
-        return secret_page(self, minted)
+        return secret_page(self, minted, predecessor=minted.key.replaces)
+
+    def replaced(self) -> AnyKey | None:
+        """Return the ended key of this owner that the submitted form replaces, if it still can."""
+        public_id = self.request.POST.get("replaces", "")
+        found = self.owner.keys().filter(public_id=public_id) if token.is_id(public_id) else ()
+        return next((key for key in found if is_replaceable(key)), None)
 
     def form(self, data: QueryDict | None) -> KeyForm:
         return KeyForm(data, owner=self.owner.owner, grant=self.owner.grant())
@@ -122,6 +132,7 @@ class Mint(OwnerPage):
             "trust": rules.clean(asked["trust"]) if "trust" in asked else None,
             "restrictions": [(each, each.sentence(value)) for each, value in restricted],
             "scopes": labelled(scopes.split(chosen)),
+            "replaced": self.replaced(),
             "has_namesake": self.live().filter(name=" ".join(asked["name"].split())).exists(),
             "to_approve": [
                 name

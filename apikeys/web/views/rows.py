@@ -45,6 +45,12 @@ def may_resume(key: AnyKey) -> bool:
     return key.paused_at is not None and not key.is_held and key.state() in UNENDED
 
 
+def is_replaceable(key: AnyKey) -> bool:
+    """Return whether a new key may be linked with ``key`` as its replacement."""
+    has_ended = key.state() not in UNENDED
+    return has_ended and key.rotated_at is None and facts.successor_id(key) is None
+
+
 def rows_of(
     keys: list[AnyKey],
     owner: Tokens,
@@ -100,7 +106,8 @@ def rows_of(
 
 def _neighbours(key: AnyKey, owner: Tokens) -> dict[str, Any]:
     """Return the ID of the successor, and the URLs of the keys before and after ``key``."""
-    successor = facts.successor_id(key) if key.rotated_at else None
+    may_have_one = key.rotated_at or key.state() not in UNENDED
+    successor = facts.successor_id(key) if may_have_one else None
     replaces = key.replaces
     return {
         "successor_id": successor,
