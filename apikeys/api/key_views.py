@@ -29,6 +29,7 @@ from ..keys.queries import idle, in_state
 from ..lifecycle import Minted, narrowing
 from ..models import AnyKey, PersonalAccessToken, State
 from ..policy import get_policy
+from ..reach.listing import awaits_approval_in
 from ..web.sudo import get_sudo
 from ..workloads import rules
 from .authentication import SessionAuthentication
@@ -343,7 +344,7 @@ class KeyViewSet(KeysView):
 
 
 def _one(key: AnyKey) -> dict[str, Any]:
-    return record(key) | ended.record(key)
+    return record(key) | ended.record(key) | {"awaits_approval_in": awaits_approval_in(key)}
 
 
 def _after(key: AnyKey, asked: dict[str, Any]) -> Extent:

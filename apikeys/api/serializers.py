@@ -105,6 +105,11 @@ class OneKeySerializer(KeySerializer):
         help_text="The same for each project in which the token was used although it is denied "
         "there. Always empty for a project key.",
     )
+    awaits_approval_in = serializers.ListField(
+        child=serializers.CharField(),
+        help_text="The slugs of the projects that the token reaches only once someone allows it "
+        "there. Always empty for a project key.",
+    )
 
 
 class MintedSerializer(KeySerializer):

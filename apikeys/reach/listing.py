@@ -2,14 +2,16 @@
 
 from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from .. import token
+from ..conf import slug_field, slug_of
 from ..databases.primary import reading_primary
 from ..decisions import PERSONAL_ACCESS_TOKEN, PROJECT_KEY, Mark, granted
-from ..models import AnyKey, PersonalAccessToken, ProjectAccess
+from ..models import AnyKey, PersonalAccessToken, ProjectAccess, ProjectRules, State
 from ..policy import get_policy
 from . import sources
 from .entries import Entry
@@ -32,39 +34,87 @@ def find(project: Any, credential: str) -> Entry | None:
 def denials_of(key: AnyKey) -> list[ProjectAccess]:
     """Return the denials of ``key``, in the projects that its user still has. One query."""
     if isinstance(key, PersonalAccessToken):
-        return denials_of_tokens([key], key.user)[key.public_id]
+        return standings([key], key.user)[key.public_id].denials
     rows = ProjectAccess.objects.filter(kind=PROJECT_KEY, credential=key.public_id, is_denied=True)
     return list(rows.select_related("project", "by").order_by("pk"))
 
 
-@reading_primary()
-def denials_of_tokens(
-    keys: Iterable[PersonalAccessToken], user: Any
-) -> dict[str, list[ProjectAccess]]:
-    """Return the denials of each of the user's tokens, by its ID. One query, two if there are any.
+class Standing(NamedTuple):
+    """Where a personal access token does not reach a project of its user."""
 
-    They include denials of the applications that created the tokens. Projects that the user has
-    lost are left out.
+    #: Its denials. They include denials of the applications that created it.
+    denials: list[ProjectAccess]
+    #: The projects that it reaches only once someone allows it there.
+    awaits: list[Any]
+
+
+def noting_rules(keys: QuerySet[Any], user: Any) -> QuerySet[Any]:
+    """Return the user's tokens, noting whether a project of the user requires approval.
+
+    So ``standings`` needs no query to find that none does.
     """
-    found: dict[str, list[ProjectAccess]] = {key.public_id: [] for key in keys}
+    rules = ProjectRules.objects.filter(project__in=get_policy().projects(user))
+    noted: QuerySet[Any] = keys.annotate(may_await=Exists(rules.filter(approves_tokens=True)))
+    return noted
+
+
+@reading_primary()
+def standings(keys: Collection[PersonalAccessToken], user: Any) -> dict[str, Standing]:
+    """Return the standing of each of the user's tokens, by its ID.
+
+    Projects that the user has lost are left out, and those that a token does not select. One
+    query for all tokens. Two if one is denied, or if a project of the user requires approval.
+    """
+    found = {key.public_id: Standing([], []) for key in keys}
     named: dict[tuple[str, str], list[str]] = {}
     for key in keys:
         for mark in (Mark(key.public_id, PERSONAL_ACCESS_TOKEN), *granted(key.upstream, user)):
             named.setdefault((mark.kind, mark.id), []).append(key.public_id)
     credentials = [credential for _kind, credential in named]
-    denials = ProjectAccess.objects.filter(credential__in=credentials, is_denied=True)
-    rows = list(denials.select_related("project", "by").order_by("pk"))
-    if not rows:
+    may_await = any(vars(key).get("may_await", True) for key in keys)
+    decided = ProjectAccess.objects.filter(credential__in=credentials)
+    if not may_await:
+        decided = decided.filter(is_denied=True)
+    rows = list(decided.select_related("project", "by").order_by("pk"))
+    if not rows and not may_await:
         return found
-    projects = get_policy().projects(user)
-    kept = set(
-        projects.filter(pk__in={row.project_id for row in rows}).values_list("pk", flat=True)
-    )
+    projects = _deciding(user, {row.project_id for row in rows if row.is_denied})
+    settled = set()
     for row in rows:
-        if row.project_id in kept:
-            for public_id in named.get((row.kind, row.credential), ()):
-                found[public_id].append(row)
+        for public_id in named.get((row.kind, row.credential), ()):
+            if row.is_denied and row.project_id in projects:
+                found[public_id].denials.append(row)
+            if row.is_denied or row.kind == PERSONAL_ACCESS_TOKEN:
+                settled.add((public_id, row.project_id))
+    approving = [project for project in projects.values() if project.approves_tokens]
+    for key in keys:
+        awaits = [each for each in approving if (key.public_id, each.pk) not in settled]
+        found[key.public_id].awaits.extend(awaits)
+        _keep_reached(key, found[key.public_id])
     return found
+
+
+def awaits_approval_in(key: AnyKey) -> list[str]:
+    """Return the slugs of the projects that a token reaches only once someone allows it there."""
+    if not isinstance(key, PersonalAccessToken) or key.state() in (State.EXPIRED, State.REVOKED):
+        return []
+    return [slug_of(project) for project in standings([key], key.user)[key.public_id].awaits]
+
+
+def _deciding(user: Any, denied: set[Any]) -> dict[Any, Any]:
+    """Return the projects of ``user`` that are ``denied`` or require approval."""
+    rules = ProjectRules.objects.filter(project=OuterRef("pk"), approves_tokens=True)
+    projects = get_policy().projects(user).annotate(approves_tokens=Exists(rules))
+    found = projects.filter(Q(pk__in=denied) | Q(approves_tokens=True)).order_by(slug_field())
+    return {project.pk: project for project in found}
+
+
+def _keep_reached(key: PersonalAccessToken, standing: Standing) -> None:
+    if not any(standing) or (reached := key.reach()) is None:
+        return
+    pks = {project.pk for project in reached}
+    standing.denials[:] = [each for each in standing.denials if each.project_id in pks]
+    standing.awaits[:] = [each for each in standing.awaits if each.pk in pks]
 
 
 def listed(

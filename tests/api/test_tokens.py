@@ -42,7 +42,11 @@ def test_creating_returns_the_facts_and_the_secret_once(caller, ada, engine):
     assert verify(token).credential_id == made["id"]
     assert response["Cache-Control"] == "no-store"
     again = caller("GET", f"tokens/{made['id']}/")
-    assert again.json() == made | {"used_after_end": None, "used_after_denial": []}
+    assert again.json() == made | {
+        "used_after_end": None,
+        "used_after_denial": [],
+        "awaits_approval_in": [],
+    }
     assert token.rsplit("_", 1)[1] not in again.content.decode()
 
 
@@ -205,7 +209,12 @@ def test_edit_changes_only_the_given_fields(caller, ada, engine, compiler):
 
     response = caller("PATCH", f"tokens/{key.public_id}/", {"name": "desk"})
     assert response.status_code == 200
-    more = {"name": "desk", "used_after_end": None, "used_after_denial": []}
+    more = {
+        "name": "desk",
+        "used_after_end": None,
+        "used_after_denial": [],
+        "awaits_approval_in": [],
+    }
     assert response.json() == record(key) | more
 
     later = in_days(90)

@@ -294,6 +294,7 @@ class TestShow:
         assert shown == {k: v for k, v in minted.items() if k != "token"} | {
             "used_after_end": None,
             "used_after_denial": [],
+            "awaits_approval_in": [],
             "rotation_chain": [minted["id"]],
             "scopes_used": {"payments:read": None},
         }

@@ -72,5 +72,5 @@ def answer(status: int, shape: Any, description: str, facts: Any) -> dict[int, O
 
 
 def one_key(facts: Any) -> dict[int, OpenApiResponse]:
-    facts = facts | {"used_after_end": None, "used_after_denial": []}
+    facts = facts | {"used_after_end": None, "used_after_denial": [], "awaits_approval_in": []}
     return answer(200, serializers.OneKeySerializer, "The facts of the key.", facts)

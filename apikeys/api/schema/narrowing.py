@@ -16,7 +16,12 @@ def narrowing(noun: str, facts: Any) -> dict[str, Any]:
     """Return the descriptions of ``ACTIONS`` for keys that are called ``noun``."""
     narrowed = USES | {
         "key": facts
-        | {"scopes": USES["would_keep"], "used_after_end": None, "used_after_denial": []}
+        | {
+            "scopes": USES["would_keep"],
+            "used_after_end": None,
+            "used_after_denial": [],
+            "awaits_approval_in": [],
+        }
     }
     return {
         "uses": extend_schema(

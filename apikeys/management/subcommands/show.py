@@ -6,6 +6,7 @@ from ... import lifecycle, moments
 from ...keys import ended
 from ...keys.facts import record
 from ...models import AnyKey
+from ...reach.listing import awaits_approval_in
 from ...usage.scope_uses import Used
 from .. import arguments
 from ..output import counted, show, show_uses
@@ -23,6 +24,8 @@ def handle(terminal: Terminal, *, public_id: str, **options: Any) -> None:
     chain = [each.public_id for each in key.chain()]
     shown = chain if terminal.as_json else " -> ".join(chain)
     uses = ended.record(key)
+    awaits = awaits_approval_in(key)
+    uses["awaits_approval_in"] = awaits if terminal.as_json else ", ".join(awaits) or None
     if not terminal.as_json:
         denials = uses["used_after_denial"]
         shown_uses = "; ".join(f"{each['project']}: {show_uses(each)}" for each in denials)

@@ -16,7 +16,7 @@ from ...grants import Extent
 from ...keys import trust_forms
 from ...keys.setup import setups
 from ...limits import networks
-from ...models import AnyKey, ProjectAccess
+from ...models import AnyKey
 from ...policy import get_policy
 from ...templatetags.apikeys_pages import quoted
 from ...workloads import rules
@@ -65,17 +65,17 @@ class Key(KeyPage):
             trust=rules.read(key.trust),
             may_convert=may_convert(key),
             denials=denials,
-            allowable=self.allowable(denials),
+            allowable=self.allowable([*(each.project for each in denials), *row["awaits"]]),
             refused=refused_addresses(key),
             **uses_of(key, self.owner),
         )
 
-    def allowable(self, denials: list[ProjectAccess]) -> set[Any]:
-        """Return the primary keys of the projects in which the user may end a denial."""
+    def allowable(self, projects: list[Any]) -> set[Any]:
+        """Return the primary keys of the projects in which the user may allow the token."""
         if not app_settings.PROJECT_KEYS:  # their pages do not exist
             return set()
         policy = get_policy()
-        return {each.project_id for each in denials if policy.may_deny(self.user, each.project)}
+        return {each.pk for each in projects if policy.may_deny(self.user, each)}
 
 
 class Edit(KeyPage):

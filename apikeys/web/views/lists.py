@@ -18,6 +18,7 @@ from ...keys.event_queries import Asked
 from ...keys.queries import FEW
 from ...models import AnyKey, AuditEvent, Membership, ProjectKey, State, live
 from ...policy import get_policy, has_field
+from ...reach.listing import noting_rules
 from .. import activity, event_pages
 from ..filters import ActivityFilter, KeyFilter, expiring_soon, number_expired, number_of
 from ..pagination import page_of
@@ -37,7 +38,7 @@ class KeyList(OwnerPage):
             return self.go_without_secret()
         keys = for_list(self.owner.keys(), request)
         if self.owner.project is None:
-            keys = keys.prefetch_related("projects")
+            keys = noting_rules(keys.prefetch_related("projects"), self.user)
         listed = KeyFilter(request.GET, self.owner)
         found = listed.rows(keys)
         by, descending = listed.order()

@@ -13,15 +13,17 @@ from ... import restrictions, scopes, usage
 from ...audit import Event
 from ...keys import ended, facts
 from ...keys.forms import indented
-from ...models import AnyKey, AuditEvent, ProjectAccess
+from ...models import AnyKey, AuditEvent
 from ...models.texts import OPTIONAL
-from ...reach.listing import denials_of_tokens
+from ...reach.listing import Standing
+from ...reach.listing import standings as standings_of
 from ...restrictions.base import Restriction
 from ...workloads import rules
 from ..filters import SOON
 from ..owners import Tokens
 
 _MOST_OF_CHAIN: Final = 10
+_REACHES_ALL: Final = Standing([], [])
 
 
 #: How long after its last use a key is said to be in use.
@@ -60,10 +62,10 @@ def rows_of(
 ) -> list[dict[str, Any]]:
     """Return the template data of each key.
 
-    ``with_usage`` adds its requests and the denials of a token, in one query each.
+    ``with_usage`` adds its requests, and where a token is denied or pending approval.
     """
     now, mint = timezone.now(), owner.url("mint")
-    denials = _denials(keys, owner, now) if with_usage else {}
+    standings = _standings(keys, owner, now) if with_usage else {}
     counts = usage.daily(owner.model, [key.pk for key in keys]) if with_usage else {}
     creators = _creators(keys)
     return [
@@ -78,8 +80,9 @@ def rows_of(
             "scopes": labelled(key.scopes),
             "columns": list(_columns(key, columns or facts.COLUMNS_OF_PAGES[key.KIND])),
             "projects": owner.reach(key),
-            "denials": (denied := denials.get(key.public_id, [])),
-            "denied": list(dict.fromkeys(str(each.project) for each in denied)),
+            "denials": (standing := standings.get(key.public_id, _REACHES_ALL)).denials,
+            "denied": list(dict.fromkeys(str(each.project) for each in standing.denials)),
+            "awaits": standing.awaits,
             "restrictions": restrictions_of(key),
             "trust": rules.read(key.trust),
             "pauses": pauses(key, now),
@@ -129,20 +132,15 @@ def _creators(keys: Iterable[AnyKey]) -> dict[str, str]:
     return dict.fromkeys(made.values_list("public_id", flat=True), _("a deleted user"))
 
 
-def _denials(keys: list[AnyKey], owner: Tokens, now: datetime) -> dict[str, list[ProjectAccess]]:
-    """Return the denials of the unended tokens in projects that they reach, by their IDs.
+def _standings(keys: list[AnyKey], owner: Tokens, now: datetime) -> dict[str, Standing]:
+    """Return where the unended tokens are denied or pending approval, by their IDs.
 
     A denied project key is paused, so it needs no further mark.
     """
     tokens: list[Any] = [key for key in keys if key.state(now) in UNENDED]
     if owner.project is not None or not tokens:
         return {}
-    found = denials_of_tokens(tokens, owner.user)
-    for key in tokens:
-        rows = found[key.public_id]
-        if rows and (reached := owner.reach(key)) is not None:
-            found[key.public_id] = [row for row in rows if row.project in reached]
-    return found
+    return standings_of(tokens, owner.user)
 
 
 def _columns(key: AnyKey, names: Iterable[str]) -> Iterator[facts.Fact]:
