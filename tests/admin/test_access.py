@@ -249,6 +249,7 @@ def test_deny_asks_first_and_allow_takes_it_back(
     asked = client.get(f"{url}deny/")
     assert "Deny “laptop” in Analytical Engine?" in asked.content.decode()
     assert "does not reach this project" in words(asked)
+    assert "gets 403 denied_in_project" in words(asked)
     assert verify(minted.token).allows(project=engine)
 
     with django_capture_on_commit_callbacks(execute=True):

@@ -100,6 +100,14 @@ def test_deny_asks_first_and_names_the_consequence(page, ada, bob, engine):
     asked = text_of(page.get(url))
     assert "Deny “laptop” in Analytical Engine?" in asked
     assert "does not reach this project" in asked
+    assert (
+        "A request that names this project gets 403 denied_in_project . Any other gets 404" in asked
+    )
+    assert "paused_key" not in asked
+    key = mint_key(engine).key
+    assert "A request with it gets 401 paused_key ." in text_of(
+        page.get(f"{URL}{key.public_id}/deny/")
+    )
     assert verify(minted.token).allows(project=engine), "nothing happened yet"
 
     done = page.post(url, {"reason": XSS}, follow=True)
