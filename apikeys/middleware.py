@@ -1,9 +1,11 @@
 """Middleware for Django's admin and your own views."""
 
+import sys
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 
 from asgiref.sync import iscoroutinefunction
+from django.core.signals import got_request_exception
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils.decorators import sync_and_async_middleware
 from django.utils.deprecation import MiddlewareMixin
@@ -14,18 +16,49 @@ from .limits.networks import asked_from
 
 __all__ = ["OutageMiddleware", "origin_middleware"]
 
+_OUTAGE: Final = "_apikeys_outage"
+
 
 class OutageMiddleware(MiddlewareMixin):
     """Return 503 with ``Retry-After`` instead of 500 while the database is unavailable.
 
-    Add it for Django's admin and your own views. The views of this app do not need it.
+    Add it for Django's admin and your own views. The views of this app do not need it, unless a
+    middleware needs the database before them, such as Django's ``LoginRequiredMiddleware``.
     """
+
+    def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
+        super().__init__(get_response)
+        got_request_exception.connect(_note_outage, dispatch_uid="apikeys.middleware")
+
+    def __call__(self, request: HttpRequest) -> Any:
+        if self.async_mode:
+            return self.__acall__(request)
+        response: Any = self.get_response(request)
+        return _or_503(request, response)
+
+    async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
+        response: Any = self.get_response(request)
+        return _or_503(request, await response)
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         """Return a page that needs no database. Return ``None`` for any other error."""
         if (refusal := unavailable.in_view(error)) is None:
             return None
         return outages.unavailable_page(request, refusal)
+
+
+def _note_outage(*, request: HttpRequest | None = None, **kwargs: object) -> None:
+    """Note an outage that Django is about to answer with 500.
+
+    Django asks no ``process_exception`` about the exception of another middleware.
+    """
+    if request is not None and (refusal := unavailable.in_view(sys.exc_info()[1])) is not None:
+        request.__dict__[_OUTAGE] = refusal
+
+
+def _or_503(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    refusal = request.__dict__.get(_OUTAGE) if response.status_code == 500 else None
+    return response if refusal is None else outages.unavailable_page(request, refusal)
 
 
 @sync_and_async_middleware

@@ -304,7 +304,7 @@ SCOPE_NOT_DECLARED = Refusal(
     "scope_not_declared",
     _(
         "The view {view} declares no scope for {method}, so it refuses every credential. "
-        "Add the permission HasScope and `required_scopes` to the view."
+        "Give the view the permission HasScope, and at least one scope in `required_scopes`."
     ),
     status=403,
     error="insufficient_scope",

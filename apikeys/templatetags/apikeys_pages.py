@@ -55,7 +55,7 @@ def former(key: Any) -> str:
         return ""
     scheme = schemes.enabled().get(key.former.scheme)
     if scheme is None or scheme.is_over():
-        text, kind = _("old header, no longer taken"), "ak-revoked"
+        text, kind = _("old header, no longer accepted"), "ak-revoked"
     else:
         words = {"header": scheme.header, "day": date_format(scheme.until, "DATE_FORMAT")}
         text, kind = _("%(header)s, until %(day)s") % words, "ak-overlap"

@@ -67,7 +67,7 @@ def test_the_pages_show_header_and_last_day(badges, header):
 
 
 def test_the_pages_show_that_the_header_has_ended(badges, scheme, takes):
-    told = "old header, no longer taken"
+    told = "old header, no longer accepted"
     takes(**{scheme.replace("-", "_"): YESTERDAY})
     assert badges() == [[told], [told]]
     takes()
