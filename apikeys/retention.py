@@ -3,7 +3,7 @@
 This is the only code that deletes audit events.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
@@ -103,7 +103,7 @@ def prune_keys(until: datetime, *, by: Any = None) -> int:
     * A key with which an existing key was created. If one of its ancestors is revoked, the chain
       leads to that key.
     * A key whose predecessor remains, because the chain leads through it.
-    * A predecessor that was created with another credential than its successor.
+    * A predecessor that was created with another credential than a successor.
     * A key with a public key, so that its project cannot use the key pair again.
     """
     needed = _needed(until)
@@ -179,9 +179,9 @@ def _needed(until: datetime) -> dict[Any, set[Any]]:
             ahead.append(by_id[link.minted_with])
         if (model, pk) in newer:
             ahead.append((model, newer[model, pk]))
-        older = links[model].get(link.replaces)
-        if older is not None and _matters(older, link.parents):
-            ahead.append((model, link.replaces))
+        older = _older(links[model], link.replaces, link.parents, needed[model])
+        if older is not None:
+            ahead.append((model, older))
     return needed
 
 
@@ -204,18 +204,27 @@ def _makers(ids: Iterable[str], until: datetime) -> Iterator[str]:
 
 
 def _before_others(model: Any, links: dict[Any, _Link], until: datetime) -> Iterator[Any]:
-    """Yield the keys whose successor remains in any case, and has other parents."""
+    """Yield the keys with other parents than a successor that remains in any case."""
     for chunk in _chunks(links):
         rotated = {"replaces__in": chunk, "replaces__rotated_at__isnull": False}
         newer = _rows(model).filter(**rotated).exclude(_past(model, until))
         for pk, *parents in newer.values_list("replaces_id", "minted_with", "made_with_token"):
-            if _matters(links[pk], tuple(parents)):
-                yield pk
+            if (older := _older(links, pk, tuple(parents), ())) is not None:
+                yield older
 
 
-def _matters(older: _Link, parents: tuple[str, ...]) -> bool:
-    """Return whether a parent of ``older`` leads to its successor through ``older`` only."""
-    return any(older.parents) and older.parents != parents
+def _older(
+    links: dict[Any, _Link], pk: Any, parents: tuple[str, ...], known: Collection[Any]
+) -> Any:
+    """Return the nearest key, from ``pk`` back, whose parents lead to a successor only through it.
+
+    The successor has ``parents``. Return ``None`` if there is no such key before a ``known`` one.
+    """
+    while pk not in known and (link := links.get(pk)) is not None:
+        if any(link.parents) and link.parents != parents:
+            return pk
+        pk = link.replaces
+    return None
 
 
 def _chunks(values: Iterable[Any]) -> Iterator[list[Any]]:

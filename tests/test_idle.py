@@ -9,7 +9,7 @@ from django.core.management import call_command
 from django.utils import timezone
 
 from apikeys import lifecycle
-from apikeys.mail import deadlines
+from apikeys.mail import deadlines, idle
 from apikeys.models import AuditEvent, PersonalAccessToken, State
 from apikeys.policy import Policy
 from tests.factories import UserFactory, mint_key, mint_pat
@@ -165,6 +165,27 @@ def test_a_key_that_is_used_between_the_reading_and_the_end_is_kept(ada, monkeyp
     monkeypatch.setattr(locking, "lock", used_first)
     assert (15, "ended") not in run(15, 16)
     assert state(key) is State.LIVE
+
+
+def test_a_key_that_is_paused_between_the_reading_and_the_end_keeps_its_reason(ada):
+    key = old(mint_pat(ada), days=60)
+    run(0, 28)
+    read = PersonalAccessToken.objects.select_related("user").get(pk=key.pk)
+    lifecycle.pause(key, reason="Not needed now.")
+
+    assert idle.act(read, timedelta(days=90), NOW + timedelta(days=31)) == ""
+    key.refresh_from_db()
+    assert key.paused_reason == "Not needed now."
+
+
+def test_a_key_waits_until_its_last_uses_are_written(ada, settings):
+    policy(settings, LAST_USED_INTERVAL=3600)
+    key = old(mint_pat(ada), days=60)
+    run(0, 28)
+    limit, ends = timedelta(days=90), key.created_at + timedelta(days=90)
+
+    assert idle.act(key, limit, ends + timedelta(minutes=119)) == ""
+    assert idle.act(key, limit, ends + timedelta(minutes=121)) == "idle"
 
 
 def test_keys_that_do_not_work_are_left_alone(ada):

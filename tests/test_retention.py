@@ -344,6 +344,46 @@ def test_a_predecessor_that_another_credential_created_is_kept(ada):
     assert successor.key.state() is State.REVOKED
 
 
+def test_the_maker_of_a_maker_is_kept(ada):
+    """It expired: a report that it leaked still ends what comes from it."""
+    MembershipFactory(user=ada)
+    top = mint_pat(ada, scopes=MAKER)
+    middle = made_with(top, ada, scopes=MAKER)
+    child = made_with(middle, ada)
+    expire(top.key)
+    expire(middle.key)
+
+    assert prune() == 0
+    lifecycle.revoke(top.key, by=ada, reason="Stolen.")
+    child.key.refresh_from_db()
+    assert child.key.state() is State.REVOKED
+
+
+def test_an_earlier_predecessor_that_another_credential_created_is_kept(ada):
+    MembershipFactory(user=ada)
+    top, other = mint_pat(ada, scopes=MAKER), mint_pat(ada, scopes=MAKER)
+    first = made_with(top, ada)
+    within = grants.for_tokens(ada, verify(other.token))
+    second = lifecycle.rotate(first.key, within=within)
+    third = lifecycle.rotate(second.key, by=ada)
+    expire(first.key)
+    expire(second.key)
+
+    assert prune() == 0
+    lifecycle.revoke(top.key, by=ada, reason="Stolen.")
+    third.key.refresh_from_db()
+    assert third.key.state() is State.REVOKED
+
+
+def test_a_predecessor_that_nothing_created_is_deleted(ada):
+    MembershipFactory(user=ada)
+    other = mint_pat(ada, scopes=MAKER)
+    first = mint_pat(ada)
+    lifecycle.rotate(first.key, within=grants.for_tokens(ada, verify(other.token)))
+    expire(first.key)
+    assert prune() == 1
+
+
 def test_a_predecessor_with_the_same_maker_is_deleted(ada):
     MembershipFactory(user=ada)
     top = mint_pat(ada, scopes=MAKER)
