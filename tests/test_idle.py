@@ -167,15 +167,16 @@ def test_a_key_that_is_used_between_the_reading_and_the_end_is_kept(ada, monkeyp
     assert state(key) is State.LIVE
 
 
-def test_a_key_that_is_paused_between_the_reading_and_the_end_keeps_its_reason(ada):
+@pytest.mark.parametrize("end", [lifecycle.pause, lifecycle.revoke])
+def test_a_key_that_ends_between_the_reading_and_the_end_keeps_its_reason(ada, end):
     key = old(mint_pat(ada), days=60)
     run(0, 28)
     read = PersonalAccessToken.objects.select_related("user").get(pk=key.pk)
-    lifecycle.pause(key, reason="Not needed now.")
+    end(key, reason="Not needed now.")
 
     assert idle.act(read, timedelta(days=90), NOW + timedelta(days=31)) == ""
     key.refresh_from_db()
-    assert key.paused_reason == "Not needed now."
+    assert "Not needed now." in (key.paused_reason, key.revoked_reason)
 
 
 def test_a_key_waits_until_its_last_uses_are_written(ada, settings):

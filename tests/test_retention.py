@@ -375,6 +375,21 @@ def test_an_earlier_predecessor_that_another_credential_created_is_kept(ada):
     assert third.key.state() is State.REVOKED
 
 
+def test_a_predecessor_of_an_ended_maker_that_another_credential_created_is_kept(ada):
+    MembershipFactory(user=ada)
+    top, other = mint_pat(ada, scopes=MAKER), mint_pat(ada, scopes=MAKER)
+    first = made_with(top, ada, scopes=MAKER)
+    maker = lifecycle.rotate(first.key, within=grants.for_tokens(ada, verify(other.token)))
+    child = made_with(maker, ada)
+    expire(first.key)
+    expire(maker.key)
+
+    assert prune() == 0
+    lifecycle.revoke(top.key, by=ada, reason="Stolen.")
+    child.key.refresh_from_db()
+    assert child.key.state() is State.REVOKED
+
+
 def test_a_predecessor_that_nothing_created_is_deleted(ada):
     MembershipFactory(user=ada)
     other = mint_pat(ada, scopes=MAKER)
