@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.documents import ROOT
+from tests.prepared import migrated
 
 
 @dataclass
@@ -75,10 +76,28 @@ class Served(Demo):
 
 @pytest.fixture
 def demo(tmp_path):
+    """A demo that has never run."""
     return Demo(tmp_path / "demo.sqlite3")
 
 
+@pytest.fixture
+def migrated_demo(tmp_path, tmp_path_factory):
+    """A demo that has only created its tables."""
+    return Demo(migrated(tmp_path_factory, tmp_path / "demo.sqlite3"))
+
+
 @pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    with Served(tmp_path_factory.mktemp("demo") / "demo.sqlite3") as served:
+def start(tmp_path_factory):
+    """Return a function that returns a demo to be served, whose tables exist."""
+
+    def start(**options):
+        folder = tmp_path_factory.mktemp("demo")
+        return Served(migrated(tmp_path_factory, folder / "demo.sqlite3"), **options)
+
+    return start
+
+
+@pytest.fixture(scope="module")
+def served(start):
+    with start() as served:
         yield served

@@ -196,7 +196,8 @@ def test_it_serves_with_nothing_but_json_on_standard_output_and_ends_cleanly(dem
     assert facts["last_used_at"]  # written on the way out
 
 
-def test_a_second_run_gives_new_credentials_and_ends_the_old_ones(demo):
+def test_a_second_run_gives_new_credentials_and_ends_the_old_ones(migrated_demo):
+    demo = migrated_demo
     first = json.loads(demo.manage("demo", "--no-serve", "--json").stdout)
     seeded = names_of_keys(demo)
     assert seeded.count("Demo") == 2
@@ -220,7 +221,8 @@ def names_of_keys(demo):
     return sorted(key["name"] for key in listed)
 
 
-def test_a_second_run_mends_what_was_changed_and_keeps_what_was_added(demo):
+def test_a_second_run_mends_what_was_changed_and_keeps_what_was_added(migrated_demo):
+    demo = migrated_demo
     demo.manage("demo", "--no-serve", "--json")
     code = (
         "from django.contrib.auth.models import User\n"
@@ -244,8 +246,8 @@ def test_a_second_run_mends_what_was_changed_and_keeps_what_was_added(demo):
         assert call(f"{served.base_url}/api/projects/", luigi).body[0]["role"] == "viewer"
 
 
-def test_for_people_it_prints_who_is_who_and_a_curl_for_each_caller(demo):
-    run = demo.manage("demo", "--no-serve", "--port", "8765")
+def test_for_people_it_prints_who_is_who_and_a_curl_for_each_caller(migrated_demo):
+    run = migrated_demo.manage("demo", "--no-serve", "--port", "8765")
 
     assert run.returncode == 0
     assert run.stderr == ""
@@ -272,8 +274,13 @@ def test_a_port_in_use_is_said_and_ends_no_credential(served, payment):
     assert payment(served.credentials["pat"]["token"]).status == 200
 
 
-@pytest.mark.parametrize("step", ["Creating the tables", "Creating users"])
-def test_interrupted_while_it_seeds_it_ends_with_a_sentence_and_can_start_again(demo, step):
+@pytest.mark.parametrize(
+    ("name", "step"), [("demo", "Creating the tables"), ("migrated_demo", "Creating users")]
+)
+def test_interrupted_while_it_seeds_it_ends_with_a_sentence_and_can_start_again(
+    request, name, step
+):
+    demo = request.getfixturevalue(name)
     screen, terminal = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "manage.py", "demo", "--no-serve"],

@@ -11,16 +11,14 @@ import urllib.request
 import pytest
 
 from tests.documents import ROOT
-from tests.example.conftest import Served
 from tests.services import require
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    database = tmp_path_factory.mktemp("demo") / "demo.sqlite3"
-    with Served(database, words=["--gateway"]) as served:
+def served(start):
+    with start(words=["--gateway"]) as served:
         yield served
 
 
@@ -50,23 +48,19 @@ def test_the_black_box_itself_answers_everybody(served):
             assert answer.status == 200
 
 
-def test_the_keys_of_an_earlier_start_end(tmp_path):
-    with Served(tmp_path / "demo.sqlite3", words=["--gateway"]) as served:
+def test_the_keys_of_an_earlier_start_end(start):
+    with start(words=["--gateway"]) as served:
         own = served.credentials["gateway"]["curls"][0]["command"]
         assert status(own) == 200
         assert served.manage("demo", "--no-serve").returncode == 0
         assert status(own) == 401
 
 
-def test_it_is_printed_for_people_and_nothing_stays_behind(tmp_path):
-    environment = os.environ | {
-        "DJANGO_SETTINGS_MODULE": "example_project.settings",
-        "DEMO_DATABASE": str(tmp_path / "demo.sqlite3"),
-    }
+def test_it_is_printed_for_people_and_nothing_stays_behind(migrated_demo):
     process = subprocess.Popen(
         [sys.executable, "manage.py", "demo", "--gateway", "--port", "0"],
         cwd=ROOT,
-        env=environment,
+        env=migrated_demo._environment(),
         stdout=subprocess.PIPE,
         text=True,
     )

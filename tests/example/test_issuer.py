@@ -5,16 +5,14 @@ import urllib.request
 
 import pytest
 
-from tests.example.conftest import Served
 from tests.example.test_gateway import status
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    database = tmp_path_factory.mktemp("demo") / "demo.sqlite3"
-    with Served(database, words=["--issuer"]) as served:
+def served(start):
+    with start(words=["--issuer"]) as served:
         yield served
 
 

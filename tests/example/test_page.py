@@ -6,16 +6,13 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.example.conftest import Served
-
 pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
-def short_lived(tmp_path_factory):
+def short_lived(start):
     """A demo whose access tokens live for three seconds."""
-    database = tmp_path_factory.mktemp("short-lived") / "demo.sqlite3"
-    with Served(database, seconds=3) as served:
+    with start(seconds=3) as served:
         yield served
 
 

@@ -22,6 +22,7 @@ from tests.example.conftest import Served
 from tests.factories import UserFactory, bearer
 from tests.issuers.provider import AUDIENCE
 from tests.mcp.browser import Person
+from tests.prepared import migrated
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 
@@ -109,7 +110,8 @@ class Foreign(Served):
 
 @pytest.fixture(scope="module")
 def foreign(tmp_path_factory):
-    with Foreign(tmp_path_factory.mktemp("foreign") / "demo.sqlite3") as foreign:
+    database = tmp_path_factory.mktemp("foreign") / "demo.sqlite3"
+    with Foreign(migrated(tmp_path_factory, database)) as foreign:
         done = foreign.manage("shell", "-v0", "-c", SHOP)
         assert done.returncode == 0, done.stderr
         yield foreign

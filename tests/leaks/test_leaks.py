@@ -4,6 +4,8 @@ A site's admins get the mails, and pictures of the debug page end up in tickets.
 """
 
 import logging
+from contextlib import contextmanager
+from functools import cache as cache_calls
 from urllib.parse import quote
 
 import oauthlib.common
@@ -11,6 +13,7 @@ import pytest
 from django.core import mail
 from django.core.cache import cache
 from django.db import ProgrammingError, connection, transaction
+from django.test import override_settings
 from django.utils.html import escape
 from django.utils.log import AdminEmailHandler
 from django.views import debug
@@ -105,9 +108,15 @@ class Records(logging.Handler):
         self.records.append(record)
 
 
-@pytest.fixture(autouse=True)
-def no_cached_filter():
-    yield
+@contextmanager
+def using(reporter, **more):
+    """Report errors by one of ``REPORTERS``.
+
+    pytest-django's ``settings`` would wrap the settings once more for each change in the loop.
+    """
+    debug.get_default_exception_reporter_filter.cache_clear()
+    with override_settings(**REPORTERS[reporter], **more):
+        yield
     debug.get_default_exception_reporter_filter.cache_clear()
 
 
@@ -122,13 +131,17 @@ def records(monkeypatch):
     logger.removeHandler(handler)
 
 
+@pytest.fixture
+def parsed_once(monkeypatch):
+    """Parse Django's template of a report once, and not for each report."""
+    monkeypatch.setattr(
+        debug.DEBUG_ENGINE, "from_string", cache_calls(debug.DEBUG_ENGINE.from_string)
+    )
+
+
+@pytest.mark.usefixtures("parsed_once")
 @pytest.mark.parametrize("name", endpoints.EVERY)
 def test_no_report_shows_a_secret(name, secrets, records, settings):
-    def use(reporter):
-        for setting, value in REPORTERS[reporter].items():
-            setattr(settings, setting, value)
-        debug.get_default_exception_reporter_filter.cache_clear()
-
     settings.DEMO = True
     settings.ADMINS = [("Root", "root@example.com")]
     site = endpoints.Site()
@@ -136,25 +149,23 @@ def test_no_report_shows_a_secret(name, secrets, records, settings):
     while True:
         number += 1
         failing = Failing(number)
-        # Django's reporter documents that it hides nothing on the debug page.
-        settings.DEBUG = False
         with transaction.atomic():
             request = endpoints.EVERY[name](site)
             records.clear()
-            use("own")
-            settings.DEBUG = is_debugged = number % 2 == 0
-            with connection.execute_wrapper(failing):
+            is_debugged = number % 2 == 0
+            with using("own", DEBUG=is_debugged), connection.execute_wrapper(failing):
                 response = site.send(request)
-            settings.DEBUG = False
             transaction.set_rollback(True)
         if failing.seen < number:
             break
         failed += response.status_code >= 500
         has_page = is_debugged and response.status_code >= 500
         sent = [("debug page", response.content.decode())] if has_page else []
-        sent += mails(records, html=not has_page)  # the same page
-        use("django")
-        sent += mails(records, html=True)
+        with using("own"):
+            sent += mails(records, html=not has_page)  # the same page
+        # Django's reporter documents that it hides nothing on the debug page.
+        with using("django"):
+            sent += mails(records, html=True)
         found += [
             (number, kind, text[max(0, text.find(form) - 300) : text.find(form) + 60])
             for kind, text in sent
