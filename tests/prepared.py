@@ -45,7 +45,7 @@ def migrated(
 
 def _migrate(path: Path, environment: dict[str, str]) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "django", "migrate", "--verbosity=0"],
+        [sys.executable, "-W", "error", "-m", "django", "migrate", "--verbosity=0"],
         cwd=ROOT,
         env={**os.environ, **dict.fromkeys(VARIABLES, str(path)), **environment},
         capture_output=True,

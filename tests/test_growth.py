@@ -12,6 +12,7 @@ import pkgutil
 import random
 import re
 import time
+from collections import defaultdict
 from contextlib import suppress
 from pathlib import Path
 from re import _parser as parser
@@ -298,6 +299,8 @@ def inline_patterns() -> dict[str, tuple[re.Pattern[Any], set[str]]]:
     """The literal patterns of calls such as ``re.fullmatch(…)``, and of fields and validators."""
     found = {}
     for path, source in SOURCES.items():
+        if not re.search(rf"\bre\.(?:{'|'.join(METHODS)})\(|\bRegex", source):
+            continue
         for node in ast.walk(ast.parse(source)):
             if not isinstance(node, ast.Call) or not node.args:
                 continue
@@ -312,14 +315,15 @@ def inline_patterns() -> dict[str, tuple[re.Pattern[Any], set[str]]]:
 
 def compiled_patterns() -> dict[str, tuple[re.Pattern[Any], set[str]]]:
     found = {}
+    used = defaultdict(set)
+    for name, call in re.findall(rf"\b(\w+)\.({'|'.join(METHODS)})\b", "\n".join(SOURCES.values())):
+        used[name].add(METHODS[call])
     for info in pkgutil.walk_packages(apikeys.__path__, "apikeys."):
         if ".migrations" in info.name or info.name.endswith(("pytest", "__main__")):
             continue
         for name, value in vars(importlib.import_module(info.name)).items():
             if isinstance(value, re.Pattern):
-                used = "|".join(METHODS)
-                calls = re.findall(rf"\b{name}\.({used})\b", "\n".join(SOURCES.values()))
-                found[f"{info.name}.{name}"] = value, {METHODS[call] for call in calls}
+                found[f"{info.name}.{name}"] = value, used[name]
     return found
 
 

@@ -7,8 +7,18 @@ import sys
 import pytest
 
 from tests.documents import ROOT
+from tests.prepared import migrated
 
 pytestmark = pytest.mark.slow
+
+#: Run ``manage.py migrate`` with the words of each argument, in one process.
+MIGRATE = """
+import sys, django
+from django.core.management import call_command
+django.setup()
+for words in sys.argv[1:]:
+    call_command("migrate", *words.split(), verbosity=0)
+"""
 
 
 def run(*words, fails=False, **environment):
@@ -44,9 +54,22 @@ def test_projects_without_a_slug_are_named_by_another_field():
     assert " passed" in out
 
 
-def test_it_migrates_forth_and_back_on_a_fresh_database(tmp_path):
-    database = {"SWAPPED_DATABASE": str(tmp_path / "db.sqlite3")}
-    run("-m", "django", "migrate", "-v0", **database)
+@pytest.fixture
+def database(tmp_path, tmp_path_factory):
+    """Return a function that returns the variable that names a migrated database."""
+
+    def database(**environment):
+        path = tmp_path / "db.sqlite3"
+        migrated(tmp_path_factory, path, "tests.swapped.settings", **environment)
+        return {"SWAPPED_DATABASE": str(path)}
+
+    return database
+
+
+@pytest.mark.long
+def test_it_migrates_back_and_forth(database):
+    """A long test: the next test and ``tests.test_migrations`` undo the same migrations."""
+    database = database()
     run("-m", "django", "migrate", "apikeys", "zero", "-v0", **database)
     run("-m", "django", "migrate", "-v0", **database)
 
@@ -58,10 +81,9 @@ OURS, THEIRS = {"SWAPPED_MODEL": "apikeys.Project"}, {"SWAPPED_MODEL": "teams.Te
     ("first", "second"), [(OURS, THEIRS), pytest.param(THEIRS, OURS, marks=pytest.mark.long)]
 )
 def test_another_project_model_after_migrating_is_refused_with_the_way_back(
-    tmp_path, first, second
+    database, first, second
 ):
-    database = {"SWAPPED_DATABASE": str(tmp_path / "db.sqlite3")}
-    run("-m", "django", "migrate", "-v0", **database, **first)
+    database = database(**first)
 
     for command in (["migrate"], ["check", "--database", "default"]):
         said = run("-m", "django", *command, fails=True, **database, **second)
@@ -71,16 +93,14 @@ def test_another_project_model_after_migrating_is_refused_with_the_way_back(
         assert "Traceback" not in said
 
     # The way that the how-to page describes.
-    for app in ("apikeys_gateway", "apikeys"):
-        run("-m", "django", "migrate", app, "zero", "-v0", **database, **first)
+    run("-c", MIGRATE, "apikeys_gateway zero", "apikeys zero", **database, **first)
     run("-m", "django", "migrate", "-v0", **database, **second)
     run("-m", "django", "check", "--database", "default", **database, **second)
 
 
-def test_another_project_model_whose_migrations_are_new_is_refused_too(tmp_path):
+def test_another_project_model_whose_migrations_are_new_is_refused_too(database):
     """Django itself would end in ``InconsistentMigrationHistory``."""
-    database = {"SWAPPED_DATABASE": str(tmp_path / "db.sqlite3")}
-    run("-m", "django", "migrate", "-v0", SWAPPED_UNMIGRATED="1", **database, **OURS)
+    database = database(SWAPPED_UNMIGRATED="1", **OURS)
 
     said = run("-m", "django", "migrate", fails=True, **database, **THEIRS)
     assert "apikeys.E082" in said
@@ -98,7 +118,6 @@ def test_a_project_model_without_migrations_is_refused(tmp_path):
 
 def test_apikeys_can_join_a_site_that_was_migrated_before(tmp_path):
     database = {"SWAPPED_DATABASE": str(tmp_path / "db.sqlite3"), **THEIRS}
-    for app in ("auth", "sessions", "teams"):
-        run("-m", "django", "migrate", app, "-v0", **database)
+    run("-c", MIGRATE, "auth", "sessions", "teams", **database)
     run("-m", "django", "migrate", "-v0", **database)
     run("-m", "django", "check", "--database", "default", **database)

@@ -28,7 +28,16 @@ pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 UNFOLD = apps.is_installed("unfold")
 PICTURES = os.environ.get("ADMIN_SCREENSHOTS")
-WIDTHS = [375, 1280]
+#: Every color scheme and every width once. The long tests also look at the other pairs.
+SCREENS = pytest.mark.parametrize(
+    ("scheme", "width"),
+    [
+        ("light", 1280),
+        ("dark", 375),
+        pytest.param("dark", 1280, marks=pytest.mark.long),
+        pytest.param("light", 375, marks=pytest.mark.long),
+    ],
+)
 
 
 @pytest.fixture
@@ -182,8 +191,7 @@ def looker(page, names):
     return wrong, look
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", WIDTHS)
+@SCREENS
 def test_pages_are_accessible_and_fit_the_screen(open_page, life, width, scheme):
     """Nothing overflows, the contrast is sufficient, and every control has a name."""
     token, pending = life
@@ -219,8 +227,7 @@ def test_pages_are_accessible_and_fit_the_screen(open_page, life, width, scheme)
     assert wrong == []
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", WIDTHS)
+@SCREENS
 def test_pages_about_access_fit_the_screen(open_page, engine, root, width, scheme):
     """They have no entries, three, and 300, with the longest names and reasons."""
     page = open_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
@@ -274,10 +281,19 @@ def test_pages_about_access_fit_the_screen(open_page, engine, root, width, schem
     assert wrong == []
 
 
+#: Each page once: Django's theme has every test.
+IN_CI = "created_and_revoked or (accessible and dark-375) or (about_access and light-1280)"
+
+
 @pytest.mark.skipif(UNFOLD, reason="this process already runs with django-unfold")
-def test_admin_works_with_unfold():
+@pytest.mark.parametrize(
+    "chosen", [["-k", IN_CI], pytest.param([], marks=pytest.mark.long)], ids=["each page", "all"]
+)
+def test_admin_works_with_unfold(chosen):
+    """With django-unfold for its theme. Only the long tests run every test of this module."""
+    options = ["-q", "-n0", "--ds=tests.admin.unfold_settings", *chosen]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-n0", "--ds=tests.admin.unfold_settings", __file__],
+        [sys.executable, "-m", "pytest", *options, __file__],
         cwd=ROOT,
         env={k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "TEST_SQLITE"))}
         | {"TEST_SQLITE_FILE": "apikeys-test-unfold.sqlite3", "TEST_DATABASE": "sqlite"},

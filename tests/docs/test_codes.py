@@ -2,6 +2,7 @@
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -64,28 +65,37 @@ def page_of(path, code):
     return next(page for start, page in PAGES.items() if path.startswith(start))
 
 
-FOUND = sorted(
-    (str(path.relative_to(PACKAGE)), code)
-    for path in PACKAGE.rglob("*.py")
-    for code in raised(path.read_text("utf-8"))
-)
+@pytest.fixture(scope="module")
+def found() -> list[tuple[str, str]]:
+    """Every code, after the module that raises it."""
+    return sorted(
+        (str(path.relative_to(PACKAGE)), code)
+        for path in PACKAGE.rglob("*.py")
+        for code in raised(path.read_text("utf-8"))
+    )
 
 
-def test_the_scan_finds_codes_of_every_form():
-    codes = {code for _, code in FOUND}
+def test_the_scan_finds_codes_of_every_form(found):
+    codes = {code for _, code in found}
     assert {"verification_busy", "name_required", "invalid_expiry", "csrf_failed"} <= codes
     assert {"too_many_tries", "private_key_given", "unknown_field", "does_not_exist"} <= codes
 
 
-@pytest.mark.parametrize(("path", "code"), FOUND)
-def test_every_code_is_on_the_page_of_its_part(path, code):
-    page = page_of(path, code)
-    if page is None or code in NOT_SHOWN:
-        return
-    documented = set(re.findall(r"`(\w+)`", read(page)))
+def test_every_code_is_on_the_page_of_its_part(found):
+    missing = [
+        f"{page} does not name {code} of {path}."
+        for path, code in found
+        if (page := page_of(path, code)) and code not in NOT_SHOWN | documented(page)
+    ]
+    assert missing == []
+
+
+@cache
+def documented(page: str) -> set[str]:
+    names = set(re.findall(r"`(\w+)`", read(page)))
     if page == "docs/reference/commands.md":  # which refers to the other
-        documented |= set(re.findall(r"`(\w+)`", read("docs/reference/api.md")))
-    assert code in documented, f"{page} does not name {code}."
+        names |= documented("docs/reference/api.md")
+    return names
 
 
 def test_the_page_of_refusals_links_the_pages_with_other_codes():
