@@ -24,6 +24,7 @@ from tests.servers import PostgreSQLServer, RedisServer, Server, running, wait_u
 pytestmark = pytest.mark.slow
 
 THREADS = 8
+PAUSE = 0.03  # seconds between two requests of a thread, which leave time for the servers
 
 
 class Web(Server):
@@ -60,7 +61,7 @@ class Web(Server):
 
 
 class Load:
-    """Threads that ask all the time, and count what they are told."""
+    """Threads that ask one request after another, and count what they are told."""
 
     def __init__(self, web, path, token):
         self.web, self.path, self.token = web, path, token
@@ -85,6 +86,7 @@ class Load:
             answer = ask(self.web, self.path, self.token)
             with self._lock:
                 self.answers[answer] += 1
+            self._stop.wait(PAUSE)
 
     def told(self):
         """All since it was last asked."""
@@ -109,19 +111,31 @@ GOOD = (200, None, None)
 AWAY = (503, "temporarily_unavailable", "5")
 
 
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    """A cluster that is copied for each test, and the keys in it."""
+    with TemporaryDirectory() as directory:
+        database = PostgreSQLServer(Path(directory))
+        redis = RedisServer(tmp_path_factory.mktemp("redis"))
+        web = Web(tmp_path_factory.mktemp("web"), database, redis)
+        with running(database), running(redis):
+            keys = json.loads(web.run("-m", "tests.outage_data"))
+            database.stop()
+        yield database, keys
+
+
 @pytest.fixture
-def site(request, tmp_path):
+def site(request, tmp_path, template):
     directories = [tmp_path / name for name in ("redis", "web")]
     for directory in directories:
         directory.mkdir()
+    stopped, keys = template
     with TemporaryDirectory() as directory:
-        database = PostgreSQLServer(Path(directory))
+        database = PostgreSQLServer(Path(directory), template=stopped)
         redis = RedisServer(directories[0])
         web = Web(directories[1], database, redis, request.param)
-        with running(database), running(redis):
-            keys = json.loads(web.run("-m", "tests.outage_data"))
-            with running(web):
-                yield database, redis, web, keys
+        with running(database), running(redis), running(web):
+            yield database, redis, web, keys
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,8 @@ OURS = "^/api/(tokens|projects/{slug}/keys|approvals|bindings)/"
 #: The rest, whose answers need no record of a key.
 OTHERS = "^/api/(token|leaked|payments|projects|reports)/"
 CASES = 6  # for each operation, caller and kind of data
+#: Most of these callers' requests are refused before the data is read.
+FEWER_CASES = {"nobody": 2, "read only": 3, "restricted": 3}
 
 
 def test_schema_has_no_warnings(capsys):
@@ -204,12 +206,12 @@ def test_api_conforms_to_the_document(callers, ada, engine, record_property):
         counts[operation.method, operation.path, response.status_code] += 1
 
     for operation in operations():
-        for caller in callers.values():
+        for name, caller in callers.items():
             for mode in GenerationMode:
                 strategy = operation.as_strategy(generation_mode=mode)
 
                 @settings(
-                    max_examples=CASES,
+                    max_examples=FEWER_CASES.get(name, CASES),
                     derandomize=True,
                     database=None,
                     deadline=None,
@@ -247,7 +249,7 @@ def test_other_operations_conform_to_the_document(callers):
             for mode in GenerationMode:
 
                 @settings(
-                    max_examples=CASES,
+                    max_examples=FEWER_CASES.get(name, CASES),
                     derandomize=True,
                     database=None,
                     deadline=None,
