@@ -9,6 +9,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from tests.documents import ROOT
+from tests.prepared import migrated
 
 SEED = """
 from django.contrib.auth import get_user_model
@@ -17,6 +18,18 @@ for name, slug, role in [("ada", "engine", "owner"), ("grace", "compiler", "owne
     user = get_user_model().objects.create(username=name)
     project = Project.objects.create(slug=slug, name=slug.title())
     Membership.objects.create(user=user, project=project, role=role)
+"""
+
+#: Runs the command of each line that it reads, and prints its output: one start for many commands.
+PREPARE = """
+import io, json, sys, django
+from django.core.management import call_command
+django.setup()
+exec(sys.argv[1])
+for line in sys.stdin:
+    out = io.StringIO()
+    call_command("apikeys", *json.loads(line), stdout=out)
+    print(json.dumps(out.getvalue()), flush=True)
 """
 
 
@@ -44,13 +57,22 @@ def apikeys(db, monkeypatch):
 @pytest.fixture(scope="session")
 def site(tmp_path_factory):
     """``manage.py`` of the example, on a database of its own."""
+    database = migrated(tmp_path_factory, tmp_path_factory.mktemp("site") / "site.sqlite3")
     env = os.environ | {
-        "DEMO_DATABASE": str(tmp_path_factory.mktemp("site") / "site.sqlite3"),
+        "DEMO_DATABASE": str(database),
         "PYTHONWARNINGS": "error",
         "TERM": "xterm-256color",
     }
     env.pop("DJANGO_SETTINGS_MODULE", None)
     env.pop("NO_COLOR", None)
+    preparing = subprocess.Popen(
+        [sys.executable, "-c", PREPARE, SEED],
+        cwd=ROOT,
+        env=env | {"DJANGO_SETTINGS_MODULE": "example_project.settings"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
 
     class Site:
         def __init__(self):
@@ -58,17 +80,16 @@ def site(tmp_path_factory):
             self.command = [sys.executable, "manage.py"]
 
         def run(self, *words, stdin=b"", **more):
+            """Return what a process of its own does."""
             return subprocess.run(
                 [*self.command, *words], cwd=ROOT, env=env | more, input=stdin, capture_output=True
             )
 
-        def json(self, *words, **kwargs):
-            done = self.run("apikeys", *words, "--json", **kwargs)
-            assert done.returncode == 0, done.stderr
-            return json.loads(done.stdout)
+        def json(self, *words):
+            """Return what a command prints. It has no process of its own."""
+            print(json.dumps([*words, "--json"]), file=preparing.stdin, flush=True)
+            return json.loads(json.loads(preparing.stdout.readline()))
 
-    site = Site()
-    for words in (["migrate", "-v0"], ["shell", "-v0", "-c", SEED]):
-        done = site.run(*words)
-        assert done.returncode == 0, done.stderr
-    return site
+    with preparing:
+        yield Site()
+        preparing.stdin.close()

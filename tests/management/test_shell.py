@@ -23,7 +23,9 @@ pytestmark = pytest.mark.slow
 
 class TestExitCodes:
     def test_a_key_is_minted_verified_and_revoked(self, site):
-        minted = site.json(*PAT)
+        done = site.run("apikeys", *PAT, "--json")
+        assert (done.returncode, done.stderr) == (0, b"")
+        minted = json.loads(done.stdout)
         token = minted["token"].encode()
 
         done = site.run("apikeys", "verify", "--json", stdin=token + b"\n")
