@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.utils import timezone
 
-from apikeys import lifecycle
+from apikeys import grants, lifecycle
 from apikeys.models import PersonalAccessToken, ProjectKey
 from apikeys.refusals import Refused
 from apikeys.verify import verify
@@ -643,6 +643,24 @@ class TestPause:
             with pytest.raises(Refused, match="paused_key"):
                 verify(minted.token)
         assert verify(used.token)
+
+    def test_revoking_names_the_keys_that_were_created_with_it(self, apikeys):
+        maker = apikeys(*PAT, "--scope", "keys:write", "--json").json
+        ada = PersonalAccessToken.objects.get(public_id=maker["id"]).user
+        within = grants.for_tokens(ada, verify(maker["token"]))
+        ends = timezone.now() + timedelta(days=1)
+        made = [
+            mint_pat(ada, name=f"made {n}", expires_at=ends, within=within).key for n in range(22)
+        ]
+        apikeys("rotate", maker["id"])  # they come from the predecessor of the revoked key
+        successor = PersonalAccessToken.objects.get(replaces__public_id=maker["id"])
+        done = apikeys("revoke", successor.public_id, "--reason", "Leaked.")
+        for key in made[:20]:
+            line = f"{key.name} ({key.public_id}), which was created with it, was revoked too."
+            assert line in done.err
+        assert "So were 2 more keys that were created with it." in done.err
+        again = apikeys("revoke", successor.public_id, "--reason", "Leaked.")
+        assert "created with it" not in again.err
 
     def test_revoking_names_paused_keys_of_the_same_chain(self, apikeys):
         old = apikeys(*PAT, "--json").json

@@ -6,6 +6,7 @@ from django.core.management.base import CommandParser
 
 from ... import lifecycle
 from ...keys.facts import record
+from ...lifecycle import descendants
 from ...models import AnyKey, State
 from .. import arguments, selecting
 from ..output import show
@@ -15,6 +16,7 @@ HELP = "Revoke a key, or all keys that are unused, now and permanently."
 MORE = "Revoke one key by its ID, or with --unused-for all keys that match the options."
 
 _TOGETHER = 1000  # keys in one transaction
+_NAMED = 20  # keys to name of those that were revoked with another
 
 
 def add_arguments(parser: CommandParser) -> None:
@@ -40,6 +42,8 @@ def _revoke_one(terminal: Terminal, public_id: str, reason: str | None, by: str 
     key = arguments.find_key(public_id)
     user = arguments.find_user(by) if by else None
     terminal.preview("Key to revoke", key)
+    older: list[Any] = key.predecessors()
+    made = descendants.below([key, *older])
     revoked = lifecycle.revoke(key, by=user, reason=reason or terminal.ask_reason())
     facts = record(key)
     if revoked:
@@ -48,6 +52,10 @@ def _revoke_one(terminal: Terminal, public_id: str, reason: str | None, by: str 
         when = show("revoked_at", facts["revoked_at"])
         sentence = f"{key} was already revoked at {when}: {key.revoked_reason}"
     terminal.show(facts, sentence)
+    for each in made[:_NAMED] if revoked else ():
+        terminal.notes.line(f"{each}, which was created with it, was revoked too.")
+    if revoked and len(made) > _NAMED:
+        terminal.notes.line(f"So were {len(made) - _NAMED} more keys that were created with it.")
     for other in key.chain():
         if (state := other.state()) in (State.LIVE, State.PAUSED):
             terminal.notes.line(
