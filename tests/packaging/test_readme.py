@@ -22,12 +22,9 @@ REST = "Run the example and the tests"  # of a clone, not of a site
 OAUTH = "docs/reference/oauth.md"
 
 
-@pytest.fixture(params=[pytest.param("5.2", marks=pytest.mark.long), "6.1"])
+@pytest.fixture(params=["5.2", "6.1"])
 def reader(request, tmp_path, wheel):  # noqa: F811
-    """Return a reader in an empty folder, to whom pip gives this version of Django.
-
-    The older one is a long test: the tutorial and the how-to pages are read with it in CI.
-    """
+    """Return a reader in an empty folder, to whom pip gives this version of Django."""
     python = _python_312(tmp_path) if request.param == "6.1" else Path(sys.base_prefix) / "bin"
     versions = {"5.2": "django>=5.2.15,<5.3", "6.1": "django>=6.1,<6.2"}
     with contextlib.closing(newcomer(tmp_path, python, wheel, versions[request.param])) as reader:
