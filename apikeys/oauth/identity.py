@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from django.utils.translation import gettext as _
 
+from .conf import oauth_settings
 from .targets import LOOPBACK
 
 _LONGEST_URI: Final = 500  # the time to parse a host grows with the square of its length
@@ -39,6 +40,8 @@ class Identity:
     host: str
     homepage: str
     description: str
+    #: Whether it is a page of this site (``FIRST_PARTY_CLIENTS``).
+    is_own_page: bool = False
 
     @property
     def title(self) -> str:
@@ -102,6 +105,7 @@ def of(application: Any) -> Identity:
         host=host,
         homepage=settings.homepage if settings else "",
         description=settings.description if settings else "",
+        is_own_page=application.client_id in oauth_settings.FIRST_PARTY_CLIENTS,
     )
 
 

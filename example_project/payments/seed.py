@@ -18,8 +18,7 @@ from django.views.decorators.debug import sensitive_variables
 from oauth2_provider.models import AccessToken, Application, RefreshToken, clear_expired
 from oauth2_provider.views import TokenView
 
-from apikeys import lifecycle, reach, usage
-from apikeys.access import PERSONAL_ACCESS_TOKEN
+from apikeys import lifecycle
 from apikeys.gateway.models import ResourceBinding
 from apikeys.lifecycle import Minted
 from apikeys.models import (
@@ -27,12 +26,12 @@ from apikeys.models import (
     Membership,
     PersonalAccessToken,
     ProjectKey,
-    ScopeUse,
     get_project_model,
     live,
 )
 from apikeys.oauth.models import ClientSettings
 
+from . import past
 from .demo import PASSWORD
 from .models import Payment
 
@@ -40,10 +39,6 @@ CLIENT_ID: Final = "webapp"
 PROGRAM_ID: Final = "acme-cli"  # python -m apikeys.cli --client-id acme-cli
 KEY_NAME: Final = "Demo"
 SCOPES: Final = ("payments:read", "payments:write")
-WIDE_NAME: Final = "Nightly report"
-WIDE_SCOPES: Final = (*SCOPES, "reports:read", "keys:read", "keys:write")
-WIDE_AGE: Final = timedelta(days=120)
-DENIED_NAME: Final = "Old laptop"
 PAT_LIFETIME: Final = timedelta(days=90)
 
 PROJECTS: Final = {"analytical-engine": "Analytical Engine", "compiler": "Compiler"}
@@ -81,7 +76,9 @@ PAYMENTS: Final = {
 def seed() -> None:
     """Create the demo's users, projects, payments and clients, or reset them."""
     projects = {slug: _project(slug, name) for slug, name in PROJECTS.items()}
+    people = {}
     for person, user in _users():
+        people[person.username] = user
         if person.project is not None:
             Membership.objects.update_or_create(
                 user=user, project=projects[person.project], defaults={"role": person.role}
@@ -101,8 +98,7 @@ def seed() -> None:
         ResourceBinding.objects.get_or_create(
             project=projects[slug], user=None, kind="subscriber_id", identifier=identifier
         )
-    _paused_key(projects["analytical-engine"])
-    _rotated_key(projects["analytical-engine"])
+    past.seed(people, projects)
     with connection.cursor() as cursor:  # the next payment is number 6 on every database
         for statement in connection.ops.sequence_reset_sql(no_style(), [Payment]):
             cursor.execute(statement)
@@ -127,77 +123,6 @@ def seed() -> None:
     ClientSettings.objects.update_or_create(
         application=program, defaults={"grant_types": Application.GRANT_DEVICE_CODE}
     )
-    ada = get_user_model()._default_manager.get(username="ada")
-    _wide_token(ada, projects["analytical-engine"])
-    _denied_token(ada, projects["analytical-engine"])
-
-
-def _wide_token(user: Any, project: Any) -> None:
-    """Create a token that used one of its five scopes, for the button *Keep only what it used*."""
-    keys = PersonalAccessToken._default_manager.filter(user=user, name=WIDE_NAME)
-    if keys.exists():
-        return
-    now = timezone.now()
-    key = lifecycle.mint(
-        user=user,
-        name=WIDE_NAME,
-        scopes=WIDE_SCOPES,
-        projects=[project],
-        expires_at=now + PAT_LIFETIME,
-        by=user,
-    ).key
-    last = now - timedelta(hours=9)
-    keys.update(created_at=now - WIDE_AGE, last_used_at=last, last_used_on=last.date())
-    ScopeUse.objects.create(
-        kind=PERSONAL_ACCESS_TOKEN,
-        credential=key.public_id,
-        project_pk=str(project.pk),
-        scope="payments:read",
-        first_used_at=now - WIDE_AGE,
-        last_used_at=last,
-        count=118,
-    )
-
-
-def _denied_token(ada: Any, project: Any) -> None:
-    """Keep a token that is denied in the project, which the pages show. No one has its secret."""
-    charles = get_user_model()._default_manager.get(username="charles")
-    tokens = PersonalAccessToken._default_manager.filter(live(), user=charles, name=DENIED_NAME)
-    if tokens.exists():
-        return
-    key = lifecycle.mint(
-        user=charles,
-        name=DENIED_NAME,
-        scopes=["payments:read"],
-        projects=[project],
-        expires_at=timezone.now() + PAT_LIFETIME,
-        by=charles,
-    ).key
-    entry = reach.find(project, key.public_id)
-    assert entry is not None  # noqa: S101 - for mypy
-    reach.deny(project, entry, by=ada, reason="No one knows this laptop.")
-
-
-def _paused_key(project: Any) -> None:
-    """Keep one paused key, which the pages show. No one has its secret."""
-    ada = get_user_model()._default_manager.get(username="ada")
-    name = "nightly export"
-    if not ProjectKey.objects.filter(live(), project=project, name=name).exists():
-        key = lifecycle.mint(project=project, name=name, scopes=["payments:read"], by=ada).key
-        lifecycle.pause(key, by=ada, reason="The export moves to another server.")
-
-
-def _rotated_key(project: Any) -> None:
-    """Keep a rotated key that a program still uses, which the pages show."""
-    ada = get_user_model()._default_manager.get(username="ada")
-    name = "invoice import"
-    if ProjectKey.objects.filter(project=project, name=name).exists():
-        return
-    key = lifecycle.mint(project=project, name=name, scopes=["payments:write"], by=ada).key
-    lifecycle.rotate(key, overlap=timedelta(0), by=ada)
-    for _ in range(3):
-        usage.note_ended(ProjectKey, key.pk, "203.0.113.7", "expired_key")
-    usage.flush()
 
 
 def _project(slug: str, name: str) -> Any:

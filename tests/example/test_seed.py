@@ -1,13 +1,29 @@
 """The demo's data, on whatever database the suite runs on."""
 
+from datetime import timedelta
+
 import pytest
 from django.contrib.auth import authenticate
+from django.contrib.auth.models import User
+from django.db.models import Max, Min, Sum
+from django.http import QueryDict
+from django.utils import timezone
 from oauth2_provider.models import AccessToken, RefreshToken
 
-from apikeys import reach, refusals
-from apikeys.models import Membership, get_project_model
+from apikeys import reach, refusals, token
+from apikeys.models import (
+    AuditEvent,
+    Membership,
+    PersonalAccessToken,
+    ProjectKey,
+    ScopeUse,
+    get_project_model,
+)
+from apikeys.oauth import authorizations, identity
 from apikeys.refusals import Refused
 from apikeys.verify import verify
+from apikeys.web.filters import KeyFilter
+from apikeys.web.owners import ProjectKeys, Tokens
 from example_project.payments import seed
 from example_project.payments.models import Payment
 
@@ -89,8 +105,9 @@ def test_no_refresh_token_is_left_that_nobody_holds():
     seed.seed()
     seed.credentials()
 
-    assert AccessToken.objects.count() == 1
-    assert not RefreshToken.objects.exists()
+    of_page = {"application__client_id": seed.CLIENT_ID}
+    assert AccessToken.objects.filter(**of_page).count() == 1
+    assert not RefreshToken.objects.filter(**of_page).exists()
 
 
 def test_without_demo_mode_there_are_no_credentials(settings):
@@ -99,3 +116,100 @@ def test_without_demo_mode_there_are_no_credentials(settings):
 
     with pytest.raises(RuntimeError, match="invalid_grant"):
         seed.credentials()
+
+
+def rows(model, owner):
+    return model.objects.filter(**{model.OWNER: owner}).order_by("pk")
+
+
+@pytest.fixture
+def seeded():
+    seed.seed()
+    ada = User.objects.get(username="ada")
+    return {
+        PersonalAccessToken: ada,
+        ProjectKey: get_project_model().objects.get(name="Analytical Engine"),
+    }
+
+
+@pytest.mark.parametrize("model", [PersonalAccessToken, ProjectKey])
+def test_every_filter_and_state_finds_a_key(seeded, model):
+    user = seeded[PersonalAccessToken]
+    owner = Tokens(user) if model is PersonalAccessToken else ProjectKeys(user, seeded[model])
+    fields = KeyFilter(QueryDict(), owner).fields
+    for name, field in fields.items():
+        for value, _label in getattr(field, "choices", ()):
+            params = QueryDict(mutable=True)
+            params["state"] = "all" if name != "state" else value
+            if (name, value) == ("expires", "past-7"):
+                params["state"] = "expired"
+            params[name] = value
+            assert KeyFilter(params, owner).rows(owner.keys()).exists(), (name, value)
+
+
+@pytest.mark.parametrize("model", [PersonalAccessToken, ProjectKey])
+def test_dates_and_numbers_of_a_key_agree(seeded, model):
+    now = timezone.now()
+    for key in model.objects.all():
+        events = list(AuditEvent.objects.filter(public_id=key.public_id).order_by("pk"))
+        assert events[0].event == "minted"
+        assert events[0].at == key.created_at
+        assert [each.at for each in events] == sorted(each.at for each in events)
+        assert events[-1].at <= now
+        uses = list(ScopeUse.objects.filter(credential=key.public_id))
+        counts = key.usage.aggregate(all=Sum("count"), first=Min("day"), last=Max("day"))
+        assert sum(use.count for use in uses) == (counts["all"] or 0), key.name
+        assert (key.last_used_at is None) == (counts["all"] is None)
+        if key.last_used_at is not None:
+            (use,) = uses
+            ends = min(filter(None, (key.expires_at, key.revoked_at, key.paused_at, now)))
+            assert key.created_at <= use.first_used_at <= key.last_used_at <= ends, key.name
+            assert use.last_used_at == key.last_used_at
+            assert (counts["first"], counts["last"]) == (
+                use.first_used_at.date(),
+                key.last_used_at.date(),
+            )
+
+
+def test_activity_is_in_the_order_of_its_times(seeded):
+    times = list(AuditEvent.objects.order_by("pk").values_list("at", flat=True))
+    assert times == sorted(times)
+
+
+def test_second_run_adds_and_changes_nothing(seeded):
+    def state():
+        found = [list(model.objects.order_by("pk").values()) for model in seeded]
+        return found, list(AuditEvent.objects.order_by("pk").values()), ScopeUse.objects.count()
+
+    before = state()
+    seed.seed()
+    assert state() == before
+
+
+def test_application_of_another_user_stays_authorized(seeded):
+    """And the demo's own page is not listed for good."""
+    ada = seeded[PersonalAccessToken]
+    for _ in range(2):
+        (each,) = authorizations.live(user=ada)
+        assert (each.application.name, each.scopes) == ("Ledger Sync", ("payments:read",))
+        assert [project.slug for project in each.projects] == ["analytical-engine"]
+        assert timezone.now() - each.since > timedelta(days=39)
+        assert not identity.of(each.application).is_verified
+        seed.seed()
+    authorizations.end(each.application, ada)
+    seed.seed()
+    assert [row.application.name for row in authorizations.live(user=ada)] == ["Ledger Sync"]
+
+
+def test_one_project_requires_approval(seeded):
+    project = get_project_model().objects.get(slug="compiler")
+    for denied, name in (("awaiting", "Debugger"), ("allowed", "Build log")):
+        (entry,) = reach.listed(project, denied=denied)
+        assert (entry.user, entry.name) == ("grace", name)
+
+
+def test_no_one_has_the_secret_of_a_seeded_key(seeded):
+    """They share their hashes, so an unknown secret of one is no secret of another."""
+    for key in PersonalAccessToken.objects.all():
+        with pytest.raises(Refused, match="invalid"):
+            verify(token.compose("acme", "pat", key.public_id, token.generate_secret()))

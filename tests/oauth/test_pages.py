@@ -202,6 +202,15 @@ def test_deleting_a_client_needs_the_confirmation(pages, made, log_in, name):
     assert introspects(pages, application, secret)
 
 
+def test_page_of_the_site_is_marked_among_the_applications(pages, webapp, log_in, settings):
+    log_in()
+    text = text_of(pages.get("/settings/applications/"))
+    assert "Web app this site" in text
+    assert "Listed while you are logged in there." in text
+    settings.APIKEYS = settings.APIKEYS | {"FIRST_PARTY_CLIENTS": []}
+    assert "this site" not in text_of(pages.get("/settings/applications/"))
+
+
 def test_revoking_an_authorization_needs_the_confirmation(pages, webapp, log_in):
     token = log_in().json()["access_token"]
     response = pages.post(f"/settings/applications/{webapp.pk}/revoke/")
@@ -360,7 +369,7 @@ def grant(log_in):
 def test_the_user_sees_and_revokes_an_authorization(client, ada, webapp, grant):
     client.force_login(ada)
     text = text_of(client.get("/settings/applications/"))
-    assert "Web app See payments" in text
+    assert "Web app this site See payments" in text
 
     send(client, f"/settings/applications/{webapp.pk}/revoke/")
 

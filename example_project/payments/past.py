@@ -1,0 +1,361 @@
+"""Create the demo's tokens and keys, whose dates, uses and audit events tell one story.
+
+Every filter of their lists finds one, and every state has one. No one has their secrets. They are
+created once, and grow older like the keys of any site.
+"""
+
+import secrets
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from django.db.models import QuerySet
+from django.utils import timezone
+from oauth2_provider.models import AccessToken, Application, RefreshToken
+
+from apikeys import audit, lifecycle, reach
+from apikeys.audit import Event
+from apikeys.lifecycle import sealing
+from apikeys.models import (
+    AuditEvent,
+    EndedUse,
+    PersonalAccessToken,
+    PersonalAccessTokenUsage,
+    ProjectAccess,
+    ProjectKey,
+    ProjectKeyUsage,
+    ScopeUse,
+)
+from apikeys.oauth import consent
+from apikeys.oauth.models import Consent, TokenOrigin
+from apikeys.signals import key_minted
+from apikeys.token import KIND_NAMES, grant_id
+
+#: The address of every use.
+ADDRESS: Final = "203.0.113.7"
+WIDE: Final = ("payments:read", "payments:write", "reports:read", "keys:read", "keys:write")
+LEDGER_ID: Final = "ledger-sync"
+
+_HOUR: Final = timedelta(hours=1)
+_DAY: Final = timedelta(days=1)
+_USAGE: Final[dict[Any, Any]] = {
+    PersonalAccessToken: PersonalAccessTokenUsage,
+    ProjectKey: ProjectKeyUsage,
+}
+
+
+@dataclass(frozen=True)
+class Used:
+    """The uses of a key: the last and the first, ago, and the requests of a day with uses."""
+
+    last: timedelta
+    first: timedelta
+    requests: int = 1
+    every: int = 1  # days
+
+
+@dataclass(frozen=True)
+class Made:
+    """A token or key. Its times count back from the first run of the demo."""
+
+    name: str
+    scopes: tuple[str, ...]
+    age: timedelta
+    #: ``None`` for no expiry.
+    lifetime: timedelta | None = None
+    used: Used | None = None
+    #: What ended or stopped it: ``revoked``, ``paused`` or ``pending``; how long ago, and why.
+    state: str = ""
+    ago: timedelta = timedelta(0)
+    reason: str = ""
+    #: Whether it is limited to the project.
+    selects: bool = False
+
+
+READS: Final = ("payments:read",)
+PAYS: Final = ("payments:write",)
+REPORTS: Final = ("reports:read",)
+
+TOKENS: Final = (
+    # It used one of its five permissions, for the button *Keep only what it used*.
+    Made(
+        "Nightly report",
+        WIDE,
+        118 * _DAY,
+        180 * _DAY,
+        Used(9 * _HOUR, 117 * _DAY + 9 * _HOUR),
+        selects=True,
+    ),
+    Made("CI tests", READS, 26 * _DAY, 30 * _DAY, Used(2 * _HOUR, 25 * _DAY, 14)),
+    Made("Workshop", READS, 70 * _DAY, 90 * _DAY),
+    Made("Spreadsheet", REPORTS, 200 * _DAY, None, Used(110 * _DAY, 199 * _DAY, 3, every=7)),
+    Made(
+        "Travel phone",
+        READS,
+        100 * _DAY,
+        365 * _DAY,
+        Used(40 * _DAY, 99 * _DAY, 5, every=2),
+        "paused",
+        6 * _DAY,
+        "It is at the repair shop.",
+    ),
+    Made("Tax export", REPORTS, 33 * _DAY, 30 * _DAY, Used(4 * _DAY, 32 * _DAY, 2, every=7)),
+    Made(
+        "Old desktop",
+        READS,
+        150 * _DAY,
+        365 * _DAY,
+        Used(22 * _DAY, 149 * _DAY, 8),
+        "revoked",
+        21 * _DAY,
+        "The computer was sold.",
+    ),
+    Made("Refund helper", PAYS, _DAY, 30 * _DAY, state="pending"),
+)
+KEYS: Final = (
+    Made("Web shop", PAYS, 300 * _DAY, None, Used(_HOUR / 3, 299 * _DAY, 120)),
+    Made(
+        "nightly export",
+        READS,
+        80 * _DAY,
+        None,
+        Used(8 * _DAY, 79 * _DAY),
+        "paused",
+        7 * _DAY,
+        "The export moves to another server.",
+    ),
+    Made("Cash desk", PAYS, 55 * _DAY, 60 * _DAY, Used(_DAY, 54 * _DAY, 31)),
+    Made("Warehouse scanner", READS, 170 * _DAY, 190 * _DAY, Used(45 * _DAY, 168 * _DAY, 9)),
+    Made("Old accounting", REPORTS, 250 * _DAY, None, Used(120 * _DAY, 249 * _DAY, 4, every=30)),
+    Made("Key rotation", ("keys:write",), 40 * _DAY, None, Used(3 * _DAY, 38 * _DAY, every=7)),
+    Made("Test bench", READS, 20 * _DAY, 80 * _DAY),
+    Made("Trade fair", READS, 16 * _DAY, 14 * _DAY, Used(5 * _DAY, 9 * _DAY, 60)),
+    Made(
+        "Former agency",
+        REPORTS,
+        190 * _DAY,
+        None,
+        Used(62 * _DAY, 189 * _DAY, 6),
+        "revoked",
+        60 * _DAY,
+        "The contract has ended.",
+    ),
+    Made("Refunds", PAYS, 2 * _DAY, 90 * _DAY, state="pending"),
+)
+#: The key that is rotated, and how long ago.
+IMPORT: Final = Made(
+    "invoice import", PAYS, 90 * _DAY, None, Used(12 * _DAY + _HOUR, 89 * _DAY, 24)
+)
+ROTATED: Final = 12 * _DAY
+DENIED: Final = Made(
+    "Old laptop", READS, 45 * _DAY, 90 * _DAY, Used(12 * _DAY, 44 * _DAY, 7), selects=True
+)
+AWAITING: Final = Made("Debugger", READS, 2 * _DAY, 30 * _DAY)
+ALLOWED: Final = Made("Build log", READS, 60 * _DAY, 120 * _DAY, Used(6 * _HOUR, 58 * _DAY, 3))
+
+
+class Past:
+    """Collects what happened, and then does it in the order of its times."""
+
+    def __init__(self) -> None:
+        self.now = timezone.now()
+        self.actions: list[tuple[datetime, Callable[[datetime], None]]] = []
+        #: The key whose hashes the others share, because Argon2 is slow.
+        self.sealed: Any = None
+
+    def did(self, ago: timedelta, action: Callable[[datetime], None]) -> None:
+        self.actions.append((self.now - ago, action))
+
+    def run(self) -> None:
+        for at, action in sorted(self.actions, key=lambda each: each[0]):
+            last = AuditEvent.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
+            action(at)
+            # The log of a real site cannot be changed like this.
+            QuerySet(AuditEvent).filter(pk__gt=last).update(at=at)
+
+    def make(self, made: Made, owner: Any, project: Any, by: Any) -> bool:
+        """Plan a key of ``owner``. Return ``False`` if it exists, in whatever state."""
+        model: Any = ProjectKey if owner == project else PersonalAccessToken
+        rows = model._default_manager.filter(name=made.name, **{model.OWNER: owner})
+        if rows.exists():
+            return False
+
+        def mint(at: datetime) -> None:
+            self._mint(made, model(**{model.OWNER: owner}), project, by, at)
+
+        self.did(made.age, mint)
+        if made.used is not None:
+            used = made.used
+            self.did(used.first, lambda at: _use(rows.get(), made.scopes[0], used, project, at))
+        if made.state == "paused":
+            self.did(made.ago, lambda at: _pause(rows.get(), made.reason, by, at))
+        if made.state == "revoked":
+            self.did(made.ago, lambda at: _revoke(rows.get(), made.reason, by, at))
+        return True
+
+    def _mint(self, made: Made, key: Any, project: Any, by: Any, at: datetime) -> None:
+        if self.sealed is None:
+            sealing.sealed(key, None, None)
+            self.sealed = key
+        for name in ("root", "digest", "pepper_id"):
+            setattr(key, name, getattr(self.sealed, name))
+        key.name, key.scope = made.name, " ".join(sorted(made.scopes))
+        key.created_at, key.is_pending = at, made.state == "pending"
+        key.expires_at = at + made.lifetime if made.lifetime is not None else None
+        if isinstance(key, ProjectKey):
+            key.created_by = by
+        else:
+            key.all_projects = not made.selects
+        key.save()
+        if not key.all_projects:
+            key.projects.set([project])
+        key_minted.send(type(key), key=key, by=by, using=None)
+
+
+def _pause(key: Any, reason: str, by: Any, at: datetime) -> None:
+    lifecycle.pause(key, by=by, reason=reason)
+    type(key)._default_manager.filter(pk=key.pk).update(paused_at=at)
+
+
+def _revoke(key: Any, reason: str, by: Any, at: datetime) -> None:
+    lifecycle.revoke(key, by=by, reason=reason)
+    type(key)._default_manager.filter(pk=key.pk).update(revoked_at=at)
+
+
+def _use(key: Any, scope: str, used: Used, project: Any, at: datetime) -> None:
+    """Record all uses of ``key``, of which the first was ``at``."""
+    last = at + used.first - used.last
+    days = (last.date() - at.date()).days
+    dates = {last.date() - timedelta(days=each) for each in range(0, days + 1, used.every)}
+    model = type(key)
+    _USAGE[model].objects.bulk_create(
+        _USAGE[model](key=key, day=day, count=used.requests) for day in sorted(dates | {at.date()})
+    )
+    model._default_manager.filter(pk=key.pk).update(
+        last_used_at=last, last_used_on=last.date(), last_used_ip=ADDRESS
+    )
+    number = len(dates | {at.date()}) * used.requests
+    _note(KIND_NAMES[key.KIND], key.public_id, scope, project, at, last, number)
+    once = f"first_used:{key.KIND}:{key.pk}"
+    audit.write(Event.FIRST_USED, key, at=at, ip=ADDRESS, once=once)
+
+
+def _note(
+    kind: str, name: str, scope: str, project: Any, first: datetime, last: datetime, number: int
+) -> None:
+    ScopeUse.objects.create(
+        kind=kind,
+        credential=name,
+        project_pk=str(project.pk),
+        scope=scope,
+        first_used_at=first,
+        last_used_at=last,
+        count=number,
+    )
+
+
+def seed(people: dict[str, Any], projects: dict[str, Any]) -> None:
+    """Create what is missing. ``people`` are users by name, ``projects`` by slug."""
+    past = Past()
+    ada, charles, grace = people["ada"], people["charles"], people["grace"]
+    engine, compiler = projects["analytical-engine"], projects["compiler"]
+    for made in TOKENS:
+        past.make(made, ada, engine, ada)
+    for made in KEYS:
+        past.make(made, engine, engine, ada)
+    if past.make(IMPORT, engine, engine, ada):
+        past.did(ROTATED, lambda at: _rotate(past, engine, ada, at))
+        past.did(ROTATED - _DAY, lambda at: _use_after_end(engine, at))
+    if past.make(DENIED, charles, engine, charles):
+        past.did(11 * _DAY, lambda at: _deny(charles, engine, ada, at))
+    past.make(AWAITING, grace, compiler, grace)
+    if past.make(ALLOWED, grace, compiler, grace):
+        past.did(30 * _DAY, lambda at: _require_approval(grace, compiler, at))
+    if not Application.objects.filter(client_id=LEDGER_ID).exists():
+        past.did(45 * _DAY, lambda at: _register(charles, at))
+    past.did(40 * _DAY, lambda at: _authorize(ada, engine, at))
+    past.run()
+
+
+def _rotate(past: Past, project: Any, by: Any, at: datetime) -> None:
+    old = ProjectKey.objects.get(project=project, name=IMPORT.name)
+    new = lifecycle.rotate(old, overlap=timedelta(0), by=by).key
+    ProjectKey.objects.filter(pk=old.pk).update(rotated_at=at, expires_at=at)
+    ProjectKey.objects.filter(pk=new.pk).update(created_at=at)
+    still = replace(Used(timedelta(0), timedelta(0), 24), first=past.now - at, last=3 * _HOUR)
+    _use(new, IMPORT.scopes[0], still, project, at)
+
+
+def _use_after_end(project: Any, at: datetime) -> None:
+    """Record that a program still uses the old key."""
+    old = ProjectKey.objects.get(project=project, name=IMPORT.name, rotated_at__isnull=False)
+    EndedUse.objects.create(
+        kind=KIND_NAMES[ProjectKey.KIND],
+        public_id=old.public_id,
+        code="expired_key",
+        first_used_at=at,
+        last_used_at=at + 9 * _DAY,
+        first_ip=ADDRESS,
+        last_ip=ADDRESS,
+        count=3,
+    )
+    ends = old.expires_at.isoformat() if old.expires_at else ""
+    once = f"ended:{old.KIND}:{old.pk}:expired_key:{ends}"
+    changes = {"code": "expired_key", "count": 1}
+    audit.write(Event.USED_AFTER_END, old, ip=ADDRESS, changes=changes, once=once)
+
+
+def _deny(user: Any, project: Any, by: Any, at: datetime) -> None:
+    key = PersonalAccessToken.objects.get(user=user, name=DENIED.name)
+    entry = reach.find(project, key.public_id)
+    assert entry is not None  # noqa: S101 - for mypy
+    reach.deny(project, entry, by=by, reason="No one knows this laptop.")
+    ProjectAccess.objects.filter(project=project, credential=key.public_id).update(at=at)
+
+
+def _require_approval(user: Any, project: Any, at: datetime) -> None:
+    reach.require_approval(project, True, by=user)
+    key = PersonalAccessToken.objects.get(user=user, name=ALLOWED.name)
+    entry = reach.find(project, key.public_id)
+    assert entry is not None  # noqa: S101 - for mypy
+    reach.allow(project, entry, by=user)
+    ProjectAccess.objects.filter(project=project, credential=key.public_id).update(at=at)
+
+
+def _register(owner: Any, at: datetime) -> None:
+    client = Application.objects.create(
+        client_id=LEDGER_ID,
+        name="Ledger Sync",
+        user=owner,
+        client_type=Application.CLIENT_PUBLIC,
+        authorization_grant_type=Application.GRANT_AUTHORIZATION_CODE,
+        redirect_uris="https://ledger.example/callback",
+    )
+    Application.objects.filter(pk=client.pk).update(created=at)
+
+
+def _authorize(user: Any, project: Any, at: datetime) -> None:
+    """Let the client of another user act for ``user``. It keeps a refresh token."""
+    client = Application.objects.get(client_id=LEDGER_ID)
+    last = timezone.now() - 2 * _HOUR
+    refresh = RefreshToken.objects.filter(application=client, user=user, revoked=None)
+    if not refresh.exists():
+        given = consent.save(user, client, "payments:read", [project], is_given=True)
+        consent.tell(given, [project])
+        Consent.objects.filter(pk=given.pk).update(created_at=at)
+        facts: dict[str, Any] = {"user": user, "application": client}
+        access = AccessToken.objects.create(
+            token=secrets.token_urlsafe(32), expires=last, scope="payments:read", **facts
+        )
+        TokenOrigin.objects.create(access_token=access, consent=given)
+        refresh.create(
+            token=secrets.token_urlsafe(32), access_token=access, token_family=uuid.uuid4(), **facts
+        )
+        name = grant_id(client.pk, user.pk)
+        if not ScopeUse.objects.filter(credential=name).exists():
+            _note("oauth", name, "payments:read", project, at + _HOUR, last, 80)
+    # It got its last access token two hours ago, in every run.
+    AccessToken.objects.filter(application=client, user=user).update(created=last, expires=last)
+    refresh.update(created=last)
