@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from apikeys.access import OAUTH, Access, ProjectUser
 from apikeys.models import Membership
+from apikeys.policy import Policy
 from apikeys.verify import verify
 from example_project.payments.models import Payment
 from tests.factories import MembershipFactory, ProjectFactory, UserFactory, mint_key, mint_pat
@@ -92,6 +93,20 @@ def test_a_client_without_user_and_project_reaches_nothing(project):
     assert access.allows(WRITE)
     assert not access.allows(READ, project=project)
     assert not access.projects().exists()
+
+
+class Everything(Policy):
+    """A policy that does not look at the user."""
+
+    def projects(self, user, scopes=()):
+        return self.active_projects()
+
+
+def test_no_policy_is_asked_about_a_client_without_user(project, settings):
+    settings.APIKEYS = {**settings.APIKEYS, "POLICY": Everything}
+    access = Access(kind=OAUTH, credential_id="x", name="x", scope=WRITE)
+    assert not access.projects().exists()
+    assert not access.allows(READ, project=project)
 
 
 def test_the_facts(member, project):

@@ -245,6 +245,20 @@ class TestConvert:
         lifecycle.revoke(key)
         assert refusal(lifecycle.convert, key, trust=TRUST) == "revoked_key"
 
+    def test_a_key_whose_pepper_was_replaced_is_used_once_and_then_converted(
+        self, project, settings
+    ):
+        """Only its root could renew the digest, and a converted key has none."""
+        minted = mint_key(project)
+        settings.SECRET_KEY = "n" * 50
+        key = ProjectKey.objects.get(pk=minted.key.pk)
+        hour = timedelta(hours=1)
+        code = refusal(lifecycle.convert, key, trust=TRUST, overlap=hour)
+        assert code == "not_convertible"
+        verify.verify(minted.token)
+        lifecycle.convert(ProjectKey.objects.get(pk=key.pk), trust=TRUST, overlap=hour)
+        verify.verify(minted.token)
+
     def test_caller_must_cover_the_whole_key(self, project, owner):
         key = mint_key(project, scopes=["payments:read", "reports:read"]).key
         weak = mint_pat(owner, scopes=["keys:write", "payments:read"])
