@@ -13,6 +13,7 @@ from django.views.decorators.debug import sensitive_post_parameters, sensitive_v
 
 from .. import refusals, token
 from ..conf import app_settings
+from ..legacy import verify as legacy
 from ..models import KEY_MODELS, AnyKey
 from ..refusals import Refused
 from ..restrictions import CODES
@@ -96,7 +97,7 @@ def recognise(text: str) -> AnyKey:
     """
     parsed = token.parse(text, app_settings.PREFIX)
     if parsed is None:
-        raise Refused(refusals.MALFORMED_KEY)
+        return _recognise_imported(text)
     try:
         verify(text, counts_as_use=False)
     except Refused as refused:
@@ -104,6 +105,17 @@ def recognise(text: str) -> AnyKey:
             raise
     key = KEY_MODELS[parsed.kind]._default_manager.filter(public_id=parsed.public_id).first()
     if key is None:  # deleted between the two queries
+        raise Refused(refusals.INVALID_KEY)
+    return key
+
+
+@sensitive_variables("text", "imported")
+def _recognise_imported(text: str) -> AnyKey:
+    imported = legacy.find_all([text]).get(text)
+    if imported is None:
+        raise Refused(refusals.MALFORMED_KEY)
+    rows = KEY_MODELS[imported.row.kind]._default_manager.filter(pk=imported.row.key_pk)
+    if (key := rows.first()) is None or not imported.is_right(key):
         raise Refused(refusals.INVALID_KEY)
     return key
 

@@ -4,6 +4,7 @@ import hmac
 from typing import Any
 
 from django.utils import timezone
+from django.views.decorators.debug import sensitive_variables
 
 from .. import hashing, refusals
 from ..models.endings import ends_of
@@ -11,7 +12,7 @@ from ..refusals import Refused
 from ..token import Parsed
 from .lost_peppers import check_root, renew_digest
 
-__all__ = ["check_rest", "renew_digest"]
+__all__ = ["check_rest", "is_secret_of", "renew_digest"]
 
 
 def check_rest(model: Any, pk: int, parsed: Parsed, digest: str, pepper_id: str) -> bool:
@@ -21,6 +22,15 @@ def check_rest(model: Any, pk: int, parsed: Parsed, digest: str, pepper_id: str)
     """
     matches = check(parsed.secret, digest, pepper_id)
     return check_root(model, pk, parsed) if matches is None else matches
+
+
+@sensitive_variables("parsed", *hashing.SENSITIVE)
+def is_secret_of(key: Any, parsed: Parsed) -> bool:
+    """Return whether ``parsed`` has the secret of ``key``, in any state. Raise ``Refused``."""
+    matches = hashing.check_digest(parsed.secret, key.digest, key.pepper_id)
+    if matches is None:
+        return check_rest(type(key), key.pk, parsed, key.digest, key.pepper_id)
+    return matches
 
 
 def check(secret: str, digest: str, pepper_id: str) -> bool | None:

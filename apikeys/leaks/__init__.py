@@ -3,27 +3,29 @@
 The endpoint that receives reports is in ``apikeys.api``.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from django.db import router
 from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
 
-from .. import audit, hashing, lifecycle, token
+from .. import audit, lifecycle, token
 from ..audit import Event
 from ..conf import app_settings
 from ..databases import clock, transactions
 from ..databases.primary import reading_primary
-from ..hashing.converted import check_rest
+from ..hashing.converted import is_secret_of
+from ..legacy import verify as legacy
 from ..lifecycle import locking
 from ..limits import networks
 from ..models import KEY_MODELS, AnyKey, AuditEvent, PersonalAccessToken, State
 from ..models.chains import chains
 from ..refusals import Refused
 from ..signals import key_leaked
+from ..token import Parsed
 
 __all__ = ["Report", "report", "report_all"]
 
@@ -174,28 +176,43 @@ def _rotated_by_themselves(keys: Iterable[AnyKey]) -> set[AnyKey]:
     }
 
 
-@sensitive_variables("texts", "parsed", "each", "text")
+@sensitive_variables("texts", "asked", "imported", "parsed", "text", "is_right")
 def _find_all(texts: Sequence[str]) -> tuple[list[AnyKey | None], Refused | None]:
     """Return the key of each text or ``None``, and a refusal if some could not be checked."""
-    parsed = [token.parse(text, app_settings.PREFIX) for text in texts]
+    parsed = {text: token.parse(text, app_settings.PREFIX) for text in texts}
+    imported = legacy.find_all(text for text, each in parsed.items() if each is None)
+    asked = [_asked(parsed[text], imported.get(text)) for text in texts]
     rows: dict[tuple[str, str], Any] = {}
     for kind, model in KEY_MODELS.items():
-        ids = {each.public_id for each in parsed if each is not None and each.kind == kind}
+        ids = {each.public_id for each in asked if each.kind == kind}
         if ids:
             found = model._default_manager.filter(public_id__in=ids)
             rows |= {(kind, key.public_id): key for key in found}
     keys: list[AnyKey | None] = []
     busy = None
-    for each in parsed:
-        key = rows.get((each.kind, each.public_id)) if each is not None else None
-        if each is None or key is None:
-            keys.append(None)
-            continue
-        matches = hashing.check_digest(each.secret, key.digest, key.pepper_id)
-        if matches is None:
+    for kind, public_id, is_right in asked:
+        key, matches = rows.get((kind, public_id)), False
+        if key is not None:
             try:
-                matches = check_rest(type(key), key.pk, each, key.digest, key.pepper_id)
+                matches = is_right(key)
             except Refused as refused:
                 busy = refused if refused.refusal.status == 503 else busy
         keys.append(key if matches else None)
     return keys, busy
+
+
+class _Asked(NamedTuple):
+    """The kind and ID in a text, and the function that checks its secret."""
+
+    kind: str
+    public_id: str
+    is_right: Callable[[AnyKey], bool]
+
+
+@sensitive_variables("parsed", "imported")
+def _asked(parsed: Parsed | None, imported: legacy.Imported | None) -> _Asked:
+    if parsed is not None:
+        return _Asked(parsed.kind, parsed.public_id, lambda key: is_secret_of(key, parsed))
+    if imported is not None:
+        return _Asked(imported.row.kind, str(imported.row.public_id), imported.is_right)
+    return _Asked("", "", lambda key: False)

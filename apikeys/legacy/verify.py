@@ -9,10 +9,10 @@ import hmac
 import logging
 import re
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from django.core.signals import setting_changed
 from django.db import Error, connections, router
@@ -24,9 +24,10 @@ from ..access import Access
 from ..cache.lookup import Lookup
 from ..conf import app_settings
 from ..databases import tenants, transactions, unavailable
+from ..hashing.converted import is_secret_of
 from ..hashing.lost_peppers import count_try, slot
 from ..limits import attempts, networks
-from ..models import KEY_MODELS, LegacyKey
+from ..models import KEY_MODELS, AnyKey, LegacyKey
 from ..refusals import Refused
 from ..token import Parsed
 from ..verify import Resolver, ask_others, register, unregister, verify_parsed
@@ -207,6 +208,51 @@ def _find_weak(
         if row is not None:
             give_back()
     return row, give_back
+
+
+class Imported(NamedTuple):
+    """The row of an imported key, which was found by its text alone."""
+
+    row: _Row
+    text: str
+
+    def __repr__(self) -> str:
+        return f"<Imported {self.row.public_id}>"
+
+    @sensitive_variables("self", "parsed")
+    def is_right(self, key: AnyKey) -> bool:
+        """Return whether ``key`` has this text. Raise ``Refused`` (``verification_busy``)."""
+        row = self.row
+        if row.hash:
+            return _matches(self.text, row, None)
+        parsed = Parsed("", row.kind, str(row.public_id), texts.bind(row.scheme, self.text))
+        return is_secret_of(key, parsed)
+
+
+@sensitive_variables("given", "text", "strong", "places", "found")
+def find_all(given: Iterable[str]) -> dict[str, Imported]:
+    """Return the imported keys with these texts, without a request. One query.
+
+    Check each with ``is_right``. Weak texts are left out, because anyone could guess them here,
+    and so are keys that ``LIVE`` has not imported yet.
+    """
+    hooks = [hook for name in schemes.enabled() if (hook := options.hook_of(name)) is not None]
+    places: dict[str, list[str]] = {}
+    for text in given:
+        if schemes.is_text(text) and not texts.is_weak(text):
+            for place in {texts.selector(text), *texts.other_selectors(text, hooks)}:
+                places.setdefault(place, []).append(text)
+    found: dict[str, Imported] = {}
+    if not places:
+        return found
+    rows = LegacyKey.objects.filter(selector__in=list(places))
+    for place, *values in rows.values_list("selector", *_FIELDS):
+        row = _Row(values)
+        for text in places[place]:
+            is_place = bool(row.hash) or place == texts.selector(text)
+            if row.public_id is not None and is_place:
+                found.setdefault(text, Imported(row, text))
+    return found
 
 
 @sensitive_variables("text", "name")

@@ -296,6 +296,7 @@ class TestShow:
             "used_after_denial": [],
             "awaits_approval_in": [],
             "rotation_chain": [minted["id"]],
+            "created_keys": [],
             "scopes_used": {"payments:read": None},
         }
         done = apikeys("show", minted["id"])
@@ -654,6 +655,12 @@ class TestPause:
         ]
         apikeys("rotate", maker["id"])  # they come from the predecessor of the revoked key
         successor = PersonalAccessToken.objects.get(replaces__public_id=maker["id"])
+        ids = {key.public_id for key in made}
+        shown = apikeys("show", successor.public_id, "--json").json["created_keys"]
+        assert ids == set(shown)
+        assert f"created keys  {', '.join(shown)}" in re.sub(
+            "  +", "  ", apikeys("show", successor.public_id).out
+        )
         done = apikeys("revoke", successor.public_id, "--reason", "Leaked.")
         for key in made[:20]:
             line = f"{key.name} ({key.public_id}), which was created with it, was revoked too."

@@ -5,6 +5,7 @@ from django.core.management.base import CommandParser
 from ... import lifecycle, moments
 from ...keys import ended
 from ...keys.facts import record
+from ...lifecycle import descendants
 from ...models import AnyKey
 from ...reach.listing import awaits_approval_in
 from ...usage.scope_uses import Used
@@ -30,7 +31,10 @@ def handle(terminal: Terminal, *, public_id: str, **options: Any) -> None:
         denials = uses["used_after_denial"]
         shown_uses = "; ".join(f"{each['project']}: {show_uses(each)}" for each in denials)
         uses["used_after_denial"] = shown_uses or None
+    older: list[Any] = key.predecessors()
+    made = [each.public_id for each in descendants.below([key, *older])]
     facts = record(key) | uses | {"rotation_chain": shown}
+    facts["created_keys"] = made if terminal.as_json else ", ".join(made) or None
     terminal.show_facts(facts | {"scopes_used": _used(key, as_json=terminal.as_json)})
 
 
