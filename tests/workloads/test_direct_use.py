@@ -55,6 +55,17 @@ def test_issuer_must_allow_it(client, project):
     assert caught.value.code == "direct_use_not_allowed"
 
 
+def test_issuer_that_no_longer_allows_it_ends_it_for_every_key(client, project, settings):
+    mint(project, direct_use=True)
+    text = KUBERNETES.token()
+    assert code(client, text) == (200, None)
+    issuers = settings.APIKEYS["WORKLOAD_ISSUERS"]
+    entry = {**issuers["kubernetes"], "DIRECT_USE": False}
+    changed = {"WORKLOAD_ISSUERS": {**issuers, "kubernetes": entry}}
+    settings.APIKEYS = {**settings.APIKEYS, **changed}
+    assert code(client, text) == (401, "exchange_required")
+
+
 @pytest.mark.parametrize(
     ("claims", "expected"),
     [
