@@ -14,12 +14,13 @@ import traceback
 from contextlib import suppress
 
 import pytest
+from django.conf import settings
 from django.contrib.sessions.models import Session
 from django.core import mail
 from django.core.cache import cache
 from django.core.management import CommandError, call_command
 from django.db import connection
-from django.test import Client
+from django.test import Client, override_settings
 from django.urls import include, path
 
 from apikeys import lifecycle, usage
@@ -249,32 +250,35 @@ def by_the_command(hunt, monkeypatch):
                 hunt.command(*right)
 
 
-def everywhere(hunt, settings):
+def everywhere(hunt):
     """Each key as a credential where it belongs, and where it does not."""
     anybody = Client(raise_request_exception=False)
-    basic = base64.b64encode
     for n, text in enumerate(list(hunt.tokens)):
-        settings.DEBUG = bool(n % 2)
-        as_key = {"headers": bearer(text), "by": anybody}
-        hunt("get", "/api/token/", **as_key)
-        hunt("get", "/api/payments/", **as_key)
-        hunt("get", "/fail/", **as_key)
-        hunt("post", "/fail/", {"key": text}, **as_key)
-        hunt("get", "/api/token/", headers={"Authorization": f"Bearer {text} {text}"}, by=anybody)
-        hunt("get", "/api/token/", headers={"Authorization": f"Token {text}"}, by=anybody)
-        hunt("get", "/api/token/", headers=bearer(text[:-1]), by=anybody)
-        hunt("post", "/o/token/", {"grant_type": "password", "password": text}, by=anybody)
-        header = "Basic " + basic(f"{text[9:25]}:{text}".encode()).decode()
-        form = {"grant_type": "client_credentials"}
-        hunt("post", "/o/token/", form, headers={"Authorization": header}, by=anybody)
-        hunt("post", "/o/introspect/", {"token": text}, **as_key)
-        if not settings.DEBUG:  # Django's debug page of a 404 has the address that was asked for
-            hunt("get", f"/api/nowhere/{text}/?key={text}", by=anybody)
-        hunt("post", "/o/revoke_token/", {"token": text}, by=anybody)
-        if n % 5 == 0:
-            body = json.dumps({"tokens": [text, text[:-1]]})
-            hunt("post", "/api/leaked/", body, content_type="application/json", by=anybody)
-    settings.DEBUG = False
+        # pytest-django's ``settings`` would wrap the settings once more for each key.
+        with override_settings(DEBUG=bool(n % 2)):
+            as_a_credential(hunt, text, anybody)
+            if n % 5 == 0:
+                body = json.dumps({"tokens": [text, text[:-1]]})
+                hunt("post", "/api/leaked/", body, content_type="application/json", by=anybody)
+
+
+def as_a_credential(hunt, text, anybody):
+    as_key = {"headers": bearer(text), "by": anybody}
+    hunt("get", "/api/token/", **as_key)
+    hunt("get", "/api/payments/", **as_key)
+    hunt("get", "/fail/", **as_key)
+    hunt("post", "/fail/", {"key": text}, **as_key)
+    hunt("get", "/api/token/", headers={"Authorization": f"Bearer {text} {text}"}, by=anybody)
+    hunt("get", "/api/token/", headers={"Authorization": f"Token {text}"}, by=anybody)
+    hunt("get", "/api/token/", headers=bearer(text[:-1]), by=anybody)
+    hunt("post", "/o/token/", {"grant_type": "password", "password": text}, by=anybody)
+    header = "Basic " + base64.b64encode(f"{text[9:25]}:{text}".encode()).decode()
+    form = {"grant_type": "client_credentials"}
+    hunt("post", "/o/token/", form, headers={"Authorization": header}, by=anybody)
+    hunt("post", "/o/introspect/", {"token": text}, **as_key)
+    if not settings.DEBUG:  # Django's debug page of a 404 has the address that was asked for
+        hunt("get", f"/api/nowhere/{text}/?key={text}", by=anybody)
+    hunt("post", "/o/revoke_token/", {"token": text}, by=anybody)
 
 
 def forms_of(text):
@@ -284,7 +288,7 @@ def forms_of(text):
 
 
 def test_no_secret_is_left_anywhere(
-    hunt, admin, monkeypatch, settings, django_capture_on_commit_callbacks, record_property
+    hunt, admin, monkeypatch, django_capture_on_commit_callbacks, record_property
 ):
     with django_capture_on_commit_callbacks(execute=True):
         on_the_pages(hunt, admin)
@@ -294,7 +298,7 @@ def test_no_secret_is_left_anywhere(
         for _ in range(2):
             for minted in (mint_pat(admin), mint_key(ProjectKey.objects.first().project)):
                 hunt.tokens += [minted.token, lifecycle.rotate(minted.key).token]
-        everywhere(hunt, settings)
+        everywhere(hunt)
         usage.flush()
         deadlines.notify()
 
