@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
@@ -19,6 +20,7 @@ from .entries import Entry
 #: The values of the filter ``denied``.
 ANSWERS: Final = ("yes", "no", "awaiting", "allowed")
 
+_MOST_PROJECTS: Final = 20
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 _LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 
@@ -99,6 +101,21 @@ def awaits_approval_in(key: AnyKey) -> list[str]:
     if not isinstance(key, PersonalAccessToken) or key.state() in (State.EXPIRED, State.REVOKED):
         return []
     return [slug_of(project) for project in standings([key], key.user)[key.public_id].awaits]
+
+
+@reading_primary()
+def awaiting(user: Any) -> list[tuple[Any, int]]:
+    """Return the projects in which ``user`` may allow tokens, and how many wait there.
+
+    Takes one query if no project of the user requires approval. Looks at 20 projects at most.
+    """
+    policy = get_policy()
+    deciding = (each for each in _deciding(user, set()).values() if policy.may_deny(user, each))
+    waiting = [
+        (project, sum(each.awaits for each in sources.entries(project)))
+        for project in islice(deciding, _MOST_PROJECTS)
+    ]
+    return [(project, number) for project, number in waiting if number]
 
 
 def _deciding(user: Any, denied: set[Any]) -> dict[Any, Any]:

@@ -190,6 +190,19 @@ def test_second_replacement_is_created_without_a_link(page, place, make, how):
     assert fresh(old).successor == first
 
 
+def test_activity_of_the_new_key_includes_the_key_that_it_replaced(page, place, expired):
+    replace(page, place, expired.public_id)
+    key = newest(place)
+    url = f"{place.url}activity/"
+    assert (
+        f"?key={key.public_id}&amp;replaced=1"
+        in page.get(url, {"key": key.public_id}).content.decode()
+    )
+    found = page.get(url, {"key": key.public_id, "replaced": "1"})
+    shown = {event.public_id for event in found.context["page"].rows}
+    assert shown == {key.public_id, expired.public_id}
+
+
 def test_successor_of_a_deleted_rotation_is_created_without_a_link(page, place, make):
     """The old key was rotated: a link would make the new one a part of its rotation."""
     old = make().key

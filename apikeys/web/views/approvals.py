@@ -13,9 +13,10 @@ from ...keys import facts
 from ...keys.queries import in_state
 from ...models import KEY_MODELS, AnyKey, PersonalAccessToken, ProjectKey, State
 from ...policy import get_policy
+from ...reach.listing import awaiting
 from ...templatetags.apikeys_pages import quoted
 from .. import sudo
-from ..owners import owner_of
+from ..owners import ProjectKeys, owner_of
 from .pages import CONFLICTS, SettingsPage
 from .rows import rows_of
 
@@ -76,4 +77,12 @@ class Approvals(SettingsPage):
             is_seen = owner.project is not None or owner.user.pk == key.owner.pk
             row |= {"page": row["url"] if is_seen else ""}
             rows.append(row | {"decide": reverse("apikeys:decide", kwargs=kwargs)})
-        return self.page("approvals", rows=rows)
+        waiting = [
+            {
+                "project": project,
+                "number": number,
+                "url": f"{ProjectKeys(self.user, project).url('access')}?denied=awaiting",
+            }
+            for project, number in ([] if self.hides_project_keys else awaiting(self.user))
+        ]
+        return self.page("approvals", rows=rows, waiting=waiting)

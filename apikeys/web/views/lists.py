@@ -116,7 +116,10 @@ class Activity(OwnerPage):
 
     def replaced(self, key: AnyKey | None) -> Iterator[str]:
         """Yield the IDs of the keys that ``key`` replaced, latest first."""
-        for each in key.predecessors(_MOST_REPLACED) if key is not None else ():
+        if key is None or key.replaces is None:
+            return
+        yield key.replaces.public_id  # not a predecessor if it had ended before
+        for each in key.replaces.predecessors(_MOST_REPLACED - 1):
             yield each.public_id
 
     def who(self, of_key: str, key: AnyKey | None, events: Sequence[AuditEvent]) -> str:
