@@ -77,7 +77,7 @@ class Approvals(SettingsPage):
             is_seen = owner.project is not None or owner.user.pk == key.owner.pk
             row |= {"page": row["url"] if is_seen else ""}
             rows.append(row | {"decide": reverse("apikeys:decide", kwargs=kwargs)})
-        waiting = [
+        in_projects = [
             {
                 "project": project,
                 "number": number,
@@ -85,4 +85,4 @@ class Approvals(SettingsPage):
             }
             for project, number in ([] if self.hides_project_keys else awaiting(self.user))
         ]
-        return self.page("approvals", rows=rows, waiting=waiting)
+        return self.page("approvals", rows=rows, waiting=in_projects)
