@@ -1,4 +1,4 @@
-"""Databases that are made once and copied: to migrate one takes a process several seconds."""
+"""What is made once and read or copied by many tests, such as a migrated database."""
 
 import hashlib
 import json
@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -19,27 +20,34 @@ from tests.documents import ROOT
 VARIABLES = ("DEMO_DATABASE", "SERVER_SQLITE", "SWAPPED_DATABASE")
 
 
+def shared(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """Return the path of what ``make`` has written there once, for all workers of pytest-xdist.
+
+    Tests read or copy it, and do not change it.
+    """
+    folder = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    made = folder / name
+    with FileLock(folder / f"{name}.lock"):
+        if not made.exists():
+            draft = folder / f"{name}.draft"
+            make(draft)
+            draft.rename(made)
+    return made
+
+
 def migrated(
     factory: pytest.TempPathFactory,
     path: Path,
     settings: str = "example_project.settings",
     **environment: str,
 ) -> Path:
-    """Write to ``path`` a SQLite database on which ``manage.py migrate`` has run, and return it.
-
-    All workers of pytest-xdist copy the same file.
-    """
+    """Write to ``path`` a SQLite database on which ``manage.py migrate`` has run, and return it."""
     words = json.dumps([settings, environment], sort_keys=True)
-    shared = factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        shared = shared.parent
-    made = shared / f"migrated-{hashlib.sha256(words.encode()).hexdigest()[:16]}.sqlite3"
-    with FileLock(made.with_suffix(".lock")):
-        if not made.exists():
-            draft = made.with_suffix(".draft")
-            _migrate(draft, {"DJANGO_SETTINGS_MODULE": settings, **environment})
-            draft.rename(made)
-    shutil.copyfile(made, path)
+    name = f"migrated-{hashlib.sha256(words.encode()).hexdigest()[:16]}.sqlite3"
+    variables = {"DJANGO_SETTINGS_MODULE": settings, **environment}
+    shutil.copyfile(shared(factory, name, lambda draft: _migrate(draft, variables)), path)
     return path
 
 

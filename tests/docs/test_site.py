@@ -12,21 +12,23 @@ from apikeys.conf.setting import all_names
 from apikeys.refusals import REFUSALS
 from tests.docs import system_checks
 from tests.documents import DOCUMENTS, ROOT, headings, links
+from tests.prepared import shared
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    out = tmp_path_factory.mktemp("site")
-    built = subprocess.run(
-        [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "docs", str(out)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    assert built.returncode == 0, built.stderr
-    return out
+    def build(out):
+        built = subprocess.run(
+            [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "docs", str(out)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+        )
+        assert built.returncode == 0, built.stderr
+
+    return shared(tmp_path_factory, "documentation", build)
 
 
 class Page(HTMLParser):

@@ -177,15 +177,25 @@ def test_a_token_is_created_inside_a_base_template(show):
     expect(page.get_by_label("Personal access token", exact=True)).not_to_have_value("")
 
 
+@pytest.mark.parametrize(
+    ("scheme", "width", "height"),
+    [
+        ("light", 1000, 560),
+        ("dark", 375, 720),
+        pytest.param("dark", 1000, 560, marks=pytest.mark.long),
+        pytest.param("light", 375, 720, marks=pytest.mark.long),
+    ],
+)
 @pytest.mark.parametrize("framework", SITES)
-def test_pictures_of_the_docs(show, framework):
-    """The pages inside a whole site, on light and dark screens, wide and narrow."""
+def test_pictures_of_the_docs(show, framework, scheme, width, height):
+    """The pages inside a whole site, on light and dark screens, wide and narrow.
+
+    The long tests also look at the other pairs of a color scheme and a width.
+    """
     for url in ("/settings/keys/", "/settings/keys/new/"):
-        for scheme in ("light", "dark"):
-            for width, height in ((1000, 560), (375, 720)):
-                page = show(framework, url, width, scheme, height, with_menu=True)
-                assert page.evaluate(
-                    "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
-                )
-                if (framework, url, scheme, width) in PICTURES:
-                    take(page, PICTURES[framework, url, scheme, width])
+        page = show(framework, url, width, scheme, height, with_menu=True)
+        assert page.evaluate(
+            "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+        )
+        if (framework, url, scheme, width) in PICTURES:
+            take(page, PICTURES[framework, url, scheme, width])
