@@ -175,8 +175,13 @@ def quick_flush(django_db_setup, django_db_blocker):
     than most of these tests. Here they are inserted as they were at the beginning. And PostgreSQL
     empties a table with few rows faster than it creates its files anew.
     """
+    models = (ContentType, Permission)
     with django_db_blocker.unblock():
-        saved = [_rows_of(model) for model in (ContentType, Permission)]
+        # pytest-django creates no tables if no test uses the database.
+        if not connection.introspection.table_names():
+            models = ()
+            connection.close()
+        saved = [_rows_of(model) for model in models]
 
     def insert(verbosity, interactive, db, **kwargs):
         assert db == DEFAULT_DB_ALIAS
