@@ -89,7 +89,7 @@ class Many(OwnerPage):
     ) -> HttpResponse:
         hour = timezone.now() - timedelta(hours=1)
         used = [key for key in keys if key.last_used_at is not None and key.last_used_at > hour]
-        counts = usage.daily(self.owner.model, [key.pk for key in keys], days=1)
+        counts = usage.daily(self.owner.model, [key.pk for key in keys])
         return self.page(
             self.name,
             status,
@@ -98,7 +98,8 @@ class Many(OwnerPage):
             ids=" ".join(key.public_id for key in keys),
             more=more,
             used=len(used),
-            today=sum(sum(days) for days in counts.values()),
+            today=sum(of_key[-1] for of_key in counts.values()),
+            counts=counts[keys[0].pk] if len(keys) == 1 else [],
             title=self.title(len(keys)),
             at=self.owner.url(self.name),
             query=self.query.urlencode(),
