@@ -116,8 +116,18 @@ def test_deny_asks_first_and_names_the_consequence(page, ada, bob, engine):
     assert XSS not in done.content.decode()
     assert not verify(minted.token).allows(project=engine)
 
-    page.post(f"{URL}{minted.key.public_id}/allow/")
+    allow = f"{URL}{minted.key.public_id}/allow/"
+    assert "with everything that was denied together with it" in text_of(page.get(allow))
+    page.post(allow)
     assert verify(minted.token).allows(project=engine)
+
+
+def test_allowing_a_pending_token_speaks_of_no_denial(page, ada, bob, engine):
+    minted = mint_pat(bob, name="laptop")
+    reach.require_approval(engine, True)
+    asked = text_of(page.get(f"{URL}{minted.key.public_id}/allow/"))
+    assert "It reaches this project from the next request on. Its owner gets a mail." in asked
+    assert "denied together" not in asked
 
 
 def test_the_owner_sees_who_denied_the_token_and_why(client, ada, bob, engine):
