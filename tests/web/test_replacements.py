@@ -73,7 +73,9 @@ def test_old_and_new_key_name_each_other(page, place, make, how):
     response = replace(page, place, old.public_id)
 
     assert response.status_code == 200
-    assert f"Its predecessor {old.public_id} has stopped working." in text_of(response)
+    ended = "expired" if how == "expired" else "was revoked"
+    assert re.search(rf"Its predecessor {old.public_id} {ended} [^.]*(ago|now)", text_of(response))
+    assert "has stopped working" not in text_of(response)
     new = newest(place)
     page_of_old = page.get(f"{place.url}{old.public_id}/")
     assert f"Replaced by {new.public_id}" in text_of(page_of_old)
