@@ -76,10 +76,14 @@ def _in_words(counts: Sequence[int]) -> str:
         "day": date_format(_day(counts, counts.index(top)), "MONTH_DAY_FORMAT"),
         "count": number_format(top, force_grouping=True),
     }
-    if top == total:
+    if total == 1:
+        most = _("on %(day)s") % words
+    elif top == total:
         most = _("all of them on %(day)s") % words
     elif top * 2 > total:
         most = _("most of them on %(day)s: %(count)s") % words
+    elif counts.count(top) > 1:
+        most = _("at most %(count)s in a day") % words
     else:
         most = _("at most %(count)s in a day, on %(day)s") % words
     return f"{text}, {most}"

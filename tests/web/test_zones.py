@@ -99,11 +99,25 @@ def test_exact_time_can_have_the_focus(page, ada):
         ([1, 0, 7], "most of them on "),
         ([4000, 1, 3999], "8,000 requests in the last 3 days, at most 4,000 in a day, on "),
         ([0, 0, 0], "No requests in the last 3 days"),
+        ([0, 0, 1], "1 request in the last 3 days, on "),
     ],
 )
 def test_sentence_about_use_is_true(counts, words):
     template = Template("{% load apikeys_pages %}{% usage_words counts %}")
     assert words in template.render(Context({"counts": counts}))
+
+
+@pytest.mark.parametrize("counts", [[14, 14, 14], [4, 1, 4]])
+def test_sentence_names_no_day_if_several_have_the_maximum(counts):
+    template = Template("{% load apikeys_pages %}{% usage_words counts %}")
+    assert template.render(Context({"counts": counts})).endswith(f"at most {counts[0]} in a day")
+
+
+def test_chart_without_requests_has_no_axis_values(page, ada):
+    key = mint_pat(ada).key
+    html = page.get(f"{TOKENS}{key.public_id}/").content.decode()
+    assert '<p class="ak-y"></p>' in html
+    assert "No requests in the last 30 days" in html
 
 
 def test_chart_has_an_axis_values_and_a_table(page, ada):
