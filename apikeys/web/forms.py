@@ -26,7 +26,7 @@ from ..policy import get_policy
 from ..restrictions import RESTRICTIONS
 from ..restrictions.base import Terms
 from ..workloads import rules
-from .expiry import ExpiryForm, days
+from .expiry import ExpiryForm
 from .fields import DayField, KeylessForm, PageFields, ProjectsField, PublicKeyField
 from .widgets import ScopesWidget
 from .wording import message_of
@@ -277,7 +277,7 @@ def offer_overlaps(field: forms.Field) -> None:
 
 
 class RotateForm(TrustForm, ExpiryForm):
-    overlap = overlap_field(gettext_lazy("Keep the old one working for"))
+    overlap = overlap_field(gettext_lazy("The old one stops working"))
 
     public_key = PublicKeyField(
         help_text=gettext_lazy(
@@ -303,7 +303,7 @@ class RotateForm(TrustForm, ExpiryForm):
 class ConvertForm(TrustForm, KeylessForm):
     """Choose the workload that takes the place of a secret."""
 
-    overlap = overlap_field(gettext_lazy("Keep the secret working for"))
+    overlap = overlap_field(gettext_lazy("The secret stops working"))
 
     field_order = ["issuer", "claims", "overlap"]
 
@@ -347,11 +347,11 @@ class ConfirmForm(forms.Form):
 
 def _overlap(time: timedelta) -> str:
     if not time:
-        return _("Stop the old one now")
+        return _("now")
     hours, rest = divmod(time, timedelta(hours=1))
     if rest:
         minutes = round(time / timedelta(minutes=1))
-        return ngettext("%(n)d minute", "%(n)d minutes", minutes) % {"n": minutes}
+        return ngettext("after %(n)d minute", "after %(n)d minutes", minutes) % {"n": minutes}
     if hours < 48 or hours % 24:
-        return ngettext("%(n)d hour", "%(n)d hours", hours) % {"n": hours}
-    return days(time.days)
+        return ngettext("after %(n)d hour", "after %(n)d hours", hours) % {"n": hours}
+    return ngettext("after %(n)d day", "after %(n)d days", time.days) % {"n": time.days}

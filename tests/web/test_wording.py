@@ -62,9 +62,62 @@ def test_confirmations_name_the_use(page, place, ada, engine):
 def test_confirmation_of_several_names_their_use(page, place, ada, engine):
     keys = [(mint_pat(ada) if place.url == TOKENS else mint_key(engine)).key for _ in range(3)]
     ids = {"id": [key.public_id for key in keys]}
-    assert "Together they made 0 requests today" in text_of(page.post(f"{place.url}revoke/", ids))
+    told = text_of(page.post(f"{place.url}revoke/", ids))
+    assert "with any of these" in told
+    assert "Together they made" not in told
+    assert "used in the last hour" not in told
     for key in keys[:2]:
         usage.note_use(place.model, key.pk, "203.0.113.7")
     usage.flush()
     told = text_of(page.post(f"{place.url}revoke/", ids))
     assert "2 of them were used in the last hour. Together they made 2 requests today" in told
+
+
+@pytest.mark.parametrize("verb", ["revoke", "pause", "resume"])
+def test_confirmation_of_one_speaks_of_one(page, place, ada, engine, verb):
+    made = mint_pat(ada) if place.url == TOKENS else mint_key(engine)
+    if verb == "resume":
+        lifecycle.pause(made.key)
+    ids = {"id": made.key.public_id}
+    told = text_of(page.post(f"{place.url}{verb}/", ids))
+    assert re.search(r"(The next request|Requests) with it (is|are|works)", told)
+    assert "any of these" not in told
+    assert "of them" not in told
+    if verb == "resume":
+        return
+    assert "It was never used." in told
+    usage.note_use(place.model, made.key.pk, "203.0.113.7")
+    usage.flush()
+    told = text_of(page.post(f"{place.url}{verb}/", ids))
+    assert "Last used just now : 1 request today (UTC), 1 in the last 30 days." in told
+
+
+def test_several_that_were_used_earlier_today_name_only_their_requests(page, place, ada, engine):
+    keys = [(mint_pat(ada) if place.url == TOKENS else mint_key(engine)).key for _ in range(2)]
+    usage.note_use(place.model, keys[0].pk, "203.0.113.7")
+    usage.flush()
+    place.model.objects.update(last_used_at=timezone.now() - timedelta(hours=2))
+    told = text_of(page.post(f"{place.url}revoke/", {"id": [key.public_id for key in keys]}))
+    assert "Together they made 1 request today (UTC)." in told
+    assert "used in the last hour" not in told
+
+
+def test_revoked_key_shows_when_it_would_have_expired(page, place, ada, engine):
+    ends = {"expires_at": timezone.now() + timedelta(days=20)}
+    made = mint_pat(ada, **ends) if place.url == TOKENS else mint_key(engine, **ends)
+    url = f"{place.url}{made.key.public_id}/"
+    assert "in 20 days" in text_of(page.get(url))
+    lifecycle.revoke(made.key)
+    told = text_of(page.get(url))
+    assert "Would have expired" in told
+    assert "in 20 days" not in told
+    assert "Expires" not in told
+    place.model.objects.update(expires_at=None)
+    told = text_of(page.get(url))
+    assert "xpire" not in told
+
+
+def test_every_choice_of_a_rotation_completes_its_label(page, place, ada, engine):
+    made = mint_pat(ada) if place.url == TOKENS else mint_key(engine)
+    told = text_of(page.get(f"{place.url}{made.key.public_id}/rotate/"))
+    assert "The old one stops working now after 1 hour after 24 hours after 7 days" in told

@@ -309,17 +309,17 @@ def _lifetimes(application: Any) -> dict[str, int]:
 
 class RotateForm(forms.Form):
     overlap = forms.TypedChoiceField(
-        label=_("Keep the old secret working for"), coerce=int, widget=forms.RadioSelect
+        label=_("The old secret stops working"), coerce=int, widget=forms.RadioSelect
     )
 
     def __init__(self, data: Any = None) -> None:
         default = app_settings.ROTATION_OVERLAP
         super().__init__(data, initial={"overlap": int(default.total_seconds())})
         spans = [
-            (timedelta(0), _("Stop the old one now")),
-            (timedelta(hours=1), _("1 hour")),
-            (timedelta(days=1), _("24 hours")),
-            (timedelta(days=7), _("7 days")),
+            (timedelta(0), _("now")),
+            (timedelta(hours=1), _("after 1 hour")),
+            (timedelta(days=1), _("after 24 hours")),
+            (timedelta(days=7), _("after 7 days")),
         ]
         fields: Any = self.fields
         fields["overlap"].choices = [(int(s.total_seconds()), words) for s, words in spans]
