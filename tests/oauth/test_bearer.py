@@ -9,13 +9,15 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from oauth2_provider.models import AccessToken, Application, RefreshToken
 
-from apikeys import verify
+from apikeys import grants, verify
 from apikeys.access import Access
+from apikeys.errors import LifecycleError
+from apikeys.models import PersonalAccessToken
 from apikeys.oauth import bearer as bearer_module
 from apikeys.oauth.models import ClientSettings
 from apikeys.oauth.validators import Validator
 from apikeys.refusals import Refused
-from tests.factories import MembershipFactory, bearer
+from tests.factories import MembershipFactory, bearer, mint_pat
 
 # The token endpoint warns about the password grant, which the example enables.
 pytestmark = pytest.mark.filterwarnings(
@@ -112,6 +114,22 @@ def test_an_expired_token_is_refused(client, token):
     AccessToken.objects.update(expires=timezone.now() - timedelta(seconds=1))
 
     assert code_of_refusal(client, token) == "invalid_token"
+
+
+@pytest.mark.parametrize("end", ["expires", "is revoked", "loses its user"])
+def test_a_token_that_ends_during_the_request_creates_no_key(log_in, ada, end):
+    token = log_in(scope="payments:read keys:write").json()["access_token"]
+    within = grants.for_tokens(ada, verify.verify(token))
+    if end == "expires":
+        AccessToken.objects.update(expires=timezone.now() - timedelta(seconds=1))
+    elif end == "is revoked":
+        AccessToken.objects.get().revoke()
+    else:
+        type(ada).objects.update(is_active=False)
+    with pytest.raises(LifecycleError) as caught:
+        mint_pat(ada, expires_at=timezone.now() + timedelta(minutes=1), within=within)
+    assert caught.value.code in ("credential_changed", "inactive_user")
+    assert not PersonalAccessToken.objects.exists()
 
 
 def test_a_revoked_token_is_refused_at_the_next_request(client, token):
