@@ -19,43 +19,43 @@ from ..models.audit import CLIENT
 from ..models.metadata import as_text
 from ..models.texts import TEXTS
 from ..restrictions import BY_NAME
+from .project_names import Names, with_names
 
 #: Empty values of a change: the event does not show them.
 _EMPTY: Final[tuple[Any, ...]] = (None, "", [], {})
 
 
-def by_day(events: Iterable[AuditEvent], url_of: Callable[[str], str]) -> list[dict[str, Any]]:
-    """Return template data of ``events`` by day, in the given order.
-
-    ``url_of`` returns the URL of the page of a key by its ID.
-    """
+def by_day(
+    events: Iterable[AuditEvent], url_of: Callable[[str], str], names: Names
+) -> list[dict[str, Any]]:
+    """Return template data of ``events`` by day. ``url_of`` returns the URL of a key by its ID."""
 
     def day_of(event: AuditEvent) -> date:
         return moments.local(event.at).date()
 
     return [
-        {"day": day, "events": [_row(event, url_of) for event in of_day]}
+        {"day": day, "events": [_row(event, url_of, names) for event in of_day]}
         for day, of_day in groupby(events, day_of)
     ]
 
 
-def _row(event: AuditEvent, url_of: Callable[[str], str]) -> dict[str, Any]:
+def _row(event: AuditEvent, url_of: Callable[[str], str], names: Names) -> dict[str, Any]:
     has_page = event.event != Event.DELETED and event.kind != CLIENT
     # The log of a project has tokens of members too, which have no page there.
     has_page &= bool(event.public_id) and event.event not in (Event.DENIED, Event.ALLOWED)
     return {
         "event": event,
-        "sentence": sentence(event),
+        "sentence": sentence(event, names),
         "is_edit": event.event in (Event.EDITED, Event.CLIENT_EDITED),
         "url": url_of(event.public_id) if has_page else "",
         "id": event.changes.get("client_id") or event.public_id,
     }
 
 
-def sentence(event: AuditEvent) -> str:
+def sentence(event: AuditEvent, names: Names) -> str:
     """Return what happened to the key, as HTML that follows its name. Without the user."""
     words = _WORDS.get(event.event)
-    parts = list(words(_linked(event.changes))) if words else []
+    parts = list(words(_linked(with_names(event.changes, names)))) if words else []
     parts = parts or [f"{event.get_event_display()}."]
     return format_html_join(" ", "{}", ((_once_ended(part),) for part in parts))
 

@@ -352,7 +352,7 @@ class TestShown:
 
     def test_the_activity_names_the_project(self, client, ada, engine, used):
         client.force_login(ada)
-        words = f"was used in <em>{engine.slug}</em>, where it is denied."
+        words = f"was used in <em>{engine}</em>, where it is denied."
         assert words in self.page(client, reverse("apikeys:activity"))
         url = reverse("apikeys:activity", kwargs={"slug": engine.slug})
         assert words in self.page(client, url)

@@ -66,7 +66,7 @@ def test_events_are_sentences_without_python(page, ada, place, engine):
         assert python not in text, python
     if place.model is PersonalAccessToken:
         lifecycle.edit(key := mint_pat(ada).key, projects=[engine], by=ada)
-        changed = "Projects changed from all, also future ones to analytical-engine."
+        changed = "Projects changed from all, also future ones to Analytical Engine."
         assert changed in text_of(page.get(f"{place.url}activity/")).replace(" .", ".")
 
 
@@ -216,7 +216,7 @@ def test_ids_in_sentences_link_to_their_events(page, ada, place):
 
 def test_text_that_is_no_id_is_not_linked():
     event = AuditEvent(event="minted", changes={"replaces": "<script>"})
-    assert activity.sentence(event) == "was created to replace <code>&lt;script&gt;</code>."
+    assert activity.sentence(event, {}) == "was created to replace <code>&lt;script&gt;</code>."
 
 
 def test_a_refused_address_is_said_to_be_listed_once_a_day(page, ada):
@@ -321,7 +321,7 @@ def test_ip_ranges_and_rate_limits_are_entered_on_the_pages(page, ada, place):
 def test_an_event_without_words_is_escaped():
     event = AuditEvent(event="<script>alert(1)</script>.", changes={})
 
-    assert "<script>" not in activity.sentence(event)
+    assert "<script>" not in activity.sentence(event, {})
 
 
 def test_a_pasted_secret_is_not_shown(page, ada):

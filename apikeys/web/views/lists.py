@@ -22,6 +22,7 @@ from ...reach.listing import noting_rules
 from .. import activity, event_pages
 from ..filters import ActivityFilter, KeyFilter, expiring_soon, number_expired, number_of
 from ..pagination import page_of
+from ..project_names import names_of
 from .pages import OwnerPage, SettingsPage
 from .rows import rows_of
 
@@ -103,7 +104,7 @@ class Activity(OwnerPage):
         return self.page(
             "activity",
             page=page,
-            days=activity.by_day(page.rows, self.url_of),
+            days=activity.by_day(page.rows, self.url_of, names_of(page.rows, self.owner)),
             filter=listed,
             of_key=of_key,
             who=self.who(of_key, key, page.rows),
