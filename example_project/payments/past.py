@@ -6,16 +6,17 @@ created once, and grow older like the keys of any site.
 
 import secrets
 import uuid
+import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
 from typing import Any, Final
 
 from django.db.models import QuerySet
 from django.utils import timezone
 from oauth2_provider.models import AccessToken, Application, RefreshToken
 
-from apikeys import audit, lifecycle, reach
+from apikeys import audit, lifecycle, moments, reach
 from apikeys.audit import Event
 from apikeys.lifecycle import sealing
 from apikeys.models import (
@@ -48,7 +49,7 @@ _USAGE: Final[dict[Any, Any]] = {
 
 @dataclass(frozen=True)
 class Used:
-    """The uses of a key: the last and the first, ago, and the requests of a day with uses."""
+    """The uses of a key: the last and the first, ago, and the usual requests of a day with uses."""
 
     last: timedelta
     first: timedelta
@@ -146,14 +147,21 @@ KEYS: Final = (
 )
 #: The key that is rotated, and how long ago.
 IMPORT: Final = Made(
-    "invoice import", PAYS, 90 * _DAY, None, Used(12 * _DAY + _HOUR, 89 * _DAY, 24)
+    "invoice import", PAYS, 90 * _DAY, None, Used(11 * _DAY + 12 * _HOUR, 89 * _DAY, 24)
 )
 ROTATED: Final = 12 * _DAY
+#: The uses of its successor: the first is after the rotation.
+SUCCESSOR: Final = Used(3 * _HOUR, 10 * _DAY, 24)
 DENIED: Final = Made(
     "Old laptop", READS, 45 * _DAY, 90 * _DAY, Used(12 * _DAY, 44 * _DAY, 7), selects=True
 )
 AWAITING: Final = Made("Debugger", READS, 2 * _DAY, 30 * _DAY)
 ALLOWED: Final = Made("Build log", READS, 60 * _DAY, 120 * _DAY, Used(6 * _HOUR, 58 * _DAY, 3))
+
+
+def _part(*about: str) -> float:
+    """Return a number from 0 to 1 that is the same in every run for the same names."""
+    return zlib.crc32(" ".join(about).encode()) / 2**32
 
 
 class Past:
@@ -165,8 +173,15 @@ class Past:
         #: The key whose hashes the others share, because Argon2 is slow.
         self.sealed: Any = None
 
-    def did(self, ago: timedelta, action: Callable[[datetime], None]) -> None:
-        self.actions.append((self.now - ago, action))
+    def before(self, ago: timedelta, *about: str) -> datetime:
+        """Return a time up to ten hours before ``ago``, or exactly then if it was today.
+
+        So what happened on several days did not happen at the same time of the day.
+        """
+        return self.now - ago - (10 * _HOUR * _part(*about) if ago >= _DAY else timedelta(0))
+
+    def did(self, at: datetime, action: Callable[[datetime], None]) -> None:
+        self.actions.append((at, action))
 
     def run(self) -> None:
         for at, action in sorted(self.actions, key=lambda each: each[0]):
@@ -185,15 +200,24 @@ class Past:
         def mint(at: datetime) -> None:
             self._mint(made, model(**{model.OWNER: owner}), project, by, at)
 
-        self.did(made.age, mint)
+        created = self.before(made.age, made.name, "created")
+        self.did(created, mint)
+        if made.lifetime is not None and (ends := created + made.lifetime) <= self.now:
+            self.did(ends, lambda at: _expire(rows.get(), at))
         if made.used is not None:
-            used = made.used
-            self.did(used.first, lambda at: _use(rows.get(), made.scopes[0], used, project, at))
+            self.use(made.used, made, rows.get, project)
+        ended = self.before(made.ago, made.name, made.state)
         if made.state == "paused":
-            self.did(made.ago, lambda at: _pause(rows.get(), made.reason, by, at))
+            self.did(ended, lambda at: _pause(rows.get(), made.reason, by, at))
         if made.state == "revoked":
-            self.did(made.ago, lambda at: _revoke(rows.get(), made.reason, by, at))
+            self.did(ended, lambda at: _revoke(rows.get(), made.reason, by, at))
         return True
+
+    def use(self, used: Used, made: Made, key: Callable[[], Any], project: Any) -> None:
+        """Plan the uses of the key that ``key`` returns by then."""
+        first = self.before(used.first, made.name, "first")
+        last = self.before(used.last, made.name, "last")
+        self.did(first, lambda at: _use(key(), made.scopes[0], used, project, at, last))
 
     def _mint(self, made: Made, key: Any, project: Any, by: Any, at: datetime) -> None:
         if self.sealed is None:
@@ -224,22 +248,32 @@ def _revoke(key: Any, reason: str, by: Any, at: datetime) -> None:
     type(key)._default_manager.filter(pk=key.pk).update(revoked_at=at)
 
 
-def _use(key: Any, scope: str, used: Used, project: Any, at: datetime) -> None:
-    """Record all uses of ``key``, of which the first was ``at``."""
-    last = at + used.first - used.last
-    days = (last.date() - at.date()).days
+def _expire(key: Any, at: datetime) -> None:
+    # As the daily job would.
+    audit.write(Event.EXPIRED, key, at=at, once=f"expired:{key.KIND}:{key.pk}")
+
+
+def _use(key: Any, scope: str, used: Used, project: Any, first: datetime, last: datetime) -> None:
+    """Record all uses of ``key``."""
+    days = (last.date() - first.date()).days
     dates = {last.date() - timedelta(days=each) for each in range(0, days + 1, used.every)}
+    counts = {day: _requests(key.name, used, day) for day in sorted(dates | {first.date()})}
     model = type(key)
     _USAGE[model].objects.bulk_create(
-        _USAGE[model](key=key, day=day, count=used.requests) for day in sorted(dates | {at.date()})
+        _USAGE[model](key=key, day=day, count=count) for day, count in counts.items()
     )
     model._default_manager.filter(pk=key.pk).update(
         last_used_at=last, last_used_on=last.date(), last_used_ip=ADDRESS
     )
-    number = len(dates | {at.date()}) * used.requests
-    _note(KIND_NAMES[key.KIND], key.public_id, scope, project, at, last, number)
+    number = sum(counts.values())
+    _note(KIND_NAMES[key.KIND], key.public_id, scope, project, first, last, number)
     once = f"first_used:{key.KIND}:{key.pk}"
-    audit.write(Event.FIRST_USED, key, at=at, ip=ADDRESS, once=once)
+    audit.write(Event.FIRST_USED, key, at=first, ip=ADDRESS, once=once)
+
+
+def _requests(name: str, used: Used, day: date) -> int:
+    """Return the requests of a day: 60 to 140 percent of the usual ones."""
+    return max(1, round(used.requests * (0.6 + 0.8 * _part(name, day.isoformat()))))
 
 
 def _note(
@@ -266,37 +300,49 @@ def seed(people: dict[str, Any], projects: dict[str, Any]) -> None:
     for made in KEYS:
         past.make(made, engine, engine, ada)
     if past.make(IMPORT, engine, engine, ada):
-        past.did(ROTATED, lambda at: _rotate(past, engine, ada, at))
-        past.did(ROTATED - _DAY, lambda at: _use_after_end(engine, at))
+        rotated = past.before(ROTATED, IMPORT.name, "rotated")
+        past.did(rotated, lambda at: _rotate(engine, ada, at))
+        past.did(rotated + _DAY, lambda at: _expire(_imports(engine, is_old=True), at))
+        past.did(rotated + 2 * _DAY, lambda at: _use_after_end(engine, at))
+        past.use(SUCCESSOR, IMPORT, lambda: _imports(engine, is_old=False), engine)
     if past.make(DENIED, charles, engine, charles):
-        past.did(11 * _DAY, lambda at: _deny(charles, engine, ada, at))
+        denied = past.before(11 * _DAY, DENIED.name, "denied")
+        past.did(denied, lambda at: _deny(charles, engine, ada, at))
     past.make(AWAITING, grace, compiler, grace)
     if past.make(ALLOWED, grace, compiler, grace):
-        past.did(30 * _DAY, lambda at: _require_approval(grace, compiler, at))
+        required = past.before(30 * _DAY, ALLOWED.name, "allowed")
+        past.did(required, lambda at: _require_approval(grace, compiler, at))
     if not Application.objects.filter(client_id=LEDGER_ID).exists():
-        past.did(45 * _DAY, lambda at: _register(charles, at))
-    past.did(40 * _DAY, lambda at: _authorize(ada, engine, at))
+        past.did(past.before(45 * _DAY, LEDGER_ID), lambda at: _register(charles, at))
+    past.did(past.before(40 * _DAY, LEDGER_ID), lambda at: _authorize(ada, engine, at))
     past.run()
 
 
-def _rotate(past: Past, project: Any, by: Any, at: datetime) -> None:
-    old = ProjectKey.objects.get(project=project, name=IMPORT.name)
-    new = lifecycle.rotate(old, overlap=timedelta(0), by=by).key
-    ProjectKey.objects.filter(pk=old.pk).update(rotated_at=at, expires_at=at)
+def _imports(project: Any, *, is_old: bool) -> ProjectKey:
+    """Return the key that is rotated, or its successor."""
+    return ProjectKey.objects.get(project=project, name=IMPORT.name, rotated_at__isnull=not is_old)
+
+
+def _rotate(project: Any, by: Any, at: datetime) -> None:
+    """Rotate the key. The old secret works for another day."""
+    old, ends = ProjectKey.objects.get(project=project, name=IMPORT.name), at + _DAY
+    new = lifecycle.rotate(old, overlap=_DAY, by=by).key
+    ProjectKey.objects.filter(pk=old.pk).update(rotated_at=at, expires_at=ends)
     ProjectKey.objects.filter(pk=new.pk).update(created_at=at)
-    still = replace(Used(timedelta(0), timedelta(0), 24), first=past.now - at, last=3 * _HOUR)
-    _use(new, IMPORT.scopes[0], still, project, at)
+    event = AuditEvent.objects.get(public_id=old.public_id, event=Event.ROTATED)
+    changes = event.changes | {"expires_at": moments.iso(ends)}
+    QuerySet(AuditEvent).filter(pk=event.pk).update(changes=changes)
 
 
 def _use_after_end(project: Any, at: datetime) -> None:
     """Record that a program still uses the old key."""
-    old = ProjectKey.objects.get(project=project, name=IMPORT.name, rotated_at__isnull=False)
+    old = _imports(project, is_old=True)
     EndedUse.objects.create(
         kind=KIND_NAMES[ProjectKey.KIND],
         public_id=old.public_id,
         code="expired_key",
         first_used_at=at,
-        last_used_at=at + 9 * _DAY,
+        last_used_at=at + 8 * _DAY,
         first_ip=ADDRESS,
         last_ip=ADDRESS,
         count=3,

@@ -1,6 +1,6 @@
 """The demo's data, on whatever database the suite runs on."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from django.contrib.auth import authenticate
@@ -11,6 +11,7 @@ from django.utils import timezone
 from oauth2_provider.models import AccessToken, RefreshToken
 
 from apikeys import reach, refusals, token
+from apikeys.mail import deadlines
 from apikeys.models import (
     AuditEvent,
     Membership,
@@ -169,6 +170,37 @@ def test_dates_and_numbers_of_a_key_agree(seeded, model):
                 use.first_used_at.date(),
                 key.last_used_at.date(),
             )
+
+
+@pytest.mark.parametrize("model", [PersonalAccessToken, ProjectKey])
+def test_every_expired_key_has_its_event(seeded, model):
+    now = timezone.now()
+    expired = [key for key in model.objects.all() if key.expires_at and key.expires_at <= now]
+    assert expired
+    for key in expired:
+        event = AuditEvent.objects.get(public_id=key.public_id, event="expired")
+        assert event.at == key.expires_at
+    assert deadlines.notify()["expired"] == 0, "the daily job adds no second event"
+
+
+def test_rotated_key_says_when_its_secret_ends_and_its_successor_is_used_later(seeded):
+    old = ProjectKey.objects.get(name="invoice import", rotated_at__isnull=False)
+    new = ProjectKey.objects.get(name="invoice import", rotated_at=None)
+    event = AuditEvent.objects.get(public_id=old.public_id, event="rotated")
+    assert datetime.fromisoformat(event.changes["expires_at"]) == old.expires_at
+    assert event.at == old.rotated_at == new.created_at < old.expires_at
+    first = AuditEvent.objects.get(public_id=new.public_id, event="first_used")
+    assert first.at - new.created_at > timedelta(hours=1)
+    late = AuditEvent.objects.get(public_id=old.public_id, event="used_after_end")
+    assert old.last_used_at < old.expires_at < late.at
+
+
+def test_events_are_at_different_minutes_and_days_have_different_requests(seeded):
+    minutes = {at.strftime("%H:%M") for at in AuditEvent.objects.values_list("at", flat=True)}
+    assert len(minutes) > 20
+    counts = list(ProjectKey.objects.get(name="Web shop").usage.values_list("count", flat=True))
+    assert len(set(counts)) > 20
+    assert max(counts) < 3 * min(counts)
 
 
 def test_activity_is_in_the_order_of_its_times(seeded):
