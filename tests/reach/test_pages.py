@@ -143,7 +143,45 @@ def test_the_owner_sees_who_denied_the_token_and_why(client, ada, bob, engine):
     assert "All my current and future projects except Analytical Engine" in text
     assert "laptop denied in 1 project" in text_of(client.get("/settings/keys/"))
     activity = text_of(client.get("/settings/keys/activity/"))
-    assert "laptop was denied in analytical-engine" in activity
+    assert "laptop was denied in Analytical Engine" in activity
+
+
+def test_the_activity_names_projects_of_the_user_only(page, ada, bob, engine):
+    loom = ProjectFactory(slug="loom", name="Secret Loom")
+    membership = MembershipFactory(user=bob, project=loom, role="developer")
+    token = mint_pat(bob, projects=[engine, loom])
+    for project in (engine, loom):
+        reach.deny(project, reach.find(project, token.key.public_id), by=ada)
+    page.force_login(bob)
+    text = text_of(page.get("/settings/keys/activity/"))
+    assert "was denied in Secret Loom" in text
+    assert "was denied in Analytical Engine" in text
+    membership.delete()
+    text = text_of(page.get("/settings/keys/activity/"))
+    assert "Secret Loom" not in text
+    assert "was denied in loom" in text
+    page.force_login(ada)
+    of_project = text_of(page.get(URL.replace("access", "activity")))
+    assert "was denied in Analytical Engine" in of_project
+    assert "oom" not in of_project
+
+
+def test_names_of_projects_take_one_query(page, ada, engine):
+    def queries():
+        with CaptureQueriesContext(
+            connection,
+        ) as captured:
+            page.get("/settings/keys/activity/")
+        return len(captured)
+
+    deny(engine, mint_pat(ada))
+    queries()
+    before = queries()
+    for number in range(5):
+        project = ProjectFactory(slug=f"loom-{number}")
+        MembershipFactory(user=ada, project=project, role="owner")
+        deny(project, mint_pat(ada))
+    assert queries() == before
 
 
 def test_members_see_their_own_and_decide_nothing(client, ada, bob, engine):
@@ -213,9 +251,45 @@ def test_turning_approval_on_asks_first_and_names_the_number_of_tokens(page, ada
     assert page.get(url).status_code == 302, "it is on already"
 
 
+def test_turning_approval_off_asks_first_and_names_the_number_of_tokens(page, ada, bob, engine):
+    url = f"{URL}approval/?approve=no"
+    assert page.get(url).status_code == 302, "it is off already"
+    reach.require_approval(engine, True)
+    html = page.get(URL).content.decode()
+    assert f'href="{url}"' in html
+    assert 'value="no"' not in html, "no button of the list turns it off at once"
+    assert "No active token is pending approval." in text_of(page.get(url))
+    minted = mint_pat(bob)
+    asked = text_of(page.get(url))
+    assert "Require no approval of personal access tokens in Analytical Engine?" in asked
+    assert "One active token is pending approval. It reaches this project from the next" in asked
+    mint_pat(ada)
+    asked = page.get(url)
+    assert "2 active tokens are pending approval. All of them reach this project" in text_of(asked)
+    assert 'name="approve" value="no"' in asked.content.decode()
+    assert 'value="yes"' not in asked.content.decode()
+    assert not verify(minted.token).allows(project=engine), "a GET changes nothing"
+
+    page.post(f"{URL}approval/", {"approve": "no"})
+    assert verify(minted.token).allows(project=engine)
+
+
+def test_to_ask_before_turning_approval_off_needs_a_recent_login(page, ada, engine):
+    reach.require_approval(engine, True)
+    session = page.session
+    session[sudo._STAMP] = 0
+    session.save()
+    url = f"{URL}approval/?approve=no"
+    asked = page.get(url)
+    assert asked.status_code == 302
+    assert "approve%3Dno" in asked["Location"], "the page comes back after the password"
+
+
 def test_a_developer_cannot_ask_to_require_approval(client, bob, engine):
     client.force_login(bob)
     assert client.get(f"{URL}approval/").status_code == 403
+    reach.require_approval(engine, True)
+    assert client.get(f"{URL}approval/?approve=no").status_code == 403
 
 
 def test_only_to_widen_needs_a_recent_login(page, ada, engine):

@@ -183,7 +183,7 @@ class Allow(Decide):
 
 
 class Rule(AccessPage):
-    """Turn the approval of personal access tokens on, after a page that says so, or off."""
+    """Turn the approval of personal access tokens on or off, after a page that asks."""
 
     def post(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
         if not self.may_deny:
@@ -201,10 +201,13 @@ class Rule(AccessPage):
     def get(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
         if not self.may_deny:
             return self.refuse_decision()
-        if sources.requires_approval(self.project):
+        required = request.GET.get("approve") != "no"
+        if sources.requires_approval(self.project) == required:
             return self.go(self.owner.url("access"))
-        number = sources.concerned(self.project, required=True)
-        return self.page("access_approval", number=number, required=True)
+        if not required and not self.is_recent:
+            return self.ask_who()
+        number = sources.concerned(self.project, required)
+        return self.page("access_approval", number=number, required=required)
 
 
 def _url(verb: str, project: Any, entry: Entry) -> str:
