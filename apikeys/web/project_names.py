@@ -23,8 +23,8 @@ def names_of(events: Iterable[AuditEvent], owner: Tokens) -> Names:
     slugs = {slug for event in events for slug in _slugs(event.changes)}
     if not slugs:
         return {}
-    found = get_policy().projects(owner.user).filter(**{f"{slug_field()}__in": slugs})
     try:
+        found = get_policy().projects(owner.user).filter(**{f"{slug_field()}__in": slugs})
         return {slug_of(project): str(project) for project in found}
     except (ValueError, ValidationError):  # a slug of another field, from before it was changed
         return {}

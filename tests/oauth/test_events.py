@@ -142,7 +142,7 @@ def test_the_activity_page_shows_sentences(visitor, answer, app, ada, two):
 
     for sentence in (
         "Payments app was authorized. Permissions: Make payments, and see them, See reports."
-        " Projects: two.",
+        " Projects: Two.",
         "Payments app logged in.",
         "Payments app was limited. Access changed: removed Make payments, and see them, See"
         " reports, added See payments.",

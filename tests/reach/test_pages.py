@@ -166,6 +166,13 @@ def test_the_activity_names_projects_of_the_user_only(page, ada, bob, engine):
     assert "oom" not in of_project
 
 
+def test_slugs_of_a_former_slug_field_are_shown_as_they_are(page, ada, engine, settings):
+    deny(engine, mint_pat(ada))
+    settings.APIKEYS_PROJECT_SLUG_FIELD = "pk"
+    text = text_of(page.get("/settings/keys/activity/"))
+    assert "was denied in analytical-engine" in text
+
+
 def test_names_of_projects_take_one_query(page, ada, engine):
     def queries():
         with CaptureQueriesContext(
