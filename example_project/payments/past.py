@@ -4,9 +4,9 @@ Every filter of their lists finds one, and every state has one. No one has their
 created once, and grow older like the keys of any site.
 """
 
+import hashlib
 import secrets
 import uuid
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -161,7 +161,8 @@ ALLOWED: Final = Made("Build log", READS, 60 * _DAY, 120 * _DAY, Used(6 * _HOUR,
 
 def _part(*about: str) -> float:
     """Return a number from 0 to 1 that is the same in every run for the same names."""
-    return zlib.crc32(" ".join(about).encode()) / 2**32
+    digest = hashlib.sha256(" ".join(about).encode()).digest()
+    return int.from_bytes(digest[:4]) / 2**32
 
 
 class Past:
@@ -303,7 +304,7 @@ def seed(people: dict[str, Any], projects: dict[str, Any]) -> None:
         rotated = past.before(ROTATED, IMPORT.name, "rotated")
         past.did(rotated, lambda at: _rotate(engine, ada, at))
         past.did(rotated + _DAY, lambda at: _expire(_imports(engine, is_old=True), at))
-        past.did(rotated + 2 * _DAY, lambda at: _use_after_end(engine, at))
+        past.did(rotated + 2 * _DAY + _HOUR / 3, lambda at: _use_after_end(engine, at))
         past.use(SUCCESSOR, IMPORT, lambda: _imports(engine, is_old=False), engine)
     if past.make(DENIED, charles, engine, charles):
         denied = past.before(11 * _DAY, DENIED.name, "denied")
@@ -342,7 +343,7 @@ def _use_after_end(project: Any, at: datetime) -> None:
         public_id=old.public_id,
         code="expired_key",
         first_used_at=at,
-        last_used_at=at + 8 * _DAY,
+        last_used_at=at + 8 * _DAY - 5 * _HOUR,
         first_ip=ADDRESS,
         last_ip=ADDRESS,
         count=3,

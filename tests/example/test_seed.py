@@ -198,9 +198,14 @@ def test_rotated_key_says_when_its_secret_ends_and_its_successor_is_used_later(s
 def test_events_are_at_different_minutes_and_days_have_different_requests(seeded):
     minutes = {at.strftime("%H:%M") for at in AuditEvent.objects.values_list("at", flat=True)}
     assert len(minutes) > 20
-    counts = list(ProjectKey.objects.get(name="Web shop").usage.values_list("count", flat=True))
+    counts = list(
+        ProjectKey.objects.get(name="Web shop")
+        .usage.order_by("day")
+        .values_list("count", flat=True)
+    )
     assert len(set(counts)) > 20
     assert max(counts) < 3 * min(counts)
+    assert all(counts[:50] != counts[days : days + 50] for days in range(1, 15)), "no pattern"
 
 
 def test_activity_is_in_the_order_of_its_times(seeded):
