@@ -44,12 +44,25 @@ def test_key_with_approval_scope_is_announced_and_pending(page, place, client):
     assert "needs approval" in text_of(page.get(f"{place.url}new/"))
     form = {"scopes:payments": "payments:write"}
     summary = text_of(mint(page, place, step="summary", **form))
-    assert "A manager of the project's keys, or a site admin, must approve it" in summary
+    is_wide = place.model is PersonalAccessToken  # for all projects of the user
+    who = "A site admin" if is_wide else "A manager of the project's keys, or a site admin,"
+    assert f"{who} must approve it" in summary
     response = mint(page, place, **form)
-    assert "Pending approval by a manager of the project's keys" in text_of(response)
+    who = (
+        "a site admin, because" if is_wide else "a manager of the project's keys, or a site admin."
+    )
+    assert f"Pending approval by {who}" in text_of(response)
+
     with pytest.raises(Refused) as refused:
         verify(secret_of(response))
     assert refused.value.refusal is refusals.APPROVAL_REQUIRED
+
+
+def test_token_of_one_project_with_approval_scope_names_its_managers(page, engine):
+    form = {"name": "laptop", "expiry": "30", "scopes:payments": "payments:write"}
+    form |= {"reach": "selected", "projects": [engine.slug]} | open_form(page, TOKENS)
+    response = page.post(f"{TOKENS}new/", form)
+    assert "Pending approval by a manager of the project's keys" in text_of(response)
 
 
 def test_adding_an_approval_scope_by_an_edit_is_refused(page, place):
