@@ -356,6 +356,7 @@ if (child := os.fork()) == 0:
     print(flush=True)
     input()
     os._exit(0)
+usage._pending.clear()  # of two that write at the same moment, the parent could be the last
 input()
 os.waitpid(child, 0)
 os._exit(0)
