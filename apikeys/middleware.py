@@ -16,7 +16,7 @@ from .limits.networks import asked_from
 
 __all__ = ["OutageMiddleware", "origin_middleware"]
 
-_OUTAGE: Final = "_apikeys_outage"
+_ERROR: Final = "_apikeys_error"
 
 
 class OutageMiddleware(MiddlewareMixin):
@@ -28,7 +28,7 @@ class OutageMiddleware(MiddlewareMixin):
 
     def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
         super().__init__(get_response)
-        got_request_exception.connect(_note_outage, dispatch_uid="apikeys.middleware")
+        got_request_exception.connect(_note_error, dispatch_uid="apikeys.middleware")
 
     def __call__(self, request: HttpRequest) -> Any:
         if self.async_mode:
@@ -47,18 +47,20 @@ class OutageMiddleware(MiddlewareMixin):
         return outages.unavailable_page(request, refusal)
 
 
-def _note_outage(*, request: HttpRequest | None = None, **kwargs: object) -> None:
-    """Note an outage that Django is about to answer with 500.
+def _note_error(*, request: HttpRequest | None = None, **kwargs: object) -> None:
+    """Note the error that Django is about to answer with 500.
 
     Django asks no ``process_exception`` about the exception of another middleware.
     """
-    if request is not None and (refusal := unavailable.in_view(sys.exc_info()[1])) is not None:
-        request.__dict__[_OUTAGE] = refusal
+    if request is not None:
+        request.__dict__[_ERROR] = sys.exc_info()[1]
 
 
 def _or_503(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-    refusal = request.__dict__.get(_OUTAGE) if response.status_code == 500 else None
-    return response if refusal is None else outages.unavailable_page(request, refusal)
+    error = request.__dict__.pop(_ERROR, None)
+    if error is None or (refusal := unavailable.in_view(error)) is None:
+        return response
+    return outages.unavailable_page(request, refusal)
 
 
 @sync_and_async_middleware

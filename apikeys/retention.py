@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from django.db import router
-from django.db.models import Case, Exists, F, Max, OuterRef, Q, QuerySet, When
+from django.db.models import Exists, Max, OuterRef, Q, QuerySet
 
 from . import audit, token
 from .audit import Event
@@ -16,6 +16,7 @@ from .databases import transactions
 from .databases.primary import reading_primary
 from .models import KEY_MODELS, AuditEvent
 from .models.audit import SITE
+from .models.chains import rotated_into
 from .models.reach import EndedUse, ScopeUse
 
 #: Settings and the command refuse to keep less.
@@ -83,8 +84,7 @@ class _Link(NamedTuple):
         return self.minted_with, self.made_with_token
 
 
-_ROTATED_INTO: Final = Case(When(replaces__rotated_at__isnull=False, then=F("replaces_id")))
-_FIELDS: Final = ("public_id", _ROTATED_INTO, "minted_with", "made_with_token")
+_FIELDS: Final = ("public_id", rotated_into("replaces_id"), "minted_with", "made_with_token")
 
 
 @reading_primary()
@@ -218,7 +218,7 @@ def _older(
 ) -> Any:
     """Return the nearest key, from ``pk`` back, whose parents lead to a successor only through it.
 
-    The successor has ``parents``. Return ``None`` if there is no such key before a ``known`` one.
+    The successor has ``parents``. Stop at a ``known`` key, and return ``None`` if none was found.
     """
     while pk not in known and (link := links.get(pk)) is not None:
         if any(link.parents) and link.parents != parents:

@@ -11,25 +11,11 @@ from django.utils.decorators import method_decorator
 from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 
-from .. import refusals, token
-from ..conf import app_settings
-from ..legacy import verify as legacy
+from .. import leaks, refusals, token
 from ..models import KEY_MODELS, AnyKey
 from ..refusals import Refused
-from ..restrictions import CODES
-from ..verify import verify
 from .forms import WholeKeyForm
 from .lists import ListAdmin
-
-#: The codes of refusals for a key whose secret is correct.
-_RECOGNISED = {
-    refusals.REVOKED_KEY.code,
-    refusals.EXPIRED_KEY.code,
-    refusals.APPROVAL_REQUIRED.code,
-    refusals.INACTIVE_USER.code,
-    refusals.INACTIVE_PROJECT.code,
-    *CODES,
-}
 
 
 class KeyFinder(ListAdmin):
@@ -56,7 +42,7 @@ class KeyFinder(ListAdmin):
 
     @sensitive_variables()
     def _find(self, request: HttpRequest, text: str) -> tuple[str | None, str]:
-        """Return the URL of the key with this ID or whole text, or why there is none to show."""
+        """Return the URL of the key with this ID or whole text. Without it, return why."""
         if token.is_id(public_id := token.without_prefix(text)):
             models: Any = KEY_MODELS.values()
             found = (model._default_manager.filter(public_id=public_id).first() for model in models)
@@ -89,33 +75,17 @@ class KeyFinder(ListAdmin):
         return response
 
 
-@sensitive_variables("text", "parsed")
+@sensitive_variables("text", "candidate")
 def recognise(text: str) -> AnyKey:
     """Return the key with this whole text, in any state. This does not count as a use.
 
     Raise ``Refused`` if ``text`` is malformed, no key has this ID, or the secret is wrong.
     """
-    parsed = token.parse(text, app_settings.PREFIX)
-    if parsed is None:
-        return _recognise_imported(text)
-    try:
-        verify(text, counts_as_use=False)
-    except Refused as refused:
-        if refused.refusal.code not in _RECOGNISED:
-            raise
-    key = KEY_MODELS[parsed.kind]._default_manager.filter(public_id=parsed.public_id).first()
-    if key is None:  # deleted between the two queries
-        raise Refused(refusals.INVALID_KEY)
-    return key
-
-
-@sensitive_variables("text", "imported")
-def _recognise_imported(text: str) -> AnyKey:
-    imported = legacy.find_all([text]).get(text)
-    if imported is None:
+    (candidate,) = leaks.candidates([text])
+    if not candidate.kind:
         raise Refused(refusals.MALFORMED_KEY)
-    rows = KEY_MODELS[imported.row.kind]._default_manager.filter(pk=imported.row.key_pk)
-    if (key := rows.first()) is None or not imported.is_right(key):
+    rows = KEY_MODELS[candidate.kind]._default_manager.filter(public_id=candidate.public_id)
+    if (key := rows.first()) is None or not candidate.is_right(key):
         raise Refused(refusals.INVALID_KEY)
     return key
 

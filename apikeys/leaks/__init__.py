@@ -176,12 +176,10 @@ def _rotated_by_themselves(keys: Iterable[AnyKey]) -> set[AnyKey]:
     }
 
 
-@sensitive_variables("texts", "asked", "imported", "parsed", "text", "is_right")
+@sensitive_variables("texts", "asked", "is_right")
 def _find_all(texts: Sequence[str]) -> tuple[list[AnyKey | None], Refused | None]:
     """Return the key of each text or ``None``, and a refusal if some could not be checked."""
-    parsed = {text: token.parse(text, app_settings.PREFIX) for text in texts}
-    imported = legacy.find_all(text for text, each in parsed.items() if each is None)
-    asked = [_asked(parsed[text], imported.get(text)) for text in texts]
+    asked = candidates(texts)
     rows: dict[tuple[str, str], Any] = {}
     for kind, model in KEY_MODELS.items():
         ids = {each.public_id for each in asked if each.kind == kind}
@@ -201,18 +199,28 @@ def _find_all(texts: Sequence[str]) -> tuple[list[AnyKey | None], Refused | None
     return keys, busy
 
 
-class _Asked(NamedTuple):
-    """The kind and ID in a text, and the function that checks its secret."""
+class Candidate(NamedTuple):
+    """The kind and the ID in a text, and the function that checks its secret."""
 
+    #: Empty for a text that is not a key.
     kind: str
     public_id: str
+    #: Raises ``Refused``, such as ``verification_busy``.
     is_right: Callable[[AnyKey], bool]
 
 
+@sensitive_variables("texts", "parsed", "imported", "text", "each")
+def candidates(texts: Sequence[str]) -> list[Candidate]:
+    """Return the candidate of each text, without looking it up. One query for imported keys."""
+    parsed = {text: token.parse(text, app_settings.PREFIX) for text in texts}
+    imported = legacy.find_all(text for text, each in parsed.items() if each is None)
+    return [_candidate(parsed[text], imported.get(text)) for text in texts]
+
+
 @sensitive_variables("parsed", "imported")
-def _asked(parsed: Parsed | None, imported: legacy.Imported | None) -> _Asked:
+def _candidate(parsed: Parsed | None, imported: legacy.Imported | None) -> Candidate:
     if parsed is not None:
-        return _Asked(parsed.kind, parsed.public_id, lambda key: is_secret_of(key, parsed))
+        return Candidate(parsed.kind, parsed.public_id, lambda key: is_secret_of(key, parsed))
     if imported is not None:
-        return _Asked(imported.row.kind, str(imported.row.public_id), imported.is_right)
-    return _Asked("", "", lambda key: False)
+        return Candidate(imported.row.kind, str(imported.row.public_id), imported.is_right)
+    return Candidate("", "", lambda key: False)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from django.db import router
-from django.db.models import Case, F, Q, QuerySet, When, prefetch_related_objects
+from django.db.models import Q, QuerySet, prefetch_related_objects
 from django.db.models.signals import pre_delete
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -20,6 +20,7 @@ from ..databases import deletions, transactions
 from ..errors import LifecycleError
 from ..keys.facts import KINDS
 from ..models import KEY_MODELS, AnyKey, PersonalAccessToken, live
+from ..models.chains import rotated_into
 from ..signals import key_revoked
 
 #: Maximum number of IDs in one statement.
@@ -42,9 +43,9 @@ class _Link(NamedTuple):
 #: The other fields of a link whose parents do not matter.
 _UNKNOWN = ("", "", "", None)
 
-# A key that replaces an ended one without a rotation has a secret of its own, so it stays valid.
-_ROTATED_INTO = Case(When(replaces__rotated_at__isnull=False, then=F("replaces__public_id")))
-_FIELDS = ("pk", "public_id", "lineage", "minted_with", "made_with_token", _ROTATED_INTO)
+# A key that replaces an ended one without a rotation stays valid: nobody knew its secret before.
+_PREDECESSOR = rotated_into("replaces__public_id")
+_FIELDS = ("pk", "public_id", "lineage", "minted_with", "made_with_token", _PREDECESSOR)
 
 
 def lineage_of(key: AnyKey) -> str:
@@ -122,6 +123,12 @@ def below(keys: Collection[AnyKey]) -> list[AnyKey]:
         for pks in _chunks(link.pk for link in links if link.model is model):
             found += _rows(model).filter(live(), pk__in=pks).order_by("pk")
     return found
+
+
+def created_with(key: AnyKey) -> list[AnyKey]:
+    """Return the unended keys that revoking ``key`` revokes too."""
+    older: list[Any] = key.predecessors()
+    return below([key, *older])
 
 
 def check_apart(holder: AnyKey | None, key: AnyKey) -> None:

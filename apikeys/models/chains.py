@@ -1,17 +1,23 @@
 """Read rotation chains of keys, in few queries.
 
 A key that replaced an ended one without a rotation (``AbstractKey.replaces``) starts a new chain:
-whoever has the old secret never knew the new one. So the end of an old key cannot end it.
+someone who has the old secret never knew the new one. So the end of an old key cannot end it.
 """
 
 from collections.abc import Iterable
 from typing import Any, Final
 
 from django.db import connections, router
+from django.db.models import Case, F, When
 
 #: Links of a rotation chain that one query follows. MariaDB follows 1,000 at most, and then stops
 #: without an error.
 _LINKS: Final = 500
+
+
+def rotated_into(field: str) -> Case:
+    """Return ``field`` of the key that was rotated into each key, or else ``NULL``."""
+    return Case(When(replaces__rotated_at__isnull=False, then=F(field)))
 
 
 def chains(

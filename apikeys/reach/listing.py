@@ -42,7 +42,7 @@ def denials_of(key: AnyKey) -> list[ProjectAccess]:
 
 
 class Standing(NamedTuple):
-    """Where a personal access token does not reach a project of its user."""
+    """The projects of its user that a personal access token does not reach."""
 
     #: Its denials. They include denials of the applications that created it.
     denials: list[ProjectAccess]
@@ -64,8 +64,8 @@ def noting_rules(keys: QuerySet[Any], user: Any) -> QuerySet[Any]:
 def standings(keys: Collection[PersonalAccessToken], user: Any) -> dict[str, Standing]:
     """Return the standing of each of the user's tokens, by its ID.
 
-    Projects that the user has lost are left out, and those that a token does not select. One
-    query for all tokens. Two if one is denied, or if a project of the user requires approval.
+    Projects that the user has lost, or that a token does not select, are left out. One query for
+    all tokens. Two if one is denied, or if a project of the user requires approval.
     """
     found = {key.public_id: Standing([], []) for key in keys}
     named: dict[tuple[str, str], list[str]] = {}
@@ -96,25 +96,28 @@ def standings(keys: Collection[PersonalAccessToken], user: Any) -> dict[str, Sta
     return found
 
 
-def awaits_approval_in(key: AnyKey) -> list[str]:
-    """Return the slugs of the projects that a token reaches only once someone allows it there."""
+def awaited(key: AnyKey) -> list[Any]:
+    """Return the projects that a token reaches only once someone allows it there."""
     if not isinstance(key, PersonalAccessToken) or key.state() in (State.EXPIRED, State.REVOKED):
         return []
-    return [slug_of(project) for project in standings([key], key.user)[key.public_id].awaits]
+    return standings([key], key.user)[key.public_id].awaits
+
+
+def awaits_approval_in(key: AnyKey) -> list[str]:
+    """Return the slugs of the projects in ``awaited``."""
+    return [slug_of(project) for project in awaited(key)]
 
 
 @reading_primary()
 def awaiting(user: Any) -> list[tuple[Any, int]]:
     """Return the projects in which ``user`` may allow tokens, and how many wait there.
 
-    Takes one query if no project of the user requires approval. Looks at 20 projects at most.
+    Takes one query, and one for each project that requires approval. Looks at 20 of these.
     """
     policy = get_policy()
     deciding = (each for each in _deciding(user, set()).values() if policy.may_deny(user, each))
-    waiting = [
-        (project, sum(each.awaits for each in sources.entries(project)))
-        for project in islice(deciding, _MOST_PROJECTS)
-    ]
+    projects = islice(deciding, _MOST_PROJECTS)
+    waiting = ((project, sources.number_awaiting(project)) for project in projects)
     return [(project, number) for project, number in waiting if number]
 
 

@@ -127,6 +127,13 @@ def created_since(project: Any, since: datetime, members: QuerySet[Any] | None) 
     }
 
 
+def number_awaiting(project: Any) -> int:
+    """Return how many tokens nobody has decided about. One query."""
+    decided = ProjectAccess.objects.filter(project=project, kind=PERSONAL_ACCESS_TOKEN)
+    rows = _reaching(project, get_policy().members(project))
+    return rows.exclude(public_id__in=decided.values("credential")).count()
+
+
 def _reaching(project: Any, members: QuerySet[Any]) -> QuerySet[Any]:
     """Return the unended tokens of ``members`` that reach ``project``."""
     selecting = PersonalAccessToken._default_manager.filter(projects=project).values("pk")

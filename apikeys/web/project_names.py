@@ -16,7 +16,7 @@ Names = Mapping[str, str]
 def names_of(events: Iterable[AuditEvent], owner: Tokens) -> Names:
     """Return the names of the projects that ``events`` mention, by slug. Takes one query at most.
 
-    The names of other projects than those of the user are not shown to the user.
+    Slugs of projects that the user is no member of are left out.
     """
     if owner.project is not None:
         return {slug_of(owner.project): str(owner.project)}

@@ -67,7 +67,7 @@ class Made:
     #: ``None`` for no expiry.
     lifetime: timedelta | None = None
     used: Used | None = None
-    #: What ended or stopped it: ``revoked``, ``paused`` or ``pending``; how long ago, and why.
+    #: ``revoked``, ``paused`` or ``pending``, since how long ago, and why.
     state: str = ""
     ago: timedelta = timedelta(0)
     reason: str = ""

@@ -333,7 +333,9 @@ class TestDrfApiKey:
         again = apikeys("import", "--from", "drf-api-key", "--project", "shop", *SCOPE, "--json")
         assert again.json["imported_before"] == 1
 
-    def test_attempts_at_a_slow_hash_are_limited(self, apikeys, project, takes, get, settings):
+    @pytest.fixture
+    def slow(self, apikeys, project, takes, settings):
+        """The text of an imported key whose hash is slow to check."""
         from rest_framework_api_key.models import APIKey
 
         settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.PBKDF2PasswordHasher"]
@@ -342,27 +344,22 @@ class TestDrfApiKey:
         takes(drf_api_key=TOMORROW)
         settings.APIKEYS = {**settings.APIKEYS, "ARGON2_TRIES": 2}
         apikeys("import", "--from", "drf-api-key", "--project", "shop", *SCOPE)
-        wrong = {"Authorization": f"Api-Key {text[:-2]}00"}
+        return text
+
+    def test_attempts_at_a_slow_hash_are_limited(self, slow, get):
+        wrong = {"Authorization": f"Api-Key {slow[:-2]}00"}
         told = [get(wrong)[1] for _ in range(4)]
         assert told == ["invalid_key"] * 2 + ["verification_busy"] * 2
-        headers = {"Authorization": f"Api-Key {text}"}
+        headers = {"Authorization": f"Api-Key {slow}"}
         assert get(headers) == (503, "verification_busy")
         assert get(headers, REMOTE_ADDR="192.0.2.7")[0] == 200
 
     def test_the_right_secret_does_not_count_while_its_hash_cannot_be_renewed(
-        self, apikeys, project, takes, get, settings, mocker
+        self, slow, get, mocker
     ):
-        from rest_framework_api_key.models import APIKey
-
-        settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.PBKDF2PasswordHasher"]
-        text = api_key()
-        APIKey.objects.update(hashed_key=make_password(text))
-        takes(drf_api_key=TOMORROW)
-        settings.APIKEYS = {**settings.APIKEYS, "ARGON2_TRIES": 2}
-        apikeys("import", "--from", "drf-api-key", "--project", "shop", *SCOPE)
         busy = Refused(refusals.VERIFICATION_BUSY)
         mocker.patch("apikeys.legacy.verify.hashing.make_root", side_effect=busy)
-        told = [get({"Authorization": f"Api-Key {text}"})[0] for _ in range(4)]
+        told = [get({"Authorization": f"Api-Key {slow}"})[0] for _ in range(4)]
         assert told == [200] * 4
 
 

@@ -1,6 +1,6 @@
 """Describe the responses of each view, and its errors, in the schema."""
 
-from typing import Any
+from typing import Any, Final
 
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse
 
@@ -71,6 +71,14 @@ def answer(status: int, shape: Any, description: str, facts: Any) -> dict[int, O
     return {status: OpenApiResponse(shape, description, [example])}
 
 
+#: The facts that only the response about one key has.
+OF_ONE_KEY: Final[dict[str, Any]] = {
+    "used_after_end": None,
+    "used_after_denial": [],
+    "awaits_approval_in": [],
+}
+
+
 def one_key(facts: Any) -> dict[int, OpenApiResponse]:
-    facts = facts | {"used_after_end": None, "used_after_denial": [], "awaits_approval_in": []}
+    facts = facts | OF_ONE_KEY
     return answer(200, serializers.OneKeySerializer, "The facts of the key.", facts)

@@ -5,7 +5,7 @@ from typing import Any, Final
 from drf_spectacular.utils import OpenApiExample, extend_schema
 
 from .. import uses_serializers
-from .answers import answer, one_key, problems
+from .answers import OF_ONE_KEY, answer, one_key, problems
 from .examples import USES
 
 #: The actions that ``narrowing`` describes.
@@ -14,15 +14,7 @@ ACTIONS: Final = ("uses", "narrow", "undo_narrowing")
 
 def narrowing(noun: str, facts: Any) -> dict[str, Any]:
     """Return the descriptions of ``ACTIONS`` for keys that are called ``noun``."""
-    narrowed = USES | {
-        "key": facts
-        | {
-            "scopes": USES["would_keep"],
-            "used_after_end": None,
-            "used_after_denial": [],
-            "awaits_approval_in": [],
-        }
-    }
+    narrowed = USES | {"key": facts | OF_ONE_KEY | {"scopes": USES["would_keep"]}}
     return {
         "uses": extend_schema(
             summary=f"Read what a {noun} used",

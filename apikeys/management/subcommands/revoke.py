@@ -16,7 +16,7 @@ HELP = "Revoke a key, or all keys that are unused, now and permanently."
 MORE = "Revoke one key by its ID, or with --unused-for all keys that match the options."
 
 _TOGETHER = 1000  # keys in one transaction
-_NAMED = 20  # keys to name of those that were revoked with another
+_NAMED = 20  # maximum number of keys to name that were revoked with another
 
 
 def add_arguments(parser: CommandParser) -> None:
@@ -42,8 +42,7 @@ def _revoke_one(terminal: Terminal, public_id: str, reason: str | None, by: str 
     key = arguments.find_key(public_id)
     user = arguments.find_user(by) if by else None
     terminal.preview("Key to revoke", key)
-    older: list[Any] = key.predecessors()
-    made = descendants.below([key, *older])
+    made = descendants.created_with(key)
     revoked = lifecycle.revoke(key, by=user, reason=reason or terminal.ask_reason())
     facts = record(key)
     if revoked:

@@ -31,8 +31,7 @@ def handle(terminal: Terminal, *, public_id: str, **options: Any) -> None:
         denials = uses["used_after_denial"]
         shown_uses = "; ".join(f"{each['project']}: {show_uses(each)}" for each in denials)
         uses["used_after_denial"] = shown_uses or None
-    older: list[Any] = key.predecessors()
-    made = [each.public_id for each in descendants.below([key, *older])]
+    made = [each.public_id for each in descendants.created_with(key)]
     facts = record(key) | uses | {"rotation_chain": shown}
     facts["created_keys"] = made if terminal.as_json else ", ".join(made) or None
     terminal.show_facts(facts | {"scopes_used": _used(key, as_json=terminal.as_json)})

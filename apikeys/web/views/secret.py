@@ -13,8 +13,8 @@ from django.views.decorators.debug import sensitive_variables
 from ...conf import app_settings
 from ...keys.setup import setups
 from ...lifecycle import Minted
-from ...models import AnyKey, PersonalAccessToken
-from ...reach.listing import standings
+from ...models import AnyKey
+from ...reach.listing import awaited
 from ...templatetags.apikeys_pages import in_full
 from .pages import OwnerPage
 from .rows import labelled, pauses
@@ -50,7 +50,7 @@ def secret_page(
         minted=minted,
         key=minted.key,
         pauses=pauses(minted.key, timezone.now()),
-        awaits=_awaits(minted.key),
+        awaits=awaited(minted.key),
         predecessor=predecessor,
         scopes=labelled(minted.key.scopes),
         expires=in_full(minted.key.expires_at) if minted.key.expires_at else "",
@@ -61,13 +61,6 @@ def secret_page(
         url=view.owner.url("key", minted.key),
         setups=setups(minted.key),
     )
-
-
-def _awaits(key: AnyKey) -> list[Any]:
-    """Return the projects that a new token reaches only once someone allows it there."""
-    if not isinstance(key, PersonalAccessToken):
-        return []
-    return standings([key], key.user)[key.public_id].awaits
 
 
 @sensitive_variables()
