@@ -64,9 +64,11 @@ class TestOutageOfAnotherMiddleware:
         assert "connection refused" not in response.content.decode()
         assert client.get("/quiet/").content == b"no query"
 
-    def test_a_bug_is_a_500(self, client):
+    def test_a_bug_is_a_500(self, client, caplog):
         with every_query_raising(ProgrammingError("no such column")):
             assert client.get("/quiet/").status_code == 500
+        raised = [each.exc_info[0] for each in caplog.records if each.exc_info]
+        assert raised == [ProgrammingError]
 
     def test_a_500_of_the_view_stays(self, client):
         response = client.get("/failing/")
