@@ -11,7 +11,7 @@ from django.db import connection
 from django.test import RequestFactory
 from django.utils import timezone
 
-from apikeys import audit, lifecycle, signals, usage
+from apikeys import audit, grants, lifecycle, signals, usage
 from apikeys.limits import networks
 from apikeys.models import AppendOnlyError, AuditEvent, PersonalAccessToken, ProjectKey
 from apikeys.verify import verify
@@ -68,8 +68,6 @@ def test_event_names_the_credential():
     ada = MembershipFactory(role="owner").user
     maker = mint_pat(ada, scopes=["keys:write", "payments:read"])
     access = verify(maker.token)
-    from apikeys import grants
-
     within = grants.for_tokens(ada, access)
     made = mint_pat(ada, by=ada, within=within)
     lifecycle.revoke(maker.key, by=ada)
@@ -282,7 +280,28 @@ def test_export_is_filtered():
     assert keys("--since", (timezone.now() + timedelta(hours=1)).isoformat()) == []
 
 
-@pytest.mark.parametrize("option", ["--user", "--project", "--key", "--since", "--until"])
+def test_export_is_filtered_by_the_credential_that_was_used():
+    ada = UserFactory(username="ada")
+    thief = mint_pat(ada, scopes=["keys:write", "payments:read"])
+    within = grants.for_tokens(ada, verify(thief.token))
+    made = mint_pat(ada, by=ada, within=within).key
+    mint_pat(ada, by=ada)
+
+    def done(public_id):
+        lines = run("audit", "--format", "jsonl", "--using", public_id).splitlines()
+        return [(each["event"], each["key"]) for each in map(json.loads, lines)]
+
+    of_thief = thief.key.public_id
+    assert done(of_thief) == done(f"acme_pat_{of_thief}") == [("minted", made.public_id)]
+    assert done(made.public_id) == []
+    assert made.public_id in run("audit", "--using", of_thief)
+    with pytest.raises(CommandError, match="secret"):
+        done(thief.token)
+
+
+@pytest.mark.parametrize(
+    "option", ["--user", "--project", "--key", "--using", "--since", "--until"]
+)
 def test_an_empty_option_is_refused_and_does_not_export_everything(option):
     mint_pat()
     with pytest.raises(CommandError):

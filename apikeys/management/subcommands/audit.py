@@ -34,6 +34,12 @@ def add_arguments(parser: CommandParser) -> None:
         "--key", metavar="ID", help="Only show events of this key, even if it was deleted."
     )
     parser.add_argument(
+        "--using",
+        metavar="ID",
+        help="Only show what was done with this credential. It reads the whole log, or the part "
+        "that --since and --until leave.",
+    )
+    parser.add_argument(
         "--event", choices=AuditEvent.Event.values, help="Only show events of this kind."
     )
     parser.add_argument(
@@ -73,12 +79,13 @@ def _asked(
     user: str | None,
     project: str | None,
     key: str | None,
+    using: str | None,
     event: str | None,
     since: str | None,
     until: str | None,
     **options: Any,
 ) -> tuple[Any, Asked]:
-    events, times = for_list(AuditEvent.objects.all()), Q()
+    events, times, others = for_list(AuditEvent.objects.all()), Q(), Q()
     if user is not None:
         events = events.of(arguments.find_user(user))
     if project is not None:
@@ -87,5 +94,7 @@ def _asked(
         times &= Q(at__gte=arguments.moment(since, "since"))
     if until is not None:
         times &= Q(at__lt=arguments.moment(until, "until"))
+    if using is not None:
+        others &= Q(using=arguments.clean_id(using))
     public_id = "" if key is None else arguments.clean_id(key)
-    return events, Asked(public_id, event or "", times)
+    return events, Asked(public_id, event or "", times, others)

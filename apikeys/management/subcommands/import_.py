@@ -122,7 +122,8 @@ def handle(
         terminal.notes.line(f"Revoked {gone:,} imported keys that {scheme} no longer has.")
     if scheme not in app_settings.LEGACY:
         terminal.notes.line(
-            f"Requests with these keys are refused until the setting LEGACY names {scheme!r}."
+            "`BearerAuthentication` refuses these keys until the setting LEGACY names "
+            f"{scheme!r}."
         )
 
 
@@ -201,9 +202,9 @@ def _report(terminal: Terminal, importer: Importer, outcomes: Iterator[Outcome])
         keys = (each._asdict() for each in outcomes)
         terminal.json_object("keys", keys, lambda: _facts(importer))
     else:
-        _show_problems(terminal, outcomes)
-        counts, reasons = importer.counts, _reasons(importer).items()
         verb = "would be imported" if importer.dry_run else "imported"
+        _show_problems(terminal, outcomes, verb)
+        counts, reasons = importer.counts, _reasons(importer).items()
         skipped = ", ".join(f"{number:,} {reason}" for reason, number in reasons)
         terminal.screen.line(
             f"{counts.total():,} keys: {counts[IMPORTED]:,} {verb} ({importer.weak:,} weak), "
@@ -213,15 +214,16 @@ def _report(terminal: Terminal, importer: Importer, outcomes: Iterator[Outcome])
         raise CommandError("Some lines are wrong. Correct them and repeat the import.")
 
 
-def _show_problems(terminal: Terminal, outcomes: Iterator[Outcome]) -> None:
-    """Print the skipped keys and the weak ones."""
+def _show_problems(terminal: Terminal, outcomes: Iterator[Outcome], verb: str) -> None:
+    """Print the skipped keys and the weak ones. ``verb`` says what happens to an imported key."""
     count = 0
     for each in outcomes:
         if each.outcome in (IMPORTED, THERE) and not each.weak:
             continue
         count += 1
         if count <= _SHOWN:
-            terminal.notes.line(f"{each.where}: {each.outcome}. {each.detail}")
+            outcome = verb if each.outcome == IMPORTED else each.outcome
+            terminal.notes.line(f"{each.where}: {outcome}. {each.detail}")
     if count > _SHOWN:
         terminal.notes.line(f"… and {count - _SHOWN:,} more. Use --json to list all.")
 
