@@ -139,6 +139,7 @@ def test_a_ninja_view_answers_with_the_middleware_of_the_guide(
         "/settings/keys/new/",
         "/settings/keys/projects/engine/",
         "/settings/keys/approvals/",
+        "/settings/keys/unused/",
         "/settings/applications/",
         "/settings/applications/own/new/",
         "/o/device/",

@@ -17,7 +17,8 @@ from django.db.models.query import ModelIterable
 from django.utils import timezone
 
 from .. import moments
-from ..models import State
+from ..conf import app_settings
+from ..models import KEY_MODELS, State
 
 #: Up to this many matches, a filter lists their primary keys. Beyond it, pages walk by age.
 FEW: Final = 5000
@@ -164,6 +165,18 @@ def unused(keys: QuerySet[Any]) -> QuerySet[Any]:
     """Return the ``keys`` that were never used. One short query."""
     piece = Q(last_used_on=None, last_used_at=None)
     return _either(keys, [piece], Q(LessThanOrEqual(_used_at(), moments.long_ago())))
+
+
+def are_uses_recorded(since: datetime) -> bool:
+    """Return whether a key without a use since ``since`` is unused.
+
+    If nothing writes the last use, all keys look unused.
+    """
+    if app_settings.LAST_USED_INTERVAL is not None:
+        return True
+    # The site may call ``usage.flush`` itself.
+    models = KEY_MODELS.values()
+    return any(model._default_manager.filter(last_used_at__gte=since).exists() for model in models)
 
 
 def unreplaced(keys: QuerySet[Any]) -> QuerySet[Any]:

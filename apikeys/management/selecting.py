@@ -8,8 +8,8 @@ from django.core.management.base import CommandParser
 from django.db.models import Q, QuerySet
 
 from ..acceptance import used_kinds
-from ..conf import app_settings
 from ..errors import LifecycleError
+from ..keys import queries
 from ..keys.facts import KINDS, record, with_facts
 from ..models import AnyKey, PersonalAccessToken, live
 from . import arguments
@@ -114,12 +114,8 @@ def check_recorded(since: datetime | None) -> None:
 
     Call it before you end keys that were not used since ``since``.
     """
-    if since is None or app_settings.LAST_USED_INTERVAL is not None:
+    if since is None or queries.are_uses_recorded(since):
         return
-    if any(
-        model._default_manager.filter(last_used_at__gte=since).exists() for model in KINDS.values()
-    ):
-        return  # the site calls ``usage.flush`` itself
     message = (
         "No use was recorded in this time, because LAST_USED_INTERVAL is None and nothing calls "
         "apikeys.usage.flush(). So every key would count as unused."

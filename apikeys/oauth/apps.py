@@ -19,6 +19,7 @@ class ApiKeysOAuthConfig(AppConfig):
         from ..lifecycle import people as people_of_core
         from ..management import pruning
         from ..reach import deciding, sources
+        from ..web import unused
         from . import (  # noqa: F401
             chains,
             checks,
@@ -31,6 +32,7 @@ class ApiKeysOAuthConfig(AppConfig):
             upstream,
         )
         from .models import Consent, TokenOrigin
+        from .pages import links
         from .views import metadata
 
         verify.register(resolver.resolve, resolver.recall)
@@ -43,6 +45,7 @@ class ApiKeysOAuthConfig(AppConfig):
         deciding.register(reach.lock)
         inventory.register("oauth", counts.LABELS, counts.count)
         people_of_core.register(people.withdraw)
+        unused.register(links.authorized)
         chains.connect()
         events.connect()
         cache.watch(get_access_token_model(), get_application_model(), Consent)

@@ -3,7 +3,7 @@
 from django.urls import include, path, re_path
 
 from .. import token
-from .views import access, approvals, bulk, confirm, keys, lists, mint, uses
+from .views import access, approvals, bulk, confirm, keys, lists, mint, unused, uses
 
 app_name = "apikeys"
 
@@ -30,6 +30,8 @@ _keys = [
 
 urlpatterns = [
     *_keys,
+    path("unused/", unused.UnusedList.as_view(), name="unused"),
+    path("unused/revoke/", unused.RevokeUnused.as_view(), name="revoke_unused"),
     path("projects/", lists.ProjectList.as_view(), name="projects"),
     path("projects/<str:slug>/access/", access.AccessList.as_view(), name="access"),
     path("projects/<str:slug>/access/approval/", access.Rule.as_view(), name="access_rule"),

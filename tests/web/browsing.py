@@ -17,6 +17,7 @@ PAGES = [
     "projects/analytical-engine/{key}/",
     "projects/analytical-engine/new/",
     "projects/difference-engine/new/",
+    "unused/",
     "approvals/",
     "confirm/",
     "new/",
