@@ -2,14 +2,14 @@
 
 from typing import Any, Final
 
-from django.contrib import messages
+from django.contrib import admin, messages
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
+from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from .. import token
-from ..audit import COLUMNS
 from ..keys.event_queries import keys_first
 from ..keys.queries import FEW
 from ..models import AuditEvent
@@ -23,7 +23,7 @@ _SHORTEST: Final = 4  # characters of an ID in a search
 class AuditEventAdmin(ListAdmin):
     """View audit events. They cannot be added, changed or deleted here."""
 
-    list_display = tuple({"key": "public_id"}.get(name, name) for name in COLUMNS)
+    list_display = ("at", "event", "title", "owner", "acting", "ip")
     list_filter = ("event",)
     ordering = ("-pk",)
     sortable_by = ()
@@ -33,6 +33,21 @@ class AuditEventAdmin(ListAdmin):
     search_fields = ("public_id",)  # makes Django show the search box
     search_help_text = gettext_lazy("Search by the start of a key's ID.")
     actions = None
+
+    @admin.display(description=gettext_lazy("name"))
+    def title(self, event: AuditEvent) -> str:
+        """Show the name and the ID, so that a row fits on a small screen."""
+        return format_html(
+            '<span class="apikeys-name" title="{}">{}</span><code>{}</code>',
+            event.name,
+            event.name,
+            event.public_id,
+        )
+
+    @admin.display(description=gettext_lazy("by"))
+    def acting(self, event: AuditEvent) -> str:
+        """Show who did it, and below it with which credential."""
+        return format_html("{}<small>{}</small>", event.by or "-", event.using)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return keys_first(super().get_queryset(request))

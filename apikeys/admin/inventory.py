@@ -1,5 +1,6 @@
 """The admin page that counts all keys and shows the keys to look at."""
 
+from datetime import datetime
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
@@ -9,8 +10,10 @@ from django.urls import path, reverse
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 
+from .. import moments
 from ..keys import inventory
 from ..keys.facts import KINDS
+from ..reach.entries import KINDS as KINDS_OF_ENTRIES
 from . import access
 from .lists import ListAdmin
 
@@ -63,10 +66,19 @@ class InventoryPage(ListAdmin):
                 for part, numbers in found["others"].items()
             },
             "widest": [
-                key | {"url": self._url(key), "label": KINDS[key["kind"]]._meta.verbose_name}
+                key
+                | {
+                    "url": self._url(key),
+                    "label": KINDS[key["kind"]]._meta.verbose_name,
+                    "used_at": _moment(key["last_used_at"]),
+                }
                 for key in found["widest"]
             ],
             "denials": found["denials"],
+            "newest": [
+                each | {"label": KINDS_OF_ENTRIES[each["kind"]], "moment": _moment(each["at"])}
+                for each in found["denials"]["newest"]
+            ],
             "access_url": access.url_of(request.user, self.admin_site.name),
         }
 
@@ -74,3 +86,8 @@ class InventoryPage(ListAdmin):
         name = KINDS[key["kind"]]._meta.model_name
         url = reverse(f"admin:apikeys_{name}_changelist", current_app=self.admin_site.name)
         return f"{url}?{urlencode({'q': key['id']})}"
+
+
+def _moment(text: str | None) -> datetime | None:
+    """Return a time of the inventory, which is ready for JSON, as a stored ``datetime``."""
+    return None if text is None else moments.stored(datetime.fromisoformat(text))

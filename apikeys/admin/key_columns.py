@@ -16,6 +16,7 @@ from ..keys import ended
 from ..keys.facts import BY_NAME, COLUMNS_OF_ADMIN
 from ..models import KEY_MODELS, AbstractKey, AnyKey, State
 from ..models.metadata import as_text
+from ..templatetags.apikeys_pages import ago, stamp, until
 from ..workloads import rules
 from .lists import ListAdmin
 
@@ -24,24 +25,21 @@ _MOST_OF_CHAIN = 20  # keys in each direction, one query each
 _BARS = "▁▂▃▄▅▆▇█"
 
 
+_MOST_SCOPES = 2  # named in a row of a list
+
 #: The attributes of ``KeyColumns`` and of the models that are not called as their fact.
-_ATTRIBUTES = {"id": "public_id", "expires_at": "expires", "last_used_at": "last_used"}
+_ATTRIBUTES = {
+    "name": "title",
+    "expires_at": "expires",
+    "last_used_at": "last_used",
+    "created_at": "created",
+}
 
 
 def columns(model: type[AnyKey]) -> tuple[str, ...]:
     """Return the columns of the list of keys of ``model``, for ``list_display``."""
     attributes = _ATTRIBUTES | {"owner": model.OWNER}
     return tuple(attributes.get(name, name) for name in COLUMNS_OF_ADMIN[model.KIND])
-
-
-def _column(name: str) -> Any:
-    fact = BY_NAME[name]
-
-    @admin.display(description=fact.label)
-    def column(self: Any, key: AnyKey) -> Any:
-        return fact.shown(key)
-
-    return column
 
 
 class KeyColumns(ListAdmin):
@@ -59,9 +57,45 @@ class KeyColumns(ListAdmin):
             return _("paused, held")
         return str(state.label)
 
-    scopes = _column("scopes")
-    expires = _column("expires_at")
-    last_used = _column("last_used_at")
+    @admin.display(description=BY_NAME["name"].label)
+    def title(self, key: AnyKey) -> str:
+        """Show the name, the ID and the first scopes, so that a row fits on a small screen."""
+        return format_html(
+            '<span class="apikeys-name" title="{}">{}</span><code>{}</code><small>{}</small>',
+            key.name,
+            key.name,
+            key.public_id,
+            self.scopes(key),
+        )
+
+    @admin.display(description=BY_NAME["scopes"].label)
+    def scopes(self, key: AnyKey) -> str:
+        names, more = key.scopes, len(key.scopes) - _MOST_SCOPES
+        if more <= 1:  # no longer than the words for it
+            return ", ".join(names)
+        words = {"names": ", ".join(names[:_MOST_SCOPES]), "more": more}
+        return _("%(names)s and %(more)d more") % words
+
+    @admin.display(description=BY_NAME["expires_at"].label)
+    def expires(self, key: AnyKey) -> str:
+        ends = BY_NAME["expires_at"].of(key)
+        if ends is None:
+            return str(BY_NAME["expires_at"].absent)
+        return ago(ends) if ends <= timezone.now() else until(ends)
+
+    @admin.display(description=BY_NAME["last_used_at"].label)
+    def last_used(self, key: AnyKey) -> str:
+        used = BY_NAME["last_used_at"].of(key)
+        return str(BY_NAME["last_used_at"].absent) if used is None else ago(used)
+
+    @admin.display(description=BY_NAME["created_at"].label, ordering="created_at")
+    def created(self, key: AnyKey) -> str:
+        """Show the day, and below it the creator of a project key."""
+        day = stamp(key.created_at, "DATE_FORMAT")
+        by = getattr(key, "created_by", None)
+        if by is None:
+            return day
+        return format_html("{}<small>{}</small>", day, _("by %(user)s") % {"user": by})
 
     @admin.display(description=gettext_lazy("owner"))
     def owner_link(self, key: AnyKey) -> str:
@@ -80,6 +114,26 @@ class KeyColumns(ListAdmin):
     def former(self, key: AnyKey) -> Any:
         return key.former
 
+    @admin.display(description=gettext_lazy("replaces"))
+    def replaced_key(self, key: AnyKey) -> str:
+        """Link to the ended key that ``key`` replaced without a rotation."""
+        old = key.replaces
+        return "" if old is None or old.rotated_at is not None else self._in_chain(old)
+
+    @admin.display(description=gettext_lazy("replaced by"))
+    def replacement(self, key: AnyKey) -> str:
+        """Link to the key that replaced ``key`` after its end, without a rotation."""
+        new = None if key.rotated_at is not None else key.successor
+        return "" if new is None else self._in_chain(new)
+
+    def _in_chain(self, key: Any, is_shown: bool = False) -> str:
+        return format_html(
+            "{} ({}, {})",
+            format_html("<b>{}</b>", key.public_id) if is_shown else self._link(key, key.public_id),
+            self.state(key),
+            localize(moments.local(key.created_at)),
+        )
+
     @admin.display(description=gettext_lazy("rotation chain"))
     def rotation_chain(self, key: AnyKey) -> str:
         older = key.predecessors(_MOST_OF_CHAIN + 1)
@@ -87,14 +141,7 @@ class KeyColumns(ListAdmin):
         if not older and not newer:
             return _("Never rotated.")
         rows: list[str] = [
-            format_html(
-                "{} ({}, {})",
-                format_html("<b>{}</b>", each.public_id)
-                if each == key
-                else self._link(each, each.public_id),
-                self.state(each),
-                localize(moments.local(each.created_at)),
-            )
+            self._in_chain(each, is_shown=each == key)
             for each in [*older[:_MOST_OF_CHAIN][::-1], key, *newer[:_MOST_OF_CHAIN]]
         ]
         if len(older) > _MOST_OF_CHAIN:

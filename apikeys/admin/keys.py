@@ -33,7 +33,7 @@ from .sites import manages
 
 _LIFE = (
     "created_at", "former", "secret_ends_at", "approved_at", "approved_by", "minted_with",
-    "made_keys", "rotated_at", "rotation_chain",
+    "made_keys", "replaced_key", "rotated_at", "rotation_chain", "replacement",
     "paused_at", "paused_by", "paused_reason", "is_held",
     "revoked_at", "revoked_by", "revoked_reason",
 )  # fmt: skip
@@ -69,14 +69,11 @@ class KeyAdmin(KeyColumns, KeyActions, KeyFinder):
 
     list_filter = (KindFilter, StateFilter, ExpiryFilter, LastUseFilter)
     ordering = ("-created_at", "-id")
-    sortable_by = ("created_at",)  # the other columns have no index to sort by
+    sortable_by = ("created",)  # the other columns have no index to sort by
     search_fields = ("public_id",)  # makes Django show the search box; `matches` does the search
     begins = ("public_id", *TEXTS)
     change_form_template = "admin/apikeys/key/change_form.html"
     change_list_template = "admin/apikeys/key/change_list.html"
-
-    class Media:
-        css = {"all": ["apikeys/admin.css"]}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).defer("root", "digest")
@@ -132,6 +129,8 @@ class KeyAdmin(KeyColumns, KeyActions, KeyFinder):
         return ()
 
     def _has_to_tell(self, key: AnyKey, name: str) -> bool:
+        if name in ("replaced_key", "replacement"):
+            return bool(getattr(self, name)(key))
         return name in ("created_at", "rotation_chain", "made_keys") or bool(getattr(key, name))
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:

@@ -325,12 +325,10 @@ BY_NAME: Final = {fact.name: fact for fact in FACTS}
 COLUMNS_OF_COMMAND: Final = (
     "id", "kind", "name", "owner", "projects", "scopes", "expires_at", "last_used_at", "state",
 )  # fmt: skip
-# An incident needs these first: the admin cuts the last columns on small screens.
-_COMMON_COLUMNS = ("id", "name", "state", "owner", "expires_at", "last_used_at", "scopes")
-COLUMNS_OF_ADMIN: Final = {
-    token.PAT: (*_COMMON_COLUMNS, "created_at"),
-    token.KEY: (*_COMMON_COLUMNS, "created_by", "created_at"),
-}
+#: The ID and the scopes stand below the name, and the creator below the time of creation, so that
+#: all columns fit beside the filters.
+_COLUMNS_OF_ADMIN = ("name", "state", "owner", "expires_at", "last_used_at", "created_at")
+COLUMNS_OF_ADMIN: Final = dict.fromkeys(KEY_MODELS, _COLUMNS_OF_ADMIN)
 #: Beside the name, the scopes and the state of a key.
 COLUMNS_OF_PAGES: Final = {
     token.PAT: ("id", "projects", "expires_at", "last_used_at"),

@@ -2,10 +2,15 @@
 
 import csv
 import io
+import re
+from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import Permission
+from django.utils import timezone
 
+from apikeys import reach
+from apikeys.templatetags.apikeys_pages import in_full
 from tests.factories import UserFactory, mint_key, mint_pat
 
 PAGE = "/admin/apikeys/personalaccesstoken/inventory/"
@@ -71,3 +76,24 @@ def test_the_lists_and_the_index_link_to_it(log_in):
     client = log_in(VIEWS[0])
     for page in (pages[0], pages[2]):
         assert PAGE not in client.get(page).content.decode(), page
+
+
+def test_times_and_kinds_are_words_with_the_exact_time(log_in, engine, ada):
+    client = log_in(*VIEWS)
+    key = mint_pat(ada).key
+    used = timezone.now() - timedelta(days=3)
+    type(key).objects.filter(pk=key.pk).update(last_used_at=used)
+    reach.deny(engine, reach.find(engine, key.public_id), by=ada, reason="Unknown.")
+    with timezone.override("Asia/Tokyo"):
+        html = client.get(PAGE).content.decode()
+        whole = in_full(used)
+    rows = [row for row in html.split("<tr>") if key.public_id in row]
+
+    assert "3 days ago</time>" in rows[0]
+    assert f'title="{whole}"' in rows[0]
+    assert whole.endswith("Asia/Tokyo")
+    assert "<td>personal access token</td>" in rows[1]
+    assert re.search(r'<time datetime="[^"]+" title="[^"]+ Asia/Tokyo"', rows[1])
+    shown = re.sub(r"<[^>]*>", "", "".join(rows))
+    assert not re.search(r"\d{4}-\d{2}-\d{2}T", shown)
+    assert "personal_access_token" not in shown

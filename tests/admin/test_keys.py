@@ -370,6 +370,47 @@ def test_page_shows_rotation_chain_created_keys_and_usage(client, root, ada):
     assert f"/admin/auth/user/{ada.pk}/change/" in page
 
 
+def test_page_links_a_replacement_after_the_end_in_both_directions(client, root, ada):
+    old = mint_pat(ada, name="old").key
+    lifecycle.revoke(old, reason="Lost.")
+    new = mint_pat(ada, name="new", replaces=old).key
+    other = mint_pat(ada, name="other").key
+    rotated = lifecycle.rotate(new).key
+
+    def facts(key):
+        page = text_of(client.get(f"{TOKENS}{key.pk}/change/"))
+        return {
+            name: re.findall(
+                rf'{TOKENS}(\d+)/change/">',
+                page.partition(f'class="form-row field-{name}"')[2].partition("form-row")[0],
+            )
+            for name in ("replaced_key", "replacement")
+        }
+
+    assert facts(old) == {"replaced_key": [], "replacement": [str(new.pk)]}
+    assert facts(new) == {"replaced_key": [str(old.pk)], "replacement": []}  # rotated after that
+    for key in (other, rotated):
+        page = text_of(client.get(f"{TOKENS}{key.pk}/change/"))
+        assert "field-replace" not in page
+
+
+def test_list_shows_a_row_in_few_cells_without_a_query_for_each(
+    client, root, engine, django_assert_max_num_queries
+):
+    names = ["payments:read", "payments:write", "reports:read", "keys:read", "keys:write"]
+    key = mint_key(engine, name="server", scopes=names, by=root).key
+    for _ in range(20):
+        old = mint_key(engine).key
+        lifecycle.revoke(old, reason="Lost.")
+        mint_key(engine, replaces=old)
+    with django_assert_max_num_queries(12):
+        page = text_of(client.get(KEYS))
+    row = next(each for each in page.split("<tr>") if key.public_id in each)
+    for words in ("server", "by root", "Engine", "and 3 more", "never", "active"):
+        assert words in row
+    assert re.search(r'<time datetime="[^"]+" title="[^"]+ UTC"', row)
+
+
 def test_number_of_queries_of_a_long_chain_is_bounded(
     client, root, ada, django_assert_max_num_queries
 ):

@@ -91,7 +91,7 @@ ASKED = {
     TOKENS: [
         ({}, True),
         ({"p": "3"}, True),
-        ({"o": "8"}, True),
+        ({"o": "6"}, True),
         ({"state": "live"}, True),
         ({"state": "pending"}, True),
         ({"state": "rotated"}, True),
