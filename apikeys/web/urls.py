@@ -45,6 +45,7 @@ urlpatterns = [
     ),
     path("projects/<str:slug>/", include(_keys)),
     path("approvals/", approvals.Approvals.as_view(), name="approvals"),
+    path("approvals/decide/", approvals.DecideMany.as_view(), name="decide_many"),
     re_path(
         rf"^approvals/(?P<kind>{token.KIND_PATTERN})/{_ID}/$",
         approvals.Decide.as_view(),

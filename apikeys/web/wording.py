@@ -1,10 +1,16 @@
-"""Errors of ``lifecycle`` in the words of the page: the pages of a user's tokens say *token*."""
+"""Errors of ``lifecycle`` in the words of the page, and the names of several keys."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
 
 from ..errors import LifecycleError
+from ..models import AnyKey
+from ..templatetags.apikeys_pages import quoted
+
+_MOST_NAMES: Final = 5
 
 #: What the pages of tokens say, by the code of the error.
 _OF_TOKENS: Final[dict[str, Any]] = {
@@ -41,3 +47,12 @@ _OF_TOKENS: Final[dict[str, Any]] = {
 def message_of(error: LifecycleError, *, of_tokens: bool) -> str:
     """Return the message of ``error`` for a page of tokens or of project keys."""
     return str(_OF_TOKENS.get(error.code, error.message) if of_tokens else error.message)
+
+
+def named(keys: Sequence[AnyKey]) -> str:
+    """Return the names of ``keys`` in quotation marks; of many, the first and a number."""
+    names = ", ".join(quoted(key.name) for key in keys[:_MOST_NAMES])
+    if (rest := len(keys) - _MOST_NAMES) <= 0:
+        return names
+    text = ngettext("%(names)s and %(n)d more", "%(names)s and %(n)d more", rest)
+    return text % {"names": names, "n": rest}

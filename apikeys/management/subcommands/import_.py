@@ -122,8 +122,7 @@ def handle(
         terminal.notes.line(f"Revoked {gone:,} imported keys that {scheme} no longer has.")
     if scheme not in app_settings.LEGACY:
         terminal.notes.line(
-            "`BearerAuthentication` refuses these keys until the setting LEGACY names "
-            f"{scheme!r}."
+            f"`BearerAuthentication` refuses these keys until the setting LEGACY names {scheme!r}."
         )
 
 

@@ -12,24 +12,14 @@ from django.utils.translation import ngettext
 from ... import lifecycle, token
 from ...errors import LifecycleError
 from ...models import AnyKey
-from ...templatetags.apikeys_pages import quoted
 from .. import unused
 from ..forms import RevokeForm
 from ..owners import Tokens, owner_of
+from ..wording import named
 from .bulk import MOST
 from .pages import SettingsPage, add_error
 
 _SIZE: Final = 30  # rows of a page
-_NAMED: Final = 5  # names in a message
-
-
-def named(keys: list[AnyKey]) -> str:
-    """Return the names of ``keys`` in quotation marks; of many, the first and a number."""
-    names = ", ".join(quoted(key.name) for key in keys[:_NAMED])
-    if (rest := len(keys) - _NAMED) <= 0:
-        return names
-    text = ngettext("%(names)s and %(n)d more", "%(names)s and %(n)d more", rest)
-    return text % {"names": names, "n": rest}
 
 
 class UnusedList(SettingsPage):
