@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from django.http import HttpRequest
-from django.urls import URLPattern, URLResolver, get_resolver
+from django.urls import Resolver404, URLPattern, URLResolver, get_resolver, resolve
 from django.urls.resolvers import RegexPattern
 from rest_framework.request import Request
 from rest_framework.throttling import ScopedRateThrottle, UserRateThrottle
@@ -70,6 +70,15 @@ def operations(urlconf: Any = None) -> Iterator[Operation]:
     """Yield every method of every URL of the site."""
     for url, callback in _urls(get_resolver(urlconf).url_patterns, "/"):
         yield from _of(url, callback)
+
+
+def operation_at(path: str, method: str, urlconf: Any = None) -> Operation | None:
+    """Return the operation of ``method`` at a path of the site; ``None`` if no view has it."""
+    try:
+        callback = resolve(path, urlconf).func
+    except Resolver404:
+        return None
+    return next((each for each in _of(path, callback) if each.method in (method, "")), None)
 
 
 def _urls(patterns: Iterable[URLPattern | URLResolver], base: str) -> Iterator[tuple[str, Any]]:

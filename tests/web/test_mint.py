@@ -1,7 +1,9 @@
 """The page that creates a key and shows its secret once."""
 
 import logging
+import re
 from datetime import timedelta
+from html import unescape
 
 import pytest
 from django.contrib.messages import get_messages
@@ -348,11 +350,88 @@ def test_curl_example_contains_the_script_prefix(page, place, settings, configur
     settings.FORCE_SCRIPT_NAME = "/acme"
     settings.APIKEYS = settings.APIKEYS | {"CURL_URL": configured}
     settings.STATIC_URL = "/acme/static/"
+    place.form.pop("scopes:payments")
 
-    response = mint(page, place)
+    response = mint(page, place, **{"scopes:reports": "reports:read"})
 
     assert f" {shown}</textarea>" in response.content.decode()
     assert '<a href="/acme/">' in response.content.decode()
+
+
+def examples_of(response):
+    return set(
+        re.findall(
+            r"http://[^\s\"'&]+",
+            "".join(
+                unescape(text)
+                for text in re.findall(
+                    r"(?s)<textarea id=\"ak-.*?</textarea>", response.content.decode()
+                )
+            ).replace("</textarea>", " "),
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("configured", "scope", "shown"),
+    [
+        ("/api/payments/", "payments:read", "/api/payments/"),
+        ("/api/payments/", "payments:write", "/api/payments/"),  # includes reading
+        ("/api/payments/?page=2", "reports:read", "/api/token/"),
+        ("/api/payments/", "reports:read", "/api/token/"),
+        ("/api/token/", "reports:read", "/api/token/"),
+        ("/nowhere/", "reports:read", "/nowhere/"),
+        ("/login/", "reports:read", "/login/"),  # requires no scope of this package
+    ],
+)
+def test_the_examples_call_what_the_new_key_can_call(
+    page, place, settings, configured, scope, shown
+):
+    settings.APIKEYS = settings.APIKEYS | {"CURL_URL": configured}
+    resource = scope.partition(":")[0]
+    place.form.pop("scopes:payments")
+
+    response = mint(page, place, **{f"scopes:{resource}": scope})
+
+    assert examples_of(response) == {f"http://testserver{shown}"}
+    text = text_of(response)
+    word = "token" if place.url == TOKENS else "key"
+    why = f"The {word} cannot call /api/payments/ , which needs payments:read."
+    assert (why in text) is (shown == "/api/token/" and configured != shown)
+
+
+def test_the_examples_call_no_view_that_refuses_the_kind_of_the_key(page, place, settings):
+    settings.APIKEYS = settings.APIKEYS | {"CURL_URL": "/api/payments/", "ACCEPTS": ["oauth"]}
+
+    response = mint(page, place)
+
+    assert examples_of(response) == {"http://testserver/api/token/"}
+    word = "personal access tokens" if place.url == TOKENS else "project keys"
+    assert f"/api/payments/ accepts no {word}" in text_of(response)
+
+
+def test_an_error_in_a_view_does_not_hide_the_secret(page, place, settings, monkeypatch, caplog):
+    settings.APIKEYS = settings.APIKEYS | {"CURL_URL": "/api/payments/"}
+
+    def fail(*args):
+        raise RuntimeError("a view of the site")
+
+    monkeypatch.setattr("apikeys.drf.inventory.operation_at", fail)
+    response = mint(page, place)
+    assert secret_of(response)
+    assert examples_of(response) == {"http://testserver/api/payments/"}
+    assert "Cannot find out" in caplog.text
+
+
+def test_an_example_under_a_script_prefix_is_judged_too(page, place, settings):
+    settings.FORCE_SCRIPT_NAME = "/acme"
+    settings.STATIC_URL = "/acme/static/"
+    settings.APIKEYS = settings.APIKEYS | {"CURL_URL": "/api/payments/"}
+    place.form.pop("scopes:payments")
+
+    response = mint(page, place, **{"scopes:reports": "reports:read"})
+
+    assert examples_of(response) == {"http://testserver/acme/api/token/"}
 
 
 class TestContradiction:
