@@ -1,4 +1,4 @@
-"""The page of a key names addresses that were refused because of its allowed IP ranges."""
+"""The pages name addresses that are refused because of the allowed IP ranges of a key."""
 
 from datetime import timedelta
 
@@ -10,7 +10,7 @@ from django.utils import timezone
 from apikeys import audit, lifecycle
 from apikeys.models import AuditEvent
 from tests.factories import mint_key, mint_pat
-from tests.web.conftest import KEYS, TOKENS, text_of
+from tests.web.conftest import KEYS, TOKENS, mint, text_of
 
 pytestmark = pytest.mark.django_db
 
@@ -89,3 +89,66 @@ def test_viewer_gets_no_links(client, viewer, engine):
     assert TODAY in text_of(response)
     assert "Change the allowed IP ranges" not in response.content.decode()
     assert "refused_network" not in response.content.decode()
+
+
+def note(place, ip="127.0.0.1"):
+    word = "token" if place.url == TOKENS else "key"
+    return (
+        f"Your own address, {ip}, is not in the allowed IP ranges. You cannot use the {word} "
+        "from this device."
+    )
+
+
+OTHERS = "203.0.113.0/24 2001:db8::/32"
+
+
+@pytest.mark.parametrize("step", ["review", "summary"])
+def test_ranges_without_the_readers_address_are_pointed_out(page, place, step):
+    assert note(place) in text_of(mint(page, place, step=step, allowed_networks=OTHERS))
+    for ranges in ("", f"{OTHERS} 127.0.0.0/8", "nonsense"):
+        assert "Your own address" not in text_of(
+            mint(page, place, step=step, allowed_networks=ranges)
+        )
+
+
+def test_the_note_does_not_block_the_creation(page, place):
+    mint(page, place, allowed_networks=OTHERS)
+    assert place.model.objects.get().allowed_networks == OTHERS
+
+
+def test_the_note_names_the_address_that_the_package_checks(page, place, settings):
+    settings.APIKEYS = settings.APIKEYS | {"TRUSTED_PROXIES": ["127.0.0.1"]}
+    page.defaults["HTTP_X_FORWARDED_FOR"] = "203.0.113.7"
+    assert "Your own" not in text_of(mint(page, place, step="review", allowed_networks=OTHERS))
+    shown = text_of(mint(page, place, step="review", allowed_networks="127.0.0.0/8"))
+    assert note(place, "203.0.113.7") in shown
+    del page.defaults["HTTP_X_FORWARDED_FOR"]
+    page.defaults["REMOTE_ADDR"] = ""  # unknown, so nothing is said
+    shown = text_of(mint(page, place, step="review", allowed_networks="127.0.0.0/8"))
+    assert "Your own" not in shown
+
+
+def edited(page, place, key, **changes):
+    form = {"name": key.name, "expiry": "keep", "scopes:payments": "payments:read"}
+    return page.post(f"{place.url}{key.public_id}/edit/", form | {"reach": "all"} | changes)
+
+
+def test_an_edit_that_excludes_the_readers_address_is_saved_and_pointed_out(page, place):
+    mint(page, place)
+    key = place.model.objects.get()
+    url = f"{place.url}{key.public_id}/"
+    assert "Your own address" not in text_of(page.get(f"{url}edit/"))
+
+    assert edited(page, place, key, allowed_networks=OTHERS)["Location"] == url
+    key.refresh_from_db()
+    assert key.allowed_networks == OTHERS
+    text = text_of(page.get(url))
+    assert "Saved." in text
+    assert note(place) in text
+
+    # The form shows it beside the field; another change of the key does not repeat it.
+    assert note(place) in text_of(page.get(f"{url}edit/"))
+    edited(page, place, key, name="desk", allowed_networks=OTHERS)
+    assert "Your own address" not in text_of(page.get(url))
+    edited(page, place, key, name="desk", allowed_networks=f"{OTHERS} 127.0.0.1")
+    assert "Your own address" not in text_of(page.get(url))

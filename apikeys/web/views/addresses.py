@@ -1,9 +1,10 @@
-"""The addresses from which a key was refused, for its page."""
+"""The addresses from which a key was refused, and whether it refuses that of the reader."""
 
 from datetime import timedelta
 from typing import Any, Final
 
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from ... import moments
 from ...audit import Event
@@ -39,3 +40,24 @@ def refused_addresses(key: AnyKey) -> list[dict[str, Any]]:
         {"ip": ip, "at": at, "is_today": moments.local(at).date() == today}
         for ip, at in list(found.items())[:_MOST_NAMED]
     ]
+
+
+def own_address_note(allowed: str, *, of_tokens: bool) -> str:
+    """Return a sentence if the ranges ``allowed`` exclude the address of the current request.
+
+    Empty if they do not, or if the address is not certain.
+    """
+    ip = networks.current_ip()
+    if ip is None or networks.allowed_from([allowed], ip):
+        return ""
+    if of_tokens:
+        text = _(
+            "Your own address, %(ip)s, is not in the allowed IP ranges. You cannot use the token "
+            "from this device."
+        )
+    else:
+        text = _(
+            "Your own address, %(ip)s, is not in the allowed IP ranges. You cannot use the key "
+            "from this device."
+        )
+    return text % {"ip": ip}

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.urls import reverse
 from django.utils import timezone
@@ -22,7 +23,7 @@ from ...templatetags.apikeys_pages import quoted
 from ...workloads import rules
 from ..expiry import KEEP
 from ..forms import ConvertForm, KeyForm, PauseForm, RevokeForm, RotateForm
-from .addresses import refused_addresses
+from .addresses import own_address_note, refused_addresses
 from .pages import CONFLICTS, KeyPage, add_error
 from .rows import (
     IN_USE,
@@ -108,9 +109,18 @@ class Edit(KeyPage):
             if changes
             else _("%(name)s was not changed.")
         ) % {"name": quoted(self.key.name)}
-        return self.go(self.url, done)
+        response = self.go(self.url, done)
+        if "allowed_networks" in asked and (note := self.own_address_note()):
+            messages.warning(request, note, fail_silently=True)
+        return response
+
+    def own_address_note(self) -> str:
+        of_tokens = self.owner.project is None
+        return own_address_note(self.key.allowed_networks, of_tokens=of_tokens)
 
     def ask(self, form: KeyForm, status: int = 200, **context: Any) -> HttpResponse:
+        if not form.is_bound:
+            context["address"] = self.own_address_note()
         return self.page("edit", status, form=form, ip=networks.current_ip(), **context)
 
     def form(self, data: QueryDict | None) -> KeyForm:

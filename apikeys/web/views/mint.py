@@ -18,6 +18,7 @@ from ...templatetags.apikeys_pages import quoted
 from ...workloads import rules
 from .. import prefill
 from ..forms import KeyForm
+from .addresses import own_address_note
 from .pages import OwnerPage, add_error
 from .rows import is_replaceable, labelled
 from .secret import secret_page
@@ -127,11 +128,14 @@ class Mint(OwnerPage):
         asked = form.asked()
         policy = get_policy()
         chosen = scopes.join(asked["scopes"])
-        restricted = restrictions.nonempty(restrictions.parsed(asked, restrictions.EMPTY))
+        values = restrictions.parsed(asked, restrictions.EMPTY)
+        restricted = restrictions.nonempty(values)
+        allowed = dict(zip(restrictions.NAMES, values, strict=True))["allowed_networks"]
         return asked | {
             "trust": rules.clean(asked["trust"]) if "trust" in asked else None,
             "restrictions": [(each, each.sentence(value)) for each, value in restricted],
             "scopes": labelled(scopes.split(chosen)),
+            "address": own_address_note(allowed, of_tokens=self.owner.project is None),
             "replaced": self.replaced(),
             "has_namesake": self.live().filter(name=" ".join(asked["name"].split())).exists(),
             "to_approve": [
