@@ -16,7 +16,7 @@ from ..keys import ended
 from ..keys.facts import BY_NAME, COLUMNS_OF_ADMIN
 from ..models import KEY_MODELS, AbstractKey, AnyKey, State
 from ..models.metadata import as_text
-from ..templatetags.apikeys_pages import ago, stamp, until
+from ..templatetags.apikeys_pages import ago, some, stamp, until
 from ..workloads import rules
 from .lists import ListAdmin
 
@@ -24,8 +24,6 @@ _MOST_SHOWN = 50
 _MOST_OF_CHAIN = 20  # keys in each direction, one query each
 _BARS = "▁▂▃▄▅▆▇█"
 
-
-_MOST_SCOPES = 2  # named in a row of a list
 
 #: The attributes of ``KeyColumns`` and of the models that are not called as their fact.
 _ATTRIBUTES = {
@@ -70,11 +68,7 @@ class KeyColumns(ListAdmin):
 
     @admin.display(description=BY_NAME["scopes"].label)
     def scopes(self, key: AnyKey) -> str:
-        names, more = key.scopes, len(key.scopes) - _MOST_SCOPES
-        if more <= 1:  # no longer than the words for it
-            return ", ".join(names)
-        words = {"names": ", ".join(names[:_MOST_SCOPES]), "more": more}
-        return _("%(names)s and %(more)d more") % words
+        return some(key.scopes)
 
     @admin.display(description=BY_NAME["expires_at"].label)
     def expires(self, key: AnyKey) -> str:

@@ -220,7 +220,9 @@ class KeyAdmin(KeyColumns, KeyActions, KeyFinder):
         context = {
             **self.admin_site.each_context(request),
             "theme": self.theme,
-            "title": _("Copy the new key now"),
+            "title": _("Copy the new token now")
+            if self.model is PersonalAccessToken
+            else _("Copy the new key now"),
             "opts": self.opts,
             "media": self.media,
             # Not the secret as a plain string: the error page of a template prints the context.

@@ -106,9 +106,6 @@ class ListAdmin(ModelAdmin):
     show_facets = admin.ShowFacets.NEVER
     list_per_page = 50
 
-    class Media:
-        css = {"all": ["apikeys/admin.css"]}
-
     def get_urls(self) -> list[URLPattern]:
         urls: list[URLPattern] = super().get_urls()
         for pattern in urls:

@@ -1,6 +1,6 @@
 """Widgets and base classes of the admin: Django's, or django-unfold's if it is installed."""
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from django import forms
 from django.apps import apps
@@ -48,6 +48,9 @@ else:
 
 class ModelAdmin(_ModelAdmin):
     """Run the writing views in ``transactions.atomic``, because they read before they write."""
+
+    class Media:
+        css: ClassVar = {"all": ["apikeys/admin.css"]}
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         if request.method != "POST":

@@ -1,5 +1,6 @@
 from typing import Any
 
+from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy
@@ -8,6 +9,7 @@ from ..admin.lists import ListAdmin
 from ..admin.sites import manages
 from ..admin.theme import ModelAdmin
 from ..databases import transactions
+from ..templatetags.apikeys_pages import some
 from .models import Consent, TokenLifetime
 from .signals import consent_withdrawn
 
@@ -23,7 +25,7 @@ class TokenLifetimeAdmin(ModelAdmin):
 class ConsentAdmin(ListAdmin):
     """View what users allow applications, and withdraw it: deleting a consent ends its tokens."""
 
-    list_display = ("application", "user", "scope", "all_projects", "created_at", "narrowed_at")
+    list_display = ("application", "user", "scopes", "all_projects", "created_at", "narrowed_at")
     list_select_related = ("application", "user")
     ordering = ("-pk",)
     sortable_by = ()
@@ -31,6 +33,10 @@ class ConsentAdmin(ListAdmin):
     search_fields = ("user",)
     search_help_text = gettext_lazy("Search by the start of a username or a client ID.")
     related = {"user": "", "application": "client_id"}
+
+    @admin.display(description=gettext_lazy("Scopes"))
+    def scopes(self, consent: Consent) -> str:
+        return some(consent.scope.split())
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

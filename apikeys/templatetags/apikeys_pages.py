@@ -186,6 +186,16 @@ def quoted(name: Any) -> str:
 
 
 @register.filter
+def some(names: Sequence[str]) -> str:
+    """Return the first two of ``names`` and the number of the others, in one line."""
+    more = len(names) - 2
+    if more <= 1:  # no longer than the words for it
+        return ", ".join(names)
+    words = {"names": ", ".join(names[:2]), "more": more}
+    return _("%(names)s and %(more)d more") % words
+
+
+@register.filter
 def grouped(number: int) -> str:
     """Return ``number`` with separators, such as "1,000"."""
     return number_format(number, force_grouping=True)

@@ -194,7 +194,7 @@ def test_resubmitted_form_creates_one_key(client, root, ada):
     url = f"{TOKENS}add/"
     once = client.get(url).context["adminform"].form["once"].value()
     form = mint_form(user=ada.pk, once=once)
-    assert b"Copy the new key now" in client.post(url, form).content
+    assert b"Copy the new token now" in client.post(url, form).content
 
     again = client.post(url, form)
 
@@ -409,6 +409,14 @@ def test_list_shows_a_row_in_few_cells_without_a_query_for_each(
     for words in ("server", "by root", "Engine", "and 3 more", "never", "active"):
         assert words in row
     assert re.search(r'<time datetime="[^"]+" title="[^"]+ UTC"', row)
+
+
+def test_empty_list_says_why_it_is_empty(client, root, ada):
+    assert "There is nothing here yet." in text_of(client.get(TOKENS))
+    mint_pat(ada)
+    assert "There is nothing here yet." not in text_of(client.get(TOKENS))
+    for query in ({"q": "nothing"}, {"state": "revoked"}):
+        assert "Nothing matches." in text_of(client.get(TOKENS, query))
 
 
 def test_number_of_queries_of_a_long_chain_is_bounded(

@@ -44,7 +44,7 @@ def test_an_admin_withdraws_a_consent(authorized, admin, how):
 def test_an_admin_sees_consents_and_changes_none(authorized, admin):
     url = reverse("admin:apikeys_oauth_consent_changelist")
     page = admin.get(url, {"q": "ad"}).content.decode()
-    assert "payments:write reports:read" in page
+    assert "payments:write, reports:read" in page
     assert "Payments app" in admin.get(url, {"q": "app"}).content.decode()
     assert "Payments app" not in admin.get(url, {"q": "zzz"}).content.decode()
 
