@@ -1,5 +1,6 @@
 """What more than one folder of tests uses."""
 
+import gc
 import io
 import json
 import os
@@ -48,6 +49,18 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     if config.getoption("--all"):
         config.option.nomigrations = False
+    gc.disable()
+
+
+def pytest_collection_finish(session):
+    """Keep the garbage collector from looking at the millions of objects of the collection.
+
+    It takes a quarter of the time of a run otherwise.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 10, 10)
+    gc.enable()
 
 
 def pytest_xdist_auto_num_workers(config):
