@@ -74,15 +74,16 @@ def pytest_collection_modifyitems(config, items):
     At the end, all workers would wait for a slow module.
     """
     named = _named(config)
-    kept, left = [], []
+    kept = []
     for item in items:
         in_tier = bool(config.option.markexpr) or _in_tier(config, item)
-        wanted = item.path in named or (in_tier and _fits_database(config, item))
-        (kept if wanted else left).append(item)
-    if left:
-        config.hook.pytest_deselected(items=left)
-    if config.getoption("--database-only"):
+        if item.path in named or (in_tier and _fits_database(config, item)):
+            kept.append(item)
+    if config.getoption("--database-only") or _is_quick(config):
         kept = _with_few_parameters(kept)
+    left = set(items) - set(kept)
+    if left:
+        config.hook.pytest_deselected(items=list(left))
     slow = {item.path for item in kept if not ALL.isdisjoint(_marks(item))}
     items[:] = sorted(kept, key=lambda item: item.path not in slow)
 
@@ -94,6 +95,14 @@ def _in_tier(config, item) -> bool:
     return hidden.isdisjoint(_marks(item))
 
 
+def _is_quick(config) -> bool:
+    """Whether this is the run without arguments, which a developer waits for."""
+    options = config.option
+    paths = {(config.invocation_params.dir / each).resolve() for each in config.args}
+    asked = options.all or options.long or options.keyword or options.markexpr or options.lf
+    return not asked and paths == {config.rootpath / "tests"}
+
+
 def _fits_database(config, item) -> bool:
     if not config.getoption("--database-only"):
         return True
@@ -103,7 +112,7 @@ def _fits_database(config, item) -> bool:
 
 
 def _with_few_parameters(items):
-    """Keep three parameters of each test: SQLite has run it with all of them."""
+    """Keep three parameters of each test. `--all` runs it with all of them, on SQLite."""
     tests = {}
     for item in items:
         tests.setdefault(item.nodeid.partition("[")[0], []).append(item)
