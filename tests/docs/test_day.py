@@ -79,13 +79,25 @@ def call(live_server):
     return call
 
 
+def age(key, days, **columns):
+    """Date a project key back, as if it had been created ``days`` ago."""
+    created_at = timezone.now() - timedelta(days=days)
+    ProjectKey.objects.filter(pk=key.pk).update(created_at=created_at, **columns)
+    return created_at
+
+
 def subjects(address):
     return [message.subject for message in mail.outbox if address in message.to]
 
 
-def test_a_token_is_denied_and_its_owner_sees_why(company, engine, browse, call):
+def test_a_token_is_denied_and_its_owner_sees_why(company, ada, engine, browse, call):
     payment = Payment.objects.create(project=engine, amount=5)
     path = f"/api/payments/{payment.number}/"
+    for name in ("dashboard", "old import", "server"):
+        key = lifecycle.mint(project=engine, name=name, scopes=["payments:read"], by=ada)
+        age(key.key, 90)
+        if name != "old import":
+            assert call(key.token, path) == 200
     scopes = ["payments:read", "reports:read"]
     minted = lifecycle.mint(user=company, name="unknown laptop", scopes=scopes)
     assert call(minted.token, path) == 200
@@ -97,6 +109,7 @@ def test_a_token_is_denied_and_its_owner_sees_why(company, engine, browse, call)
     row = page.get_by_role("listitem").filter(has=heading)
     expect(row).to_contain_text("charles")
     expect(row).to_contain_text("just now")
+    page.set_viewport_size({"width": 1000, "height": 680})
     take(page, "day-access")
 
     # The admin denies it
@@ -125,6 +138,8 @@ def test_a_token_is_denied_and_its_owner_sees_why(company, engine, browse, call)
 def test_a_thief_uses_a_rotated_key_and_the_alarm_comes(company, ada, engine, browse, call):
     old = lifecycle.mint(project=engine, name="server", scopes=["payments:read"], by=ada)
     lifecycle.rotate(old.key, overlap=timedelta(0), by=ada)
+    last_week = timezone.now() - timedelta(days=7)
+    age(old.key, 100, rotated_at=last_week, expires_at=last_week + timedelta(days=1))
     mail.outbox.clear()
 
     assert [call(old.token), call(old.token)] == [401, 401]
@@ -145,8 +160,10 @@ def test_an_unused_key_is_warned_paused_and_resumed(company, ada, engine, browse
     mail.outbox.clear()
 
     # It is not used for three months
+    hour = 1 / 24
+    created_at = age(minted.key, 90 + hour)
     for days, mails in ((75, 0), (76, 1), (87, 2), (90, 3)):
-        deadlines.notify(timezone.now() + timedelta(days=days, hours=1))
+        deadlines.notify(created_at + timedelta(days=days + hour))
         assert len(subjects("ada@acme.example")) == mails, days
 
     assert call(minted.token) == 401
