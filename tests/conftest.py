@@ -99,7 +99,8 @@ def _is_quick(config) -> bool:
     """Whether this is the run without arguments, which a developer waits for."""
     options = config.option
     paths = {(config.invocation_params.dir / each).resolve() for each in config.args}
-    asked = options.all or options.long or options.keyword or options.markexpr or options.lf
+    asked = options.all or options.long or options.keyword or options.markexpr
+    asked = asked or getattr(options, "lf", False)  # without the plugin of the cache, there is none
     return not asked and paths == {config.rootpath / "tests"}
 
 
