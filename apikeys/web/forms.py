@@ -216,6 +216,11 @@ class KeyForm(TrustForm, ExpiryForm):
         """Return the cleaned values as arguments of ``lifecycle.mint`` or ``lifecycle.edit``."""
         cleaned = self.cleaned_data
         asked = {name: cleaned[name] for name in (*TEXTS, "scopes", "expires_at")}
+        if self.key is not None:
+            # A browser does not send a scope that another one includes. It stays.
+            chosen = cleaned["scopes"]
+            kept = [name for name in self.key.scopes if scopes.covers(chosen, [name])]
+            asked["scopes"] = list(dict.fromkeys([*chosen, *kept]))
         asked |= self._asked_restrictions()
         if self.key is None or "metadata" in self.changed_data:
             asked["metadata"] = cleaned["metadata"]

@@ -490,7 +490,7 @@ class TestApprovals:
         response = page.get(self.PAGE)
         text = text_of(response)
         assert "2 tokens are pending approval in Analytical Engine . They work elsewhere." in text
-        assert "No key is pending approval as a whole." in text
+        assert "No other token or key is pending approval." in text
         assert f'href="{URL}?denied=awaiting"' in response.content.decode()
         listed = text_of(page.get(f"{URL}?denied=awaiting"))
         assert "laptop" in listed

@@ -325,6 +325,18 @@ def test_edit_can_keep_scopes_that_the_user_cannot_grant(client, viewer, engine)
     assert made.key.scope == "payments:read"
 
 
+def test_edit_of_a_name_keeps_a_scope_that_another_scope_includes(page, ada):
+    made = mint_pat(ada, scopes=["payments:read", "payments:write"])
+    url = f"{TOKENS}{made.key.public_id}/edit/"
+    form = {"name": "new name", "expiry": "keep", "reach": "all"}
+    page.post(url, form | {"scopes:payments": "payments:write"})
+    made.key.refresh_from_db()
+    assert (made.key.name, made.key.scope) == ("new name", "payments:read payments:write")
+    page.post(url, form | {"scopes:payments": "payments:read"})
+    made.key.refresh_from_db()
+    assert made.key.scope == "payments:read"
+
+
 def test_edit_can_keep_or_remove_an_undeclared_scope(page, ada, settings):
     made = mint_pat(ada, scopes=["payments:read", "reports:read"])
     settings.APIKEYS = settings.APIKEYS | {"SCOPES": {"payments:read": "See payments"}}

@@ -40,20 +40,19 @@ def test_old_secret_used_after_the_rotation_is_named_on_both_pages(page, pair):
     old, _new = pair
     rotated(old, timedelta(hours=2))
     use(old, timezone.now() - timedelta(minutes=5, seconds=1))
-    for key in pair:
+    for key, which in zip(pair, ("This one", "The old one"), strict=True):
         text = text_of(page.get(key.url))
-        assert (
-            "The old one was last used 5 minutes ago from 203.0.113.7 , after the rotation." in text
-        )
-        assert "The old one has not been used since the rotation." not in text
+        assert f"{which} was last used 5 minutes ago from 203.0.113.7 , after the rotation." in text
+        assert "has not been used since the rotation." not in text
 
 
 def test_old_secret_without_an_address_is_named_too(page, pair):
     old, new = pair
     rotated(old, timedelta(hours=2))
     use(old, timezone.now() - timedelta(minutes=5, seconds=1), ip=None)
-    text = text_of(page.get(new.url))
-    assert "The old one was last used 5 minutes ago , after the rotation." in text
+    for key, which in zip((old, new), ("This one", "The old one"), strict=True):
+        text = text_of(page.get(key.url))
+        assert f"{which} was last used 5 minutes ago , after the rotation." in text
 
 
 @pytest.mark.parametrize("is_used", [True, False], ids=["used-before", "never"])
@@ -61,9 +60,9 @@ def test_old_secret_unused_since_the_rotation_is_named_on_both_pages(page, pair,
     old, _new = pair
     if is_used:
         use(old, timezone.now() - timedelta(hours=1))
-    for key in pair:
+    for key, which in zip(pair, ("This one", "The old one"), strict=True):
         text = text_of(page.get(key.url))
-        assert "The old one has not been used since the rotation." in text
+        assert f"{which} has not been used since the rotation." in text
         assert "after the rotation" not in text
 
 
@@ -132,3 +131,12 @@ def test_revoked_key_whose_expiry_has_passed_does_not_count_down(page, ada):
     )
     text = text_of(page.get(f"{TOKENS}{key.public_id}/"))
     assert "in 0" not in text
+
+
+def test_rotation_page_says_that_the_old_secret_expires_before_the_longest_overlap(page, pair):
+    _old, new = pair
+    sentence = "stops working then at the latest."
+    assert sentence not in text_of(page.get(f"{new.url}rotate/"))
+    ends = timezone.now() + timedelta(days=5)
+    type(new).objects.filter(pk=new.pk).update(expires_at=ends)
+    assert sentence in text_of(page.get(f"{new.url}rotate/"))

@@ -176,6 +176,8 @@ class Rotate(KeyPage):
         return secret_page(self, minted, predecessor=self.key)
 
     def ask(self, form: RotateForm, status: int = 200, **context: Any) -> HttpResponse:
+        ends = self.key.expires_at
+        context["expires_first"] = ends and ends < timezone.now() + lifecycle.MAX_OVERLAP
         return self.page("rotate", status, form=form, **use_of(self.key), **context)
 
     def form(self, data: QueryDict | None) -> RotateForm:

@@ -101,9 +101,9 @@ class Undo(KeyPage):
             if error.code in {*CONFLICTS, "nothing_to_undo"}:
                 return self.conflict(error)
             return self.ask(422, error)
-        done = _(
-            "Restored the permissions and projects of %(name)s that were removed as unused."
-        ) % {"name": quoted(self.key.name)}
+        done = _("Restored what was removed from %(name)s as unused.") % {
+            "name": quoted(self.key.name)
+        }
         return self.go(self.url, done)
 
     def ask(self, status: int = 200, error: LifecycleError | None = None) -> HttpResponse:
