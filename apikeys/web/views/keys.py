@@ -16,6 +16,7 @@ from ...errors import LifecycleError
 from ...grants import Extent
 from ...keys import trust_forms
 from ...keys.setup import setups
+from ...lifecycle import descendants
 from ...limits import networks
 from ...models import AnyKey
 from ...policy import get_policy
@@ -24,6 +25,7 @@ from ...workloads import rules
 from ..expiry import KEEP
 from ..forms import ConvertForm, KeyForm, PauseForm, RevokeForm, RotateForm
 from .addresses import own_address_note, refused_addresses
+from .created import created_with, revoked
 from .pages import CONFLICTS, KeyPage, add_error
 from .rows import (
     IN_USE,
@@ -59,6 +61,7 @@ class Key(KeyPage):
             "key",
             row=row,
             chain=chain_of(key, self.owner),
+            created=created_with(key, self.owner),
             ended_uses=ended_uses_of(key, self.owner),
             may_decide=may_decide,
             decide=decide,
@@ -299,18 +302,22 @@ class Revoke(KeyPage):
         if not form.is_valid():
             return self.ask(form, 422)
         keys = [self.key, *(self.others() if form.cleaned_data["also"] else ())]
+        created: list[AnyKey] = []
         try:
             for key in keys:
-                lifecycle.revoke(key, by=self.user, reason=form.cleaned_data["reason"])
+                below = descendants.created_with(key)
+                if lifecycle.revoke(key, by=self.user, reason=form.cleaned_data["reason"]):
+                    created += below
         except LifecycleError as error:
             add_error(form, self.worded(error))
             return self.ask(form, 422)
-        done = _("Revoked %(name)s.") % {"name": quoted(self.key.name)}
-        return self.go(self.owner.url("keys"), done)
+        return self.go(self.owner.url("keys"), revoked(self.key, created))
 
     def ask(self, form: RevokeForm, status: int = 200) -> HttpResponse:
-        """Return the page of the confirmation, with how much the key is used."""
-        return self.page("revoke", status, form=form, others=self.others(), **use_of(self.key))
+        """Return the page of the confirmation, with the use of the key and what ends with it."""
+        created = created_with(self.key, self.owner)
+        context = {"others": self.others(), "created": created, **use_of(self.key)}
+        return self.page("revoke", status, form=form, **context)
 
     def others(self) -> list[AnyKey]:
         """Return the active keys just before and after this key in its rotation chain."""

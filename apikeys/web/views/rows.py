@@ -9,7 +9,7 @@ from django.utils import timezone
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
-from ... import restrictions, scopes, usage
+from ... import restrictions, scopes, token, usage
 from ...audit import Event
 from ...keys import ended, facts
 from ...keys.forms import indented
@@ -74,7 +74,7 @@ def rows_of(
             **_neighbours(key, owner),
             "creator": creators.get(key.public_id)
             or getattr(key, "created_by", None)
-            or _("the site"),
+            or (key.minted_with if token.is_id(key.minted_with) else _("the site")),
             "state": key.state(now).value,
             "label": key.state(now).label,
             "scopes": labelled(key.scopes),

@@ -1,0 +1,153 @@
+"""The settings pages name the keys that were created with a key, and end with it."""
+
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from apikeys import grants, lifecycle
+from apikeys.models import PersonalAccessToken
+from apikeys.verify import verify
+from tests.factories import MembershipFactory, mint_key, mint_pat
+from tests.web.conftest import KEYS, TOKENS, text_of
+
+SCOPES = ["payments:read", "keys:write"]
+
+
+@pytest.fixture
+def parent(place, ada, engine):
+    """A key of each kind that may create others."""
+    if place.model is PersonalAccessToken:
+        return mint_pat(ada, name="Parent", scopes=SCOPES)
+    return mint_key(engine, name="Parent", scopes=SCOPES, by=ada)
+
+
+@pytest.fixture
+def create(ada, engine):
+    """Return a function that creates keys with a key over the API, of the kind of ``maker``."""
+
+    def create(maker, *names, project=None):
+        using = verify(maker.token)
+        common = {"expires_at": timezone.now() + timedelta(days=1), "scopes": ["payments:read"]}
+        if project is not None or using.user is None:
+            place = project or engine
+            within = grants.for_project(place, using=using)
+            return [mint_key(place, name=n, by=using.user, within=within, **common) for n in names]
+        within = grants.for_tokens(ada, using)
+        return [mint_pat(ada, name=n, within=within, **common) for n in names]
+
+    return create
+
+
+def test_the_confirmation_and_the_message_name_what_ends_too(page, place, parent, create):
+    made = create(parent, "deploy", "backup")
+    url = f"{place.url}{parent.key.public_id}/revoke/"
+    text = text_of(page.get(url))
+    assert "eys that were created with it over the API are revoked too: deploy , backup" in text
+    for each in made:
+        assert f'href="{place.url}{each.key.public_id}/"' in page.get(url).content.decode()
+    done = text_of(page.post(url, follow=True))
+    nouns = "tokens" if place.model is PersonalAccessToken else "keys"
+    assert f"Revoked “Parent”, and 2 {nouns} that were created with it." in done
+    for each in made:
+        each.key.refresh_from_db()
+        assert each.key.revoked_at is not None
+
+
+def test_what_ends_has_another_kind(page, ada, engine, create):
+    parent = mint_pat(ada, name="Parent", scopes=SCOPES)
+    create(parent, "deploy", project=engine)
+    url = f"{TOKENS}{parent.key.public_id}/"
+    for path in (url, f"{url}revoke/"):
+        assert f"deploy ({engine})" in text_of(page.get(path))
+    create(parent, "laptop")
+    done = text_of(page.post(f"{url}revoke/", follow=True))
+    assert "Revoked “Parent”, and 2 tokens and keys that were created with it." in done
+
+
+def test_nothing_is_said_without_such_keys(page, place, parent, create):
+    (made,) = create(parent, "deploy")
+    lifecycle.revoke(made.key)
+    url = f"{place.url}{parent.key.public_id}/"
+    assert "reated with it" not in text_of(page.get(url))
+    assert "created with it" not in text_of(page.get(f"{url}revoke/"))
+    done = text_of(page.post(f"{url}revoke/", follow=True))
+    assert "Revoked “Parent”." in done
+
+
+def test_a_key_revoked_twice_ends_nothing_more(page, place, parent, create):
+    create(parent, "deploy")
+    lifecycle.revoke(parent.key)
+    url = f"{place.url}{parent.key.public_id}/revoke/"
+    assert "Revoked “Parent”." in text_of(page.post(url, follow=True))
+
+
+def test_keys_of_revoked_successors_are_counted_once(page, place, parent, create, ada):
+    create(parent, "deploy")
+    new = lifecycle.rotate(parent.key, by=ada)
+    create(new, "backup")
+    url = f"{place.url}{parent.key.public_id}/revoke/"
+    done = text_of(page.post(url, {"also": "on"}, follow=True))
+    assert "Revoked “Parent”, and 2 " in done
+
+
+def test_the_page_links_up_to_ten(page, place, parent, create):
+    names = [f"job-{n:02}" for n in range(12)]
+    made = create(parent, *names)
+    for path in ("", "revoke/"):
+        response = page.get(f"{place.url}{parent.key.public_id}/{path}")
+        text = text_of(response)
+        assert "job-09 and 2 more" in text
+        assert "job-10" not in text
+        shown = [each.key.public_id in response.content.decode() for each in made]
+        assert shown == [True] * 10 + [False] * 2
+
+
+def test_the_number_of_queries_does_not_grow(page, place, parent, create):
+    counts = []
+    for names in (["a"], ["b", "c", "d", "e"]):
+        create(parent, *names)
+        for path in ("", "revoke/"):
+            with CaptureQueriesContext(connection) as queries:
+                page.get(f"{place.url}{parent.key.public_id}/{path}")
+            counts.append(len(queries))
+    assert counts[:2] == counts[2:]
+
+
+@pytest.mark.parametrize("is_off", [False, True], ids=["no member", "no project keys"])
+def test_what_the_user_may_not_open_is_shown_by_its_id(page, ada, create, settings, is_off):
+    other = MembershipFactory(user=ada, role="owner", project__name="Secret plan")
+    parent = mint_pat(ada, name="Parent", scopes=SCOPES)
+    (made,) = create(parent, "deploy", project=other.project)
+    if is_off:
+        settings.APIKEYS = settings.APIKEYS | {"PROJECT_KEYS": False}
+    else:
+        other.delete()
+    for path, said in (("", "Created with it"), ("revoke/", "over the API are revoked too:")):
+        response = page.get(f"{TOKENS}{parent.key.public_id}/{path}")
+        text = text_of(response)
+        assert f"{said} {made.key.public_id}" in text
+        assert "deploy" not in text
+        assert "Secret plan" not in text
+        assert f"{made.key.public_id}/" not in response.content.decode()
+
+
+def test_a_viewer_sees_what_was_created(client, viewer, engine, ada, create):
+    parent = mint_key(engine, name="Parent", scopes=SCOPES, by=ada)
+    (made,) = create(parent, "deploy")
+    client.force_login(viewer)
+    response = client.get(f"{KEYS}{parent.key.public_id}/")
+    assert "Created with it deploy" in text_of(response)
+    assert f'href="{KEYS}{made.key.public_id}/"' in response.content.decode()
+
+
+def test_a_key_names_the_key_that_created_it(page, engine, ada, create):
+    parent = mint_key(engine, name="Parent", scopes=SCOPES, by=ada)
+    (made,) = create(parent, "deploy")
+    text = text_of(page.get(f"{KEYS}{made.key.public_id}/"))
+    assert f", over the API with {parent.key.public_id}" in text
+    assert "the site" not in text
+    listed = text_of(page.get(KEYS))
+    assert f"Created by {parent.key.public_id}" in listed
