@@ -100,7 +100,7 @@ def _is_quick(config) -> bool:
     options = config.option
     paths = {(config.invocation_params.dir / each).resolve() for each in config.args}
     asked = options.all or options.long or options.keyword or options.markexpr
-    asked = asked or getattr(options, "lf", False)  # without the plugin of the cache, there is none
+    asked = asked or getattr(options, "lf", False)  # an option of a plugin that can be off
     return not asked and paths == {config.rootpath / "tests"}
 
 

@@ -13,7 +13,7 @@ from .. import token
 from ..keys.event_queries import keys_first
 from ..keys.queries import FEW
 from ..models import AuditEvent
-from .lists import ListAdmin
+from .lists import ListAdmin, name_and_id
 from .sites import manages
 
 _SHORTEST: Final = 4  # characters of an ID in a search
@@ -37,12 +37,7 @@ class AuditEventAdmin(ListAdmin):
     @admin.display(description=gettext_lazy("name"))
     def title(self, event: AuditEvent) -> str:
         """Show the name and the ID, so that a row fits on a small screen."""
-        return format_html(
-            '<span class="apikeys-name" title="{}">{}</span><code>{}</code>',
-            event.name,
-            event.name,
-            event.public_id,
-        )
+        return name_and_id(event)
 
     @admin.display(description=gettext_lazy("by"))
     def acting(self, event: AuditEvent) -> str:

@@ -18,7 +18,7 @@ from ..models import KEY_MODELS, AbstractKey, AnyKey, State
 from ..models.metadata import as_text
 from ..templatetags.apikeys_pages import ago, some, stamp, until
 from ..workloads import rules
-from .lists import ListAdmin
+from .lists import ListAdmin, name_and_id
 
 _MOST_SHOWN = 50
 _MOST_OF_CHAIN = 20  # keys in each direction, one query each
@@ -58,13 +58,7 @@ class KeyColumns(ListAdmin):
     @admin.display(description=BY_NAME["name"].label)
     def title(self, key: AnyKey) -> str:
         """Show the name, the ID and the first scopes, so that a row fits on a small screen."""
-        return format_html(
-            '<span class="apikeys-name" title="{}">{}</span><code>{}</code><small>{}</small>',
-            key.name,
-            key.name,
-            key.public_id,
-            self.scopes(key),
-        )
+        return format_html("{}<small>{}</small>", name_and_id(key), self.scopes(key))
 
     @admin.display(description=BY_NAME["scopes"].label)
     def scopes(self, key: AnyKey) -> str:

@@ -12,6 +12,7 @@ from django.db import connections, router
 from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, reverse
+from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
 
@@ -30,6 +31,16 @@ else:
 MOST_COUNTED: Final = 10_000
 _MOST_RELATED = 1000  # matching users or projects that one search considers
 _LAST_LETTER = chr(0x10FFFF)
+
+
+def name_and_id(row: Any) -> str:
+    """Return the name of a key or an event, and the ID below it, so that rows fit on a screen."""
+    return format_html(
+        '<span class="apikeys-name" title="{}">{}</span><code>{}</code>',
+        row.name,
+        row.name,
+        row.public_id,
+    )
 
 
 class BoundedPaginator(_Paginator):

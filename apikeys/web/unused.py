@@ -19,7 +19,7 @@ DAYS: Final = 90
 #: The most tokens, and the most keys, that the page lists.
 MOST: Final = 1000
 
-_MOST_PROJECTS: Final = 50  # that a policy of the site is asked about
+_MOST_PROJECTS: Final = 50  # that the page checks with a policy of the site
 _REVOCABLE: Final = (State.LIVE, State.PENDING, State.PAUSED)
 
 #: Returns the label and the URL of a page with other unused things, if the site has the page.
@@ -81,8 +81,8 @@ def unused(user: Any, among: Collection[str] | None = None) -> Unused:
 def managed(user: Any) -> QuerySet[Any] | list[Any]:
     """Return the projects whose keys ``user`` may see and manage.
 
-    If the site's policy decides itself, it is asked about 50 projects of the user at most, and
-    only about those with keys.
+    If the site's policy decides itself, the page checks at most 50 projects of the user with it,
+    and only projects with keys.
     """
     policy = get_policy()
     own = type(policy)

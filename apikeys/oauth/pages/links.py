@@ -1,4 +1,4 @@
-"""Links from the settings pages of keys to those of OAuth."""
+"""Links from the settings pages of keys to the pages of OAuth."""
 
 from typing import Any
 

@@ -57,7 +57,7 @@ class UnusedList(SettingsPage):
 class RevokeUnused(SettingsPage):
     """Confirm and revoke the selected tokens and keys, or all of the list.
 
-    What was used, ended or taken from the user since the list was shown is left out.
+    Leave out keys that were used, or ended, or that the user lost, since the list was shown.
     """
 
     section = ""
