@@ -42,9 +42,15 @@ _SHAPE = re.compile(
 )
 _ID = re.compile(ID_PATTERN, re.ASCII)
 _IN_TEXT = re.compile(rf"{MIDDLE_PATTERN}[0-9A-Za-z]{{20}}", re.ASCII)
-_START = re.compile(rf"{MIDDLE_PATTERN}.", re.ASCII)
+# What logs and documentation show in place of a secret.
+_LEFT_OUT = r"(?:\[redacted\]|…|\.{3})"
+_START = re.compile(rf"{MIDDLE_PATTERN}(?!{_LEFT_OUT}(?:\s|$)).", re.ASCII)
 # An ID or the start of one. An underscore may follow, but no part of the secret.
-_PREFIXED = re.compile(rf"{PREFIX_PATTERN}_{KIND_PATTERN}_([0-9a-z]{{1,{ID_LENGTH}}})_?", re.ASCII)
+_PREFIXED = re.compile(
+    rf"{PREFIX_PATTERN}_{KIND_PATTERN}_([0-9a-z]{{1,{ID_LENGTH}}})(?:_{_LEFT_OUT}?|…|\.{{3}})?",
+    re.ASCII,
+)
+_BEGINNING = re.compile(rf"[0-9a-z]{{4,{ID_LENGTH}}}", re.ASCII)
 _SECRET = re.compile(rf"[0-9A-Za-z]{{{SECRET_LENGTH}}}", re.ASCII)
 
 
@@ -96,11 +102,17 @@ def is_id(text: str) -> bool:
     return _ID.fullmatch(text) is not None
 
 
+def begins_id(text: str) -> bool:
+    """Return whether ``text`` is an ID, or at least the first four characters of one."""
+    return _BEGINNING.fullmatch(text) is not None
+
+
 def without_prefix(text: str) -> str:
     """Return the ID, or the start of one, in ``text`` that a user entered to find a key.
 
-    ``acme_pat_zejlosc9kd96fngc`` becomes ``zejlosc9kd96fngc``, with the prefix of any site. Other
-    text is returned in lower case, without spaces around it.
+    ``acme_pat_zejlosc9kd96fngc`` becomes ``zejlosc9kd96fngc``, with the prefix of any site. So
+    does ``acme_pat_zejlosc9kd96fngc_[redacted]``, as a log shows it. Other text is returned in
+    lower case, without spaces around it.
     """
     text = text.strip().lower()
     match = _PREFIXED.fullmatch(text)

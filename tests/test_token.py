@@ -57,6 +57,11 @@ def test_the_documents_name_the_regular_expression_for_scanners():
         ("acme_key_zejlosc9kd96fngc", "zejlosc9kd96fngc"),
         (" ACME_PAT_ZEJLOSC9KD96FNGC\n", "zejlosc9kd96fngc"),
         ("acme_pat_zejlosc9kd96fngc_", "zejlosc9kd96fngc"),
+        ("acme_pat_zejlosc9kd96fngc_[redacted]", "zejlosc9kd96fngc"),
+        ("acme_pat_zejlosc9kd96fngc_…", "zejlosc9kd96fngc"),
+        ("acme_key_zejl…", "zejl"),
+        ("acme_key_zejl...", "zejl"),
+        ("acme_pat_zejlosc9kd96fngc_[redacted]x", "acme_pat_zejlosc9kd96fngc_[redacted]x"),
         ("other_pat_zejl", "zejl"),
         ("Deploy", "deploy"),
         ("acme_pat_", "acme_pat_"),
@@ -68,6 +73,20 @@ def test_the_documents_name_the_regular_expression_for_scanners():
 )
 def test_the_id_is_found_in_an_id_with_its_prefix(text, found):
     assert token.without_prefix(text) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "holds"),
+    [
+        ("acme_pat_zejlosc9kd96fngc_[redacted]", False),
+        ("acme_pat_zejlosc9kd96fngc_… ", False),
+        ("acme_pat_zejlosc9kd96fngc_a…", True),
+        ("acme_pat_zejlosc9kd96fngc_…a", True),
+        ("acme_pat_zejlosc9kd96fngc_[redacted] acme_pat_zejlosc9kd96fngc_a", True),
+    ],
+)
+def test_a_text_without_its_secret_is_no_secret(text, holds):
+    assert token.holds_start(text) is holds
 
 
 @given(keys)

@@ -9,7 +9,13 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from django.db import router
-from django.db.models import Q, QuerySet, prefetch_related_objects
+from django.db.models import (
+    BooleanField,
+    ExpressionWrapper,
+    Q,
+    QuerySet,
+    prefetch_related_objects,
+)
 from django.db.models.signals import pre_delete
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -20,11 +26,13 @@ from ..databases import deletions, transactions
 from ..errors import LifecycleError
 from ..keys.facts import KINDS
 from ..models import KEY_MODELS, AnyKey, PersonalAccessToken, live
-from ..models.chains import rotated_into
+from ..models.chains import predecessors_of, rotated_into
 from ..signals import key_revoked
 
 #: Maximum number of IDs in one statement.
 _CHUNK = 5000
+#: From this number of IDs on, a subquery is faster than a list of them.
+_MANY = 500
 
 
 class _Link(NamedTuple):
@@ -38,6 +46,8 @@ class _Link(NamedTuple):
     made_with_token: str
     #: The key that was rotated into this one.
     replaces: str | None
+    #: Whether it had not ended when it was read.
+    is_live: bool = True
 
 
 #: The other fields of a link whose parents do not matter.
@@ -46,6 +56,10 @@ _UNKNOWN = ("", "", "", None)
 # A key that replaces an ended one without a rotation stays valid: nobody knew its secret before.
 _PREDECESSOR = rotated_into("replaces__public_id")
 _FIELDS = ("pk", "public_id", "lineage", "minted_with", "made_with_token", _PREDECESSOR)
+
+
+def _is_live() -> Any:
+    return ExpressionWrapper(live(), BooleanField())
 
 
 def lineage_of(key: AnyKey) -> str:
@@ -77,12 +91,13 @@ def end_made_with(
     reason: str,
     by: Any = None,
     using: Access | None = None,
-) -> None:
-    """Revoke all descendants of ``keys`` and ``access_tokens``.
+) -> list[AnyKey]:
+    """Revoke all descendants of ``keys`` and ``access_tokens``. Return those that it revoked.
 
     ``keys`` and their successors stay valid. The successors of a revoked descendant are
     revoked too.
     """
+    ended: list[AnyKey] = []
     with transactions.atomic(PersonalAccessToken, savepoint=False):
         spared = {key.public_id for key in keys}
         lineages = {lineage_of(key) for key in keys}
@@ -95,9 +110,10 @@ def end_made_with(
             found = _linked(makers, tokens, lineages, successors)
             doomed = _below(found, makers, tokens, known, spared)
             known.update(link.public_id for link in doomed)
-            _revoke(doomed, reason, by, using)
+            ended += _revoke(doomed, reason, by, using)
             makers, tokens, successors = {link.public_id for link in doomed}, (), doomed
             lineages = {link.lineage or link.public_id for link in doomed} - lineages
+    return ended
 
 
 def below(keys: Collection[AnyKey]) -> list[AnyKey]:
@@ -106,18 +122,7 @@ def below(keys: Collection[AnyKey]) -> list[AnyKey]:
     The successors of ``keys`` are left out. The successors of created keys are included.
     Takes two queries or more for each kind of key.
     """
-    spared = {key.public_id for key in keys}
-    makers: Collection[str] = spared
-    lineages = {lineage_of(key) for key in keys}
-    links: list[_Link] = []
-    known = set(spared)
-    successors: Collection[_Link] = ()
-    while makers or lineages:
-        new = _below(_linked(makers, (), lineages, successors), makers, (), known, spared)
-        known.update(link.public_id for link in new)
-        links += new
-        makers, successors = {link.public_id for link in new}, new
-        lineages = {link.lineage or link.public_id for link in new} - lineages
+    links = _walk({key.public_id for key in keys}, {lineage_of(key) for key in keys})
     found: list[AnyKey] = []
     for model in KEY_MODELS.values():
         for pks in _chunks(link.pk for link in links if link.model is model):
@@ -129,6 +134,68 @@ def created_with(key: AnyKey) -> list[AnyKey]:
     """Return the unended keys that revoking ``key`` revokes too."""
     older: list[Any] = key.predecessors()
     return below([key, *older])
+
+
+def newest_created_with(keys: Collection[AnyKey], most: int) -> tuple[list[AnyKey], int]:
+    """Return the newest unended keys that revoking ``keys`` revokes too, and their number.
+
+    Tokens come first. Reads no more than ``most`` keys of each kind as objects. ``keys``
+    themselves are left out.
+    """
+    links = {(key.public_id, lineage_of(key)) for key in keys}
+    for model in KEY_MODELS.values():
+        of_model = [key for key in keys if isinstance(key, model)]
+        rows = predecessors_of(of_model, "public_id", "lineage")
+        links |= {(public_id, lineage or public_id) for public_id, lineage in rows}
+    makers = {public_id for public_id, _lineage in links}
+    # The next round finds the lineage that a key of a long rotation chain began.
+    lineages = {name for own, name in links if len(links) <= _MANY or name != own}
+    unended = [link for link in _walk(makers, lineages) if link.is_live]
+    found: list[AnyKey] = []
+    for model in KEY_MODELS.values():
+        pks = sorted((link.pk for link in unended if link.model is model), reverse=True)[:most]
+        if pks:
+            found += _rows(model).filter(pk__in=pks).order_by("-pk")
+    return found[:most], len(unended)
+
+
+def _walk(spared: Collection[str], lineages: Collection[str]) -> list[_Link]:
+    """Return the descendants of the keys with the IDs ``spared``, ended or not."""
+    makers, read = spared, set(lineages)
+    links: list[_Link] = []
+    known = set(spared)
+    found = _linked(spared, (), lineages, ())
+    while new := _below(found, makers, (), known, spared):
+        known.update(link.public_id for link in new)
+        links += new
+        makers = {link.public_id for link in new}
+        unread = {link.lineage or link.public_id for link in new} - read
+        if len(new) > _MANY and len(read) <= _MANY:
+            alone = [link for link in new if link.lineage not in read]
+            found = [
+                *_beside(read),
+                *_linked({each.public_id for each in alone}, (), unread, alone),
+            ]
+        else:
+            found = _linked(makers, (), unread, new)
+        read |= unread
+    return links
+
+
+def _beside(lineages: Collection[str]) -> list[_Link]:
+    """Fetch the keys that a key of ``lineages`` created or was rotated into, of other lineages."""
+    found: list[_Link] = []
+    of_parents = [
+        _rows(model).filter(lineage__in=lineages).order_by() for model in KEY_MODELS.values()
+    ]
+    for model in KEY_MODELS.values():
+        others = _rows(model).exclude(lineage__in=lineages).order_by()
+        parents = [Q(minted_with__in=rows.values("public_id")) for rows in of_parents]
+        parents += [Q(replaces__in=rows.values("pk")) for rows in of_parents if rows.model is model]
+        for condition in parents:
+            rows = others.filter(condition).values_list(*_FIELDS, _is_live())
+            found += (_Link(model, *row) for row in rows)
+    return found
 
 
 def check_apart(holder: AnyKey | None, key: AnyKey) -> None:
@@ -187,7 +254,7 @@ def _linked(
     for model in KEY_MODELS.values():
         pks = [link.pk for link in replaced if link.model is model]
         for condition in (*conditions, *(Q(replaces__in=ids) for ids in _chunks(pks))):
-            rows = _rows(model).filter(condition).order_by().values_list(*_FIELDS)
+            rows = _rows(model).filter(condition).order_by().values_list(*_FIELDS, _is_live())
             found.update((row[1], _Link(model, *row)) for row in rows)
     return list(found.values())
 
@@ -217,7 +284,8 @@ def _below(
     return list(doomed.values())
 
 
-def _revoke(doomed: Iterable[_Link], reason: str, by: Any, using: Access | None) -> None:
+def _revoke(doomed: Iterable[_Link], reason: str, by: Any, using: Access | None) -> list[AnyKey]:
+    ended: list[AnyKey] = []
     by_model: dict[Any, list[int]] = defaultdict(list)
     for link in doomed:
         by_model[link.model].append(link.pk)
@@ -239,6 +307,8 @@ def _revoke(doomed: Iterable[_Link], reason: str, by: Any, using: Access | None)
                 for key in keys:
                     key.revoked_at, key.revoked_by, key.revoked_reason = now, by, reason
                     key_revoked.send(model, key=key, by=by, using=using)
+            ended += keys
+    return ended
 
 
 def _rows(model: Any) -> Any:

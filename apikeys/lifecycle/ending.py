@@ -20,8 +20,6 @@ from ..signals import key_revoked
 from . import cleaning, descendants, locking
 
 
-@transactions.retried
-@reading_primary()
 def revoke(key: AnyKey, *, by: Any = None, reason: str = "", using: Access | None = None) -> bool:
     """Revoke ``key`` permanently, and every key that was created with it over the API.
 
@@ -32,15 +30,26 @@ def revoke(key: AnyKey, *, by: Any = None, reason: str = "", using: Access | Non
     Raises ``LifecycleError`` (``reason_too_long``, ``invalid_reason``, ``secret_in_text``,
     ``unknown_key``).
     """
+    return end(key, by=by, reason=reason, using=using) is not None
+
+
+@transactions.retried
+@reading_primary()
+def end(
+    key: AnyKey, *, by: Any = None, reason: str = "", using: Access | None = None
+) -> list[AnyKey] | None:
+    """Revoke ``key`` like ``revoke``. Return the keys that were revoked with it.
+
+    Return ``None`` if the key was already revoked.
+    """
     check_reason(key, reason)
     with transactions.atomic(type(key)):
         locking.lock(key)
         if not _end(key, by, reason, using):
-            return False
+            return None
         makers: list[Any] = [key, *key.predecessors()]
         why = _("Created with %(id)s, which was revoked.") % {"id": key.public_id}
-        descendants.end_made_with(keys=makers, reason=why, by=by, using=using)
-    return True
+        return descendants.end_made_with(keys=makers, reason=why, by=by, using=using)
 
 
 def check_reason(key: AnyKey, reason: str, column: str = "revoked_reason") -> None:

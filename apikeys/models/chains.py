@@ -13,6 +13,8 @@ from django.db.models import Case, F, When
 #: Links of a rotation chain that one query follows. MariaDB follows 1,000 at most, and then stops
 #: without an error.
 _LINKS: Final = 500
+#: Rows that one query reads by their primary keys.
+_ROWS: Final = 5000
 
 
 def rotated_into(field: str) -> Case:
@@ -48,6 +50,31 @@ def chains(
                 following[first] = end
         ends = following
     return found
+
+
+def predecessors_of(keys: Iterable[Any], *fields: str) -> list[Any]:
+    """Return the values of ``fields`` of all predecessors of ``keys`` (all of one model).
+
+    In no particular order. Two queries per 500 links, like ``chains``, but loads no objects.
+    """
+    keys = [key for key in keys if key.replaces_id is not None]
+    if not keys:
+        return []
+    model: Any = type(keys[0])
+    rows = model._default_manager.using(router.db_for_write(model)).order_by()
+    found: dict[Any, Any] = {}
+    ends: list[Any] = [key.pk for key in keys]
+    while ends:
+        links = _links(model, ends, False, _LINKS)
+        older = sorted(set(links.values()) - found.keys())
+        for start in range(0, len(older), _ROWS):
+            pks = older[start : start + _ROWS]
+            found.update(
+                (row[0], row[1:]) for row in rows.filter(pk__in=pks).values_list("pk", *fields)
+            )
+        # A chain goes on only after as many links as one query follows.
+        ends = [pk for pk in older if pk not in links] if len(links) >= _LINKS else []
+    return list(found.values())
 
 
 def _links(model: Any, ends: Iterable[Any], newer: bool, most: int) -> dict[Any, Any]:

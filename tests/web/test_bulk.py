@@ -1,6 +1,7 @@
 """Revoking several keys with one confirmation."""
 
 import re
+from datetime import timedelta
 from html import unescape
 from types import SimpleNamespace
 
@@ -8,9 +9,11 @@ import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils.timezone import now
 
-from apikeys import lifecycle
+from apikeys import lifecycle, usage
 from apikeys.models import AuditEvent, PersonalAccessToken, ProjectKey
+from apikeys.models.usage import PersonalAccessTokenUsage, ProjectKeyUsage
 from apikeys.verify import Refused, verify
 from apikeys.web.views import bulk
 from tests.factories import MembershipFactory, mint_key, mint_pat
@@ -153,3 +156,44 @@ def test_csrf_is_checked(ada, place, three):
     data = {"id": three[0].key.public_id, "confirm": "yes"}
     assert client.post(f"{place.url}revoke/", data).status_code == 403
     assert verify(three[0].token)
+
+
+def notice_of(response):
+    """Return the class of the sentence about the last use, and the sentence."""
+    html = response.content.decode()
+    found = re.search(r'(?s)<p class="(ak-notice[^"]*)"><strong>(.*?)</strong>', html)
+    return found[1], " ".join(re.sub(r"<[^>]*>", "", found[2]).split())
+
+
+@pytest.mark.parametrize("path", ["{id}/revoke/", "{id}/pause/", "revoke/", "pause/"])
+def test_a_key_with_use_this_month_is_never_shown_as_safe_to_end(page, place, three, path):
+    key = three[0].key
+
+    def ask():
+        url = place.url + path.format(id=key.public_id)
+        return notice_of(page.get(url) if "{id}" in path else page.post(url, {"id": key.public_id}))
+
+    assert ask() == ("ak-notice", "It was never used.")
+    usage.note_use(place.model, key.pk, "203.0.113.7")
+    usage.flush()
+    for hours in (0, 3, 29 * 24):
+        place.model.objects.filter(pk=key.pk).update(last_used_at=now() - timedelta(hours=hours))
+        kind, sentence = ask()
+        assert kind == "ak-notice ak-warn"
+        assert "1 in the last 30 days" in sentence
+    for model in (PersonalAccessTokenUsage, ProjectKeyUsage):
+        model.objects.all().delete()
+    assert ask()[0] == "ak-notice ak-warn"  # last used 29 days ago
+    place.model.objects.filter(pk=key.pk).update(last_used_at=now() - timedelta(days=31))
+    assert ask()[0] == "ak-notice"
+
+
+def test_several_keys_with_use_today_are_never_shown_as_safe_to_end(page, place, three):
+    key = three[0].key
+    usage.note_use(place.model, key.pk, "203.0.113.7")
+    usage.flush()
+    place.model.objects.filter(pk=key.pk).update(last_used_at=now() - timedelta(hours=3))
+    ids = [each.key.public_id for each in three]
+    kind, sentence = notice_of(page.post(f"{place.url}revoke/", {"id": ids}))
+    assert kind == "ak-notice ak-warn"
+    assert sentence == "Together they made 1 request today (UTC)."

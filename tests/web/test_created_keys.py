@@ -7,7 +7,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from apikeys import grants, lifecycle
+from apikeys import grants, lifecycle, usage
+from apikeys.lifecycle import descendants
 from apikeys.models import PersonalAccessToken
 from apikeys.verify import verify
 from tests.factories import MembershipFactory, mint_key, mint_pat
@@ -45,7 +46,7 @@ def test_the_confirmation_and_the_message_name_what_ends_too(page, place, parent
     made = create(parent, "deploy", "backup")
     url = f"{place.url}{parent.key.public_id}/revoke/"
     text = text_of(page.get(url))
-    assert "eys that were created with it over the API are revoked too: deploy , backup" in text
+    assert "eys that were created with it over the API are revoked too: backup , deploy" in text
     for each in made:
         assert f'href="{place.url}{each.key.public_id}/"' in page.get(url).content.decode()
     done = text_of(page.post(url, follow=True))
@@ -93,16 +94,16 @@ def test_keys_of_revoked_successors_are_counted_once(page, place, parent, create
     assert "Revoked “Parent”, and 2 " in done
 
 
-def test_the_page_links_up_to_ten(page, place, parent, create):
-    names = [f"job-{n:02}" for n in range(12)]
+def test_the_page_links_the_newest_twenty(page, place, parent, create):
+    names = [f"job-{n:02}" for n in range(22)]
     made = create(parent, *names)
     for path in ("", "revoke/"):
         response = page.get(f"{place.url}{parent.key.public_id}/{path}")
         text = text_of(response)
-        assert "job-09 and 2 more" in text
-        assert "job-10" not in text
+        assert "job-02 and 2 more" in text
+        assert "job-01" not in text
         shown = [each.key.public_id in response.content.decode() for each in made]
-        assert shown == [True] * 10 + [False] * 2
+        assert shown == [False] * 2 + [True] * 20
 
 
 def test_the_number_of_queries_does_not_grow(page, place, parent, create):
@@ -151,3 +152,106 @@ def test_a_key_names_the_key_that_created_it(page, engine, ada, create):
     assert "the site" not in text
     listed = text_of(page.get(KEYS))
     assert f"Created by {parent.key.public_id}" in listed
+
+
+def test_revoking_one_selected_key_names_what_ends_too(page, place, parent, create):
+    made = create(parent, "deploy", "backup")
+    lifecycle.revoke(create(parent, "gone")[0].key)
+    asked = page.post(f"{place.url}revoke/", {"id": parent.key.public_id})
+    text = text_of(asked)
+    assert "eys that were created with it over the API are revoked too: backup , deploy" in text
+    assert "gone" not in text
+    for each in made:
+        assert f'href="{place.url}{each.key.public_id}/"' in asked.content.decode()
+    data = {"ids": parent.key.public_id, "confirm": "yes"}
+    done = text_of(page.post(f"{place.url}revoke/", data, follow=True))
+    nouns = "tokens" if place.model is PersonalAccessToken else "keys"
+    assert f"Revoked “Parent”, and 2 {nouns} that were created with it." in done
+
+
+def test_revoking_one_selected_key_without_others_names_none(page, place, parent):
+    text = text_of(page.post(f"{place.url}revoke/", {"id": parent.key.public_id}))
+    assert "created with" not in text
+    data = {"ids": parent.key.public_id, "confirm": "yes"}
+    assert "Revoked “Parent”." in text_of(page.post(f"{place.url}revoke/", data, follow=True))
+
+
+def test_revoking_several_names_what_ends_with_any_but_not_the_selected(
+    page, place, parent, create, ada, engine
+):
+    (deploy,) = create(parent, "deploy")
+    create(parent, "below")
+    ids = [parent.key.public_id, deploy.key.public_id]
+    text = text_of(page.post(f"{place.url}revoke/", {"id": ids}))
+    assert "eys that were created with them over the API are revoked too: below" in text
+    assert text.count("deploy") == 1  # in the list of the selected
+
+
+def test_revoking_unused_names_what_ends_too(page, place, parent, create):
+    create(parent, "deploy")
+    usage.flush()
+    old = timezone.now() - timedelta(days=100)
+    never = {"last_used_at": None, "last_used_on": None}
+    place.model.objects.filter(pk=parent.key.pk).update(created_at=old, **never)
+    other = mint_pat()
+    usage.note_use(PersonalAccessToken, other.key.pk, "203.0.113.7")  # the site records uses
+    usage.flush()
+    text = text_of(page.post(f"{TOKENS}unused/revoke/", {"id": parent.key.public_id}))
+    assert "are revoked too: deploy" in text
+
+
+def test_bulk_confirmation_takes_as_many_queries_for_many_created_keys(page, place, parent, create):
+    counts = []
+    for names in (["a"], ["b", "c", "d", "e"]):
+        create(parent, *names)
+        with CaptureQueriesContext(connection) as queries:
+            page.post(f"{place.url}revoke/", {"id": parent.key.public_id})
+        counts.append(len(queries))
+    assert counts[0] == counts[1]
+
+
+@pytest.mark.parametrize("many", [0, 500])
+def test_what_ends_is_found_in_long_lineages_too(
+    page, place, parent, create, ada, monkeypatch, many
+):
+    monkeypatch.setattr("apikeys.lifecycle.descendants._MANY", many)
+    if place.model is PersonalAccessToken:
+        below = mint_pat(
+            ada,
+            name="below",
+            scopes=SCOPES,
+            expires_at=timezone.now() + timedelta(days=2),
+            within=grants.for_tokens(ada, verify(parent.token)),
+        )
+    else:
+        below = mint_key(
+            parent.key.project,
+            name="below",
+            scopes=SCOPES,
+            by=ada,
+            expires_at=timezone.now() + timedelta(days=2),
+            within=grants.for_project(parent.key.project, using=verify(parent.token)),
+        )
+    create(below, "deeper")
+    old = lifecycle.rotate(below.key, by=ada)  # a successor belongs to it
+    create(old, "deepest")
+    # Of other lineages, as a rotation with another credential leaves them.
+    place.model.objects.filter(name="deepest").update(lineage="")
+    place.model.objects.filter(name="deeper").update(lineage="a" * 16)
+    new = lifecycle.rotate(parent.key, by=ada).key
+    create(mint_pat(ada, name="other", scopes=SCOPES), "stray")
+    for public_id in (parent.key.public_id, new.public_id):
+        text = text_of(page.get(f"{place.url}{public_id}/revoke/"))
+        for name in ("deeper", "deepest"):
+            assert name in text
+        assert text.count("below") == 2  # and its successor
+        assert "stray" not in text
+
+
+def test_revocation_walks_the_lineage_once(page, place, parent, create, monkeypatch):
+    walks = []
+    linked = descendants._linked
+    monkeypatch.setattr(descendants, "_linked", lambda *args: walks.append(1) or linked(*args))
+    create(parent, "deploy")
+    page.post(f"{place.url}{parent.key.public_id}/revoke/")
+    assert len(walks) == 2  # the second round finds nothing more

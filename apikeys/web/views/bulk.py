@@ -13,13 +13,15 @@ from django.utils.translation import ngettext
 from ... import lifecycle, token, usage
 from ...errors import LifecycleError
 from ...keys.queries import in_state
+from ...lifecycle import ending
 from ...models import AnyKey, State
-from ...templatetags.apikeys_pages import quoted
 from .. import sudo
 from ..fields import KeylessForm
 from ..filters import KeyFilter
 from ..forms import PauseForm, RevokeForm
+from .created import Created, created_with, revoked
 from .pages import OwnerPage, add_error
+from .rows import is_in_use
 
 #: The most keys that one confirmation changes.
 MOST: Final = 200
@@ -90,6 +92,7 @@ class Many(OwnerPage):
         hour = timezone.now() - timedelta(hours=1)
         used = [key for key in keys if key.last_used_at is not None and key.last_used_at > hour]
         counts = usage.daily(self.owner.model, [key.pk for key in keys])
+        only = keys[0] if len(keys) == 1 else None
         return self.page(
             self.name,
             status,
@@ -99,12 +102,18 @@ class Many(OwnerPage):
             more=more,
             used=len(used),
             today=sum(of_key[-1] for of_key in counts.values()),
-            counts=counts[keys[0].pk] if len(keys) == 1 else [],
+            counts=counts[only.pk] if only else [],
+            is_in_use=bool(only and is_in_use(only, counts[only.pk])),
+            created=self.created(keys),
             title=self.title(len(keys)),
             at=self.owner.url(self.name),
             query=self.query.urlencode(),
             back=self.back,
         )
+
+    def created(self, keys: list[AnyKey]) -> Created | None:
+        """Return the keys that change together with ``keys``, if there may be any."""
+        return None
 
     @property
     def query(self) -> QueryDict:
@@ -124,8 +133,18 @@ class RevokeMany(Many):
     def form(self, data: QueryDict | None = None) -> RevokeForm:
         return RevokeForm(data, of_tokens=self.owner.project is None)
 
+    #: The keys that were revoked with the only selected one.
+    with_it: Sequence[AnyKey] = ()
+
     def change(self, keys: list[AnyKey], form: Any) -> list[AnyKey]:
-        return lifecycle.revoke_all(dict.fromkeys(keys, form.cleaned_data["reason"]), by=self.user)
+        reason = form.cleaned_data["reason"]
+        if len(keys) > 1:
+            return lifecycle.revoke_all(dict.fromkeys(keys, reason), by=self.user)
+        self.with_it = ending.end(keys[0], by=self.user, reason=reason) or ()
+        return keys
+
+    def created(self, keys: list[AnyKey]) -> Created:
+        return created_with(keys, self.owner)
 
     def title(self, number: int) -> str:
         if self.owner.project is None:
@@ -136,7 +155,7 @@ class RevokeMany(Many):
 
     def done(self, keys: list[AnyKey], number: int) -> str:
         if len(keys) == 1:
-            return _("Revoked %(name)s.") % {"name": quoted(keys[0].name)}
+            return revoked(keys[0], self.with_it)
         if self.owner.project is None:
             text = ngettext("Revoked %(n)d token.", "Revoked %(n)d tokens.", number)
         else:

@@ -16,7 +16,7 @@ from ...errors import LifecycleError
 from ...grants import Extent
 from ...keys import trust_forms
 from ...keys.setup import setups
-from ...lifecycle import descendants
+from ...lifecycle import ending
 from ...limits import networks
 from ...models import AnyKey
 from ...policy import get_policy
@@ -28,11 +28,11 @@ from .addresses import own_address_note, refused_addresses
 from .created import created_with, revoked
 from .pages import CONFLICTS, KeyPage, add_error
 from .rows import (
-    IN_USE,
     UNENDED,
     chain_of,
     ended_uses_of,
     is_editable,
+    is_in_use,
     is_rotatable,
     may_resume,
     rows_of,
@@ -43,11 +43,8 @@ from .uses import uses_of
 
 def use_of(key: AnyKey) -> dict[str, Any]:
     """Return what the confirmation pages say about the use of ``key``."""
-    last = key.last_used_at
-    return {
-        "counts": usage.daily(type(key), [key.pk])[key.pk],
-        "is_in_use": last is not None and timezone.now() - last < IN_USE,
-    }
+    counts = usage.daily(type(key), [key.pk])[key.pk]
+    return {"counts": counts, "is_in_use": is_in_use(key, counts)}
 
 
 class Key(KeyPage):
@@ -61,7 +58,7 @@ class Key(KeyPage):
             "key",
             row=row,
             chain=chain_of(key, self.owner),
-            created=created_with(key, self.owner),
+            created=created_with([key], self.owner),
             ended_uses=ended_uses_of(key, self.owner),
             may_decide=may_decide,
             decide=decide,
@@ -305,9 +302,7 @@ class Revoke(KeyPage):
         created: list[AnyKey] = []
         try:
             for key in keys:
-                below = descendants.created_with(key)
-                if lifecycle.revoke(key, by=self.user, reason=form.cleaned_data["reason"]):
-                    created += below
+                created += ending.end(key, by=self.user, reason=form.cleaned_data["reason"]) or ()
         except LifecycleError as error:
             add_error(form, self.worded(error))
             return self.ask(form, 422)
@@ -315,7 +310,7 @@ class Revoke(KeyPage):
 
     def ask(self, form: RevokeForm, status: int = 200) -> HttpResponse:
         """Return the page of the confirmation, with the use of the key and what ends with it."""
-        created = created_with(self.key, self.owner)
+        created = created_with([self.key], self.owner)
         context = {"others": self.others(), "created": created, **use_of(self.key)}
         return self.page("revoke", status, form=form, **context)
 

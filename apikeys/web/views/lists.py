@@ -19,17 +19,24 @@ from ...keys.queries import FEW
 from ...models import AnyKey, AuditEvent, Membership, ProjectKey, State, live
 from ...policy import get_policy, has_field
 from ...reach.listing import noting_rules
-from .. import activity, event_pages
+from .. import activity, by_id, event_pages
 from ..filters import ActivityFilter, KeyFilter, expiring_soon, number_expired, number_of
 from ..pagination import page_of
 from ..project_names import names_of
 from .pages import OwnerPage, SettingsPage
-from .rows import rows_of
+from .rows import brief, rows_of
 
 _MOST_REPLACED: Final = 100  # predecessors to list the events of
 
 
-class KeyList(OwnerPage):
+class Finding(SettingsPage):
+    """A list whose search finds an ID in the user's other lists too."""
+
+    def elsewhere(self, term: str, listed: QuerySet[Any] | None = None) -> list[dict[str, Any]]:
+        return [brief(self.user, key) for key in by_id.elsewhere(self.user, term, listed)]
+
+
+class KeyList(Finding, OwnerPage):
     """Search, filter and sort the keys, all by the query string."""
 
     size = 20
@@ -52,6 +59,7 @@ class KeyList(OwnerPage):
             page=page,
             rows=rows,
             filter=listed,
+            elsewhere=self.elsewhere(listed.value("q"), found),
             number=min(number, FEW),
             is_cut=number > FEW,
             kept=listed.link().removeprefix("?"),
@@ -147,7 +155,7 @@ class Activity(OwnerPage):
         return response
 
 
-class ProjectList(SettingsPage):
+class ProjectList(Finding):
     """List the projects whose keys the user may see."""
 
     section = "projects"
@@ -168,7 +176,8 @@ class ProjectList(SettingsPage):
         page = page_of(
             projects, request.GET.dict(), order=slug_field(), by=by, name=slug_field(), size=25
         )
-        return self.page("projects", page=page, rows=self.rows(page.rows), q=term)
+        rows, elsewhere = self.rows(page.rows), self.elsewhere(term)
+        return self.page("projects", page=page, rows=rows, q=term, elsewhere=elsewhere)
 
     def rows(self, projects: list[Any]) -> list[dict[str, Any]]:
         """Return the projects with the user's role and the number of active keys. Two queries."""

@@ -20,7 +20,7 @@ from ...reach.listing import standings as standings_of
 from ...restrictions.base import Restriction
 from ...workloads import rules
 from ..filters import SOON
-from ..owners import Tokens
+from ..owners import Tokens, owner_of
 
 _MOST_OF_CHAIN: Final = 10
 _REACHES_ALL: Final = Standing([], [])
@@ -35,6 +35,12 @@ UNENDED: Final = ("live", "pending", "paused")
 
 def is_editable(key: AnyKey) -> bool:
     return key.state() in UNENDED and key.rotated_at is None
+
+
+def is_in_use(key: AnyKey, counts: Sequence[int]) -> bool:
+    """Return whether ``key`` was used in the days of ``counts``, its requests per day."""
+    since = timezone.now() - timedelta(days=len(counts))
+    return any(counts) or (key.last_used_at is not None and key.last_used_at > since)
 
 
 def is_rotatable(key: AnyKey) -> bool:
@@ -105,6 +111,19 @@ def rows_of(
         }
         for key in keys
     ]
+
+
+def brief(user: Any, key: AnyKey) -> dict[str, Any]:
+    """Return the template data of ``key`` in a list of keys of several owners."""
+    owner: Tokens = owner_of(user, key)
+    return {
+        "key": key,
+        "url": owner.url("key", key),
+        "project": owner.project,
+        "state": key.state().value,
+        "label": key.state().label,
+        "ends_at": key.ends_at(),
+    }
 
 
 def _neighbours(key: AnyKey, owner: Tokens) -> dict[str, Any]:

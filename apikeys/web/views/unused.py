@@ -17,7 +17,9 @@ from ..forms import RevokeForm
 from ..owners import Tokens, owner_of
 from ..wording import named
 from .bulk import MOST
+from .created import created_with
 from .pages import SettingsPage, add_error
+from .rows import brief
 
 _SIZE: Final = 30  # rows of a page
 
@@ -38,7 +40,7 @@ class UnusedList(SettingsPage):
         return self.page(
             "unused",
             groups=[
-                {"owner": owner_of(self.user, same[0]), "rows": [_row(self.user, k) for k in same]}
+                {"owner": owner_of(self.user, same[0]), "rows": [brief(self.user, k) for k in same]}
                 for same in (list(each) for _owner, each in groupby(keys, _owner_of))
             ],
             number=len(found.rows),
@@ -127,9 +129,10 @@ class RevokeUnused(SettingsPage):
             "unused_revoke",
             status,
             form=form,
-            keys=[_row(self.user, key) for key in keys],
+            keys=[brief(self.user, key) for key in keys],
             ids=" ".join(key.public_id for key in keys),
             more=more,
+            created=created_with(keys, Tokens(self.user)),
             left_out=self.left_out(left_out) if left_out else "",
             title=text % {"n": len(keys)},
             at=reverse("apikeys:revoke_unused"),
@@ -139,15 +142,3 @@ class RevokeUnused(SettingsPage):
 
 def _owner_of(key: AnyKey) -> Any:
     return type(key), key.owner.pk
-
-
-def _row(user: Any, key: AnyKey) -> dict[str, Any]:
-    owner: Tokens = owner_of(user, key)
-    return {
-        "key": key,
-        "url": owner.url("key", key),
-        "project": owner.project,
-        "state": key.state().value,
-        "label": key.state().label,
-        "ends_at": key.ends_at(),
-    }
