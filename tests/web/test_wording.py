@@ -43,7 +43,9 @@ def test_confirmations_name_the_use(page, place, ada, engine):
     made = mint_pat(ada) if place.url == TOKENS else mint_key(engine)
     url = f"{place.url}{made.key.public_id}/"
     for action in ("revoke/", "rotate/"):
-        assert "It was never used." in text_of(page.get(url + action))
+        told = text_of(page.get(url + action))
+        assert "It was never used." in told
+        assert "needs the new secret" not in told
     for _ in range(1200):
         usage.note_use(place.model, made.key.pk, "203.0.113.7")
     usage.flush()
@@ -56,7 +58,7 @@ def test_confirmations_name_the_use(page, place, ada, engine):
     place.model.objects.update(last_used_at=timezone.now() - timedelta(days=3))
     rotate = text_of(page.get(url + "rotate/"))
     assert "Last used 3 days ago" in rotate
-    assert "needs the new secret" not in rotate
+    assert "needs the new secret" in rotate
 
 
 def test_confirmation_of_several_names_their_use(page, place, ada, engine):
