@@ -7,10 +7,12 @@ from .audit import AuditEventAdmin
 from .keys import KeyAdmin, PersonalAccessTokenAdmin, ProjectKeyAdmin
 from .projects import MembershipAdmin, ProjectAdmin
 from .sites import register
+from .users import KeysOfUser
 
 __all__ = [
     "AuditEventAdmin",
     "KeyAdmin",
+    "KeysOfUser",
     "MembershipAdmin",
     "PersonalAccessTokenAdmin",
     "ProjectAdmin",

@@ -66,10 +66,18 @@ class KeyColumns(ListAdmin):
 
     @admin.display(description=BY_NAME["expires_at"].label)
     def expires(self, key: AnyKey) -> str:
+        if key.revoked_at is not None:
+            return format_html("{} {}", BY_NAME["revoked_at"].label, ago(key.revoked_at))
         ends = BY_NAME["expires_at"].of(key)
         if ends is None:
             return str(BY_NAME["expires_at"].absent)
         return ago(ends) if ends <= timezone.now() else until(ends)
+
+    @admin.display(description=gettext_lazy("would have expired"))
+    def would_have_expired(self, key: AnyKey) -> str:
+        """Show the expiry of a revoked key in its details."""
+        ends = BY_NAME["expires_at"].of(key)
+        return str(BY_NAME["expires_at"].absent) if ends is None else localize(moments.local(ends))
 
     @admin.display(description=BY_NAME["last_used_at"].label)
     def last_used(self, key: AnyKey) -> str:

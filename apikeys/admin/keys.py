@@ -37,6 +37,8 @@ _LIFE = (
     "paused_at", "paused_by", "paused_reason", "is_held",
     "revoked_at", "revoked_by", "revoked_reason",
 )  # fmt: skip
+#: The fields of a revoked key that replace those of others.
+_REVOKED = {"expires_at": "would_have_expired"}
 _USE = ("last_used_at", "last_used_ip", "requests", "used_after_end")
 
 
@@ -112,10 +114,13 @@ class KeyAdmin(KeyColumns, KeyActions, KeyFinder):
             fields = [self.owner, *self._entered(), *self.workload_fields(None), "once"]
             return [(None, {"fields": fields})]
         edited = self.workload_fields(obj) if self.is_editable(request, obj) else ()
+        entered = self._entered()
+        if obj.revoked_at is not None:
+            entered = [_REVOKED.get(name, name) for name in entered]
         life = [name for name in _LIFE if self._has_to_tell(obj, name)]
         return [
             (None, {"fields": ["public_id", "state", "owner_link", *self.shown]}),
-            (_("Permissions"), {"fields": [*self._entered(), *edited]}),
+            (_("Permissions"), {"fields": [*entered, *edited]}),
             (_("Use"), {"fields": _USE}),
             (_("Lifetime"), {"fields": life}),
         ]
@@ -136,7 +141,15 @@ class KeyAdmin(KeyColumns, KeyActions, KeyFinder):
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         if obj is None:
             return ()
-        fields = ("public_id", "state", "owner_link", *self.shown, *_USE, *_LIFE)
+        fields = (
+            "public_id",
+            "state",
+            "owner_link",
+            *self.shown,
+            *_USE,
+            *_LIFE,
+            *_REVOKED.values(),
+        )
         return fields if self.is_editable(request, obj) else (*fields, *self.edited)
 
     def get_form(

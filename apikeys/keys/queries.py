@@ -50,6 +50,10 @@ def _expires_at() -> Coalesce:
     return _Moment("expires_at", Value(moments.never()))
 
 
+def _ended_at() -> Coalesce:
+    return _Moment("revoked_at", "expires_at", Value(moments.never()))
+
+
 def _used_at() -> Coalesce:
     return _Moment("last_used_at", Value(moments.long_ago()))
 
@@ -202,6 +206,7 @@ def matching(rows: QuerySet[Any], pieces: Sequence[Q]) -> QuerySet[Any]:
 ORDERS: Final[dict[str, tuple[Callable[[], Any], bool]]] = {
     "name": (lambda: Lower("name"), False),
     "expires": (_expires_at, False),
+    "ended": (_ended_at, True),
     "used": (_used_at, True),
     "idle": (_used_at, False),
 }

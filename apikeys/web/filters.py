@@ -55,6 +55,8 @@ USES: Final = (
     ("not-30", gettext_lazy("Not in the last 30 days")),
     ("30", gettext_lazy("In the last 30 days")),
 )
+#: The values of ``state`` that list ended keys only. Those that ended last come first.
+_ENDED: Final = ("ended", "expired", "revoked")
 _MOST_PROJECTS: Final = 200  # in the select box
 
 
@@ -83,6 +85,12 @@ class ListFilter(forms.Form):
         """The number of filters in use, beside the search."""
         return sum(bool(self.data.get(name)) for name in self.NARROWING)
 
+    def words(self) -> list[str]:
+        """Return the label and the value of each filter in use, beside the search."""
+        fields = [self[name] for name in self.fields if name in self.NARROWING]
+        chosen = ((each, self.value(each.name)) for each in fields)
+        return [f"{each.label}: {_shown(each.field, text)}" for each, text in chosen if text]
+
     @property
     def is_filtered(self) -> bool:
         return bool(self.narrowed or self.data.get("q"))
@@ -104,6 +112,11 @@ class ListFilter(forms.Form):
     def without(self) -> str:
         """Return the query string of this list without the search and the filters."""
         return self.link(q="", **dict.fromkeys(self.NARROWING, ""))
+
+
+def _shown(field: forms.Field, text: str) -> str:
+    choices: Any = getattr(field, "choices", ())
+    return next((str(label) for value, label in choices if value == text), text[:40])
 
 
 class KeyFilter(ListFilter):
@@ -142,9 +155,14 @@ class KeyFilter(ListFilter):
 
     def __init__(self, params: QueryDict, owner: Tokens) -> None:
         super().__init__(params)
-        scope, project = self.fields["scope"], self.fields["project"]
+        scope, project, sort = (self.fields[name] for name in ("scope", "project", "sort"))
         assert isinstance(scope, forms.ChoiceField)  # noqa: S101 - for mypy
         assert isinstance(project, forms.ChoiceField)  # noqa: S101 - for mypy
+        assert isinstance(sort, forms.ChoiceField)  # noqa: S101 - for mypy
+        if self.is_of_ended or self.value("sort") == "created":
+            usual = _("Latest end first") if self.is_of_ended else _("Newest first")
+            choices: Any = sort.choices
+            sort.choices = [("", usual), ("created", _("Newest first")), *list(choices)[1:]]
         scope.choices = [ANY, *((name, words) for name, words in scopes.declared().items())]
         if owner.project is not None:
             del self.fields["project"]
@@ -187,8 +205,13 @@ class KeyFilter(ListFilter):
 
     def order(self) -> tuple[Any, bool]:
         """Return the expression to sort by, or ``None`` for the age, and whether it descends."""
-        by, descending = queries.ORDERS.get(self.value("sort"), (None, True))
+        usual = "ended" if self.is_of_ended else ""
+        by, descending = queries.ORDERS.get(self.value("sort") or usual, (None, True))
         return by() if by else None, descending
+
+    @property
+    def is_of_ended(self) -> bool:
+        return self.value("state") in _ENDED
 
     def all_states(self) -> str:
         """Return the query string of this search in all states."""

@@ -18,9 +18,11 @@ from ..conf import app_settings, slug_field, slug_of
 from ..conf import presets as site_presets
 from ..models import AnyKey
 from ..models.texts import TEXTS, texts_of
+from ..redaction import redact
 from ..restrictions import RESTRICTIONS
 from ..workloads import rules
 from .expiry import CUSTOM, NEVER
+from .fields import may_be_kept
 from .forms import KeyForm
 from .owners import Tokens
 
@@ -40,10 +42,31 @@ def presets() -> list[dict[str, Any]]:
     ]
 
 
-def fill(form: KeyForm, params: QueryDict, owner: Tokens) -> dict[str, Any]:
+def keep(form: KeyForm, entered: QueryDict) -> list[str]:
+    """Fill in ``form`` with what the user entered before they chose a preset.
+
+    Return the names of the texts that a preset must not replace: those that no preset filled in.
+    A pasted key is redacted, and a private key is dropped.
+    """
+    for name, field in form.fields.items():
+        value = field.widget.value_from_datadict(entered, {}, name)
+        if isinstance(value, str):
+            value = redact(value) if name != "public_key" or may_be_kept(value) else ""
+        if value not in (None, "", []):
+            form.initial[name] = value
+    form.offer_hours(str(form.initial.get("expiry", "")))
+    own = {name: {str(each.get(name)) for each in presets()} for name in TEXTS}
+    return [
+        name for name in TEXTS if form.initial.get(name) and form.initial[name] not in own[name]
+    ]
+
+
+def fill(
+    form: KeyForm, params: QueryDict, owner: Tokens, kept: Iterable[str] = ()
+) -> dict[str, Any]:
     """Fill in ``form`` as ``params`` ask, and return the template context of what it says.
 
-    ``lacking`` lists what the form does not offer.
+    ``lacking`` lists what the form does not offer. A preset does not replace the texts ``kept``.
     """
     context: dict[str, Any] = {}
     asked: dict[str, Any] = {}
@@ -53,7 +76,10 @@ def fill(form: KeyForm, params: QueryDict, owner: Tokens) -> dict[str, Any]:
     for preset in presets():
         if preset["slug"] == params.get("preset"):
             context["preset"] = preset
-            asked |= {name: preset[name] for name in _OF_PRESET if preset.get(name) is not None}
+            given = {name: preset[name] for name in _OF_PRESET if preset.get(name) is not None}
+            asked |= {name: value for name, value in given.items() if name not in kept}
+            if "expires" in given:  # a date goes with the custom expiry alone
+                form.initial.pop("expires_on", None)
     linked = _of_link(params)
     if not asked and not linked:
         return context

@@ -868,3 +868,30 @@ def test_filter_by_kind_links_to_the_other_list(client, root, staff):
     only_tokens.user_permissions.add(Permission.objects.get(codename="view_personalaccesstoken"))
     client.force_login(only_tokens)
     assert KEYS not in text_of(client.get(TOKENS))
+
+
+@pytest.mark.parametrize("how", ["revoked", "rejected"])
+def test_a_revoked_key_does_not_say_that_it_will_expire(client, root, ada, how):
+    end = timezone.now() + timedelta(days=29, hours=1)
+    key = mint_pat(ada, name="laptop", expires_at=end).key
+    if how == "rejected":
+        type(key).objects.filter(pk=key.pk).update(is_pending=True)
+        key.refresh_from_db()
+        lifecycle.reject(key, by=root)
+    else:
+        lifecycle.revoke(key, by=root)
+    row = re.sub(r"<[^>]*>", "", client.get(TOKENS).content.decode())
+    assert "in 29 days" not in row
+    assert re.search(r"revoked just now", row)
+    page = client.get(f"{TOKENS}{key.pk}/change/").content.decode()
+    assert "field-would_have_expired" in page
+    assert "field-expires_at" not in page
+    assert "Would have expired" in page
+
+
+def test_an_active_key_says_when_it_expires(client, root, ada):
+    key = mint_pat(ada, expires_at=timezone.now() + timedelta(days=29, hours=1)).key
+    assert "in 29 days" in client.get(TOKENS).content.decode()
+    page = client.get(f"{TOKENS}{key.pk}/change/").content.decode()
+    assert "field-expires_at" in page
+    assert "would_have_expired" not in page

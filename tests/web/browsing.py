@@ -35,7 +35,8 @@ PAGES = [
 _WATCH = """() => {
   const controls = [...document.querySelectorAll(
     'a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex="0"]'
-  )].filter((each) => !each.disabled && each.checkVisibility() && each.getClientRects().length);
+  )].filter((each) => !each.disabled && each.tabIndex >= 0 && each.checkVisibility()
+    && each.getClientRects().length);
   const group = (each) => (each.type === 'radio' ? each.name : each); // Tab stops once in a group
   window.unreached = new Map(controls.map((each) => [group(each), each]));
   window.unmarked = [];

@@ -1,11 +1,14 @@
 import csv
 import io
 import json
+import re
 from datetime import timedelta
+from html import unescape
 
+from django.db.models import QuerySet
 from django.utils import timezone
 
-from apikeys import audit, lifecycle
+from apikeys import audit, lifecycle, moments
 from apikeys.audit import Event
 from apikeys.models import AuditEvent, PersonalAccessToken
 from apikeys.web import activity
@@ -330,3 +333,48 @@ def test_a_pasted_secret_is_not_shown(page, ada):
 
     assert token not in response.content.decode()
     assert "You entered a key or its secret" in text_of(response)
+
+
+def test_an_empty_filter_links_to_the_last_event(page, ada, place, engine):
+    is_token = place.model is PersonalAccessToken
+    key = (mint_pat(ada, name="laptop") if is_token else mint_key(engine, name="laptop")).key
+    lifecycle.edit(key, name="desk")
+    at = timezone.now() - timedelta(days=3, hours=1)
+    QuerySet(AuditEvent).update(at=at)
+    day = str(moments.local(at).date())
+    yesterday = str(moments.local(timezone.now() - timedelta(days=1)).date())
+    url = f"{place.url}activity/"
+
+    def empty(**params):
+        response = page.get(url, params)
+        assert "No event matches." in text_of(response)
+        link = re.search(r'href="(\?[^"]*)">Show that day', response.content.decode())
+        return text_of(response).replace(" .", "."), unescape(link[1]) if link else None
+
+    text, link = empty(since=yesterday, until=yesterday)
+    assert "The last event was 3 days ago. Show that day" in text
+    assert {event.event for event in page.get(url + link).context["page"].rows} == {
+        "minted", "edited",
+    }  # fmt: skip
+    text, link = empty(since=yesterday, until=yesterday, event="edited")
+    assert "The last match was 3 days ago. Show that day" in text
+    assert link == f"?since={day}&until={day}&event=edited"
+    assert [event.event for event in page.get(url + link).context["page"].rows] == ["edited"]
+    text, link = empty(event="leaked", q="x", by="y")
+    assert "The last event was 3 days ago." in text
+    assert link == f"?since={day}&until={day}"
+    text, link = empty(key=key.public_id, event="leaked")
+    assert link == f"?key={key.public_id}&since={day}&until={day}"
+
+
+def test_activity_without_events_has_no_link_to_one(page, place):
+    mint_pat(), mint_key()  # of others
+    QuerySet(AuditEvent).update(at=timezone.now() - timedelta(days=3))
+    for params in ({}, {"event": "leaked"}):
+        assert "Show that day" not in text_of(page.get(f"{place.url}activity/", params))
+
+
+def test_search_of_the_activity_finds_an_id_in_other_lists(page, ada, engine):
+    key = mint_key(engine, name="server", by=ada).key
+    text = text_of(page.get("/settings/keys/activity/", {"q": key.public_id}))
+    assert f"Found by ID in your other lists: server {key.public_id}" in text

@@ -299,3 +299,27 @@ def test_browser_blocks_inline_scripts(open_page):
             " {textContent: 'document.title = \"run\"'}))"
         )
     assert page.title() != "run"
+
+
+@pytest.mark.parametrize("has_script", [True, False], ids=["script", "no script"])
+def test_preset_keeps_the_name_and_the_enter_key_chooses_none(open_page, settings, has_script):
+    preset = {"name": "CI", "scopes": ["payments:read"], "expires": 30}
+    settings.APIKEYS = settings.APIKEYS | {"PRESETS": {"CI": preset}}
+    page = open_page(java_script_enabled=has_script)
+    log_in(page, "/settings/keys/new/")
+    name = page.get_by_label("Name", exact=True)
+    name.fill("Desk")
+    page.get_by_role("button", name="CI", exact=True).click()
+    expect(page.get_by_role("button", name="CI", exact=True)).to_have_attribute(
+        "aria-current", "true"
+    )
+    expect(name).to_have_value("Desk")
+    expect(
+        page.get_by_role("group", name="payments").get_by_label("Read", exact=True)
+    ).to_be_checked()
+    if has_script:
+        expect(page.locator("#ak-summary")).to_contain_text("Desk")
+    name.press("Enter")
+    if not has_script:
+        page.get_by_role("button", name="Create token").click()
+    expect(page.get_by_role("heading", name="Copy “Desk” now")).to_be_visible()

@@ -219,7 +219,7 @@ def test_keys_that_expired_lately_are_counted_above_the_active_ones(page, place,
     active = page.get(place.url)
     assert told in text_of(active)
     assert f'href="{found.replace("&", "&amp;")}"' in active.content.decode()
-    assert names(page.get(found)) == ["pending", "two", "one"]
+    assert names(page.get(found)) == ["pending", "one", "two"]
     for params in ({"state": "ended"}, {"state": "all"}, {"state": "expired", "expires": "past-7"}):
         assert told not in text_of(page.get(place.url, params))
 
@@ -247,3 +247,59 @@ def test_a_list_of_unused_keys_says_which_never_used_ones_it_has(page, place, ma
     assert told in text_of(response)
     for used in ("never", "30", "not-x"):
         assert "count only if" not in text_of(page.get(place.url, {"used": used}))
+
+
+def test_ended_keys_are_sorted_by_the_moment_of_their_end(page, place, make):
+    now = NOW()
+    make("revoked first", revoked_at=now - timedelta(days=9))
+    make("revoked last", revoked_at=now - timedelta(days=1), expires_at=now - timedelta(days=20))
+    make("expired between", expires_at=now - timedelta(days=5))
+    make("active")
+    last_first = ["revoked last", "expired between", "revoked first"]
+    assert names(page.get(place.url, {"state": "ended"})) == last_first
+    assert names(page.get(place.url, {"state": "revoked"})) == ["revoked last", "revoked first"]
+    by_creation = page.get(place.url, {"state": "ended", "sort": "created"})
+    assert names(by_creation) == ["expired between", "revoked last", "revoked first"]
+    # The link to another state keeps the order, which is valid there too.
+    assert names(page.get(place.url, {"state": "", "sort": "created"})) == ["active"]
+    assert "Latest end first" in text_of(page.get(place.url, {"state": "ended"}))
+    assert "Latest end first" not in text_of(page.get(place.url))
+
+
+def test_thousand_ended_tokens_are_paged_by_their_end(page, ada):
+    now = NOW()
+    PersonalAccessToken.objects.bulk_create(
+        PersonalAccessToken(
+            user=ada,
+            name=f"job {n}",
+            scope="payments:read",
+            created_at=now - timedelta(days=200),
+            expires_at=now - timedelta(minutes=1 + n * 7 % 1000 // 2) if n % 2 else None,
+            revoked_at=None if n % 2 else now - timedelta(minutes=1 + n * 7 % 1000 // 2),
+        )
+        for n in range(1000)
+    )
+    url, counts, seen = f"{TOKENS}?state=ended", set(), []
+    while url:
+        with CaptureQueriesContext(connection) as caught:
+            response = page.get(url)
+        assert sum(float(query["time"]) for query in caught.captured_queries) < 0.5
+        counts.add(len(caught))
+        rows = [row["key"] for row in response.context["rows"]]
+        seen += [(key.revoked_at or key.expires_at, key.pk) for key in rows]
+        following = response.context["page"].next
+        url = TOKENS + following if following else ""
+    assert len(seen) == 1000
+    assert seen == sorted(seen, reverse=True)
+    assert max(counts) - min(counts) <= 1  # a later page looks up the last row of the one before
+
+
+def test_filters_in_use_are_named_above_the_list_and_stay_closed(page, place, make):
+    make("soon", expires_at=NOW() + timedelta(days=3))
+    html = page.get(place.url, {"expires": "7", "scope": "payments:read"}).content.decode()
+    summary = re.search(r"(?s)<details>\s*<summary>(.*?)</summary>", html)[1]
+    told = " ".join(re.sub(r"<[^>]*>", "", summary).split())
+    assert told == "Filter and sort (2) Expiry: Within 7 days Permission: See payments"
+    html = page.get(place.url, {"expires": "<b>"}).content.decode()
+    assert "<details open>" in html
+    assert "Expiry: &lt;b&gt;" in html

@@ -133,7 +133,7 @@ def test_presets_of_the_site_fill_in_the_form(page, place, settings):
     settings.APIKEYS = settings.APIKEYS | {"PRESETS": {"Nightly report": preset}}
     response = page.get(f"{place.url}new/")
     assert "Start with: Nightly report" in text_of(response)
-    assert 'href="?preset=nightly-report"' in response.content.decode()
+    assert 'name="preset" value="nightly-report"' in response.content.decode()
     response = page.get(f"{place.url}new/?preset=nightly-report")
     values = filled(response)
     assert (values["name"], values["expiry"], values["scopes"]) == (
@@ -421,3 +421,81 @@ def test_long_list_of_permissions_is_collapsed(page, place, settings):
     assert "32 more resources" in html
     assert html.index('value="thing39:read"') < html.index('<details class="ak-rest"')
     assert html.count('value="thing3:read"') == 1
+
+
+PRESETS = {
+    "CI": {"name": "CI", "description": "Builds.", "scopes": ["payments:read"], "expires": 30},
+    "Agent": {"name": "Agent", "scopes": ["reports:read"], "expires": "1h"},
+}
+
+
+class TestPresetsKeepWhatWasEntered:
+    @pytest.fixture(autouse=True)
+    def presets(self, settings):
+        settings.APIKEYS = settings.APIKEYS | {"PRESETS": PRESETS}
+
+    def choose(self, page, place, preset, **entered):
+        data = open_form(page, place.url) | {"preset": preset} | entered
+        return page.post(f"{place.url}new/", data)
+
+    def test_name_and_description(self, page, place):
+        response = self.choose(page, place, "ci", name="Desk", description="Mine.")
+        values = filled(response)
+        assert (values["name"], values["description"]) == ("Desk", "Mine.")
+        assert (values["scopes"], values["expiry"]) == (["payments:read"], "30")
+        assert response.status_code == 200
+        assert "ak-error" not in response.content.decode()
+        assert place.model.objects.count() == 0
+
+    def test_empty_texts_are_filled_in(self, page, place):
+        values = filled(self.choose(page, place, "ci", name="", description="Mine."))
+        assert (values["name"], values["description"]) == ("CI", "Mine.")
+
+    def test_another_preset_replaces_the_texts_of_the_first(self, page, place):
+        first = {"name": "CI", "description": "Mine.", "scopes:payments": "payments:read"}
+        response = self.choose(page, place, "agent", expiry="30", **first)
+        values = filled(response)
+        assert (values["name"], values["description"]) == ("Agent", "Mine.")
+        assert (values["scopes"], values["expiry"]) == (["reports:read"], "1h")
+        values = filled(self.choose(page, place, "nonsense", name="Desk", expiry="1h"))
+        assert (values["name"], values["expiry"]) == ("Desk", "1h")
+
+    def test_other_fields_stay_and_a_date_gives_way_to_the_expiry(self, page, place):
+        entered = {"allowed_networks": "203.0.113.0/24", "metadata": '{"a": 1}'}
+        day = (timezone.now() + timedelta(days=9)).date().isoformat()
+        response = self.choose(page, place, "ci", expiry="custom", expires_on=day, **entered)
+        html = response.content.decode()
+        assert "203.0.113.0/24</textarea>" in html
+        assert "{&quot;a&quot;: 1}</textarea>" in html
+        assert filled(response)["expires_on"] is None
+        assert day not in html
+
+    def test_the_form_then_creates_the_key(self, page, place):
+        entered = place.form | {"name": "Desk", "scopes:payments": ""}
+        response = self.choose(page, place, "ci", **entered)
+        once = re.search(r'name="once" value="([^"]+)"', response.content.decode())[1]
+        made = page.post(f"{place.url}new/", place.form | {"once": once, "name": "Desk"})
+        assert made.status_code == 200
+        assert place.model.objects.get().name == "Desk"
+
+    def test_a_pasted_secret_is_not_shown_again(self, page, place, ada):
+        secret = mint_pat(ada).token
+        html = self.choose(page, place, "ci", name=secret).content.decode()
+        assert secret not in html
+        assert secret[-30:] not in html
+
+    def test_private_key_is_not_shown_again(self, page, engine):
+        place = SimpleNamespace(url=KEYS)
+        pem = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIA\n-----END PRIVATE KEY-----"
+        html = self.choose(page, place, "ci", public_key=pem).content.decode()
+        assert "MC4CAQAwBQYDK2VwBCIEIA" not in html
+
+    def test_viewer_gets_nothing_more(self, client, viewer, engine):
+        client.force_login(viewer)
+        assert client.post(f"{KEYS}new/", {"preset": "ci", "name": "Desk"}).status_code == 403
+
+    def test_a_login_is_needed_first(self, page, place, monkeypatch):
+        monkeypatch.setattr("apikeys.web.sudo._is_recent", lambda moment: False)
+        response = page.post(f"{place.url}new/", {"preset": "ci", "name": "Desk"})
+        assert response.status_code == 302
+        assert place.model.objects.count() == 0

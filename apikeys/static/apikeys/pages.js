@@ -177,7 +177,10 @@
       }
       if (mine !== latest) return;
       if (text !== null) summary.innerHTML = text;
-      button.value = text === null ? "review" : "make";
+      // The Enter key presses another button of the form, with the same name.
+      for (const each of form.elements) {
+        if (each.name === button.name) each.value = text === null ? "review" : "make";
+      }
       button.textContent = text === null ? review : button.dataset.akLabel;
     };
 

@@ -1,6 +1,7 @@
 """The lists of an owner's keys, of their audit events, and of the user's projects."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, Final
 
@@ -11,7 +12,7 @@ from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpRespons
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
-from ... import audit, token
+from ... import audit, moments, token
 from ...conf import slug_field
 from ...databases.lists import for_list
 from ...keys.event_queries import Asked
@@ -83,7 +84,7 @@ class KeyList(Finding, OwnerPage):
         return {"keys": keys, "number": number} if keys else None
 
 
-class Activity(OwnerPage):
+class Activity(Finding, OwnerPage):
     """List the audit events of the keys. Only users who may manage the keys see them."""
 
     manages = True
@@ -106,6 +107,7 @@ class Activity(OwnerPage):
             return self.export(name, found.none() if asked is None else asked.all(found))
         parts = events.parts_with_clients_of(self.owner.owner) if asked is not None else []
         page = event_pages.page_of(parts, asked or Asked(), request.GET.dict(), size=self.size)
+        is_empty = not page.rows and not page.is_partial and asked is not None
         kept = request.GET.copy()
         for cursor in ("after", "before"):
             kept.pop(cursor, None)
@@ -115,6 +117,8 @@ class Activity(OwnerPage):
             days=activity.by_day(page.rows, self.url_of, names_of(page.rows, self.owner)),
             filter=listed,
             of_key=of_key,
+            last=self.last(parts, asked, listed) if is_empty and asked else None,
+            elsewhere=self.elsewhere(listed.value("q")) if is_empty else [],
             who=self.who(of_key, key, page.rows),
             replaced=replaced,
             has_replaced=key is not None and key.replaces_id is not None,
@@ -122,6 +126,26 @@ class Activity(OwnerPage):
             formats=audit.FORMATS,
             most=event_pages.MOST,
         )
+
+    def last(
+        self, parts: Sequence[QuerySet[Any]], asked: Asked, listed: ActivityFilter
+    ) -> dict[str, Any] | None:
+        """Return the last event at any time that matches the other filters, or any filters.
+
+        Its URL lists the events of its day.
+        """
+        of_key = Asked(asked.key if self.request.GET.get("key") else "", replaced=asked.replaced)
+        others: dict[str, str] = dict.fromkeys(("q", *listed.NARROWING), "")
+        is_narrow = any(listed.value(name) for name in ("q", "event", "by"))
+        at_any_time: list[tuple[bool, Asked, dict[str, str]]] = [(False, of_key, others)]
+        if is_narrow and asked.times:
+            at_any_time.insert(0, (True, replace(asked, times=Q()), {}))
+        for is_match, wanted, changes in at_any_time:
+            for event in event_pages.page_of(parts, wanted, {}, size=1).rows:
+                day = str(moments.local(event.at).date())
+                url = listed.link(**changes | {"since": day, "until": day})
+                return {"event": event, "url": url, "is_match": is_match}
+        return None
 
     def replaced(self, key: AnyKey | None) -> Iterator[str]:
         """Yield the IDs of the keys that ``key`` replaced, latest first."""

@@ -51,6 +51,8 @@ class Mint(OwnerPage):
             return self.ask_who()
         if step == "edit":
             return self.form_page(form)
+        if preset := request.POST.get("preset"):
+            return self.start_with(preset)
         public_id = self.once()
         if public_id and (made := self.owner.keys().filter(public_id=public_id).first()):
             return self.made_already(made)
@@ -73,6 +75,13 @@ class Mint(OwnerPage):
             add_error(form, self.worded(error))
             return self.form_page(form, 422)
         return secret_page(self, minted, predecessor=minted.key.replaces)
+
+    def start_with(self, preset: str) -> HttpResponse:
+        """Return the form with ``preset``, and with what the user has already entered."""
+        form, asked = self.form(None), QueryDict(mutable=True)
+        asked["preset"] = preset
+        kept = prefill.keep(form, self.request.POST)
+        return self.form_page(form, **prefill.fill(form, asked, self.owner, kept))
 
     def replaced(self) -> AnyKey | None:
         """Return the ended key of this owner that the submitted form replaces, if it still can."""
