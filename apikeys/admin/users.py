@@ -33,18 +33,22 @@ class KeysOfUser(_ModelAdmin):
 
     @admin.display(description=gettext_lazy("personal access tokens"))
     def tokens_of_user(self, user: Model) -> str:
+        """Return a link to the list of the user's tokens."""
         return self._link(PersonalAccessToken, "user", user)
 
     @admin.display(description=gettext_lazy("project keys created by the user"))
     def keys_by_user(self, user: Model) -> str:
+        """Return a link to the list of the project keys that the user created."""
         return self._link(ProjectKey, "created_by", user)
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Return the fieldsets of the page, and one with the links."""
         fieldsets = super().get_fieldsets(request, obj)
         names = [] if obj is None else self._visible(request)
         return [*fieldsets, (_("API keys"), {"fields": names})] if names else fieldsets
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Return the read-only fields of the page, and the links that the viewer may see."""
         fields = super().get_readonly_fields(request, obj)
         return fields if obj is None else [*fields, *self._visible(request)]
 
