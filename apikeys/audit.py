@@ -282,7 +282,9 @@ def _rotated(key: AnyKey, by: Any, using: Access | None, successor: AnyKey, **kw
 
 
 def _revoked(key: AnyKey, by: Any, using: Access | None, **kwargs: Any) -> None:
-    changes = {"reason": key.revoked_reason} if key.revoked_reason else None
+    changes: dict[str, Any] = {"reason": key.revoked_reason} if key.revoked_reason else {}
+    if key.is_rejected:
+        changes["rejected"] = True
     ip = networks.current_ip()
     write(Event.REVOKED, key, by=by, using=using, ip=ip, changes=changes)
 

@@ -101,6 +101,7 @@ APIKEYS = {
         "keys:read": _("See tokens and keys"),
         "keys:write": _("Create, edit and revoke tokens and keys, and see them"),
     },
+    "POLICY": "example_project.payments.policy.DemoPolicy",
     "FIRST_PARTY_CLIENTS": ["webapp"],
     # An old server without access control. See `manage.py demo --gateway`.
     "GATEWAY_ROUTES": [

@@ -23,7 +23,7 @@ from ..keys.facts import KINDS
 from ..models import KEY_MODELS, ProjectAccess, get_project_model
 from ..reach import Entry, exports, sources
 from ..templatetags.apikeys_pages import quoted
-from ..web.access import AccessFilter, download
+from ..web.access import AccessFilter, download, words_of
 from . import theme
 from .forms import ConfirmForm, ReasonForm
 from .lists import ListAdmin, begins
@@ -108,11 +108,8 @@ class AccessPages(ListAdmin):
       to the tokens and keys that were created with the credential. So does requiring approval.
     """
 
-    #: The decisions by the last part of the URL: their form and their title.
-    decisions: ClassVar[dict[str, Any]] = {
-        "deny": (DenyForm, gettext_lazy("Deny %(name)s in %(project)s?")),
-        "allow": (ConfirmForm, gettext_lazy("Allow %(name)s in %(project)s?")),
-    }
+    #: The form of each decision, by the last part of the URL.
+    decisions: ClassVar[dict[str, Any]] = {"deny": DenyForm, "allow": ConfirmForm}
 
     def get_urls(self) -> list[Any]:
         def page(route: str, view: Callable[..., HttpResponse], name: str, **more: str) -> Any:
@@ -225,8 +222,7 @@ class AccessPages(ListAdmin):
         entry = reach.find(found_project, credential)
         if entry is None:
             raise Http404
-        form_class, title = self.decisions[verb]
-        form = form_class(request.POST if request.method == "POST" else None)
+        form = self.decisions[verb](request.POST if request.method == "POST" else None)
         url = _url(self.admin_site.name, "project", found_project)
         if form.is_valid():
             try:
@@ -236,14 +232,15 @@ class AccessPages(ListAdmin):
             else:
                 return HttpResponseRedirect(url)
         sources.fill(found_project, [entry])
+        words = words_of(verb, entry, found_project)
         context = {
-            "title": title % {"name": quoted(entry.name), "project": found_project},
+            "title": words["title"],
             "entry": entry,
             "verb": verb,
             "form": form,
             "list_url": url,
             "project_name": str(found_project),
-            "label": _("Deny") if verb == "deny" else _("Allow"),
+            "label": words["verb"],
         }
         return self._page(request, "access_decide", context)
 
@@ -255,13 +252,21 @@ class AccessPages(ListAdmin):
         with transactions.atomic(self.model):
             if verb == "deny":
                 is_new = reach.deny(project, entry, by=by, reason=data["reason"])
-                done = _("Denied in the project %(project)s.") % facts
+                if entry.awaits:
+                    done = _("Rejected in the project %(project)s.") % facts
+                    message = _("Rejected %(name)s in this project.") % facts
+                else:
+                    done = _("Denied in the project %(project)s.") % facts
+                    message = _("Denied %(name)s in this project.") % facts
                 done = f"{done} {data['reason']}".strip()
-                message = _("Denied %(name)s in this project.") % facts
             else:
                 is_new = reach.allow(project, entry, by=by, as_admin=True)
-                done = _("Allowed in the project %(project)s.") % facts
-                message = _("Allowed %(name)s in this project.") % facts
+                if entry.is_request:
+                    done = _("Approved in the project %(project)s.") % facts
+                    message = _("Approved %(name)s in this project.") % facts
+                else:
+                    done = _("Allowed in the project %(project)s.") % facts
+                    message = _("Allowed %(name)s in this project.") % facts
             if is_new and (model := KINDS.get(entry.decided_as)) is not None:
                 self.log_change(request, model._default_manager.get(public_id=entry.id), done)
         if is_new:

@@ -23,16 +23,21 @@ _SHORTEST: Final = 4  # characters of an ID in a search
 class AuditEventAdmin(ListAdmin):
     """View audit events. They cannot be added, changed or deleted here."""
 
-    list_display = ("at", "event", "title", "owner", "acting", "ip")
+    list_display = ("at", "label", "title", "owner", "acting", "ip")
     list_filter = ("event",)
     ordering = ("-pk",)
     sortable_by = ()
     fields = (
-        "at", "event", "kind", "public_id", "name", "owner", "by", "using", "ip", "changes",
+        "at", "label", "kind", "public_id", "name", "owner", "by", "using", "ip", "changes",
     )  # fmt: skip
     search_fields = ("public_id",)  # makes Django show the search box
     search_help_text = gettext_lazy("Search by the start of a key's ID.")
     actions = None
+
+    @admin.display(description=gettext_lazy("event"))
+    def label(self, event: AuditEvent) -> str:
+        """Show what happened. A decision about a request has its own word."""
+        return str(event.label())
 
     @admin.display(description=gettext_lazy("name"))
     def title(self, event: AuditEvent) -> str:

@@ -154,7 +154,7 @@ class KeyActions(ListAdmin):
         return self._confirm(
             request, queryset, ReasonForm, do,
             name="reject_selected", title=_("Reject"),
-            text=_("These pending keys are revoked. This cannot be undone."),
+            text=_("These pending keys never work. This cannot be undone."),
         )  # fmt: skip
 
     def _may_approve(self, request: HttpRequest, key: AnyKey) -> None:

@@ -53,7 +53,7 @@ class KeyColumns(ListAdmin):
             return ", ".join(pause.words for pause in pauses)
         if state is State.PAUSED and key.is_held:
             return _("paused, held")
-        return str(state.label)
+        return str(key.state_label())
 
     @admin.display(description=BY_NAME["name"].label)
     def title(self, key: AnyKey) -> str:

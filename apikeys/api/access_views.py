@@ -23,7 +23,7 @@ from .serializers import NoBody, ReasonBody
 
 class NotADenier(PermissionDenied):
     default_code = "may_not_deny"
-    default_detail = _("Your role in this project does not allow you to deny or allow access.")
+    default_detail = _("Your role in this project does not allow you to decide about access.")
 
 
 class ProjectAccessViewSet(KeysView):

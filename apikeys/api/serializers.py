@@ -107,7 +107,7 @@ class OneKeySerializer(KeySerializer):
     )
     awaits_approval_in = serializers.ListField(
         child=serializers.CharField(),
-        help_text="The slugs of the projects that the token reaches only once someone allows it "
+        help_text="The slugs of the projects that the token reaches only once someone approves it "
         "there. Always empty for a project key.",
     )
 

@@ -283,6 +283,14 @@ FACTS: Final = (
     ),
     Fact("approved_at", datetime, lambda key: key.approved_at, optional=True),
     Fact("approved_by", str, lambda key: _username(key.approved_by), optional=True),
+    Fact(
+        "rejected",
+        bool,
+        lambda key: key.is_rejected,
+        usual=False,
+        about="Whether the key was revoked instead of approved, so it never worked.",
+        example=False,
+    ),
     Fact("rotated_at", datetime, lambda key: key.rotated_at, optional=True),
     Fact(
         "replaces",

@@ -13,7 +13,7 @@ from ..grants import Extent, Grant
 from ..models import AnyKey
 from ..signals import key_approved
 from . import locking, permitted
-from .ending import revoke
+from .ending import check_reason, revoke
 
 
 @transactions.retried
@@ -42,11 +42,18 @@ def approve(key: AnyKey, *, by: Any = None, within: Grant | None = None) -> None
 @transactions.retried
 @reading_primary()
 def reject(key: AnyKey, *, by: Any = None, reason: str = "", using: Access | None = None) -> None:
-    """Revoke a pending key. Raises the errors of ``approve`` and ``revoke``."""
+    """Revoke a pending key, and mark it as rejected.
+
+    Raises the errors of ``approve`` and ``revoke``.
+    """
+    reason = reason or _("Not approved.")
+    check_reason(key, reason)
     with transactions.atomic(type(key)):
         locking.lock(key)
         _check_pending(key)
-        revoke(key, by=by, reason=reason or _("Not approved."), using=using)
+        key.is_rejected = True
+        key.save(update_fields=["is_rejected"])
+        revoke(key, by=by, reason=reason, using=using)
 
 
 def _check_pending(key: AnyKey) -> None:

@@ -182,6 +182,20 @@ class AuditEvent(models.Model):
     def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise AppendOnlyError
 
+    def label(self) -> Any:
+        """Return the word for the event. A decision about a request has its own."""
+        answers = {
+            ("revoked", "rejected"): _("rejected"),
+            ("denied", "requested"): _("rejected in a project"),
+            ("allowed", "requested"): _("approved in a project"),
+        }
+        found = (
+            words
+            for (event, mark), words in answers.items()
+            if event == self.event and self.changes.get(mark) is True
+        )
+        return next(found, self.get_event_display())
+
 
 #: The events about OAuth clients, not keys.
 EVENTS_OF_CLIENTS: Final = frozenset(

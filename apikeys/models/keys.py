@@ -11,6 +11,7 @@ from .. import restrictions, scopes, token
 from ..conf import project_model
 from ..databases.primary import PrimaryManager, reading_primary
 from . import endings
+from .approvals import Approvals
 from .chains import chains
 from .lifetimes import Lifetime
 from .metadata import Metadata
@@ -44,7 +45,7 @@ def reaching_only(projects: models.QuerySet[Any, Any]) -> models.Q:
     return models.Q(all_projects=False) & ~models.Q(pk__in=tokens)
 
 
-class AbstractKey(Texts, Lifetime, Pauses, Metadata, restrictions.Columns):
+class AbstractKey(Texts, Lifetime, Approvals, Pauses, Metadata, restrictions.Columns):
     """Base class of both kinds of key. Stores a secret only as a root and a digest."""
 
     KIND: ClassVar[str]
@@ -76,23 +77,6 @@ class AbstractKey(Texts, Lifetime, Pauses, Metadata, restrictions.Columns):
     )
     last_used_ip = models.GenericIPAddressField(
         _("last used from"), null=True, blank=True, editable=False
-    )
-
-    is_pending = models.BooleanField(
-        _("pending approval"),
-        default=False,
-        editable=False,
-        help_text=_("Requests are refused until the key is approved."),
-    )
-    approved_at = models.DateTimeField(_("approved at"), null=True, blank=True, editable=False)
-    approved_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL,
-        models.SET_NULL,
-        null=True,
-        blank=True,
-        editable=False,
-        related_name="+",
-        verbose_name=_("approved by"),
     )
 
     minted_with = models.CharField(
@@ -188,6 +172,11 @@ class AbstractKey(Texts, Lifetime, Pauses, Metadata, restrictions.Columns):
         if self.is_pending:
             return State.PENDING
         return State.LIVE if self.paused_at is None else State.PAUSED
+
+    def state_label(self, now: datetime | None = None) -> Any:
+        """Return the word for the state. A key that was revoked by a rejection is *rejected*."""
+        state = self.state(now)
+        return _("rejected") if self.is_rejected and state is State.REVOKED else state.label
 
     @property
     @reading_primary()

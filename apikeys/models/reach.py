@@ -58,6 +58,12 @@ class ProjectAccess(models.Model):
     kind = models.CharField(_("kind"), max_length=24)
     credential = models.CharField(_("ID"), max_length=40)
     is_denied = models.BooleanField(_("denied"), default=True)
+    is_rejected = models.BooleanField(
+        _("rejected"),
+        default=False,
+        db_default=False,
+        help_text=_("Whether the denial was the answer to a request for approval."),
+    )
     reason = models.CharField(_("reason"), max_length=200, blank=True)
     by: "models.ForeignKey[Any, Any]" = models.ForeignKey(
         settings.AUTH_USER_MODEL,
@@ -94,7 +100,7 @@ class ProjectRules(models.Model):
     approves_tokens = models.BooleanField(
         _("approves tokens"),
         default=False,
-        help_text=_("Whether a personal access token reaches the project only once allowed."),
+        help_text=_("Whether a personal access token reaches the project only once approved."),
     )
 
     objects = PrimaryManager()

@@ -37,6 +37,9 @@ from .entries import Entry
 #: The longest name of an event, in characters. An application may have a longer one.
 _MOST: Final = AuditEvent._meta.get_field("name").max_length
 
+#: The columns of a decision that ends a denial.
+_ALLOWED: Final = {"is_denied": False, "is_rejected": False, "reason": ""}
+
 #: Locks the tokens of an application and a user, so that none creates a key meanwhile.
 Lock = Callable[[Any, Any], None]
 _locks: list[Lock] = []
@@ -68,7 +71,9 @@ def deny(
             return False
         at = timezone.now()
         about = {"project": project, "is_denied": True, "reason": reason, "by": by, "at": at}
-        _save(row, about | {"kind": entry.decided_as, "credential": entry.id})
+        named = {"kind": entry.decided_as, "credential": entry.id}
+        requested = _is_request(entry, row)
+        _save(row, about | named | {"is_rejected": requested})
         keys: list[AnyKey] = []
         paused: list[AnyKey] = []
         # Each round finds the keys that one of the round before created while it was locked.
@@ -76,9 +81,10 @@ def deny(
             paused += [key for key in found if _deny(key, about, using, is_first=key == first)]
             keys += found
         with_it = [key for key in keys if key != first]
-        _record(Event.DENIED, project, entry, by, using, reason=reason, with_it=with_it)
+        facts = {"reason": reason, "requested": requested}
+        _record(Event.DENIED, project, entry, by, using, facts=facts, with_it=with_it)
         instead = "paused" if first in paused else ""
-        notices.later("denied", project, entry, by=by, reason=reason, instead=instead)
+        notices.later("denied", project, entry, by=by, instead=instead, facts=facts)
     return True
 
 
@@ -151,12 +157,14 @@ def allow(
             if _allow(denied, key, by, as_admin, using, is_first=key == first)
         ]
         about = {"project": project, "kind": entry.decided_as, "credential": entry.id}
-        _save(row, about | {"is_denied": False, "reason": "", "by": by, "at": now})
+        requested = _is_request(entry, row)
+        _save(row, about | _ALLOWED | {"by": by, "at": now})
         with_it = [key for _row, key in together if key != first]
         ended.forget_denial(project, _tokens_of(entry, keys))
-        _record(Event.ALLOWED, project, entry, by, using, reason="", with_it=with_it)
+        facts = {"requested": requested}
+        _record(Event.ALLOWED, project, entry, by, using, facts=facts, with_it=with_it)
         instead = "resumed" if first in resumed else ""
-        notices.later("allowed", project, entry, by=by, instead=instead)
+        notices.later("allowed", project, entry, by=by, instead=instead, facts=facts)
     return True
 
 
@@ -195,7 +203,7 @@ def _is_with_another(row: ProjectAccess, project: Any, entry: Entry, first: AnyK
 
 @reading_primary()
 def require_approval(project: Any, required: bool, *, by: Any = None) -> None:
-    """Set whether personal access tokens reach ``project`` only once somebody allows them."""
+    """Set whether personal access tokens reach ``project`` only once someone approves them."""
     with transactions.atomic(ProjectRules):
         rules, _is_new = ProjectRules.objects.select_for_update().get_or_create(project=project)
         if rules.approves_tokens == required:
@@ -226,6 +234,11 @@ def _locked(project: Any, entry: Entry) -> AnyKey | None:
 def _row(project: Any, kind: str, credential: str) -> ProjectAccess | None:
     rows = ProjectAccess.objects.filter(project=project, kind=kind, credential=credential)
     return rows.select_for_update().first()
+
+
+def _is_request(entry: Entry, row: ProjectAccess | None) -> bool:
+    """Return whether a decision answers a request: the token is pending approval, or rejected."""
+    return entry.awaits if row is None else row.is_rejected
 
 
 def _save(row: ProjectAccess | None, values: dict[str, Any]) -> None:
@@ -292,7 +305,7 @@ def _resumed(key: AnyKey, **kwargs: Any) -> None:
     """Drop the denial of a project key that was resumed: it works again."""
     if isinstance(key, ProjectKey):
         rows = ProjectAccess.objects.filter(kind=PROJECT_KEY, credential=key.public_id)
-        rows.filter(is_denied=True).update(is_denied=False, reason="")
+        rows.filter(is_denied=True).update(**_ALLOWED)
 
 
 def _record(
@@ -302,28 +315,25 @@ def _record(
     by: Any,
     using: Access | None,
     *,
-    reason: str,
+    facts: dict[str, Any],
     with_it: list[AnyKey],
 ) -> None:
     """Write the event to the log of the credential's owner, and to that of the project."""
-    changes: dict[str, Any] = {"project": slug_of(project)}
-    changes |= {"reason": reason} if reason else {}
+    changes = {
+        "project": slug_of(project),
+        **{name: value for name, value in facts.items() if value},
+    }
     # Managers of the project learn nothing about tokens that do not reach it.
     reaching = [key for key in with_it if (found := key.reach()) is None or project in found]
     changes |= {"with": [key.public_id for key in reaching]} if reaching else {}
-    facts: dict[str, Any] = {
-        "by": by,
-        "using": using,
-        "ip": networks.current_ip(),
-        "changes": changes,
-    }
+    told = {"by": by, "using": using, "ip": networks.current_ip(), "changes": changes}
     owner = notices.owner_of(project, entry)
     kinds = {PERSONAL_ACCESS_TOKEN: PersonalAccessToken._meta.model_name, OAUTH: CLIENT}
     name = entry.name[:_MOST]
     of_owner = About(kinds.get(entry.kind) or "", entry.id, name, owner)
     of_project = About(ProjectKey._meta.model_name or "", entry.id, name, project)
     for about in (of_owner, of_project) if entry.user_pk is not None else (of_project,):
-        audit.save(audit.compose_about(event, about, **facts))
+        audit.save(audit.compose_about(event, about, **told))
 
 
 def connect() -> None:

@@ -51,8 +51,10 @@ class Entry:
     decision: ProjectAccess | None = None
     #: The refused uses of a token that is denied in this project.
     denied_use: EndedUse | None = None
-    #: Whether it reaches the project only once somebody allows it.
+    #: Whether it reaches the project only once someone approves it.
     awaits: bool = False
+    #: Whether a rotation replaced it. Both work until this one expires.
+    is_rotated: bool = False
     #: The scopes that it has in this project today. ``sources.fill`` sets them.
     scopes: list[str] = field(default_factory=list)
 
@@ -70,6 +72,16 @@ class Entry:
     def is_denied(self) -> bool:
         """Whether somebody denied it in this project."""
         return self.decision is not None and self.decision.is_denied
+
+    @property
+    def is_rejected(self) -> bool:
+        """Whether the denial was the answer to a request for approval."""
+        return self.decision is not None and self.decision.is_rejected
+
+    @property
+    def is_request(self) -> bool:
+        """Whether to let it reach the project is to approve a request."""
+        return self.awaits or self.is_rejected
 
     @property
     def kind_label(self) -> Any:
@@ -160,7 +172,7 @@ FACTS: Final = (
         "awaits_approval",
         bool,
         lambda each: each.awaits,
-        about="Whether the token waits until someone allows it in the project.",
+        about="Whether the token waits until someone approves it in the project.",
         example=False,
     ),
 )

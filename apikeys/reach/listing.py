@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime, timedelta
-from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
@@ -20,7 +19,6 @@ from .entries import Entry
 #: The values of the filter ``denied``.
 ANSWERS: Final = ("yes", "no", "awaiting", "allowed")
 
-_MOST_PROJECTS: Final = 20
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 _LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 
@@ -46,7 +44,7 @@ class Standing(NamedTuple):
 
     #: Its denials. They include denials of the applications that created it.
     denials: list[ProjectAccess]
-    #: The projects that it reaches only once someone allows it there.
+    #: The projects that it reaches only once someone approves it there.
     awaits: list[Any]
 
 
@@ -97,7 +95,7 @@ def standings(keys: Collection[PersonalAccessToken], user: Any) -> dict[str, Sta
 
 
 def awaited(key: AnyKey) -> list[Any]:
-    """Return the projects that a token reaches only once someone allows it there."""
+    """Return the projects that a token reaches only once someone approves it there."""
     if not isinstance(key, PersonalAccessToken) or key.state() in (State.EXPIRED, State.REVOKED):
         return []
     return standings([key], key.user)[key.public_id].awaits
@@ -106,19 +104,6 @@ def awaited(key: AnyKey) -> list[Any]:
 def awaits_approval_in(key: AnyKey) -> list[str]:
     """Return the slugs of the projects in ``awaited``."""
     return [slug_of(project) for project in awaited(key)]
-
-
-@reading_primary()
-def awaiting(user: Any) -> list[tuple[Any, int]]:
-    """Return the projects in which ``user`` may allow tokens, and how many wait there.
-
-    Takes one query, and one for each project that requires approval. Looks at 20 of these.
-    """
-    policy = get_policy()
-    deciding = (each for each in _deciding(user, set()).values() if policy.may_deny(user, each))
-    projects = islice(deciding, _MOST_PROJECTS)
-    waiting = ((project, sources.number_awaiting(project)) for project in projects)
-    return [(project, number) for project, number in waiting if number]
 
 
 def _deciding(user: Any, denied: set[Any]) -> dict[Any, Any]:

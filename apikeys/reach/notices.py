@@ -32,7 +32,7 @@ def owner_of(project: Any, entry: Entry) -> Any:
 
 
 def later(
-    name: str, project: Any, entry: Entry, *, by: Any, reason: str = "", instead: str = ""
+    name: str, project: Any, entry: Entry, *, by: Any, instead: str = "", facts: dict[str, Any]
 ) -> None:
     """Send the mail when the transaction is committed. A failure to send changes nothing else.
 
@@ -40,12 +40,12 @@ def later(
     """
     if instead in app_settings.NOTICES:
         return
-    deliver = partial(_deliver, name, project, entry, by, reason)
+    deliver = partial(_deliver, name, project, entry, by, facts)
     transaction.on_commit(deliver, using=router.db_for_write(ProjectAccess), robust=True)
 
 
 @reading_primary()
-def _deliver(name: str, project: Any, entry: Entry, by: Any, reason: str) -> None:
+def _deliver(name: str, project: Any, entry: Entry, by: Any, facts: dict[str, Any]) -> None:
     owner = owner_of(project, entry)
     people = get_policy().key_managers(project) if entry.user_pk is None else [owner]
     to = mail.addresses(each for each in people if each and is_active(each) and each != by)
@@ -56,7 +56,7 @@ def _deliver(name: str, project: Any, entry: Entry, by: Any, reason: str) -> Non
         return
     about: Any = SimpleNamespace(owner=owner, public_id=entry.id, name=entry.name)
     who = by.get_username() if by is not None else ""
-    context = {"project": project, "by": who, "reason": reason, "kind": entry.kind_label}
+    context = {"project": project, "by": who, "kind": entry.kind_label, **facts}
     try:
         mail.send(name, about, to, **context)
     except Exception:  # whatever the mail backend raises

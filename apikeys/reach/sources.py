@@ -30,7 +30,7 @@ Source = Callable[[Any, QuerySet[Any], str | None], list[Entry]]
 _sources: list[Source] = []
 
 _FEW: Final = 500  # IDs in one statement
-_STATE = ("expires_at", "is_pending", "paused_at")
+_STATE = ("expires_at", "is_pending", "paused_at", "rotated_at")
 
 
 def register(source: Source) -> None:
@@ -57,7 +57,7 @@ def entries(project: Any, only: str | None = None, members: Any = None) -> list[
 
 
 def requires_approval(project: Any) -> bool:
-    """Return whether personal access tokens reach ``project`` only once allowed."""
+    """Return whether personal access tokens reach ``project`` only once approved."""
     return ProjectRules.objects.filter(project=project, approves_tokens=True).exists()
 
 
@@ -127,11 +127,11 @@ def created_since(project: Any, since: datetime, members: QuerySet[Any] | None) 
     }
 
 
-def number_awaiting(project: Any) -> int:
-    """Return how many tokens nobody has decided about. One query."""
+def undecided(project: Any) -> QuerySet[Any]:
+    """Return the tokens of members that are pending approval if ``project`` requires approval."""
     decided = ProjectAccess.objects.filter(project=project, kind=PERSONAL_ACCESS_TOKEN)
     rows = _reaching(project, get_policy().members(project))
-    return rows.exclude(public_id__in=decided.values("credential")).count()
+    return rows.exclude(public_id__in=decided.values("credential"))
 
 
 def _reaching(project: Any, members: QuerySet[Any]) -> QuerySet[Any]:
@@ -158,10 +158,19 @@ def _tokens(project: Any, members: QuerySet[Any], only: str | None) -> list[Entr
             user=str(user),
             expires_at=expires_at,
             state=state_of(is_pending, paused_at),
+            is_rotated=rotated_at is not None,
         )
-        for public_id, name, scope, pk, user, expires_at, is_pending, paused_at in rows.order_by(
-            "-pk"
-        ).values_list(*columns)
+        for (
+            public_id,
+            name,
+            scope,
+            pk,
+            user,
+            expires_at,
+            is_pending,
+            paused_at,
+            rotated_at,
+        ) in rows.order_by("-pk").values_list(*columns)
     ]
 
 
@@ -179,10 +188,19 @@ def _keys(project: Any, only: str | None) -> list[Entry]:
             last_used_at=used,
             expires_at=expires_at,
             state=state_of(is_pending, paused_at),
+            is_rotated=rotated_at is not None,
         )
-        for public_id, name, scope, trust, used, expires_at, is_pending, paused_at in rows.order_by(
-            "-pk"
-        ).values_list(*columns)
+        for (
+            public_id,
+            name,
+            scope,
+            trust,
+            used,
+            expires_at,
+            is_pending,
+            paused_at,
+            rotated_at,
+        ) in rows.order_by("-pk").values_list(*columns)
     ]
 
 

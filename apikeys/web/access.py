@@ -5,12 +5,14 @@ from typing import Any, Final
 from django import forms
 from django.http import HttpResponse
 from django.utils.text import capfirst
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from .. import reach
 from ..models import State
 from ..reach import Entry, exports, sources
 from ..reach.entries import KINDS
+from ..templatetags.apikeys_pages import quoted
 from .filters import ANY, USES, ListFilter, choice
 from .pagination import Page
 
@@ -33,9 +35,9 @@ class AccessFilter(ListFilter):
         gettext_lazy("In this project"),
         ANY,
         ("awaiting", gettext_lazy("Pending approval")),
-        ("yes", gettext_lazy("Denied")),
-        ("no", gettext_lazy("Not denied")),
-        ("allowed", gettext_lazy("Allowed")),
+        ("yes", gettext_lazy("Denied or rejected")),
+        ("no", gettext_lazy("Not denied or rejected")),
+        ("allowed", gettext_lazy("Approved or allowed again")),
     )
     used = choice(gettext_lazy("Last use here"), *USES)
     sort = choice(
@@ -69,6 +71,21 @@ class AccessFilter(ListFilter):
             self.link(page=str(number - 1)) if start else None,
             self.link(page=str(number + 1)) if start + _SIZE < len(found) else None,
         )
+
+
+def words_of(verb: str, entry: Entry, project: Any) -> dict[str, str]:
+    """Return the title and the button of the page that asks before a decision about ``entry``."""
+    if verb == "deny":
+        is_request = entry.awaits
+        button = _("Reject") if is_request else _("Deny")
+        title = _("Deny %(name)s in %(project)s?")
+        title = _("Reject %(name)s in %(project)s?") if is_request else title
+    else:
+        is_request = entry.is_request
+        button = _("Approve") if is_request else _("Allow")
+        title = _("Allow %(name)s in %(project)s?")
+        title = _("Approve %(name)s in %(project)s?") if is_request else title
+    return {"verb": button, "title": title % {"name": quoted(entry.name), "project": project}}
 
 
 def download(project: Any, found: list[Entry], name: str) -> HttpResponse | None:

@@ -1,24 +1,24 @@
 """Audit events in words: a sentence for each event, in the language and time zone of the page."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import date, datetime
+from datetime import date
 from itertools import groupby
 from typing import Any, Final
 
-from django.utils.formats import date_format
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from .. import moments, scopes, token
+from .. import moments, token
 from ..audit import Event
 from ..models import AuditEvent
 from ..models.audit import CLIENT
 from ..models.metadata import as_text
 from ..models.texts import TEXTS
 from ..restrictions import BY_NAME
+from .event_words import all_projects, at_time, in_code, in_em, in_list, in_words
 from .project_names import Names, with_names
 
 #: Empty values of a change: the event does not show them.
@@ -83,7 +83,7 @@ def _once_ended(part: str) -> str:
 
 def _minted(changes: Mapping[str, Any]) -> Iterator[str]:
     if old := changes.get("replaces"):
-        yield format_html(_("was created to replace {}."), _code(old))
+        yield format_html(_("was created to replace {}."), in_code(old))
     else:
         yield _("was created.")
     yield from _facts(changes)
@@ -98,13 +98,15 @@ def _imported(changes: Mapping[str, Any]) -> Iterator[str]:
 
 def _facts(changes: Mapping[str, Any]) -> Iterator[str]:
     if names := changes.get("scopes"):
-        yield format_html(_("Permissions: {}."), _scopes(names))
+        yield format_html(_("Permissions: {}."), in_words(names))
     if "projects" in changes:
         projects = changes["projects"]
-        yield format_html(_("Projects: {}."), _all() if projects is None else _listed(projects))
+        yield format_html(
+            _("Projects: {}."), all_projects() if projects is None else in_list(projects)
+        )
     if "expires_at" in changes:
         when = changes["expires_at"]
-        yield format_html(_("Expires on {}."), _when(when)) if when else _("It never expires.")
+        yield format_html(_("Expires on {}."), at_time(when)) if when else _("It never expires.")
     for name, restriction in BY_NAME.items():
         if name in changes and changes[name] not in (
             *_EMPTY,
@@ -114,7 +116,7 @@ def _facts(changes: Mapping[str, Any]) -> Iterator[str]:
     if changes.get("public_key"):
         yield _("It signs requests and has no secret.")
     if changes.get("metadata"):
-        yield format_html(_("Metadata: {}."), _code(as_text(changes["metadata"])))
+        yield format_html(_("Metadata: {}."), in_code(as_text(changes["metadata"])))
     if changes.get("trust"):
         yield format_html(_("It trusts {} and has no secret."), _trusted(changes["trust"]))
 
@@ -129,7 +131,7 @@ def _edited(changes: Mapping[str, Any]) -> Iterator[str]:
             continue
         before, after = change.get("before"), change.get("after")
         if name == "name":
-            yield format_html(_("Renamed from {} to {}."), _em(before), _em(after))
+            yield format_html(_("Renamed from {} to {}."), in_em(before), in_em(after))
         elif name == "scopes":
             yield _access(before or [], after or [])
         else:
@@ -141,10 +143,10 @@ def _access(before: list[str], after: list[str]) -> str:
     added = [name for name in after if name not in before]
     if removed and added:
         words = _("Access changed: removed {}, added {}.")
-        return format_html(words, _scopes(removed), _scopes(added))
+        return format_html(words, in_words(removed), in_words(added))
     if removed:
-        return format_html(_("Access changed: removed {}."), _scopes(removed))
-    return format_html(_("Access changed: added {}."), _scopes(added))
+        return format_html(_("Access changed: removed {}."), in_words(removed))
+    return format_html(_("Access changed: added {}."), in_words(added))
 
 
 def _changed(name: str, before: Any, after: Any) -> str:
@@ -179,30 +181,30 @@ def _label(name: str) -> Any:
 def _trusted(trust: Mapping[str, Any]) -> str:
     """Return what a key trusts as HTML."""
     claims = [f"{name}={value}" for name, value in trust.get("claims", {}).items()]
-    return format_html("{} ({})", _code(trust.get("issuer", "")), ", ".join(claims))
+    return format_html("{} ({})", in_code(trust.get("issuer", "")), ", ".join(claims))
 
 
 def _value(name: str, value: Any) -> str:
     """Return a value of JSON as HTML; an empty string for no value."""
     if name == "projects":
-        return _all() if value is None else _listed(value)
+        return all_projects() if value is None else in_list(value)
     if name == "expires_at":
-        return _when(value) if value else _("never")
+        return at_time(value) if value else _("never")
     if isinstance(value, bool):
         is_set = BY_NAME[name].to_form(value) if name in BY_NAME else value  # as its label says
         return _("yes") if is_set else _("no")
     if value in _EMPTY:
         return ""
     if isinstance(value, list):
-        return _listed(value)
+        return in_list(value)
     if name == "metadata":
-        return _code(as_text(value))
+        return in_code(as_text(value))
     if name == "trust":
         return _trusted(value)
     return (
-        _when(value)
+        at_time(value)
         if name in ("not_before", "secret_ends_at")
-        else _em(str(value).removesuffix("."))
+        else in_em(str(value).removesuffix("."))
     )
 
 
@@ -210,13 +212,13 @@ def _rotated(changes: Mapping[str, Any]) -> Iterator[str]:
     words = _("was rotated. {} replaces it.")
     if changes.get("by_itself"):
         words = _("was rotated with the key itself. {} replaces it.")
-    yield format_html(words, _code(changes.get("successor")))
+    yield format_html(words, in_code(changes.get("successor")))
     if when := changes.get("expires_at"):
-        yield format_html(_("The old secret works until {}."), _when(when))
+        yield format_html(_("The old secret works until {}."), at_time(when))
 
 
 def _revoked(changes: Mapping[str, Any]) -> Iterator[str]:
-    yield _("was revoked.")
+    yield _("was rejected.") if changes.get("rejected") else _("was revoked.")
     if reason := changes.get("reason"):
         yield format_html(_("Reason: {}"), reason)
 
@@ -230,21 +232,23 @@ def _paused(changes: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _denied(changes: Mapping[str, Any]) -> Iterator[str]:
-    yield format_html(_("was denied in {}."), _em(changes.get("project", "")))
+    words = _("was rejected in {}.") if changes.get("requested") else _("was denied in {}.")
+    yield format_html(words, in_em(changes.get("project", "")))
     if reason := changes.get("reason"):
         yield format_html(_("Reason: {}"), reason)
     if others := changes.get("with"):
-        yield format_html(_("Denied together with it: {}."), _listed(others))
+        yield format_html(_("Denied together with it: {}."), in_list(others))
 
 
 def _allowed(changes: Mapping[str, Any]) -> Iterator[str]:
-    yield format_html(_("was allowed in {}."), _em(changes.get("project", "")))
+    words = _("was approved in {}.") if changes.get("requested") else _("was allowed in {}.")
+    yield format_html(words, in_em(changes.get("project", "")))
     if others := changes.get("with"):
-        yield format_html(_("Allowed together with it: {}."), _listed(others))
+        yield format_html(_("Allowed together with it: {}."), in_list(others))
 
 
 def _new_network(changes: Mapping[str, Any]) -> Iterator[str]:
-    yield format_html(_("was used from a new network: {}."), _code(changes.get("network", "")))
+    yield format_html(_("was used from a new network: {}."), in_code(changes.get("network", "")))
 
 
 def _refused_network(changes: Mapping[str, Any]) -> Iterator[str]:
@@ -256,7 +260,7 @@ def _used_after_end(changes: Mapping[str, Any]) -> Iterator[str]:
     code = changes.get("code")
     if code == "denied_in_project":
         text = _("was used in {}, where it is denied. The request was refused.")
-        yield format_html(text, _em(changes.get("project", "")))
+        yield format_html(text, in_em(changes.get("project", "")))
     elif code == "paused_key":
         yield _("was used while it was paused. The request was refused.")
     else:
@@ -269,7 +273,7 @@ def _notified(changes: Mapping[str, Any]) -> Iterator[str]:
     if days and changes.get("idle"):
         yield _("is unused, and will be paused or revoked if it stays so.")
         if when := changes.get("ends_at"):
-            yield format_html(_("That will be on {}."), _when(when))
+            yield format_html(_("That will be on {}."), at_time(when))
     elif days:
         yield ngettext(
             "expires within a day. The owner was notified.",
@@ -286,14 +290,14 @@ def _leaked(changes: Mapping[str, Any]) -> Iterator[str]:
     if url := changes.get("url"):
         yield format_html(_("Found at {}."), url)
     if ended := changes.get("successors"):
-        yield format_html(_("Its successors were revoked too: {}."), _listed(ended))
+        yield format_html(_("Its successors were revoked too: {}."), in_list(ended))
     if not changes.get("revoked"):
         yield _("It was not revoked by this report.")
 
 
 def _exchanged(changes: Mapping[str, Any]) -> Iterator[str]:
     if application := changes.get("application"):
-        yield format_html(_("was exchanged by {} for a short-lived token."), _em(application))
+        yield format_html(_("was exchanged by {} for a short-lived token."), in_em(application))
     else:
         yield _("was exchanged for a short-lived token.")
     yield _("Only the first exchange of a day is listed.")
@@ -328,7 +332,7 @@ _REGISTERED: Final[dict[str, Callable[[], str]]] = {
 def _client_rotated(changes: Mapping[str, Any]) -> Iterator[str]:
     yield _("got a new secret.")
     if when := changes.get("expires_at"):
-        yield format_html(_("The old secret works until {}."), _when(when))
+        yield format_html(_("The old secret works until {}."), at_time(when))
     else:
         yield _("The old secret stopped working.")
 
@@ -366,34 +370,3 @@ _WORDS: Final[dict[str, Callable[[Mapping[str, Any]], Iterator[str]]]] = {
     Event.CLIENT_ROTATED: _client_rotated,
     Event.CLIENT_DELETED: _plain(lambda: _("was deleted with all its tokens.")),
 }
-
-
-def _all() -> str:
-    return _("all, also future ones")
-
-
-def _em(text: Any) -> str:
-    return format_html("<em>{}</em>", text)
-
-
-def _code(text: Any) -> str:
-    return format_html("<code>{}</code>", text)
-
-
-def _listed(values: Iterable[Any]) -> str:
-    return format_html_join(", ", "<em>{}</em>", ((value,) for value in values)) or _("none")
-
-
-def _scopes(names: Iterable[str]) -> str:
-    declared = scopes.declared()
-    return format_html_join(
-        ", ", '<em title="{}">{}</em>', ((name, declared.get(name, name)) for name in names)
-    )
-
-
-def _when(text: Any) -> str:
-    try:
-        moment = moments.local(moments.stored(datetime.fromisoformat(text)))
-    except (TypeError, ValueError, OverflowError):
-        return str(text)
-    return date_format(moment, "DATETIME_FORMAT")

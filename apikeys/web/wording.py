@@ -51,8 +51,13 @@ def message_of(error: LifecycleError, *, of_tokens: bool) -> str:
 
 def named(keys: Sequence[AnyKey]) -> str:
     """Return the names of ``keys`` in quotation marks; of many, the first and a number."""
-    names = ", ".join(quoted(key.name) for key in keys[:_MOST_NAMES])
-    if (rest := len(keys) - _MOST_NAMES) <= 0:
+    return listed([quoted(key.name) for key in keys])
+
+
+def listed(labels: Sequence[str]) -> str:
+    """Return ``labels`` in one text; of many, the first and a number."""
+    names = ", ".join(labels[:_MOST_NAMES])
+    if (rest := len(labels) - _MOST_NAMES) <= 0:
         return names
     text = ngettext("%(names)s and %(n)d more", "%(names)s and %(n)d more", rest)
     return text % {"names": names, "n": rest}

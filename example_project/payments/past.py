@@ -67,7 +67,7 @@ class Made:
     #: ``None`` for no expiry.
     lifetime: timedelta | None = None
     used: Used | None = None
-    #: ``revoked``, ``paused`` or ``pending``, since how long ago, and why.
+    #: ``revoked``, ``rejected``, ``paused`` or ``pending``, since how long ago, and why.
     state: str = ""
     ago: timedelta = timedelta(0)
     reason: str = ""
@@ -78,6 +78,8 @@ class Made:
 READS: Final = ("payments:read",)
 PAYS: Final = ("payments:write",)
 REPORTS: Final = ("reports:read",)
+#: The policy of the demo requires approval of it.
+MANAGES: Final = ("keys:write",)
 
 TOKENS: Final = (
     # It used one of its five permissions, for the button *Keep only what it used*.
@@ -113,7 +115,7 @@ TOKENS: Final = (
         21 * _DAY,
         "The computer was sold.",
     ),
-    Made("Refund helper", PAYS, _DAY, 30 * _DAY, state="pending"),
+    Made("Token cleanup", MANAGES, _DAY, 30 * _DAY, state="pending"),
 )
 KEYS: Final = (
     Made("Web shop", PAYS, 300 * _DAY, None, Used(_HOUR / 3, 299 * _DAY, 120)),
@@ -130,7 +132,7 @@ KEYS: Final = (
     Made("Cash desk", PAYS, 55 * _DAY, 60 * _DAY, Used(_DAY, 54 * _DAY, 31)),
     Made("Warehouse scanner", READS, 170 * _DAY, 190 * _DAY, Used(45 * _DAY, 168 * _DAY, 9)),
     Made("Old accounting", REPORTS, 250 * _DAY, None, Used(120 * _DAY, 249 * _DAY, 4, every=30)),
-    Made("Key rotation", ("keys:write",), 40 * _DAY, None, Used(3 * _DAY, 38 * _DAY, every=7)),
+    Made("Key rotation", MANAGES, 40 * _DAY, None, Used(3 * _DAY, 38 * _DAY, every=7)),
     Made("Test bench", READS, 20 * _DAY, 80 * _DAY),
     Made("Trade fair", READS, 16 * _DAY, 14 * _DAY, Used(5 * _DAY, 9 * _DAY, 60)),
     Made(
@@ -143,7 +145,28 @@ KEYS: Final = (
         60 * _DAY,
         "The contract has ended.",
     ),
-    Made("Refunds", PAYS, 2 * _DAY, 90 * _DAY, state="pending"),
+    Made(
+        "Key export",
+        (*MANAGES, *REPORTS),
+        15 * _DAY,
+        90 * _DAY,
+        state="rejected",
+        ago=14 * _DAY,
+        reason="An export needs no permission to change keys.",
+    ),
+    Made("Key setup", MANAGES, 2 * _DAY, 90 * _DAY, state="pending"),
+)
+#: Tokens of charles that ask the owner of his project for approval.
+ASKING: Final = (
+    Made(
+        "Deploy script",
+        (*MANAGES, "payments:read"),
+        3 * _DAY,
+        60 * _DAY,
+        state="pending",
+        selects=True,
+    ),
+    Made("Staging keys", MANAGES, 5 * _HOUR, 30 * _DAY, state="pending", selects=True),
 )
 #: The key that is rotated, and how long ago.
 IMPORT: Final = Made(
@@ -155,7 +178,9 @@ SUCCESSOR: Final = Used(3 * _HOUR, 10 * _DAY, 24)
 DENIED: Final = Made(
     "Old laptop", READS, 45 * _DAY, 90 * _DAY, Used(12 * _DAY, 44 * _DAY, 7), selects=True
 )
+#: Tokens that wait for access to the project that requires approval: of grace, and of jean.
 AWAITING: Final = Made("Debugger", READS, 2 * _DAY, 30 * _DAY)
+ALSO_AWAITING: Final = Made("Profiler", (*READS, *REPORTS), _DAY, 60 * _DAY)
 ALLOWED: Final = Made("Build log", READS, 60 * _DAY, 120 * _DAY, Used(6 * _HOUR, 58 * _DAY, 3))
 
 
@@ -210,6 +235,8 @@ class Past:
         ended = self.before(made.ago, made.name, made.state)
         if made.state == "paused":
             self.did(ended, lambda at: _pause(rows.get(), made.reason, by, at))
+        if made.state == "rejected":
+            self.did(ended, lambda at: _reject(rows.get(), made.reason, by, at))
         if made.state == "revoked":
             self.did(ended, lambda at: _revoke(rows.get(), made.reason, by, at))
         return True
@@ -227,7 +254,7 @@ class Past:
         for name in ("root", "digest", "pepper_id"):
             setattr(key, name, getattr(self.sealed, name))
         key.name, key.scope = made.name, " ".join(sorted(made.scopes))
-        key.created_at, key.is_pending = at, made.state == "pending"
+        key.created_at, key.is_pending = at, made.state in ("pending", "rejected")
         key.expires_at = at + made.lifetime if made.lifetime is not None else None
         if isinstance(key, ProjectKey):
             key.created_by = by
@@ -246,6 +273,11 @@ def _pause(key: Any, reason: str, by: Any, at: datetime) -> None:
 
 def _revoke(key: Any, reason: str, by: Any, at: datetime) -> None:
     lifecycle.revoke(key, by=by, reason=reason)
+    type(key)._default_manager.filter(pk=key.pk).update(revoked_at=at)
+
+
+def _reject(key: Any, reason: str, by: Any, at: datetime) -> None:
+    lifecycle.reject(key, by=by, reason=reason)
     type(key)._default_manager.filter(pk=key.pk).update(revoked_at=at)
 
 
@@ -309,7 +341,10 @@ def seed(people: dict[str, Any], projects: dict[str, Any]) -> None:
     if past.make(DENIED, charles, engine, charles):
         denied = past.before(11 * _DAY, DENIED.name, "denied")
         past.did(denied, lambda at: _deny(charles, engine, ada, at))
+    for made in ASKING:
+        past.make(made, charles, engine, charles)
     past.make(AWAITING, grace, compiler, grace)
+    past.make(ALSO_AWAITING, people["jean"], compiler, people["jean"])
     if past.make(ALLOWED, grace, compiler, grace):
         required = past.before(30 * _DAY, ALLOWED.name, "allowed")
         past.did(required, lambda at: _require_approval(grace, compiler, at))

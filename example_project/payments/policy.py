@@ -1,9 +1,16 @@
-"""An example of a custom policy with strict limits."""
+"""The policy of the demo, and an example of a custom policy with strict limits."""
 
 from datetime import timedelta
 from typing import Any
 
 from apikeys.policy import Policy
+
+
+class DemoPolicy(Policy):
+    """Require approval of tokens and keys that manage other tokens and keys."""
+
+    def needs_approval(self, owner: Any, scope: str) -> bool:
+        return scope == "keys:write"
 
 
 class CarefulPolicy(Policy):

@@ -56,6 +56,7 @@ PEOPLE: Final = (
     Person("charles", Membership.Role.DEVELOPER.value, "analytical-engine"),
     Person("luigi", Membership.Role.VIEWER.value, "analytical-engine"),
     Person("grace", Membership.Role.OWNER.value, "compiler"),
+    Person("jean", Membership.Role.DEVELOPER.value, "compiler"),
     Person("admin", "superuser"),
 )
 

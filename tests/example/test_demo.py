@@ -121,7 +121,7 @@ def test_who_sees_which_payments(served):
         return [payment["number"] for payment in payments]
 
     assert numbers("ada") == numbers("charles") == numbers("luigi") == [1, 2, 3]
-    assert numbers("grace") == [4, 5]
+    assert numbers("grace") == numbers("jean") == [4, 5]
     assert numbers("admin") == []
 
 
@@ -160,7 +160,7 @@ def test_the_json(served):
     assert list(made["pat"]) == list(made["project_key"]) == ["token", "id"]
     assert list(made["oauth"]) == ["client_id", "access_token"]
     assert [user["username"] for user in made["users"]] == [
-        "ada", "charles", "luigi", "grace", "admin",
+        "ada", "charles", "luigi", "grace", "jean", "admin",
     ]  # fmt: skip
     assert {user["password"] for user in made["users"]} == {"demo-password"}
     assert made["pat"]["id"] in made["pat"]["token"]

@@ -28,6 +28,8 @@ from apikeys.web.owners import ProjectKeys, Tokens
 from example_project.payments import seed
 from example_project.payments.models import Payment
 
+DEMO_POLICY = "example_project.payments.policy.DemoPolicy"
+
 pytestmark = [
     pytest.mark.django_db,
     pytest.mark.filterwarnings("ignore:The OAuth 2.0 resource owner password:DeprecationWarning"),
@@ -240,9 +242,37 @@ def test_application_of_another_user_stays_authorized(seeded):
 
 def test_one_project_requires_approval(seeded):
     project = get_project_model().objects.get(slug="compiler")
-    for denied, name in (("awaiting", "Debugger"), ("allowed", "Build log")):
-        (entry,) = reach.listed(project, denied=denied)
-        assert (entry.user, entry.name) == ("grace", name)
+    waiting = [(each.user, each.name) for each in reach.listed(project, denied="awaiting")]
+    assert waiting == [("grace", "Debugger"), ("jean", "Profiler")]
+    (entry,) = reach.listed(project, denied="allowed")
+    assert (entry.user, entry.name) == ("grace", "Build log")
+
+
+def test_demo_users_have_several_requests_to_approve_at_once(seeded, client, settings):
+    """Three in one project from two people, and two tokens that wait for access."""
+    settings.APIKEYS = {**settings.APIKEYS, "POLICY": DEMO_POLICY}
+    expected = {
+        "ada": {"Key setup": "ada", "Deploy script": "charles", "Staging keys": "charles"},
+        "grace": {"Debugger": "grace", "Profiler": "jean"},
+    }
+    for username, requests in expected.items():
+        client.force_login(User.objects.get(username=username))
+        response = client.get("/settings/keys/approvals/")
+        rows = response.context["rows"]
+        found = {
+            row["key"].name: str(getattr(row["key"], "user", None) or row["creator"])
+            for row in rows
+        }
+        assert found == requests
+        assert response.context["view"].to_decide == len(requests)
+        assert all(row["why"] for row in rows if not row["access_to"]), "each has a reason"
+
+
+def test_one_key_was_rejected(seeded):
+    key = ProjectKey.objects.get(is_rejected=True)
+    assert (key.name, key.state(), str(key.state_label())) == ("Key export", "revoked", "rejected")
+    event = AuditEvent.objects.get(public_id=key.public_id, event="revoked")
+    assert (event.at, event.changes["rejected"]) == (key.revoked_at, True)
 
 
 def test_no_one_has_the_secret_of_a_seeded_key(seeded):

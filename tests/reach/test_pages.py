@@ -476,38 +476,3 @@ class TestDeniedToken:
                 client.get("/settings/keys/")
             numbers.append(len(queries))
         assert numbers[0] == numbers[1]
-
-
-class TestApprovals:
-    """The page *Approvals* leads to the tokens that wait in a project."""
-
-    PAGE = "/settings/keys/approvals/"
-
-    def test_a_manager_sees_how_many_wait_and_where_to_decide(self, page, ada, bob, engine):
-        for name in ("laptop", "desk"):
-            mint_pat(bob, name=name)
-        reach.require_approval(engine, True)
-        response = page.get(self.PAGE)
-        text = text_of(response)
-        assert "2 tokens are pending approval in Analytical Engine . They work elsewhere." in text
-        assert "No other token or key is pending approval." in text
-        assert f'href="{URL}?denied=awaiting"' in response.content.decode()
-        listed = text_of(page.get(f"{URL}?denied=awaiting"))
-        assert "laptop" in listed
-        assert "desk" in listed
-
-        for minted in PersonalAccessToken.objects.all():
-            reach.allow(engine, reach.find(engine, minted.public_id))
-        assert "No pending approvals." in text_of(page.get(self.PAGE))
-
-    def test_a_member_who_decides_nothing_sees_none(self, client, bob, engine):
-        mint_pat(bob)
-        reach.require_approval(engine, True)
-        client.force_login(bob)
-        assert "pending approval in" not in text_of(client.get(self.PAGE))
-
-    def test_a_site_without_project_keys_lists_none(self, page, bob, engine, settings):
-        mint_pat(bob)
-        reach.require_approval(engine, True)
-        settings.APIKEYS = {**settings.APIKEYS, "PROJECT_KEYS": False}
-        assert "pending approval in" not in text_of(page.get(self.PAGE))

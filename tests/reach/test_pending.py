@@ -72,11 +72,11 @@ def test_list_and_page_say_where_the_token_is_pending(page, bob, strict, other, 
         assert "pending approval in" not in text_of(response).lower()
 
 
-def test_who_may_allow_it_gets_a_link(page, bob, other):
+def test_who_may_approve_it_gets_a_link(page, bob, other):
     reach.require_approval(other, True)
     response = of(page, mint_pat(bob))
-    assert "You can allow it in Loom on the page Access" in text_of(response)
-    assert 'href="/settings/keys/projects/loom/access/"' in response.content.decode()
+    assert "You can approve it in Loom on the page Approvals" in text_of(response)
+    assert 'href="/settings/keys/approvals/"' in response.content.decode()
 
 
 def test_several_projects_are_counted_and_named(page, bob, strict, other):
@@ -116,6 +116,7 @@ def test_decision_about_another_token_does_not_count(page, bob, ada, strict):
 
 def test_denied_and_ended_tokens_are_not_called_pending(page, bob, strict):
     denied, revoked = mint_pat(bob, name="denied"), mint_pat(bob, name="revoked")
+    allow(strict, denied)
     reach.deny(strict, reach.find(strict, denied.key.public_id))
     lifecycle.revoke(revoked.key)
     text = text_of(page.get(TOKENS, {"state": "all"}))

@@ -1,10 +1,10 @@
 """The tab *Access* of a project: what reaches it, and who decides about it."""
 
-from typing import Any
+from typing import Any, Final
 
 from django import forms
 from django.contrib.auth import get_user_model
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -15,12 +15,15 @@ from ...conf import slug_of
 from ...decisions import OAUTH
 from ...errors import LifecycleError
 from ...policy import get_policy
-from ...reach import exports, sources
+from ...reach import exports, requests, sources
 from ...reach.entries import Entry
 from ...templatetags.apikeys_pages import quoted
-from ..access import AccessFilter, download
+from .. import sudo
+from ..access import AccessFilter, download, words_of
 from .pages import OwnerPage, add_error
 from .rows import IN_USE
+
+_MOST: Final = 1000  # requests to count
 
 
 class DenyForm(forms.Form):
@@ -63,7 +66,7 @@ class AccessPage(OwnerPage):
         return get_policy().may_deny(self.user, self.project)
 
     def refuse_decision(self) -> HttpResponse:
-        message = _("Your role in this project does not allow you to deny or allow access.")
+        message = _("Your role in this project does not allow you to decide about access.")
         return self.refused(message, url=self.owner.url("access"))
 
 
@@ -85,13 +88,14 @@ class AccessList(AccessPage):
         return self.page(
             "access",
             page=page,
-            rows=[self.row(each) for each in page.rows],
+            rows=[self.row(each, listed.link()) for each in page.rows],
             filter=listed,
             number=len(found),
             members=get_policy().members(self.project).count() if sees_all else 0,
             sees_all=sees_all,
             may_deny=may_deny,
             requires_approval=sources.requires_approval(self.project),
+            waiting=requests.number([self.project], _MOST) if self.decides_here else 0,
             formats=exports.FORMATS,
             kept=listed.link().removeprefix("?"),
         )
@@ -99,13 +103,18 @@ class AccessList(AccessPage):
     def clean_url(self) -> str:
         return self.owner.url("access")
 
-    def row(self, entry: Entry) -> dict[str, Any]:
+    @property
+    def decides_here(self) -> bool:
+        """Whether the project is one of those on the page *Approvals*."""
+        return self.project.pk in {each.pk for each in self.approving}
+
+    def row(self, entry: Entry, kept: str) -> dict[str, Any]:
         declared = scopes.declared()
         return {
             "entry": entry,
             "scopes": [(name, declared.get(name, name)) for name in entry.scopes],
-            "deny": _url("deny", self.project, entry),
-            "allow": _url("allow", self.project, entry),
+            "deny": _url("deny", self.project, entry) + kept,
+            "allow": _url("allow", self.project, entry) + kept,
         }
 
     def export(self, name: str, found: list[Entry]) -> HttpResponse:
@@ -116,9 +125,22 @@ class AccessList(AccessPage):
 
 
 class Decide(AccessPage):
-    """Deny or allow a credential, after a page that says what follows."""
+    """Deny or allow a credential, after a page that says what follows.
+
+    For a token that is pending approval, this is to reject or approve it. The query string is
+    that of the list, to return to.
+    """
 
     verb = ""
+
+    @property
+    def kept(self) -> str:
+        """The query string of the list. A part that holds a secret is dropped."""
+        return "" if self.holds_secret() else AccessFilter(self.request.GET).link().rstrip("?")
+
+    @property
+    def back(self) -> str:
+        return self.owner.url("access") + self.kept
 
     def get(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
         if not self.may_deny:
@@ -132,7 +154,8 @@ class Decide(AccessPage):
         entry = self.entry()
         form = DenyForm(request.POST, entry=entry)
         if self.verb == "allow" and not self.is_recent:
-            return self.ask_who()
+            path = request.path + self.kept
+            return HttpResponseRedirect(sudo.get_sudo().url(request, path))
         if not form.is_valid():
             return self.ask(entry, form, 422)
         try:
@@ -140,7 +163,7 @@ class Decide(AccessPage):
         except LifecycleError as error:
             add_error(form, self.worded(error))
             return self.ask(entry, form, 422)
-        return self.go(self.owner.url("access"), done % {"name": quoted(entry.name)})
+        return self.go(self.back, done % {"name": quoted(entry.name)})
 
     def entry(self) -> Entry:
         entry = reach.find(self.project, self.kwargs["key_id"])
@@ -153,7 +176,7 @@ class Decide(AccessPage):
 
     def ask(self, entry: Entry, form: DenyForm, status: int = 200) -> HttpResponse:
         sources.fill(self.project, [entry])
-        url = _url(self.verb, self.project, entry)
+        url = _url(self.verb, self.project, entry) + self.kept
         used = entry.used_at
         return self.page(
             "access_decide",
@@ -161,7 +184,10 @@ class Decide(AccessPage):
             form=form,
             entry=entry,
             at=url,
+            back=self.back,
             verb=self.verb,
+            words=words_of(self.verb, entry, self.project),
+            is_own=entry.user_pk is not None and entry.user_pk == self.user.pk,
             is_in_use=used is not None and timezone.now() - used < IN_USE,
         )
 
@@ -171,6 +197,8 @@ class Deny(Decide):
 
     def decide(self, entry: Entry, reason: str) -> str:
         reach.deny(self.project, entry, by=self.user, reason=reason)
+        if entry.awaits:
+            return _("Rejected %(name)s in this project.")
         return _("Denied %(name)s in this project.")
 
 
@@ -179,6 +207,8 @@ class Allow(Decide):
 
     def decide(self, entry: Entry, reason: str) -> str:
         reach.allow(self.project, entry, by=self.user)
+        if entry.is_request:
+            return _("Approved %(name)s in this project.")
         return _("Allowed %(name)s in this project.")
 
 

@@ -1,8 +1,8 @@
-"""List the pending keys that the user may approve, and approve or reject them."""
+"""List the requests that the user may approve, and approve or reject them."""
 
 from collections.abc import Sequence
-from itertools import islice
 from typing import Any, Final
+from urllib.parse import unquote
 
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
@@ -11,36 +11,26 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from ... import lifecycle, token
+from ... import lifecycle, reach, token
+from ...conf import slug_of
 from ...errors import LifecycleError
 from ...keys import facts
 from ...keys.queries import in_state
 from ...models import KEY_MODELS, AnyKey, PersonalAccessToken, ProjectKey, State
 from ...policy import get_policy
-from ...reach.listing import awaiting
+from ...reach import requests
+from ...reach.requests import Request
 from ...templatetags.apikeys_pages import quoted
-from .. import sudo
+from .. import deciding, sudo
 from ..forms import PauseForm
-from ..owners import ProjectKeys, owner_of
-from ..wording import named
+from ..wording import listed
 from .pages import CONFLICTS, SettingsPage, add_error
-from .rows import rows_of
+from .requests import ACCESS, Asked, label_of, rows_of_requests, value_of
 
 _MODELS: tuple[type[AnyKey], ...] = (ProjectKey, PersonalAccessToken)
 
-#: The most keys that one confirmation decides about.
+#: The most requests that one confirmation decides about.
 MOST: Final = 100
-
-
-def row_of(user: Any, key: AnyKey) -> dict[str, Any]:
-    """Return the template data of a pending key."""
-    owner = owner_of(user, key)
-    (row,) = rows_of([key], owner, columns=facts.COLUMNS_OF_APPROVALS, with_usage=False)
-    kwargs = {"kind": key.KIND, "key_id": key.public_id}
-    # The pages of a user's token are the user's alone.
-    is_seen = owner.project is not None or owner.user.pk == key.owner.pk
-    row |= {"page": row["url"] if is_seen else ""}
-    return row | {"decide": reverse("apikeys:decide", kwargs=kwargs)}
 
 
 class Decide(SettingsPage):
@@ -73,10 +63,10 @@ class Decide(SettingsPage):
 
 
 class DecideMany(SettingsPage):
-    """Approve or reject the selected keys, after a page that lists who gets what.
+    """Approve or reject the selected requests, after a page that lists who gets what.
 
-    Each decision is made, and recorded, for itself. Keys that the user may not approve are left
-    out, and keys that are no longer pending are named.
+    Each decision is made, and recorded, for itself. Requests that the user may not approve are
+    left out, and requests that are no longer pending are named.
     """
 
     section = "approvals"
@@ -100,38 +90,52 @@ class DecideMany(SettingsPage):
 
     def decide(self, asked: QueryDict, *, is_confirmed: bool) -> HttpResponse:
         approves = asked["decision"] == "approve"
-        keys, gone = self.chosen(asked)
-        if not keys:
+        chosen, gone = self.chosen(asked)
+        if not chosen:
             message = self.gone(gone) if gone else _("Select at least one request.")
             messages.warning(self.request, message, fail_silently=True)
             return self.go(self.back)
         if approves and not self.is_recent:
             return self.ask_who()
         if not is_confirmed:
-            return self.ask(self.form(None, approves), keys, gone, approves=approves)
+            return self.ask(self.form(None, approves), chosen, gone, approves=approves)
         form = self.form(asked, approves)
         if not form.is_valid():
-            return self.ask(form, keys, gone, 422, approves=approves)
-        done: list[AnyKey] = []
-        for key in keys:
+            return self.ask(form, chosen, gone, 422, approves=approves)
+        done: list[Asked] = []
+        for each in chosen:
             try:
-                if approves:
-                    lifecycle.approve(key, by=self.user)
-                else:
-                    lifecycle.reject(key, by=self.user, reason=form.cleaned_data["reason"])
+                is_done = self.do(each, approves, form.cleaned_data.get("reason", ""))
             except LifecycleError as error:
-                if error.field == "reason":  # the same for each key
+                if error.field == "reason":  # the same for each request
                     add_error(form, error)
-                    return self.ask(form, keys, gone, 422, approves=approves)
-                gone.append(key)
+                    return self.ask(form, chosen, gone, 422, approves=approves)
+                is_done = False
+            if is_done:
+                done.append(each)
             else:
-                done.append(key)
+                gone.append(label_of(each))
         if gone:
             messages.warning(self.request, self.gone(gone), fail_silently=True)
         return self.go(self.back, self.done(done, approves) if done else "")
 
-    def chosen(self, asked: QueryDict) -> tuple[list[AnyKey], list[AnyKey]]:
-        """Return the selected pending keys, and those that are no longer pending."""
+    def do(self, asked: Asked, approves: bool, reason: str) -> bool:
+        """Decide about one request. Return ``False`` if a token no longer waits."""
+        if not isinstance(asked, Request):
+            if approves:
+                lifecycle.approve(asked, by=self.user)
+            else:
+                lifecycle.reject(asked, by=self.user, reason=reason)
+            return True
+        entry = reach.find(asked.project, asked.key.public_id)
+        if entry is None or not entry.awaits:
+            return False
+        if approves:
+            return reach.allow(asked.project, entry, by=self.user)
+        return reach.deny(asked.project, entry, by=self.user, reason=reason)
+
+    def chosen(self, asked: QueryDict) -> tuple[list[Asked], list[str]]:
+        """Return the selected pending requests, and the labels of those no longer pending."""
         names = [*asked.getlist("id"), *asked.get("ids", "").split()][:MOST]
         pairs = {tuple(name.split(":", 1)) for name in names}
         policy = get_policy()
@@ -141,7 +145,25 @@ class DecideMany(SettingsPage):
             rows = facts.with_facts(model).filter(public_id__in=list(filter(token.is_id, ids)))
             found += [key for key in rows.order_by("pk") if policy.may_approve(self.user, key)]
         pending = [key for key in found if key.state() == State.PENDING]
-        return pending, [key for key in found if key not in pending]
+        gone = [label_of(key) for key in found if key not in pending]
+        access, gone_from_projects = self.chosen_access(names)
+        return [*pending, *access], [*gone, *gone_from_projects]
+
+    def chosen_access(self, names: Sequence[str]) -> tuple[list[Request], list[str]]:
+        """Return the selected requests for projects in which the user may approve tokens."""
+        parts = [name.split(":") for name in names if name.startswith(f"{ACCESS}:")]
+        among = {(unquote(part[2]), part[1]) for part in parts if len(part) == 3}
+        projects = {slug_of(project): project for project in self.approving} if among else {}
+        among = {(slug, key) for slug, key in among if slug in projects and token.is_id(key)}
+        if not among:
+            return [], []
+        found = requests.pending(projects.values(), MOST, among)
+        gone = among - {(slug_of(each.project), each.key.public_id) for each in found}
+        return found, [self.label_of_gone(projects[slug], key) for slug, key in sorted(gone)]
+
+    def label_of_gone(self, project: Any, public_id: str) -> str:
+        entry = reach.find(project, public_id)
+        return f"{quoted(entry.name if entry else public_id)} ({project})"
 
     def form(self, data: QueryDict | None, approves: bool) -> PauseForm:
         form = PauseForm(data)
@@ -151,42 +173,55 @@ class DecideMany(SettingsPage):
             form.fields["reason"].help_text = _("Optional. The requesters can read the reason.")
         return form
 
-    def gone(self, keys: Sequence[AnyKey]) -> str:
+    def gone(self, labels: Sequence[str]) -> str:
         text = ngettext(
             "%(names)s is no longer pending approval, so it was left out.",
             "%(names)s are no longer pending approval, so they were left out.",
-            len(keys),
+            len(labels),
         )
-        return text % {"names": named(keys)}
+        return text % {"names": listed(labels)}
 
-    def done(self, keys: Sequence[AnyKey], approves: bool) -> str:
+    def done(self, found: Sequence[Asked], approves: bool) -> str:
+        labels = [label_of(each) for each in found]
         if not approves:
-            return _("Rejected %(name)s.") % {"name": named(keys)}
-        text = ngettext(
-            "Approved %(names)s. It works now.", "Approved %(names)s. They work now.", len(keys)
-        )
-        return text % {"names": named(keys)}
+            return _("Rejected %(name)s.") % {"name": listed(labels)}
+        if all(isinstance(each, Request) for each in found):
+            text = ngettext(
+                "Approved %(names)s. It reaches the project now.",
+                "Approved %(names)s. They reach the projects now.",
+                len(labels),
+            )
+        else:
+            text = ngettext(
+                "Approved %(names)s. It works now.",
+                "Approved %(names)s. They work now.",
+                len(labels),
+            )
+        return text % {"names": listed(labels)}
 
     def ask(
         self,
         form: PauseForm,
-        keys: list[AnyKey],
-        gone: list[AnyKey],
+        chosen: list[Asked],
+        gone: list[str],
         status: int = 200,
         *,
         approves: bool,
     ) -> HttpResponse:
         if approves:
-            title = ngettext("Approve %(n)d request?", "Approve %(n)d requests?", len(keys))
+            title = ngettext("Approve %(n)d request?", "Approve %(n)d requests?", len(chosen))
         else:
-            title = ngettext("Reject %(n)d request?", "Reject %(n)d requests?", len(keys))
+            title = ngettext("Reject %(n)d request?", "Reject %(n)d requests?", len(chosen))
+        in_projects = sum(isinstance(each, Request) for each in chosen)
         return self.page(
             "decide_many",
             status,
             form=form,
-            title=title % {"n": len(keys)},
-            rows=[row_of(self.user, key) for key in keys],
-            ids=" ".join(f"{key.KIND}:{key.public_id}" for key in keys),
+            title=title % {"n": len(chosen)},
+            rows=rows_of_requests(self.user, chosen),
+            in_projects=in_projects,
+            of_keys=len(chosen) - in_projects,
+            ids=" ".join(map(value_of, chosen)),
             gone=self.gone(gone) if gone else "",
             approves=approves,
             back=self.back,
@@ -194,30 +229,25 @@ class DecideMany(SettingsPage):
 
 
 class Approvals(SettingsPage):
-    """List the pending keys that the user may approve, oldest first."""
+    """List the requests that the user may approve, oldest first."""
 
     section = "approvals"
     size = 20
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        policy, more = get_policy(), False
-        found: list[AnyKey] = []
+        found: list[Asked] = []
+        more = False
         models = (PersonalAccessToken,) if self.hides_project_keys else _MODELS
-        for model in models:
-            pending = in_state(facts.with_facts(model), State.PENDING).order_by("pk")
-            # Filter before slicing. Otherwise the keys of other owners could fill the page.
-            waiting = policy.approvable(self.user, pending).iterator(chunk_size=100)
-            decidable = (key for key in waiting if policy.may_approve(self.user, key))
-            some = list(islice(decidable, self.size + 1))
+        lists: list[Sequence[Asked]] = [
+            deciding.first_approvable(
+                self.user,
+                in_state(facts.with_facts(model), State.PENDING).order_by("pk"),
+                self.size + 1,
+            )
+            for model in models
+        ]
+        lists.append(requests.pending(self.approving, self.size + 1))
+        for some in lists:
             more = more or len(some) > self.size
             found += some[: self.size]
-        rows = [row_of(self.user, key) for key in found]
-        in_projects = [
-            {
-                "project": project,
-                "number": number,
-                "url": f"{ProjectKeys(self.user, project).url('access')}?denied=awaiting",
-            }
-            for project, number in ([] if self.hides_project_keys else awaiting(self.user))
-        ]
-        return self.page("approvals", rows=rows, more=more, waiting=in_projects)
+        return self.page("approvals", rows=rows_of_requests(self.user, found), more=more)

@@ -27,6 +27,7 @@ from ..forms import ConvertForm, KeyForm, PauseForm, RevokeForm, RotateForm
 from .addresses import own_address_note, refused_addresses
 from .created import created_with, revoked
 from .pages import CONFLICTS, KeyPage, add_error
+from .requests import is_own, why
 from .rows import (
     UNENDED,
     chain_of,
@@ -62,6 +63,8 @@ class Key(KeyPage):
             ended_uses=ended_uses_of(key, self.owner),
             may_decide=may_decide,
             decide=decide,
+            why=why(key) if may_decide else (),
+            is_own=is_own(self.user, key),
             setups=setups(key),
             trust=rules.read(key.trust),
             may_convert=may_convert(key),
@@ -72,7 +75,7 @@ class Key(KeyPage):
         )
 
     def allowable(self, projects: list[Any]) -> set[Any]:
-        """Return the primary keys of the projects in which the user may allow the token."""
+        """Return the primary keys of the projects in which the user may let the token in."""
         if not app_settings.PROJECT_KEYS:  # their pages do not exist
             return set()
         policy = get_policy()

@@ -22,6 +22,7 @@ from ...http.hidden import hidden
 from ...limits import networks
 from ...models import AnyKey, get_project_model
 from ...policy import get_policy
+from ...reach import requests
 from ...redaction import redact
 from ...restrictions import RESTRICTIONS
 from .. import deciding, sudo, zones
@@ -83,14 +84,19 @@ class SettingsPage(LoginRequiredView):
         return HttpResponseRedirect(url)
 
     @cached_property
+    def approving(self) -> list[Any]:
+        """The projects that require approval and in which the user may approve tokens."""
+        return [] if self.hides_project_keys else requests.deciding(self.user)
+
+    @cached_property
     def to_decide(self) -> int:
-        """The number of pending keys that the user may approve, up to 100."""
-        return deciding.number_to_decide(self.user)
+        """The number of requests that the user may approve, up to 100."""
+        return deciding.number_to_decide(self.user, self.approving)
 
     @cached_property
     def decides(self) -> bool:
         """Whether to show the page of approvals to the user."""
-        return bool(self.to_decide) or deciding.decides(self.user)
+        return bool(self.to_decide or self.approving) or deciding.decides(self.user)
 
     @cached_property
     def is_recent(self) -> bool:

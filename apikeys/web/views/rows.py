@@ -65,15 +65,17 @@ def rows_of(
     *,
     columns: Sequence[str] | None = None,
     with_usage: bool = True,
+    creators: dict[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
     """Return the template data of each key.
 
     ``with_usage`` adds its requests, and where a token is denied or pending approval.
+    ``creators`` are those of ``creators_of``, if they were found before.
     """
     now, mint = timezone.now(), owner.url("mint")
     standings = _standings(keys, owner, now) if with_usage else {}
     counts = usage.daily(owner.model, [key.pk for key in keys]) if with_usage else {}
-    creators = _creators(keys)
+    creators = creators_of(keys) if creators is None else creators
     return [
         {
             "key": key,
@@ -82,12 +84,13 @@ def rows_of(
             or getattr(key, "created_by", None)
             or (key.minted_with if token.is_id(key.minted_with) else _("the site")),
             "state": key.state(now).value,
-            "label": key.state(now).label,
+            "label": key.state_label(now),
             "scopes": labelled(key.scopes),
             "columns": list(_columns(key, columns or facts.COLUMNS_OF_PAGES[key.KIND])),
             "projects": owner.reach(key),
             "denials": (standing := standings.get(key.public_id, _REACHES_ALL)).denials,
-            "denied": list(dict.fromkeys(str(each.project) for each in standing.denials)),
+            "denied": _projects(standing, is_rejected=False),
+            "rejected": _projects(standing, is_rejected=True),
             "awaits": standing.awaits,
             "restrictions": restrictions_of(key),
             "trust": rules.read(key.trust),
@@ -121,9 +124,15 @@ def brief(user: Any, key: AnyKey) -> dict[str, Any]:
         "url": owner.url("key", key),
         "project": owner.project,
         "state": key.state().value,
-        "label": key.state().label,
+        "label": key.state_label(),
         "ends_at": key.ends_at(),
     }
+
+
+def _projects(standing: Standing, *, is_rejected: bool) -> list[str]:
+    """Return the names of the projects in which a token is denied, or else rejected."""
+    found = (each for each in standing.denials if each.is_rejected == is_rejected)
+    return list(dict.fromkeys(str(each.project) for each in found))
 
 
 def _neighbours(key: AnyKey, owner: Tokens) -> dict[str, Any]:
@@ -138,7 +147,7 @@ def _neighbours(key: AnyKey, owner: Tokens) -> dict[str, Any]:
     }
 
 
-def _creators(keys: Iterable[AnyKey]) -> dict[str, str]:
+def creators_of(keys: Iterable[AnyKey]) -> dict[str, str]:
     """Return who created the project keys whose creator was deleted, by their IDs.
 
     A key that a command or the site's own code created has no creator. Makes one query if a key
@@ -163,7 +172,7 @@ def _standings(keys: list[AnyKey], owner: Tokens, now: datetime) -> dict[str, St
 
 
 def _columns(key: AnyKey, names: Iterable[str]) -> Iterator[facts.Fact]:
-    """Return the facts to show. When a key was revoked replaces when it would have expired."""
+    """Return the facts to show. The end of a revoked key replaces when it would have expired."""
     for name in names:
         is_over = name == "expires_at" and key.revoked_at is not None
         yield facts.BY_NAME["revoked_at" if is_over else name]
@@ -197,7 +206,10 @@ def chain_of(key: AnyKey, owner: Tokens) -> list[dict[str, Any]]:
     newer: list[Any] = key.successors(_MOST_OF_CHAIN)
     older: list[Any] = key.predecessors(_MOST_OF_CHAIN)
     chain = [*reversed(newer), key, *older]
-    return [{"key": k, "state": k.state(), "url": owner.url("key", k)} for k in chain]
+    return [
+        {"key": k, "state": k.state(), "label": k.state_label(), "url": owner.url("key", k)}
+        for k in chain
+    ]
 
 
 def ended_uses_of(key: AnyKey, owner: Tokens) -> list[dict[str, Any]]:

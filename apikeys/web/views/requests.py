@@ -1,0 +1,78 @@
+"""Template data of the requests on the page *Approvals*: pending keys, and tokens in a project."""
+
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import quote
+
+from django.urls import reverse
+
+from ...conf import slug_of
+from ...keys import facts
+from ...lifecycle import permitted
+from ...models import AnyKey, PersonalAccessToken
+from ...reach.requests import Request
+from ...templatetags.apikeys_pages import quoted
+from ..owners import owner_of
+from .rows import creators_of, labelled, rows_of
+
+#: The first part of the value of a request of a token for a project.
+ACCESS = "access"
+
+#: A pending key, or a token that is pending approval in a project.
+Asked = AnyKey | Request
+
+
+def key_of(asked: Asked) -> AnyKey:
+    return asked.key if isinstance(asked, Request) else asked
+
+
+def value_of(asked: Asked) -> str:
+    """Return the value of a request in forms. It has no spaces."""
+    if isinstance(asked, Request):
+        return f"{ACCESS}:{asked.key.public_id}:{quote(slug_of(asked.project), safe='')}"
+    return f"{asked.KIND}:{asked.public_id}"
+
+
+def label_of(asked: Asked) -> str:
+    """Return the name of a request in a sentence."""
+    name = quoted(key_of(asked).name)
+    return f"{name} ({asked.project})" if isinstance(asked, Request) else name
+
+
+def rows_of_requests(user: Any, found: Iterable[Asked]) -> list[dict[str, Any]]:
+    """Return the template data of requests, oldest first. Makes one query at most."""
+    ordered = sorted(found, key=lambda each: (key_of(each).created_at, key_of(each).pk))
+    creators = creators_of([each for each in ordered if not isinstance(each, Request)])
+    return [_row(user, each, creators) for each in ordered]
+
+
+def _row(user: Any, asked: Asked, creators: dict[str, Any]) -> dict[str, Any]:
+    key = key_of(asked)
+    owner, columns = owner_of(user, key), facts.COLUMNS_OF_APPROVALS
+    (row,) = rows_of([key], owner, columns=columns, with_usage=False, creators=creators)
+    row |= {"value": value_of(asked), "is_own": is_own(user, key), "access_to": None}
+    # The pages of a user's token are the user's alone.
+    is_seen = owner.project is not None or owner.user.pk == key.owner.pk
+    row |= {"page": row["url"] if is_seen else ""}
+    if not isinstance(asked, Request):
+        kwargs = {"kind": key.KIND, "key_id": key.public_id}
+        return row | {"decide": reverse("apikeys:decide", kwargs=kwargs), "why": why(key)}
+    # Managers of the project learn no more of the token than on the page *Access*.
+    hidden: dict[str, Any] = {"texts": [], "metadata": ""}
+    return row | hidden | {
+        "access_to": asked.project,
+        "projects": [asked.project],
+        "decide": reverse("apikeys:decide_many"),
+        "is_rotated": key.rotated_at is not None,
+    }  # fmt: skip
+
+
+def why(key: AnyKey) -> list[tuple[str, str]]:
+    """Return the scopes of a pending key that need approval today, with their descriptions."""
+    return labelled(tuple(permitted.to_approve(key.owner, key.scope)))
+
+
+def is_own(user: Any, key: AnyKey) -> bool:
+    """Return whether ``user`` created the request."""
+    creator = key.user if isinstance(key, PersonalAccessToken) else key.created_by
+    return creator is not None and creator.pk == user.pk
