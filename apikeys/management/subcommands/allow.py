@@ -17,6 +17,6 @@ def handle(
     entry = deny.find(found_project, public_id)
     user = arguments.find_user(by) if by else None
     allowed = reach.allow(found_project, entry, by=user, as_admin=True)
-    words = "Allowed" if allowed else "Not denied:"
+    words = ("Approved" if entry.is_request else "Allowed") if allowed else "Not denied:"
     sentence = f"{words} {entry.name} ({entry.id}) in {project}."
     deny.show(terminal, found_project, entry, sentence)

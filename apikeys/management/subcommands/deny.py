@@ -9,7 +9,7 @@ from ...reach.entries import record
 from .. import arguments
 from ..terminal import Terminal
 
-HELP = "Deny a credential in a project: from the next request on, it does not reach the project."
+HELP = "Deny a credential in a project, or reject a token that is pending approval there."
 
 
 def add_common(parser: CommandParser, *, required: bool = True) -> None:
@@ -48,7 +48,7 @@ def handle(
     entry, user = find(found_project, public_id), arguments.find_user(by) if by else None
     reason = reason or terminal.ask_reason()
     denied = reach.deny(found_project, entry, reason=reason, by=user)
-    words = "Denied" if denied else "Denied before:"
+    words = ("Rejected" if entry.awaits else "Denied") if denied else "Denied before:"
     show(terminal, found_project, entry, f"{words} {entry.name} ({entry.id}) in {project}.")
 
 
