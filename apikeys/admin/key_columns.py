@@ -122,6 +122,18 @@ class KeyColumns(ListAdmin):
         new = None if key.rotated_at is not None else key.successor
         return "" if new is None else self._in_chain(new)
 
+    @admin.display(description=gettext_lazy("rejected at"))
+    def rejected_at(self, key: AnyKey) -> Any:
+        return key.revoked_at
+
+    @admin.display(description=gettext_lazy("rejected by"))
+    def rejected_by(self, key: AnyKey) -> Any:
+        return key.revoked_by
+
+    @admin.display(description=gettext_lazy("reason of rejection"))
+    def rejected_reason(self, key: AnyKey) -> str:
+        return key.revoked_reason
+
     def _in_chain(self, key: Any, is_shown: bool = False) -> str:
         return format_html(
             "{} ({}, {})",

@@ -1,7 +1,7 @@
 """The admin of personal access tokens and project keys, protected by Django's permissions."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from django.contrib.admin.utils import quote
 from django.core.exceptions import PermissionDenied
@@ -39,6 +39,12 @@ _LIFE = (
 )  # fmt: skip
 #: The fields of a revoked key that replace those of others.
 _REVOKED = {"expires_at": "would_have_expired"}
+#: What the end of a rejected key is called instead.
+_REJECTED: Final = {
+    "revoked_at": "rejected_at",
+    "revoked_by": "rejected_by",
+    "revoked_reason": "rejected_reason",
+}
 _USE = ("last_used_at", "last_used_ip", "requests", "used_after_end")
 
 
@@ -115,9 +121,12 @@ class KeyAdmin(KeyColumns, KeyActions, KeyFinder):
             return [(None, {"fields": fields})]
         edited = self.workload_fields(obj) if self.is_editable(request, obj) else ()
         entered = self._entered()
-        if obj.revoked_at is not None:
+        if obj.is_rejected:
+            entered = [name for name in entered if name != "expires_at"]
+        elif obj.revoked_at is not None:
             entered = [_REVOKED.get(name, name) for name in entered]
-        life = [name for name in _LIFE if self._has_to_tell(obj, name)]
+        words = _REJECTED if obj.is_rejected else {}
+        life = [words.get(name, name) for name in _LIFE if self._has_to_tell(obj, name)]
         return [
             (None, {"fields": ["public_id", "state", "owner_link", *self.shown]}),
             (_("Permissions"), {"fields": [*entered, *edited]}),
@@ -149,6 +158,7 @@ class KeyAdmin(KeyColumns, KeyActions, KeyFinder):
             *_USE,
             *_LIFE,
             *_REVOKED.values(),
+            *_REJECTED.values(),
         )
         return fields if self.is_editable(request, obj) else (*fields, *self.edited)
 

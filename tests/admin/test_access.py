@@ -444,3 +444,35 @@ def test_a_site_with_its_own_class_for_tokens_has_no_link(engine, decider):
         response = client.get(url)
         assert response.status_code == 200
         assert "/access/" not in response.content.decode()
+
+
+def test_a_request_is_approved_or_rejected(page, decider, bob, engine):
+    client, _root = decider
+    minted = mint_pat(bob, name="laptop")
+    reach.require_approval(engine, True)
+    url = f"{page}{minted.key.public_id}/"
+    listed = words(client.get(page))
+    assert "Approve" in listed
+    assert "Reject" in listed
+    assert "Deny" not in listed
+    assert "Reject “laptop” in Analytical Engine?" in client.get(f"{url}deny/").content.decode()
+    done = client.post(f"{url}deny/", {"reason": "Use the server."}, follow=True)
+    assert "Rejected “laptop” in this project." in done.content.decode()
+    assert "rejected here" in words(done)
+    assert "denied here" not in words(done)
+    assert "Approve “laptop” in Analytical Engine?" in client.get(f"{url}allow/").content.decode()
+    done = client.post(f"{url}allow/", follow=True)
+    assert "Approved “laptop” in this project." in done.content.decode()
+    assert "approved here" in words(done)
+    history = LogEntry.objects.order_by("pk")
+    assert "Rejected in the project" in history[0].change_message
+    assert "Approved in the project" in history[1].change_message
+    assert verify(minted.token).allows(project=engine)
+
+
+def test_a_token_that_is_being_replaced_is_marked(page, decider, bob, engine):
+    client, _root = decider
+    old = mint_pat(bob, name="laptop")
+    assert "being replaced" not in words(client.get(page))
+    lifecycle.rotate(old.key)
+    assert words(client.get(page)).count("being replaced") == 1

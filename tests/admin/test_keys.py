@@ -343,6 +343,22 @@ def test_ended_key_is_read_only(client, root, ada):
     assert key.name == "ci"
 
 
+def test_rejected_key_reads_as_rejected_everywhere(client, root, ada):
+    key = mint_pat(ada, name="laptop").key
+    key.is_pending = True
+    key.save(update_fields=["is_pending"])
+    act(client, TOKENS, "reject_selected", key, reason="Ask for less.")
+    listed = text_of(client.get(TOKENS, {"q": key.public_id}))
+    assert "rejected" in listed
+    assert f"{key.public_id} revoked" not in listed
+    shown = text_of(client.get(f"{TOKENS}{key.pk}/change/"))
+    for words in ("State: rejected", "Rejected at:", "Rejected by:", "Reason of rejection:"):
+        assert words in shown, words
+    assert "Revoked" not in shown
+    events = client.get("/admin/apikeys/auditevent/", {"event__exact": "revoked"})
+    assert 'field-label">rejected<' in events.content.decode()
+
+
 def test_key_pasted_into_the_name_is_not_shown_again(client, root, ada):
     text = mint_pat(ada).token
     page = text_of(client.post(f"{TOKENS}add/", mint_form(user=ada.pk, name=text)))

@@ -65,6 +65,14 @@ def test_deny_and_allow(apikeys, ada, engine):  # noqa: F811
     assert apikeys("allow", public_id, *PROJECT).out.startswith("Not denied:")
 
 
+def test_commands_call_a_request_rejected_and_approved(apikeys, ada, engine):  # noqa: F811
+    reach.require_approval(engine, True)
+    public_id = mint_pat(ada, name="laptop").key.public_id
+    rejected = apikeys("deny", public_id, *PROJECT, "--reason", "Use the server.")
+    assert rejected.out.startswith("Rejected laptop")
+    assert apikeys("allow", public_id, *PROJECT).out.startswith("Approved laptop")
+
+
 def test_a_site_admin_allows_a_held_key(apikeys, engine):  # noqa: F811
     minted = mint_key(engine)
     reach.deny(engine, reach.find(engine, minted.key.public_id))

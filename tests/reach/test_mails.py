@@ -91,3 +91,32 @@ def test_nobody_is_mailed_about_an_own_decision(mailed, ada, engine):
     assert mailed(reach.deny, laptop, by=ada) == []
     MembershipFactory(project=engine, role="owner", user__email="")
     assert mailed(reach.deny, mint_key(engine).key, by=ada) == []
+
+
+def test_mails_about_a_request_say_approved_and_rejected(mailed, root, ada, engine, mailoutbox):
+    reach.require_approval(engine, True)
+    token = mint_pat(ada, name="laptop").key
+    rejected = mailed(reach.deny, token, by=root, reason="Use the server.")
+    assert rejected == ["laptop of ada was rejected in Analytical Engine"]
+    assert "root rejected this token in the project Analytical Engine." in mailoutbox[0].body
+    assert "Use the server." in mailoutbox[0].body
+    approved = mailed(reach.allow, token, by=root)
+    assert approved == ["laptop of ada was approved in Analytical Engine"]
+    assert "root approved this token in the project Analytical Engine." in mailoutbox[0].body
+    assert mailed(reach.deny, token, by=root) == [], "one mail of a kind in an hour"
+
+
+def test_the_mail_about_a_rejected_key_says_so(
+    root, ada, mailoutbox, django_capture_on_commit_callbacks
+):
+    token = mint_pat(ada, name="laptop").key
+    token.is_pending = True
+    token.save(update_fields=["is_pending"])
+    mailoutbox.clear()
+    with django_capture_on_commit_callbacks(execute=True):
+        lifecycle.reject(token, by=root, reason="Ask for less.")
+    (mail,) = mailoutbox
+    assert mail.subject == "laptop of ada was rejected"
+    assert "root rejected laptop. It will never work." in mail.body
+    assert "Ask for less." in mail.body
+    assert "revoked" not in mail.subject + mail.body
