@@ -150,16 +150,8 @@ class KeyAdmin(KeyColumns, KeyActions, KeyFinder):
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         if obj is None:
             return ()
-        fields = (
-            "public_id",
-            "state",
-            "owner_link",
-            *self.shown,
-            *_USE,
-            *_LIFE,
-            *_REVOKED.values(),
-            *_REJECTED.values(),
-        )
+        life = (*_LIFE, *_REVOKED.values(), *_REJECTED.values())
+        fields = ("public_id", "state", "owner_link", *self.shown, *_USE, *life)
         return fields if self.is_editable(request, obj) else (*fields, *self.edited)
 
     def get_form(
