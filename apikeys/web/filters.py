@@ -43,7 +43,7 @@ _STATES: Final = [
     ("paused", gettext_lazy("Only paused")),
     ("ended", gettext_lazy("Expired and revoked")),
     ("expired", gettext_lazy("Only expired")),
-    ("revoked", gettext_lazy("Only revoked")),
+    ("revoked", gettext_lazy("Only revoked or rejected")),
     ("all", gettext_lazy("All")),
 ]
 ANY: Final = ("", gettext_lazy("Any"))
