@@ -67,7 +67,7 @@ class KeyColumns(ListAdmin):
     @admin.display(description=BY_NAME["expires_at"].label)
     def expires(self, key: AnyKey) -> str:
         if key.revoked_at is not None:
-            return format_html("{} {}", BY_NAME["revoked_at"].label, ago(key.revoked_at))
+            return format_html("{} {}", key.state_label(), ago(key.revoked_at))
         ends = BY_NAME["expires_at"].of(key)
         if ends is None:
             return str(BY_NAME["expires_at"].absent)
