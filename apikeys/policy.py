@@ -183,17 +183,8 @@ class Policy:
         own = type(self)
         if own.grantable is not Policy.grantable or own.roles is not Policy.roles:
             return {user.pk: self.grantable(user, project) for user in users}
-        roles: dict[Any, set[str]] = {user.pk: set() for user in users}
-        memberships = Membership.objects.filter(project=project, user__in=list(roles))
-        for pk, role in memberships.values_list("user", "role"):
-            roles[pk].add(role)
-        allowed = {
-            role: frozenset(s for s in scopes.declared() if self.role_allows(role, s))
-            for role in set().union(*roles.values())
-        }
-        return {
-            pk: frozenset().union(*(allowed[role] for role in has)) for pk, has in roles.items()
-        }
+        found = _scopes_by_role(self, [project], users)
+        return {user.pk: found.get((project.pk, user.pk), frozenset()) for user in users}
 
     def longest_lifetime(self, owner: Any) -> timedelta | None:
         """Return the longest lifetime of keys of ``owner`` (user or project); ``None`` for any.
@@ -274,6 +265,47 @@ class Policy:
         # Use a subquery, so that a token of two projects is listed once.
         with_any = PersonalAccessToken.objects.filter(projects__in=managed).values("pk")
         return keys.filter(reaching_only(managed.values("pk")), pk__in=with_any)
+
+
+def scopes_in_projects(
+    policy: Policy, members: Collection[tuple[Any, Any]]
+) -> dict[tuple[Any, Any], frozenset[str]]:
+    """Return ``member_scopes`` of ``members``, each a project and a user, by both primary keys.
+
+    Takes one query, or ``member_scopes`` for each project if the policy overrides how it answers.
+    """
+    users = {user.pk: user for _project, user in members}
+    projects = {project.pk: project for project, _user in members}
+    own = type(policy)
+    asked = (own.member_scopes, own.grantable, own.roles)
+    if asked == (Policy.member_scopes, Policy.grantable, Policy.roles):
+        return _scopes_by_role(policy, projects.values(), users.values())
+    found: dict[tuple[Any, Any], frozenset[str]] = {}
+    for pk, project in projects.items():
+        of_project = {user.pk: user for each, user in members if each.pk == pk}
+        allowed = policy.member_scopes(project, list(of_project.values()))
+        found |= {(pk, user): scopes_of_user for user, scopes_of_user in allowed.items()}
+    return found
+
+
+def _scopes_by_role(
+    policy: Policy, projects: Iterable[Any], users: Iterable[Any]
+) -> dict[tuple[Any, Any], frozenset[str]]:
+    """Return the scopes that the roles of ``users`` give them in ``projects``. One query."""
+    pks = [project.pk for project in projects], [user.pk for user in users]
+    rows = list(
+        Membership.objects.filter(project__in=pks[0], user__in=pks[1]).values_list(
+            "project", "user", "role"
+        )
+    )
+    allowed = {
+        role: frozenset(s for s in scopes.declared() if policy.role_allows(role, s))
+        for role in {role for _project, _user, role in rows}
+    }
+    found: dict[tuple[Any, Any], frozenset[str]] = {}
+    for project, user, role in rows:
+        found[project, user] = found.get((project, user), frozenset()) | allowed[role]
+    return found
 
 
 def get_policy() -> Policy:

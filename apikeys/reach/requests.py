@@ -4,16 +4,18 @@ from collections.abc import Collection, Iterator
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
-from django.db.models import IntegerField, QuerySet, Value
+from django.db.models import Exists, IntegerField, QuerySet, Value
 
 from ..conf import slug_field, slug_of
 from ..databases.primary import reading_primary
 from ..keys import facts
 from ..models import Membership, PersonalAccessToken, ProjectRules
-from ..policy import Policy, get_policy
+from ..policy import Policy, get_policy, scopes_in_projects
 from . import sources
+from .entries import effective
 
-_MOST_PROJECTS: Final = 50  # to ask the policy of the site about
+_MOST_LISTED: Final = 1000  # projects to look for a token that is pending approval
+_MOST_ASKED: Final = 200  # projects to ask the policy of the site about
 _TOGETHER: Final = 100  # projects in one query
 
 
@@ -24,37 +26,88 @@ class Request(NamedTuple):
     key: PersonalAccessToken
 
 
+class Deciding(NamedTuple):
+    """The projects in which a user may approve tokens, and whether others were left out."""
+
+    projects: list[Any]
+    is_cut: bool = False
+
+
 @reading_primary()
-def deciding(user: Any) -> list[Any]:
+def deciding(user: Any, slugs: Collection[str] | None = None) -> Deciding:
     """Return the projects that require approval and in which ``user`` may approve tokens.
 
-    Takes one query. If the policy of the site decides itself, it is asked about up to 50 projects.
+    ``slugs`` are those of some projects, to return only these. Takes one query. If the policy of
+    the site decides itself, it is asked about each project of ``slugs``, or else about up to 200
+    projects in which a token is pending approval.
     """
     policy = get_policy()
-    requiring = ProjectRules.objects.filter(approves_tokens=True).values("project")
-    if asks_policy(policy):
-        projects = policy.projects(user).filter(pk__in=requiring).order_by(slug_field())
-        return [
-            project
-            for project in islice(projects, _MOST_PROJECTS)
-            if policy.may_see_keys(user, project) and policy.may_deny(user, project)
-        ]
-    managed = Membership.objects.filter(user=user, role__in=policy.managing_roles)
-    found = policy.active_projects().filter(pk__in=requiring)
-    return list(found.filter(pk__in=managed.values("project")).order_by(slug_field()))
+    # SQLite uses no index for a bare boolean, so the condition is a list of one value.
+    requiring = ProjectRules.objects.filter(approves_tokens__in=[True])
+    if not asks_policy(policy):
+        managed = Membership.objects.filter(user=user, role__in=policy.managing_roles)
+        found = _named(policy.active_projects(), requiring, slugs)
+        return Deciding(list(found.filter(pk__in=managed.values("project"))))
+    if not requiring.exists():
+        return Deciding([])
+    listed = list(_named(policy.projects(user), requiring, slugs)[: _MOST_LISTED + 1])
+    # A project that the user may not see must not take the place of one that the user decides in.
+    waiting = iter(listed) if slugs is not None else _waiting(listed[:_MOST_LISTED])
+    asked = list(islice(waiting, _MOST_ASKED))
+    is_cut = len(listed) > _MOST_LISTED or next(waiting, None) is not None
+    return Deciding([project for project in asked if _may_decide(policy, user, project)], is_cut)
+
+
+def _named(
+    projects: QuerySet[Any], requiring: QuerySet[Any], slugs: Collection[str] | None
+) -> QuerySet[Any]:
+    """Return which of ``projects`` require approval, by their slugs."""
+    found = projects.filter(pk__in=requiring.values("project")).order_by(slug_field())
+    return found if slugs is None else found.filter(**{f"{slug_field()}__in": list(slugs)})
+
+
+def _waiting(projects: Collection[Any]) -> Iterator[Any]:
+    """Yield the projects in which a token is pending approval. One query for each 100."""
+    for some in _parts(projects):
+        parts = []
+        for place, project in enumerate(some):
+            rules = ProjectRules.objects.filter(Exists(sources.undecided(project)), pk=project.pk)
+            rules = rules.annotate(place=Value(place, IntegerField()))
+            parts.append(rules.values_list("place", flat=True))
+        first, *others = parts
+        places: QuerySet[Any] = first.union(*others, all=True) if others else first
+        yield from (some[place] for place in sorted(places))
+
+
+def _may_decide(policy: Policy, user: Any, project: Any) -> bool:
+    """Return whether the policy lets ``user`` see the tokens of members, and decide about them."""
+    return (
+        policy.may_see_keys(user, project)
+        and policy.may_see_access(user, project)
+        and policy.may_deny(user, project)
+    )
 
 
 def asks_policy(policy: Policy) -> bool:
     """Return whether the policy of the site decides itself who may approve tokens in a project."""
-    own = type(policy)
-    asked = (own.roles, own.projects, own.may_see_keys, own.may_manage_keys, own.may_deny)
-    return asked != (
-        Policy.roles,
-        Policy.projects,
-        Policy.may_see_keys,
-        Policy.may_manage_keys,
-        Policy.may_deny,
-    )
+    names = ("roles", "projects", "may_see_keys", "may_manage_keys", "may_see_access", "may_deny")
+    return any(getattr(type(policy), name) is not getattr(Policy, name) for name in names)
+
+
+@reading_primary()
+def effective_scopes(found: Collection[Request]) -> dict[tuple[Any, Any], list[str]]:
+    """Return the scopes that each token has in its project, by both primary keys. One query.
+
+    They are those of the page *Access*. A policy that answers itself is asked for each project.
+    """
+    members = [(each.project, each.key.user) for each in found]
+    allowed = scopes_in_projects(get_policy(), members) if members else {}
+    return {
+        (project.pk, key.pk): effective(
+            key.scope, allowed.get((project.pk, key.user_id), frozenset())
+        )
+        for project, key in found
+    }
 
 
 @reading_primary()

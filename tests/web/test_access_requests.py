@@ -2,6 +2,7 @@
 
 import re
 from html import unescape
+from typing import ClassVar
 
 import pytest
 from django.db import connection
@@ -10,6 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from apikeys import lifecycle, reach
 from apikeys.models import AuditEvent, ProjectAccess
 from apikeys.policy import Policy
+from apikeys.reach import requests
 from apikeys.verify import verify
 from tests.factories import PASSWORD, MembershipFactory, ProjectFactory, mint_key, mint_pat
 from tests.web.conftest import TOKENS, text_of
@@ -179,9 +181,11 @@ def test_what_was_decided_meanwhile_is_named_and_stays(page, engine, waiting):
     reach.allow(engine, reach.find(engine, laptop.key.public_id))
     confirm(page, shown, "reject")
     text = text_of(page.get(URL))
-    assert "“laptop” (Analytical Engine) is no longer pending approval" in text
+    gone = f"“{laptop.key.public_id}” (Analytical Engine) is no longer pending approval"
+    assert gone in text
     assert "Rejected “desk” (Analytical Engine)." in text
     assert reaches(laptop, engine)
+    assert "laptop" not in text, "the name is that of a token that the manager no longer decides on"
     lifecycle.revoke(desk.key)
     ask(page, [desk], engine)
     gone = f"“{desk.key.public_id}” (Analytical Engine) is no longer pending approval"
@@ -246,20 +250,102 @@ def test_who_created_the_request_is_told_so(page, ada, engine, bob):
     assert text_of(page.get(URL)).count("You created this request yourself.") == 2
 
 
-class OnlyDesks(Policy):
-    """Developers decide about access, but not in a project whose keys they may not see."""
+def test_naming_what_is_gone_takes_no_query_for_each(page, engine, bob):
+    def queries(number):
+        ids = [f"access:{n:016}:{engine.slug}" for n in range(number)]
+        with CaptureQueriesContext(connection) as captured:
+            page.post(DECIDE, {"id": ids, "decision": "approve"})
+        assert "no longer pending approval" in text_of(page.get(URL))
+        return len(captured)
 
-    sees = True
+    reach.require_approval(engine, True)
+    queries(1)
+    assert queries(60) == queries(1)
+
+
+def test_no_credential_is_named_by_its_id(page, engine, waiting, bob):
+    """By hand: IDs of credentials that no longer wait, or never did."""
+    key, approved = mint_key(engine, name="server"), mint_pat(bob, name="approved")
+    reach.allow(engine, reach.find(engine, approved.key.public_id))
+    ask(page, [key, approved], engine)
+    text = text_of(page.get(URL))
+    assert "are no longer pending approval" in text
+    assert "server" not in text
+    assert "approved" not in text
+
+
+class TestScopes:
+    """Requests show the scopes that the user's role allows, as on the page *Access*."""
+
+    def test_by_role(self, page, engine, viewer):
+        mint_pat(viewer, name="reads", scopes=["payments:write"])
+        reach.require_approval(engine, True)
+        access = f"{TOKENS}projects/analytical-engine/access/"
+        for response in (page.get(URL), page.get(access)):
+            text = text_of(response)
+            assert "reads" in text
+            assert "See payments" in text
+            assert "Make payments" not in text
+
+    def test_on_the_confirmation(self, page, engine, viewer):
+        minted = mint_pat(viewer, scopes=["payments:write"])
+        reach.require_approval(engine, True)
+        assert "Make payments" not in text_of(ask(page, [minted], engine))
+
+    def test_in_each_project(self, page, ada, engine, viewer):
+        """A token has other scopes in the project where its user is an owner."""
+        loom = ProjectFactory(slug="loom", name="Loom")
+        for user in (ada, viewer):
+            MembershipFactory(user=user, project=loom, role="owner")
+        mint_pat(viewer, scopes=["payments:write"])
+        for project in (engine, loom):
+            reach.require_approval(project, True)
+        scopes = {
+            str(row["access_to"]): [name for name, _words in row["scopes"]]
+            for row in page.get(URL).context["rows"]
+        }
+        assert scopes == {"Analytical Engine": ["payments:read"], "Loom": ["payments:write"]}
+
+    def test_none(self, page, engine, bob, settings):
+        settings.APIKEYS = settings.APIKEYS | {"POLICY": f"{__name__}.NoScopes"}
+        mint_pat(bob)
+        reach.require_approval(engine, True)
+        text = text_of(page.get(URL))
+        assert "No permission in this project" in text
+        assert "See payments" not in text
+
+
+class NoScopes(Policy):
+    def member_scopes(self, project, users):
+        return {}
+
+
+class OnlyDesks(Policy):
+    """Developers see and decide about access, but not in a project whose keys they may not see."""
+
+    sees_keys = sees_access = True
 
     def may_deny(self, user, project):
         return "developer" in self.roles(user, project)
 
+    def may_see_access(self, user, project):
+        return self.sees_access
+
     def may_see_keys(self, user, project):
-        return self.sees
+        return self.sees_keys
 
 
 class Blind(OnlyDesks):
-    sees = False
+    sees_keys = False
+
+
+class SeesNoAccess(OnlyDesks):
+    sees_access = False
+
+
+class OwnersSeeNoAccess(Policy):
+    def may_see_access(self, user, project):
+        return False
 
 
 def test_the_policy_decides_who_sees_the_tab_and_the_requests(
@@ -269,14 +355,84 @@ def test_the_policy_decides_who_sees_the_tab_and_the_requests(
     assert "laptop" not in text_of(page.get(URL))
     client.force_login(bob)
     assert BADGE.search(text_of(client.get(TOKENS)))[1] == "2"
-    ask(client, waiting[:1], engine, confirm="yes")
-    assert reaches(waiting[0], engine)
-    ask(client, waiting[1:], engine, confirm="yes")
-    assert ">Approvals" in client.get(TOKENS).content.decode(), "also without a request"
-    settings.APIKEYS = settings.APIKEYS | {"POLICY": f"{__name__}.Blind"}
-    mint_pat(bob, name="third")
+    for minted in waiting:
+        ask(client, [minted], engine, confirm="yes")
+        assert reaches(minted, engine)
+    assert ">Approvals" not in client.get(TOKENS).content.decode(), "nothing waits"
+
+
+@pytest.mark.parametrize("policy", ["Blind", "SeesNoAccess"])
+def test_who_may_not_see_keys_or_access_sees_no_request(
+    client, engine, waiting, bob, settings, policy
+):
+    settings.APIKEYS = settings.APIKEYS | {"POLICY": f"{__name__}.{policy}"}
+    client.force_login(bob)
     assert ">Approvals" not in client.get(TOKENS).content.decode()
-    assert "third" not in text_of(client.get(URL))
+    assert "laptop" not in text_of(client.get(URL))
+    ask(client, waiting, engine, confirm="yes")
+    assert not ProjectAccess.objects.exists()
+
+
+def test_who_may_decide_but_not_see_access_sees_no_request(page, engine, waiting, settings):
+    settings.APIKEYS = settings.APIKEYS | {"POLICY": f"{__name__}.OwnersSeeNoAccess"}
+    assert not BADGE.search(text_of(page.get(TOKENS)))
+    assert "laptop" not in text_of(page.get(URL))
+    assert "laptop" not in text_of(ask(page, waiting, engine))
+    ask(page, waiting, engine, confirm="yes")
+    assert not ProjectAccess.objects.exists()
+    assert "laptop" not in text_of(page.get(f"{TOKENS}projects/analytical-engine/access/"))
+
+
+class TestManyProjects:
+    """A policy of the site is asked only about projects in which a token waits."""
+
+    @pytest.fixture
+    def others(self, ada, bob, settings, monkeypatch):
+        """Three projects that come first, in which ada is a viewer."""
+        monkeypatch.setattr(requests, "_MOST_ASKED", 2)
+        settings.APIKEYS = settings.APIKEYS | {"POLICY": f"{__name__}.Asked"}
+        Asked.asked = []
+        projects = [ProjectFactory(slug=f"a-{number}") for number in range(3)]
+        for project in projects:
+            MembershipFactory(user=ada, project=project, role="viewer")
+            reach.require_approval(project, True)
+        return projects
+
+    def test_projects_without_requests_hide_none(self, page, engine, waiting, others):
+        response = page.get(URL)
+        assert "laptop" in text_of(response)
+        assert not response.context["cut"]
+        assert Asked.asked == [engine.slug]
+
+    def test_the_page_says_that_projects_were_left_out(self, page, engine, waiting, others):
+        for project in others:
+            mint_pat(MembershipFactory(project=project, role="developer").user)
+        text = text_of(page.get(URL))
+        assert "You have more projects than this page checks" in text
+        assert "laptop" not in text
+        assert len(Asked.asked) == 2
+        ask(page, waiting, engine, confirm="yes")
+        assert all(reaches(each, engine) for each in waiting), "the project was named"
+
+    def test_too_many_projects_to_look_into(self, page, engine, waiting, others, monkeypatch):
+        monkeypatch.setattr(requests, "_MOST_LISTED", 3)
+        assert page.get(URL).context["cut"]
+
+    def test_no_project_requires_approval(self, page, engine, others):
+        for project in others:
+            reach.require_approval(project, False)
+        with CaptureQueriesContext(connection) as captured:
+            assert requests.deciding(page, None) == ([], False)
+        assert len(captured) == 1
+        assert Asked.asked == []
+
+
+class Asked(Policy):
+    asked: ClassVar[list[str]]
+
+    def may_see_keys(self, user, project):
+        self.asked.append(project.slug)
+        return super().may_see_keys(user, project)
 
 
 def test_a_site_without_project_keys_lists_none(page, engine, waiting, settings):

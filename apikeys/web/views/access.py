@@ -106,7 +106,7 @@ class AccessList(AccessPage):
     @property
     def decides_here(self) -> bool:
         """Whether the project is one of those on the page *Approvals*."""
-        return self.project.pk in {each.pk for each in self.approving}
+        return bool(requests.deciding(self.user, [slug_of(self.project)]).projects)
 
     def row(self, entry: Entry, kept: str) -> dict[str, Any]:
         declared = scopes.declared()

@@ -1,7 +1,7 @@
 """List the requests that the user may approve, and approve or reject them."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 from urllib.parse import unquote
 
 from django.contrib import messages
@@ -150,20 +150,23 @@ class DecideMany(SettingsPage):
         return [*pending, *access], [*gone, *gone_from_projects]
 
     def chosen_access(self, names: Sequence[str]) -> tuple[list[Request], list[str]]:
-        """Return the selected requests for projects in which the user may approve tokens."""
+        """Return the selected requests for projects in which the user may approve tokens.
+
+        Those no longer pending are named by ID only: the user may not see these tokens.
+        """
+        if self.hides_project_keys:
+            return [], []
         parts = [name.split(":") for name in names if name.startswith(f"{ACCESS}:")]
         among = {(unquote(part[2]), part[1]) for part in parts if len(part) == 3}
-        projects = {slug_of(project): project for project in self.approving} if among else {}
+        slugs = {slug for slug, _key in among if "\0" not in slug}
+        decides = requests.deciding(self.user, slugs).projects if slugs else []
+        projects = {slug_of(project): project for project in decides}
         among = {(slug, key) for slug, key in among if slug in projects and token.is_id(key)}
         if not among:
             return [], []
         found = requests.pending(projects.values(), MOST, among)
         gone = among - {(slug_of(each.project), each.key.public_id) for each in found}
-        return found, [self.label_of_gone(projects[slug], key) for slug, key in sorted(gone)]
-
-    def label_of_gone(self, project: Any, public_id: str) -> str:
-        entry = reach.find(project, public_id)
-        return f"{quoted(entry.name if entry else public_id)} ({project})"
+        return found, [f"{quoted(key)} ({projects[slug]})" for slug, key in sorted(gone)]
 
     def form(self, data: QueryDict | None, approves: bool) -> PauseForm:
         form = PauseForm(data)
@@ -250,4 +253,9 @@ class Approvals(SettingsPage):
         for some in lists:
             more = more or len(some) > self.size
             found += some[: self.size]
-        return self.page("approvals", rows=rows_of_requests(self.user, found), more=more)
+        return self.page(
+            "approvals",
+            rows=rows_of_requests(self.user, found),
+            more=more,
+            cut=self.deciding_in.is_cut,
+        )

@@ -84,9 +84,14 @@ class SettingsPage(LoginRequiredView):
         return HttpResponseRedirect(url)
 
     @cached_property
-    def approving(self) -> list[Any]:
+    def deciding_in(self) -> requests.Deciding:
         """The projects that require approval and in which the user may approve tokens."""
-        return [] if self.hides_project_keys else requests.deciding(self.user)
+        none = requests.Deciding([])
+        return none if self.hides_project_keys else requests.deciding(self.user)
+
+    @property
+    def approving(self) -> list[Any]:
+        return self.deciding_in.projects
 
     @cached_property
     def to_decide(self) -> int:

@@ -10,7 +10,7 @@ from ...conf import slug_of
 from ...keys import facts
 from ...lifecycle import permitted
 from ...models import AnyKey, PersonalAccessToken
-from ...reach.requests import Request
+from ...reach.requests import Request, effective_scopes
 from ...templatetags.apikeys_pages import quoted
 from ..owners import owner_of
 from .rows import creators_of, labelled, rows_of
@@ -40,13 +40,22 @@ def label_of(asked: Asked) -> str:
 
 
 def rows_of_requests(user: Any, found: Iterable[Asked]) -> list[dict[str, Any]]:
-    """Return the template data of requests, oldest first. Makes one query at most."""
+    """Return the template data of requests, oldest first. Makes two queries at most.
+
+    A policy of the site that answers itself is asked for the scopes in each project.
+    """
     ordered = sorted(found, key=lambda each: (key_of(each).created_at, key_of(each).pk))
     creators = creators_of([each for each in ordered if not isinstance(each, Request)])
-    return [_row(user, each, creators) for each in ordered]
+    allowed = effective_scopes([each for each in ordered if isinstance(each, Request)])
+    return [_row(user, each, creators, allowed) for each in ordered]
 
 
-def _row(user: Any, asked: Asked, creators: dict[str, Any]) -> dict[str, Any]:
+def _row(
+    user: Any,
+    asked: Asked,
+    creators: dict[str, Any],
+    allowed: dict[tuple[Any, Any], list[str]],
+) -> dict[str, Any]:
     key = key_of(asked)
     owner, columns = owner_of(user, key), facts.COLUMNS_OF_APPROVALS
     (row,) = rows_of([key], owner, columns=columns, with_usage=False, creators=creators)
@@ -62,6 +71,7 @@ def _row(user: Any, asked: Asked, creators: dict[str, Any]) -> dict[str, Any]:
     return row | hidden | {
         "access_to": asked.project,
         "projects": [asked.project],
+        "scopes": labelled(tuple(allowed[asked.project.pk, key.pk])),
         "decide": reverse("apikeys:decide_many"),
         "is_rotated": key.rotated_at is not None,
     }  # fmt: skip
