@@ -6,7 +6,7 @@ of a lineage, and the links between them are followed in memory.
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.db import router
 from django.db.models import (
@@ -28,26 +28,12 @@ from ..keys.facts import KINDS
 from ..models import KEY_MODELS, AnyKey, PersonalAccessToken, live
 from ..models.chains import predecessors_of, rotated_into
 from ..signals import key_revoked
+from .tracing import Link, Makers, Trace
 
 #: Maximum number of IDs in one statement.
 _CHUNK = 5000
 #: From this number of IDs on, a subquery is faster than a list of them.
 _MANY = 500
-
-
-class _Link(NamedTuple):
-    """A key and the credentials whose end revokes it."""
-
-    model: type[AnyKey]
-    pk: int
-    public_id: str
-    lineage: str
-    minted_with: str
-    made_with_token: str
-    #: The key that was rotated into this one.
-    replaces: str | None
-    #: Whether it had not ended when it was read.
-    is_live: bool = True
 
 
 #: The other fields of a link whose parents do not matter.
@@ -87,6 +73,7 @@ def upstream_of(using: Access | None, user: Any) -> str:
 def end_made_with(
     *,
     keys: Collection[AnyKey] = (),
+    older: bool = False,
     access_tokens: Collection[str] = (),
     reason: str,
     by: Any = None,
@@ -94,35 +81,35 @@ def end_made_with(
 ) -> list[AnyKey]:
     """Revoke all descendants of ``keys`` and ``access_tokens``. Return those that it revoked.
 
-    ``keys`` and their successors stay valid. The successors of a revoked descendant are
-    revoked too.
+    With ``older``, the descendants of the predecessors of ``keys`` end too. ``keys`` themselves,
+    their predecessors and their successors stay valid, unless they descend from another of
+    ``keys``. The successors of a revoked descendant are revoked too.
     """
     ended: list[AnyKey] = []
     with transactions.atomic(PersonalAccessToken, savepoint=False):
-        spared = {key.public_id for key in keys}
-        lineages = {lineage_of(key) for key in keys}
-        makers: Collection[str] = spared
+        trace = Trace(_makers_of(keys, older=older))
+        makers: Collection[str] = trace.makers.ids
+        lineages = set(trace.makers.lineages)
         tokens: Collection[str] = set(access_tokens)
-        successors: Collection[_Link] = ()
-        known = set(spared)
+        successors: Collection[Link] = ()
         # The next round finds a key that was created while its parent was being revoked.
         while makers or tokens or lineages:
             found = _linked(makers, tokens, lineages, successors)
-            doomed = _below(found, makers, tokens, known, spared)
-            known.update(link.public_id for link in doomed)
-            ended += _revoke(doomed, reason, by, using)
+            doomed = trace.follow(found, makers, tokens)
+            ended += _revoke(_besides(trace.makers, doomed), reason, by, using)
             makers, tokens, successors = {link.public_id for link in doomed}, (), doomed
             lineages = {link.lineage or link.public_id for link in doomed} - lineages
     return ended
 
 
-def below(keys: Collection[AnyKey]) -> list[AnyKey]:
+def below(keys: Collection[AnyKey], *, older: bool = False) -> list[AnyKey]:
     """Return the unended keys that were created with ``keys``, directly or through others.
 
-    The successors of ``keys`` are left out. The successors of created keys are included.
-    Takes two queries or more for each kind of key.
+    With ``older``, add those that were created with the predecessors of ``keys``. The successors
+    of ``keys`` are left out. The successors of created keys are included. Takes two queries or
+    more for each kind of key.
     """
-    links = _walk({key.public_id for key in keys}, {lineage_of(key) for key in keys})
+    links = _walk(_makers_of(keys, older=older))
     found: list[AnyKey] = []
     for model in KEY_MODELS.values():
         for pks in _chunks(link.pk for link in links if link.model is model):
@@ -132,8 +119,7 @@ def below(keys: Collection[AnyKey]) -> list[AnyKey]:
 
 def created_with(key: AnyKey) -> list[AnyKey]:
     """Return the unended keys that revoking ``key`` revokes too."""
-    older: list[Any] = key.predecessors()
-    return below([key, *older])
+    return below([key], older=True)
 
 
 def newest_created_with(keys: Collection[AnyKey], most: int) -> tuple[list[AnyKey], int]:
@@ -142,15 +128,7 @@ def newest_created_with(keys: Collection[AnyKey], most: int) -> tuple[list[AnyKe
     Tokens come first. Reads no more than ``most`` keys of each kind as objects. ``keys``
     themselves are left out.
     """
-    links = {(key.public_id, lineage_of(key)) for key in keys}
-    for model in KEY_MODELS.values():
-        of_model = [key for key in keys if isinstance(key, model)]
-        rows = predecessors_of(of_model, "public_id", "lineage")
-        links |= {(public_id, lineage or public_id) for public_id, lineage in rows}
-    makers = {public_id for public_id, _lineage in links}
-    # The next round finds the lineage that a key of a long rotation chain began.
-    lineages = {name for own, name in links if len(links) <= _MANY or name != own}
-    unended = [link for link in _walk(makers, lineages) if link.is_live]
+    unended = [link for link in _walk(_makers_of(keys, older=True)) if link.is_live]
     found: list[AnyKey] = []
     for model in KEY_MODELS.values():
         pks = sorted((link.pk for link in unended if link.model is model), reverse=True)[:most]
@@ -159,15 +137,32 @@ def newest_created_with(keys: Collection[AnyKey], most: int) -> tuple[list[AnyKe
     return found[:most], len(unended)
 
 
-def _walk(spared: Collection[str], lineages: Collection[str]) -> list[_Link]:
-    """Return the descendants of the keys with the IDs ``spared``, ended or not."""
-    makers, read = spared, set(lineages)
-    links: list[_Link] = []
-    known = set(spared)
-    found = _linked(spared, (), lineages, ())
-    while new := _below(found, makers, (), known, spared):
-        known.update(link.public_id for link in new)
-        links += new
+def _makers_of(keys: Collection[AnyKey], *, older: bool) -> Makers:
+    """Return ``keys``, with ``older`` also their predecessors, for a ``Trace``."""
+    before: dict[str, str] = {}
+    lineages = {lineage_of(key) for key in keys}
+    for model in KEY_MODELS.values() if older else ():
+        of_model = [key for key in keys if isinstance(key, model)]
+        rows = predecessors_of(of_model, "public_id", "lineage", _PREDECESSOR)
+        lineages |= {lineage or public_id for public_id, lineage, _older in rows.values()}
+        before |= {public_id: name for public_id, _lineage, name in rows.values() if name}
+        before |= {
+            key.public_id: rows[key.replaces_id][0] for key in of_model if key.replaces_id in rows
+        }
+    return Makers({key.public_id for key in keys}, before, lineages)
+
+
+def _besides(makers: Makers, links: Iterable[Link]) -> list[Link]:
+    return [link for link in links if link.public_id not in makers.keys]
+
+
+def _walk(origin: Makers) -> list[Link]:
+    """Return the descendants of ``origin``, ended or not, besides its keys."""
+    trace, makers, read = Trace(origin), origin.ids, set(origin.lineages)
+    if len(makers) > _MANY:
+        read -= makers  # the next round finds the lineages that the keys of a long chain began
+    found = _linked(makers, (), read, ())
+    while new := trace.follow(found, makers):
         makers = {link.public_id for link in new}
         unread = {link.lineage or link.public_id for link in new} - read
         if len(new) > _MANY and len(read) <= _MANY:
@@ -179,12 +174,12 @@ def _walk(spared: Collection[str], lineages: Collection[str]) -> list[_Link]:
         else:
             found = _linked(makers, (), unread, new)
         read |= unread
-    return links
+    return _besides(origin, trace.found.values())
 
 
-def _beside(lineages: Collection[str]) -> list[_Link]:
+def _beside(lineages: Collection[str]) -> list[Link]:
     """Fetch the keys that a key of ``lineages`` created or was rotated into, of other lineages."""
-    found: list[_Link] = []
+    found: list[Link] = []
     of_parents = [
         _rows(model).filter(lineage__in=lineages).order_by() for model in KEY_MODELS.values()
     ]
@@ -194,7 +189,7 @@ def _beside(lineages: Collection[str]) -> list[_Link]:
         parents += [Q(replaces__in=rows.values("pk")) for rows in of_parents if rows.model is model]
         for condition in parents:
             rows = others.filter(condition).values_list(*_FIELDS, _is_live())
-            found += (_Link(model, *row) for row in rows)
+            found += (Link(model, *row) for row in rows)
     return found
 
 
@@ -203,8 +198,7 @@ def check_apart(holder: AnyKey | None, key: AnyKey) -> None:
 
     Otherwise, a thief who created a key would undo what was done to the stolen one.
     """
-    makers: list[Any] = [key, *key.predecessors()] if holder is not None else []
-    if makers and holder in below(makers):
+    if holder is not None and holder in created_with(key):
         message = _("Your credential was created with this key. Use another one.")
         raise LifecycleError("created_with_key", message)
 
@@ -235,7 +229,7 @@ def end_from(
             found = [key for key in rows.order_by() if names <= set(key.upstream.split())]
             keys += filter(only, found)
         if keys:
-            links = [_Link(type(key), key.pk, key.public_id, *_UNKNOWN) for key in keys]
+            links = [Link(type(key), key.pk, key.public_id, *_UNKNOWN) for key in keys]
             _revoke(links, reason, None, None)
             end_made_with(keys=keys, reason=reason)
 
@@ -244,47 +238,22 @@ def _linked(
     makers: Collection[str],
     tokens: Collection[str],
     lineages: Collection[str],
-    replaced: Collection[_Link],
-) -> list[_Link]:
+    replaced: Collection[Link],
+) -> list[Link]:
     """Fetch the keys of ``lineages`` and the keys that one of the given credentials created."""
     conditions = [Q(minted_with__in=ids) for ids in _chunks(makers)]
     conditions += [Q(made_with_token__in=ids) | Q(minted_with__in=ids) for ids in _chunks(tokens)]
     conditions += [Q(lineage__in=ids) for ids in _chunks(lineages)]
-    found: dict[str, _Link] = {}
+    found: dict[str, Link] = {}
     for model in KEY_MODELS.values():
         pks = [link.pk for link in replaced if link.model is model]
         for condition in (*conditions, *(Q(replaces__in=ids) for ids in _chunks(pks))):
             rows = _rows(model).filter(condition).order_by().values_list(*_FIELDS, _is_live())
-            found.update((row[1], _Link(model, *row)) for row in rows)
+            found.update((row[1], Link(model, *row)) for row in rows)
     return list(found.values())
 
 
-def _below(
-    found: Iterable[_Link],
-    makers: Iterable[str],
-    tokens: Iterable[str],
-    known: Collection[str],
-    spared: Collection[str],
-) -> list[_Link]:
-    """Return the members of ``found`` that the links lead to, each once."""
-    by_link: dict[tuple[str, str], list[_Link]] = defaultdict(list)
-    for link in found:
-        by_link["key", link.minted_with].append(link)
-        by_link["token", link.minted_with].append(link)
-        by_link["token", link.made_with_token].append(link)
-        if link.replaces is not None and link.replaces not in spared:
-            by_link["key", link.replaces].append(link)
-    doomed: dict[str, _Link] = {}
-    ahead = [*(("key", each) for each in makers), *(("token", each) for each in tokens)]
-    while ahead:
-        for link in by_link[ahead.pop()]:
-            if link.public_id not in doomed and link.public_id not in known:
-                doomed[link.public_id] = link
-                ahead.append(("key", link.public_id))
-    return list(doomed.values())
-
-
-def _revoke(doomed: Iterable[_Link], reason: str, by: Any, using: Access | None) -> list[AnyKey]:
+def _revoke(doomed: Iterable[Link], reason: str, by: Any, using: Access | None) -> list[AnyKey]:
     ended: list[AnyKey] = []
     by_model: dict[Any, list[int]] = defaultdict(list)
     for link in doomed:

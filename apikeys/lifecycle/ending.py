@@ -1,7 +1,7 @@
 """Revoke keys and the keys that were created with them."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from django.db import router
@@ -15,7 +15,6 @@ from ..databases import transactions
 from ..databases.primary import reading_primary
 from ..errors import LifecycleError
 from ..models import KEY_MODELS, AnyKey, PersonalAccessToken, naming
-from ..models.chains import chains
 from ..signals import key_revoked
 from . import cleaning, descendants, locking
 
@@ -47,9 +46,7 @@ def end(
         locking.lock(key)
         if not _end(key, by, reason, using):
             return None
-        makers: list[Any] = [key, *key.predecessors()]
-        why = _("Created with %(id)s, which was revoked.") % {"id": key.public_id}
-        return descendants.end_made_with(keys=makers, reason=why, by=by, using=using)
+        return _end_descendants([key], by, using)
 
 
 def check_reason(key: AnyKey, reason: str, column: str = "revoked_reason") -> None:
@@ -92,6 +89,9 @@ def revoke_all(reasons: Mapping[AnyKey, str], *, by: Any = None) -> list[AnyKey]
             if keys:
                 _end_all(model, keys, of_model, by)
                 ended += keys
+        # Of both kinds together: a selected key must not end as the descendant of another.
+        if ended:
+            _end_descendants(ended, by)
     return ended
 
 
@@ -109,8 +109,14 @@ def _end_all(model: Any, keys: list[Any], reasons: Mapping[Any, str], by: Any) -
     with audit.together():
         for key in keys:
             key_revoked.send(model, key=key, by=by, using=None)
-    why = _("Created with a key that was revoked.")
+
+
+def _end_descendants(
+    keys: Collection[AnyKey], by: Any, using: Access | None = None
+) -> list[AnyKey]:
+    """Revoke what was created with ``keys``, which were revoked, or with their predecessors."""
+    reason = _("Created with a key that was revoked.")
     if len(keys) == 1:
-        why = _("Created with %(id)s, which was revoked.") % {"id": keys[0].public_id}
-    older = [each for chain in chains(keys).values() for each in chain]
-    descendants.end_made_with(keys=[*keys, *older], reason=why, by=by)
+        only = next(iter(keys)).public_id
+        reason = _("Created with %(id)s, which was revoked.") % {"id": only}
+    return descendants.end_made_with(keys=keys, older=True, reason=reason, by=by, using=using)

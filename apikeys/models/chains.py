@@ -52,14 +52,15 @@ def chains(
     return found
 
 
-def predecessors_of(keys: Iterable[Any], *fields: str) -> list[Any]:
+def predecessors_of(keys: Iterable[Any], *fields: Any) -> dict[Any, tuple[Any, ...]]:
     """Return the values of ``fields`` of all predecessors of ``keys`` (all of one model).
 
-    In no particular order. Two queries per 500 links, like ``chains``, but loads no objects.
+    By primary key, in no particular order. Two queries per 500 links, like ``chains``, but loads
+    no objects.
     """
     keys = [key for key in keys if key.replaces_id is not None]
     if not keys:
-        return []
+        return {}
     model: Any = type(keys[0])
     rows = model._default_manager.using(router.db_for_write(model)).order_by()
     found: dict[Any, Any] = {}
@@ -74,7 +75,7 @@ def predecessors_of(keys: Iterable[Any], *fields: str) -> list[Any]:
             )
         # A chain goes on only after as many links as one query follows.
         ends = [pk for pk in older if pk not in links] if len(links) >= _LINKS else []
-    return list(found.values())
+    return found
 
 
 def _links(model: Any, ends: Iterable[Any], newer: bool, most: int) -> dict[Any, Any]:

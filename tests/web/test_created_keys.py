@@ -9,7 +9,8 @@ from django.utils import timezone
 
 from apikeys import grants, lifecycle, usage
 from apikeys.lifecycle import descendants
-from apikeys.models import PersonalAccessToken
+from apikeys.models import PersonalAccessToken, ProjectKey
+from apikeys.refusals import Refused
 from apikeys.verify import verify
 from tests.factories import MembershipFactory, mint_key, mint_pat
 from tests.web.conftest import KEYS, TOKENS, text_of
@@ -185,6 +186,47 @@ def test_revoking_several_names_what_ends_with_any_but_not_the_selected(
     text = text_of(page.post(f"{place.url}revoke/", {"id": ids}))
     assert "eys that were created with them over the API are revoked too: below" in text
     assert text.count("deploy") == 1  # in the list of the selected
+
+
+def test_revoking_several_names_and_ends_the_predecessor_that_one_of_them_created(
+    page, place, parent, create, ada
+):
+    (old,) = create(parent, "before rotation")
+    new = lifecycle.rotate(old.key, by=ada)
+    lifecycle.edit(new.key, name="after rotation", by=ada)
+    ids = [parent.key.public_id, new.key.public_id]
+    text = text_of(page.post(f"{place.url}revoke/", {"id": ids}))
+    assert "created with them over the API are revoked too: before rotation" in text
+    page.post(f"{place.url}revoke/", {"ids": " ".join(ids), "confirm": "yes"})
+    for each in (parent, old, new):
+        with pytest.raises(Refused):
+            verify(each.token)
+
+
+def test_revoking_unused_keys_of_both_kinds_names_all_that_ends(page, ada, engine, create):
+    parent, old = mint_pat(ada, scopes=SCOPES), mint_key(engine, scopes=SCOPES, by=ada)
+    create(old, "of the old one")
+    within = grants.for_project(engine, using=verify(parent.token))
+    new = lifecycle.rotate(old.key, by=ada, within=within)  # so it ends with the parent
+    usage.flush()
+    ids = [parent.key.public_id, new.key.public_id]
+    for model in (PersonalAccessToken, ProjectKey):
+        model.objects.filter(public_id__in=ids).update(
+            created_at=timezone.now() - timedelta(days=100), last_used_at=None, last_used_on=None
+        )
+    other = mint_pat()
+    usage.note_use(PersonalAccessToken, other.key.pk, "203.0.113.7")  # the site records uses
+    usage.flush()
+    text = text_of(page.post(f"{TOKENS}unused/revoke/", {"id": ids}))
+    assert "are revoked too: of the old one" in text
+    assert "and 1 more" not in text
+    data = {"ids": " ".join(ids), "confirm": "yes", "reason": "Unused."}
+    done = text_of(page.post(f"{TOKENS}unused/revoke/", data, follow=True))
+    assert "was not revoked" not in done
+    new.key.refresh_from_db()
+    assert new.key.revoked_reason == "Unused."
+    ended = ProjectKey.objects.exclude(revoked_at=None)
+    assert {key.name for key in ended} == {new.key.name, "of the old one"}
 
 
 def test_revoking_unused_names_what_ends_too(page, place, parent, create):
