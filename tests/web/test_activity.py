@@ -377,4 +377,4 @@ def test_activity_without_events_has_no_link_to_one(page, place):
 def test_search_of_the_activity_finds_an_id_in_other_lists(page, ada, engine):
     key = mint_key(engine, name="server", by=ada).key
     text = text_of(page.get("/settings/keys/activity/", {"q": key.public_id}))
-    assert f"Found by ID in your other lists: server {key.public_id}" in text
+    assert f"Found by ID outside these results: server {key.public_id}" in text

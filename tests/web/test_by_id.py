@@ -11,7 +11,7 @@ from tests.factories import MembershipFactory, mint_key, mint_pat
 from tests.web.conftest import KEYS, TOKENS, text_of
 
 PROJECTS = f"{TOKENS}projects/"
-FOUND = "Found by ID in your other lists:"
+FOUND = "Found by ID outside these results:"
 
 
 @pytest.fixture

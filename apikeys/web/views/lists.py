@@ -31,7 +31,7 @@ _MOST_REPLACED: Final = 100  # predecessors to list the events of
 
 
 class Finding(SettingsPage):
-    """A list whose search finds an ID in the user's other lists too."""
+    """A list whose search finds an ID among all keys that the user may see."""
 
     def elsewhere(self, term: str, listed: QuerySet[Any] | None = None) -> list[dict[str, Any]]:
         return [brief(self.user, key) for key in by_id.elsewhere(self.user, term, listed)]
