@@ -11,6 +11,7 @@ import pytest
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import Permission
 from django.contrib.contenttypes.models import ContentType
+from django.core.cache import cache
 from django.core.management import CommandError, call_command
 from django.db import DEFAULT_DB_ALIAS, connection
 from django.test import override_settings
@@ -130,6 +131,12 @@ def _marks(item) -> set[str]:
 def _named(config) -> set[Path]:
     paths = {config.invocation_params.dir / argument.split("::")[0] for argument in config.args}
     return {path for path in paths if path.suffix == ".py"}
+
+
+@pytest.fixture(autouse=True)
+def empty_cache():
+    """Start without numbers of the test before: users of two tests may have the same key."""
+    cache.clear()
 
 
 @pytest.fixture(scope="session")

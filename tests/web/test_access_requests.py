@@ -13,6 +13,7 @@ from apikeys.models import AuditEvent, ProjectAccess
 from apikeys.policy import Policy
 from apikeys.reach import requests
 from apikeys.verify import verify
+from apikeys.web import deciding
 from tests.factories import PASSWORD, MembershipFactory, ProjectFactory, mint_key, mint_pat
 from tests.web.conftest import TOKENS, text_of
 from tests.web.test_approvals import confirm, log_in_ages, pending
@@ -425,6 +426,66 @@ class TestManyProjects:
             assert requests.deciding(page, None) == ([], False)
         assert len(captured) == 1
         assert Asked.asked == []
+
+
+class TestTab:
+    """The tab counts requests once a minute, and after a decision of the user."""
+
+    def badge(self, client, url=TOKENS):
+        found = BADGE.search(text_of(client.get(url)))
+        return found and int(found[1])
+
+    def test_one_query_if_no_project_requires_approval(self, page, ada, engine, bob):
+        mint_pat(bob)
+        with CaptureQueriesContext(connection) as captured:
+            waiting = deciding.waiting_for(ada, lambda: pytest.fail("asked"), fresh=False)
+        assert waiting == (0, False)
+        assert len(captured) == 1
+
+    def test_remembered(self, page, engine, waiting, bob, settings):
+        settings.APIKEYS = settings.APIKEYS | {"POLICY": f"{__name__}.Asked"}
+        Asked.asked = []
+        assert self.badge(page) == 2
+        assert Asked.asked.pop() == engine.slug
+        mint_pat(bob)
+        with CaptureQueriesContext(connection) as captured:
+            assert self.badge(page) == 2
+        assert Asked.asked == []
+        assert sum("projectrules" in each["sql"] for each in captured) <= 2  # and of own tokens
+        assert self.badge(page, URL) == 3, "Approvals always counts"
+        assert self.badge(page) == 3
+
+    def test_for_a_minute(self, page, engine, waiting, bob, monkeypatch):
+        monkeypatch.setattr(deciding, "_REMEMBERED", 0)  # a cache stores nothing then
+        assert self.badge(page) == 2
+        mint_pat(bob)
+        assert self.badge(page) == 3
+
+    def test_for_each_user(self, page, client, engine, waiting, viewer):
+        assert self.badge(page) == 2
+        client.force_login(viewer)
+        assert self.badge(client) is None
+
+    @pytest.mark.parametrize("decision", ["approve", "reject"])
+    def test_forgotten_after_a_decision(self, page, engine, waiting, decision):
+        assert self.badge(page) == 2
+        ask(page, waiting[:1], engine, decision, confirm="yes")
+        assert self.badge(page) == 1
+
+    @pytest.mark.parametrize("verb", ["allow", "deny"])
+    def test_forgotten_after_a_decision_on_access(self, page, waiting, verb):
+        assert self.badge(page) == 2
+        access = f"{TOKENS}projects/analytical-engine/access/"
+        page.post(f"{access}{waiting[0].key.public_id}/{verb}/")
+        assert self.badge(page) == 1
+        page.post(f"{access}approval/", {"approve": "no"})
+        assert self.badge(page) is None
+
+    def test_counted_if_the_cache_does_not_answer(self, page, engine, waiting, monkeypatch):
+        monkeypatch.setattr(deciding, "cache", None)
+        assert self.badge(page) == 2
+        ask(page, waiting[:1], engine, confirm="yes")
+        assert self.badge(page) == 1
 
 
 class Asked(Policy):

@@ -52,6 +52,7 @@ class AccessPage(OwnerPage):
 
     urls = (*OwnerPage.urls, "access", "access_rule")
     entered = ()
+    decides_requests = True
 
     @property
     def project(self) -> Any:

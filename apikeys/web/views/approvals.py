@@ -37,6 +37,7 @@ class Decide(SettingsPage):
     """Approve or reject a key. Users without the policy's ``may_approve`` get 404."""
 
     section = "approvals"
+    decides_requests = True
 
     def post(self, request: HttpRequest, kind: str, key_id: str) -> HttpResponse:
         if KEY_MODELS[kind] is ProjectKey and self.hides_project_keys:
@@ -70,6 +71,7 @@ class DecideMany(SettingsPage):
     """
 
     section = "approvals"
+    decides_requests = True
     entered = ("id", "ids", "decision", "reason")
 
     def get(self, request: HttpRequest) -> HttpResponse:

@@ -51,6 +51,8 @@ class SettingsPage(LoginRequiredView):
 
     #: The active tab of the navigation.
     section = "tokens"
+    #: Whether a form of the page decides about requests, so that they are counted again.
+    decides_requests = False
     #: The form fields that are kept while the user logs in again.
     entered: ClassVar[Collection[str]] = _ENTERED
 
@@ -60,6 +62,8 @@ class SettingsPage(LoginRequiredView):
         note_change(request)
         with networks.asked_from(request), zones.of_reader(request):
             response = cast("HttpResponse", super().dispatch(request, *args, **kwargs))
+        if request.method == "POST" and self.decides_requests:
+            deciding.forget(request.user)
         return guard(response)
 
     @property
@@ -94,14 +98,22 @@ class SettingsPage(LoginRequiredView):
         return self.deciding_in.projects
 
     @cached_property
+    def waiting(self) -> deciding.Waiting:
+        """How many tokens wait for the user. Up to a minute old, but not on *Approvals*."""
+        if self.hides_project_keys:
+            return deciding.Waiting(0, decides=False)
+        is_current = self.section == "approvals"
+        return deciding.waiting_for(self.user, lambda: self.approving, fresh=is_current)
+
+    @cached_property
     def to_decide(self) -> int:
         """The number of requests that the user may approve, up to 100."""
-        return deciding.number_to_decide(self.user, self.approving)
+        return deciding.number_to_decide(self.user, self.waiting.number)
 
     @cached_property
     def decides(self) -> bool:
         """Whether to show the page of approvals to the user."""
-        return bool(self.to_decide or self.approving) or deciding.decides(self.user)
+        return bool(self.to_decide or self.waiting.decides) or deciding.decides(self.user)
 
     @cached_property
     def is_recent(self) -> bool:
