@@ -22,8 +22,9 @@ from ..errors import LifecycleError
 from ..keys.facts import KINDS
 from ..models import KEY_MODELS, ProjectAccess, get_project_model
 from ..reach import Entry, exports, sources
+from ..reach.shown import Shown
 from ..templatetags.apikeys_pages import quoted
-from ..web.access import AccessFilter, download, words_of
+from ..web.access import AccessFilter, affected_by, download, shown_in, words_of
 from . import theme
 from .forms import ConfirmForm, ReasonForm
 from .lists import ListAdmin, begins
@@ -223,12 +224,15 @@ class AccessPages(ListAdmin):
         if entry is None:
             raise Http404
         form = self.decisions[verb](request.POST if request.method == "POST" else None)
+        status = 200
         url = _url(self.admin_site.name, "project", found_project)
         if form.is_valid():
             try:
                 self._decide(request, verb, found_project, entry, form.cleaned_data)
             except LifecycleError as error:
                 form.add_error("reason" if error.field and form.fields else None, error.message)
+                if error.code == "changed_meanwhile":
+                    entry, status = reach.find(found_project, credential) or entry, 409
             else:
                 return HttpResponseRedirect(url)
         sources.fill(found_project, [entry])
@@ -241,17 +245,20 @@ class AccessPages(ListAdmin):
             "list_url": url,
             "project_name": str(found_project),
             "label": words["verb"],
+            "shown": Shown.of(entry),
+            "affected": affected_by(verb, entry, found_project),
         }
-        return self._page(request, "access_decide", context)
+        return self._page(request, "access_decide", context, status)
 
     def _decide(
         self, request: HttpRequest, verb: str, project: Any, entry: Entry, data: dict[str, Any]
     ) -> None:
         """Decide as a site admin, and write to the history of the key."""
+        shown = shown_in(request.POST, verb, entry)
         by, facts = request.user, {"name": quoted(entry.name), "project": slug_of(project), **data}
         with transactions.atomic(self.model):
             if verb == "deny":
-                is_new = reach.deny(project, entry, by=by, reason=data["reason"])
+                is_new = reach.deny(project, entry, by=by, reason=data["reason"], shown=shown)
                 if entry.awaits:
                     done = _("Rejected in the project %(project)s.") % facts
                     message = _("Rejected %(name)s in this project.") % facts
@@ -260,7 +267,7 @@ class AccessPages(ListAdmin):
                     message = _("Denied %(name)s in this project.") % facts
                 done = f"{done} {data['reason']}".strip()
             else:
-                is_new = reach.allow(project, entry, by=by, as_admin=True)
+                is_new = reach.allow(project, entry, by=by, as_admin=True, shown=shown)
                 if entry.is_request:
                     done = _("Approved in the project %(project)s.") % facts
                     message = _("Approved %(name)s in this project.") % facts
@@ -291,7 +298,9 @@ class AccessPages(ListAdmin):
             row["url"] = f"{listed}?{urlencode({'q': entry.id})}"
         return row
 
-    def _page(self, request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
+    def _page(
+        self, request: HttpRequest, template: str, context: dict[str, Any], status: int = 200
+    ) -> HttpResponse:
         context = {
             **self.admin_site.each_context(request),
             "theme": self.theme,
@@ -299,7 +308,8 @@ class AccessPages(ListAdmin):
             "media": self.media,
             **context,
         }
-        return _private(TemplateResponse(request, f"admin/apikeys/key/{template}.html", context))
+        name = f"admin/apikeys/key/{template}.html"
+        return _private(TemplateResponse(request, name, context, status=status))
 
 
 def _private(response: HttpResponse) -> HttpResponse:

@@ -31,8 +31,9 @@ from ..models import (
 )
 from ..models.audit import CLIENT
 from ..signals import key_resumed
-from . import notices
+from . import notices, sources
 from .entries import Entry
+from .shown import Shown, decision_of, facts_of
 
 #: The longest name of an event, in characters. An application may have a longer one.
 _MOST: Final = AuditEvent._meta.get_field("name").max_length
@@ -54,19 +55,29 @@ def register(lock: Lock) -> None:
 @transactions.retried
 @reading_primary()
 def deny(
-    project: Any, entry: Entry, *, reason: str = "", by: Any = None, using: Access | None = None
+    project: Any,
+    entry: Entry,
+    *,
+    reason: str = "",
+    by: Any = None,
+    using: Access | None = None,
+    shown: Shown | None = None,
 ) -> bool:
     """Refuse a credential in ``project`` from the next request on.
 
     With it, refuse everything that was created with it or rotated from it. A project key is
-    paused. Return ``False`` if the credential was already denied. Raises ``LifecycleError``
-    (``unknown_credential``, ``reason_too_long``, ``invalid_reason``, ``secret_in_text``).
+    paused. Return ``False`` if the credential was already denied. Pass ``shown`` to refuse a
+    decision if there was another since. Raises ``LifecycleError`` (``unknown_credential``,
+    ``reason_too_long``, ``invalid_reason``, ``secret_in_text``, ``changed_meanwhile``).
     """
     reason = " ".join(reason.split())
     with transactions.atomic(ProjectAccess), audit.together():
         first = _locked(project, entry)
         ending.check_reason(first or PersonalAccessToken(), reason, "paused_reason")
         row = _row(project, entry.decided_as, entry.id)
+        if shown is not None:
+            # Not the facts: otherwise, the owner could prevent a denial by editing the token.
+            _check_shown(shown, project, entry, row)
         if row is not None and row.is_denied and not _is_with_another(row, project, entry, first):
             return False
         at = timezone.now()
@@ -91,10 +102,10 @@ def deny(
 def _locked_below(
     project: Any, entry: Entry, first: AnyKey | None, known: list[AnyKey]
 ) -> list[AnyKey]:
-    """Lock the unended keys of ``_below`` that are not ``known``, and return them."""
+    """Lock the unended keys of ``below`` that are not ``known``, and return them."""
     if first is None:
         _lock_created(entry)
-    return locking.lock_unended([key for key in _below(project, entry, first) if key not in known])
+    return locking.lock_unended([key for key in below(project, entry, first) if key not in known])
 
 
 def _lock_created(entry: Entry) -> None:
@@ -129,25 +140,29 @@ def allow(
     by: Any = None,
     as_admin: bool = False,
     within: Grant | None = None,
+    shown: Shown | None = None,
 ) -> bool:
     """Let a credential reach ``project`` again, or approve it.
 
     Everything that was denied with it is allowed too. Return ``False`` if the credential was
     neither denied nor pending. ``as_admin`` is as in ``lifecycle.resume``.
-    If it is allowed with a credential, pass ``within``: it must cover all of this.
-    Raises ``LifecycleError`` (``unknown_credential``, ``held_key``, ``created_with_key``,
-    ``credential_changed``, or a code of ``mint`` about ``within``).
+    If it is allowed with a credential, pass ``within``: it must cover all of this. Pass ``shown``
+    to allow no more than a page showed. Raises ``LifecycleError`` (``unknown_credential``,
+    ``held_key``, ``created_with_key``, ``credential_changed``, ``changed_meanwhile``, or a code of
+    ``mint`` about ``within``).
     """
     using = locking.credential_of(within)
     with transactions.atomic(ProjectAccess), audit.together():
         holder = locking.lock_all(None, within)
         first = _locked(project, entry)
         row = _row(project, entry.decided_as, entry.id)
+        if shown is not None:
+            _check_shown(shown, project, entry, row, facts_of(first, entry.scope))
         if row is not None and not row.is_denied:
             return False
         if row is None and not entry.awaits:
             return False
-        together = _together(row, _below(project, entry, first)) if row is not None else []
+        together = _together(row, below(project, entry, first)) if row is not None else []
         keys = [first, *(key for _row, key in together if key != first)]
         _check_within(within, holder, project, entry, [key for key in keys if key is not None])
         now = timezone.now()
@@ -166,6 +181,21 @@ def allow(
         instead = "resumed" if first in resumed else ""
         notices.later("allowed", project, entry, by=by, instead=instead, facts=facts)
     return True
+
+
+def _check_shown(
+    shown: Shown, project: Any, entry: Entry, row: ProjectAccess | None, facts: str | None = None
+) -> None:
+    """Raise ``LifecycleError`` unless the locked ``row`` and ``facts`` are as shown."""
+    is_token = entry.kind == PERSONAL_ACCESS_TOKEN
+    awaits = is_token and row is None and sources.requires_approval(project)
+    is_same = shown.decision == decision_of(row, awaits=awaits)
+    if not is_same or facts not in (None, shown.facts):
+        message = _(
+            "The credential, or the decision about it, has changed since you opened the page. "
+            "Check it and decide again."
+        )
+        raise LifecycleError("changed_meanwhile", message)
 
 
 def _tokens_of(entry: Entry, keys: Iterable[AnyKey | None]) -> list[str]:
@@ -196,9 +226,9 @@ def _check_within(
 
 def _is_with_another(row: ProjectAccess, project: Any, entry: Entry, first: AnyKey | None) -> bool:
     """Return whether ``row`` was written because a credential above it was denied."""
-    below = {key.public_id for key in _below(project, entry, first)}
+    ids = {key.public_id for key in below(project, entry, first)}
     together = ProjectAccess.objects.filter(project=project, at=row.at, is_denied=True)
-    return not below.issuperset(together.exclude(pk=row.pk).values_list("credential", flat=True))
+    return not ids.issuperset(together.exclude(pk=row.pk).values_list("credential", flat=True))
 
 
 @reading_primary()
@@ -238,7 +268,8 @@ def _row(project: Any, kind: str, credential: str) -> ProjectAccess | None:
 
 def _is_request(entry: Entry, row: ProjectAccess | None) -> bool:
     """Return whether a decision answers a request: the token is pending approval, or rejected."""
-    return entry.awaits if row is None else row.is_rejected
+    # A worker of an older version allows a token and leaves ``is_rejected``.
+    return entry.awaits if row is None else row.is_denied and row.is_rejected
 
 
 def _save(row: ProjectAccess | None, values: dict[str, Any]) -> None:
@@ -248,7 +279,7 @@ def _save(row: ProjectAccess | None, values: dict[str, Any]) -> None:
     row.save()
 
 
-def _below(project: Any, entry: Entry, first: AnyKey | None) -> list[AnyKey]:
+def below(project: Any, entry: Entry | None, first: AnyKey | None) -> list[AnyKey]:
     """Return the unended keys to decide together with ``entry``: its chain and its descendants.
 
     The project keys among them are keys of ``project``. Tokens that an application created are
@@ -259,6 +290,8 @@ def _below(project: Any, entry: Entry, first: AnyKey | None) -> list[AnyKey]:
         keys = [key for key in chain if key == first or key.state() not in locking.ENDED]
         keys += descendants.below(chain)
         return [key for key in keys if getattr(key, "project_id", project.pk) == project.pk]
+    if entry is None:
+        return []
     names = {f"client:{entry.client_pk}", f"user:{entry.user_pk}"}
     rows = ProjectKey._default_manager.filter(live(), *_containing(names), project=project)
     return [key for key in rows.order_by("pk") if names <= set(key.upstream.split())]

@@ -76,7 +76,7 @@ class Entry:
     @property
     def is_rejected(self) -> bool:
         """Whether the denial was the answer to a request for approval."""
-        return self.decision is not None and self.decision.is_rejected
+        return self.is_denied and self.decision is not None and self.decision.is_rejected
 
     @property
     def is_request(self) -> bool:

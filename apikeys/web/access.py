@@ -1,20 +1,23 @@
 """Search, filter and sort the list of what reaches a project, by the query string of the page."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from django import forms
-from django.http import HttpResponse
+from django.http import HttpResponse, QueryDict
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from .. import reach
-from ..models import State
-from ..reach import Entry, exports, sources
+from .. import reach, token
+from ..models import AnyKey, State
+from ..reach import Entry, affected, exports, sources
 from ..reach.entries import KINDS
+from ..reach.shown import Shown
 from ..templatetags.apikeys_pages import quoted
 from .filters import ANY, USES, ListFilter, choice
 from .pagination import Page
+from .wording import listed
 
 _SIZE: Final = 50
 
@@ -86,6 +89,26 @@ def words_of(verb: str, entry: Entry, project: Any) -> dict[str, str]:
         title = _("Allow %(name)s in %(project)s?")
         title = _("Approve %(name)s in %(project)s?") if is_request else title
     return {"verb": button, "title": title % {"name": quoted(entry.name), "project": project}}
+
+
+def affected_by(verb: str, entry: Entry, project: Any) -> str:
+    """Return the names of the other keys that the decision applies to."""
+    find = affected.denied_with if verb == "deny" else affected.allowed_with
+    return names_of(find(project, entry))
+
+
+def names_of(keys: Sequence[AnyKey]) -> str:
+    return listed([f"{quoted(key.name)} ({KINDS[token.KIND_NAMES[key.KIND]]})" for key in keys])
+
+
+def shown_in(data: QueryDict, verb: str, entry: Entry) -> Shown:
+    """Return what the page showed of ``entry``, from its hidden field.
+
+    A form without it decides about ``entry`` as it is now, unless it approves a request.
+    """
+    if "shown" in data or (verb == "allow" and entry.is_request):
+        return Shown.parse(data.get("shown", ""))
+    return Shown.of(entry)
 
 
 def download(project: Any, found: list[Entry], name: str) -> HttpResponse | None:

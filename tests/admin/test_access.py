@@ -460,14 +460,71 @@ def test_a_request_is_approved_or_rejected(page, decider, bob, engine):
     assert "Rejected “laptop” in this project." in done.content.decode()
     assert "rejected here" in words(done)
     assert "denied here" not in words(done)
-    assert "Approve “laptop” in Analytical Engine?" in client.get(f"{url}allow/").content.decode()
-    done = client.post(f"{url}allow/", follow=True)
+    asked = client.get(f"{url}allow/")
+    assert "Approve “laptop” in Analytical Engine?" in asked.content.decode()
+    assert "Reason: Use the server." in words(asked)
+    done = client.post(f"{url}allow/", {"shown": str(asked.context["shown"])}, follow=True)
     assert "Approved “laptop” in this project." in done.content.decode()
     assert "approved here" in words(done)
     history = LogEntry.objects.order_by("pk")
     assert "Rejected in the project" in history[0].change_message
     assert "Approved in the project" in history[1].change_message
     assert verify(minted.token).allows(project=engine)
+
+
+@pytest.mark.parametrize(("verb", "other"), [("allow", "deny"), ("deny", "allow")])
+def test_a_decision_overrides_no_other(page, decider, bob, engine, verb, other):
+    client, _root = decider
+    minted = mint_pat(bob, name="laptop")
+    reach.require_approval(engine, True)
+    url = f"{page}{minted.key.public_id}/{verb}/"
+    html = client.get(url).content.decode()
+    shown = re.search(r'name="shown" value="([^"]+)"', html)[1]
+    getattr(reach, other)(engine, reach.find(engine, minted.key.public_id))
+    before = ProjectAccess.objects.values().get()
+    response = client.post(url, {"shown": shown, "reason": "Mine."})
+    assert response.status_code == 409
+    assert "has changed since you opened the page" in words(response)
+    assert ProjectAccess.objects.values().get() == before
+    assert not LogEntry.objects.exists()
+    again = client.post(url, {"shown": str(response.context["shown"])})
+    assert again.status_code == 302
+    assert verify(minted.token).allows(project=engine) == (verb == "allow")
+
+
+@pytest.mark.parametrize("given", [{}, {"shown": "awaits"}])
+def test_a_request_is_not_approved_unseen(page, decider, bob, engine, given):
+    client, _root = decider
+    minted = mint_pat(bob, name="laptop")
+    reach.require_approval(engine, True)
+    url = f"{page}{minted.key.public_id}/allow/"
+    assert client.post(url, given).status_code == 409
+    shown = str(client.get(url).context["shown"])
+    lifecycle.edit(minted.key, scopes=["payments:read", "payments:write"])
+    response = client.post(url, {"shown": shown})
+    assert response.status_code == 409
+    assert "payments:write" in words(response)
+    assert not ProjectAccess.objects.exists()
+
+
+def test_a_token_that_an_older_worker_allowed_is_not_rejected(page, decider, bob, engine):
+    """It leaves ``is_rejected`` in the row."""
+    client, _root = decider
+    minted = mint_pat(bob, name="laptop")
+    reach.require_approval(engine, True)
+    reach.deny(engine, reach.find(engine, minted.key.public_id))
+    ProjectAccess.objects.update(is_denied=False)
+    listed = words(client.get(page))
+    assert "rejected here" not in listed
+    assert "approved here" in listed
+    assert "Approve laptop" not in client.get(page).content.decode()
+    entry = reach.find(engine, minted.key.public_id)
+    assert not entry.is_rejected
+    assert not entry.is_request
+    client.post(f"{page}{minted.key.public_id}/deny/")
+    row = ProjectAccess.objects.get()
+    assert (row.is_denied, row.is_rejected) == (True, False), "it was approved before"
+    assert "denied here" in words(client.get(page))
 
 
 def test_a_token_that_is_being_replaced_is_marked(page, decider, bob, engine):

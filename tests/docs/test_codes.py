@@ -34,7 +34,7 @@ PAGES = {
     "workloads": "docs/reference/api.md",
 }
 #: Raised where no code is shown: for Python callers, or with a field of a page's form.
-NOT_SHOWN = {"made_already", "invalid_choice"}
+NOT_SHOWN = {"made_already", "invalid_choice", "changed_meanwhile"}
 NOT_SHOWN |= {"expired_user_code", "incorrect_user_code", "user_code_already_used"}
 
 

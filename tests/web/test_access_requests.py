@@ -12,8 +12,10 @@ from apikeys import lifecycle, reach
 from apikeys.models import AuditEvent, ProjectAccess
 from apikeys.policy import Policy
 from apikeys.reach import requests
+from apikeys.reach.requests import Request
 from apikeys.verify import verify
 from apikeys.web import deciding
+from apikeys.web.views.requests import value_of
 from tests.factories import PASSWORD, MembershipFactory, ProjectFactory, mint_key, mint_pat
 from tests.web.conftest import TOKENS, text_of
 from tests.web.test_approvals import confirm, log_in_ages, pending
@@ -36,12 +38,17 @@ def waiting(engine, bob):
 
 
 def value(minted, project):
-    return f"access:{minted.key.public_id}:{project.slug}"
+    return value_of(Request(project, type(minted.key).objects.get(pk=minted.key.pk)))
 
 
 def ask(page, minted, project, decision="approve", **more):
     ids = [value(each, project) for each in minted]
     return page.post(DECIDE, {"id": ids, "decision": decision} | more)
+
+
+def shown_on(page, url):
+    """Return the hidden field of the page that asks."""
+    return {"shown": str(page.get(url).context["shown"])}
 
 
 def reaches(minted, project):
@@ -139,7 +146,8 @@ def test_a_rejected_token_can_be_approved_and_a_denied_one_is_allowed(page, engi
     assert "Allow desk" in listed
     asked = text_of(page.get(f"{url}{laptop.key.public_id}/allow/"))
     assert "Approve “laptop” in Analytical Engine?" in asked
-    page.post(f"{url}{laptop.key.public_id}/allow/")
+    allow = f"{url}{laptop.key.public_id}/allow/"
+    page.post(allow, shown_on(page, allow))
     assert reaches(laptop, engine)
     page.post(f"{url}{laptop.key.public_id}/deny/")
     row = ProjectAccess.objects.get(credential=laptop.key.public_id)
@@ -476,7 +484,8 @@ class TestTab:
     def test_forgotten_after_a_decision_on_access(self, page, waiting, verb):
         assert self.badge(page) == 2
         access = f"{TOKENS}projects/analytical-engine/access/"
-        page.post(f"{access}{waiting[0].key.public_id}/{verb}/")
+        url = f"{access}{waiting[0].key.public_id}/{verb}/"
+        page.post(url, shown_on(page, url))
         assert self.badge(page) == 1
         page.post(f"{access}approval/", {"approve": "no"})
         assert self.badge(page) is None
@@ -566,7 +575,8 @@ class TestAccess:
         html = unescape(page.get(mine + query).content.decode())
         assert f'action="{mine}{query}"' in html
         assert f'href="{self.URL}{query}"' in html, "to cancel"
-        assert page.post(mine + query)["Location"] == self.URL + query
+        data = shown_on(page, mine)
+        assert page.post(mine + query, data)["Location"] == self.URL + query
 
     def test_the_filter_stays_through_a_login(self, page, waiting):
         log_in_ages(page)
@@ -577,7 +587,7 @@ class TestAccess:
     def test_a_secret_in_the_query_string_is_dropped(self, page, waiting):
         mine = f"{self.URL}{waiting[0].key.public_id}/allow/?q={waiting[0].token}"
         assert waiting[0].token not in page.get(mine).content.decode()
-        assert page.post(mine)["Location"] == self.URL
+        assert page.post(mine, shown_on(page, mine))["Location"] == self.URL
 
     def test_a_token_that_is_being_replaced_is_marked(self, page, engine, bob):
         old = mint_pat(bob, name="laptop")

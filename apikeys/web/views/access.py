@@ -17,9 +17,10 @@ from ...errors import LifecycleError
 from ...policy import get_policy
 from ...reach import exports, requests, sources
 from ...reach.entries import Entry
+from ...reach.shown import Shown
 from ...templatetags.apikeys_pages import quoted
 from .. import sudo
-from ..access import AccessFilter, download, words_of
+from ..access import AccessFilter, affected_by, download, shown_in, words_of
 from .pages import OwnerPage, add_error
 from .rows import IN_USE
 
@@ -162,9 +163,24 @@ class Decide(AccessPage):
         try:
             done = self.decide(entry, form.cleaned_data["reason"])
         except LifecycleError as error:
+            if error.code == "changed_meanwhile":
+                return self.ask_again(form, error)
             add_error(form, self.worded(error))
             return self.ask(entry, form, 422)
         return self.go(self.back, done % {"name": quoted(entry.name)})
+
+    def ask_again(self, form: DenyForm, error: LifecycleError) -> HttpResponse:
+        """Show what has changed since the page was shown. Ask again if there is anything to do."""
+        entry = self.entry()
+        is_open = entry.is_denied or entry.awaits if self.verb == "allow" else not entry.is_denied
+        if not is_open:
+            return self.refused(error.message, 409, url=self.back)
+        add_error(form, error)
+        return self.ask(entry, form, 409)
+
+    @property
+    def shown(self) -> Shown:
+        return shown_in(self.request.POST, self.verb, self.entry())
 
     def entry(self) -> Entry:
         entry = reach.find(self.project, self.kwargs["key_id"])
@@ -188,6 +204,8 @@ class Decide(AccessPage):
             back=self.back,
             verb=self.verb,
             words=words_of(self.verb, entry, self.project),
+            shown=Shown.of(entry),
+            affected=affected_by(self.verb, entry, self.project),
             is_own=entry.user_pk is not None and entry.user_pk == self.user.pk,
             is_in_use=used is not None and timezone.now() - used < IN_USE,
         )
@@ -197,7 +215,7 @@ class Deny(Decide):
     verb = "deny"
 
     def decide(self, entry: Entry, reason: str) -> str:
-        reach.deny(self.project, entry, by=self.user, reason=reason)
+        reach.deny(self.project, entry, by=self.user, reason=reason, shown=self.shown)
         if entry.awaits:
             return _("Rejected %(name)s in this project.")
         return _("Denied %(name)s in this project.")
@@ -207,7 +225,7 @@ class Allow(Decide):
     verb = "allow"
 
     def decide(self, entry: Entry, reason: str) -> str:
-        reach.allow(self.project, entry, by=self.user)
+        reach.allow(self.project, entry, by=self.user, shown=self.shown)
         if entry.is_request:
             return _("Approved %(name)s in this project.")
         return _("Allowed %(name)s in this project.")

@@ -20,12 +20,13 @@ from ...models import KEY_MODELS, AnyKey, PersonalAccessToken, ProjectKey, State
 from ...policy import get_policy
 from ...reach import requests
 from ...reach.requests import Request
+from ...reach.shown import Shown
 from ...templatetags.apikeys_pages import quoted
 from .. import deciding, sudo
 from ..forms import PauseForm
 from ..wording import listed
 from .pages import CONFLICTS, SettingsPage, add_error
-from .requests import ACCESS, Asked, label_of, rows_of_requests, value_of
+from .requests import ACCESS, Asked, is_working, label_of, name_of, rows_of_requests, value_of
 
 _MODELS: tuple[type[AnyKey], ...] = (ProjectKey, PersonalAccessToken)
 
@@ -92,7 +93,7 @@ class DecideMany(SettingsPage):
 
     def decide(self, asked: QueryDict, *, is_confirmed: bool) -> HttpResponse:
         approves = asked["decision"] == "approve"
-        chosen, gone = self.chosen(asked)
+        chosen, gone = self.chosen(self.names(asked))
         if not chosen:
             message = self.gone(gone) if gone else _("Select at least one request.")
             messages.warning(self.request, message, fail_silently=True)
@@ -105,24 +106,57 @@ class DecideMany(SettingsPage):
         if not form.is_valid():
             return self.ask(form, chosen, gone, 422, approves=approves)
         done: list[Asked] = []
+        changed: list[str] = []
+        shown = dict(name.rpartition(":")[::2] for name in self.names(asked))
         for each in chosen:
             try:
-                is_done = self.do(each, approves, form.cleaned_data.get("reason", ""))
+                facts = shown.get(name_of(each), "")
+                is_done = self.do(each, approves, form.cleaned_data.get("reason", ""), facts)
             except LifecycleError as error:
                 if error.field == "reason":  # the same for each request
                     add_error(form, error)
                     return self.ask(form, chosen, gone, 422, approves=approves)
+                if error.code == "changed_meanwhile":
+                    changed.append(value_of(each))
+                    continue
                 is_done = False
             if is_done:
                 done.append(each)
             else:
                 gone.append(label_of(each))
+        if changed and (response := self.ask_again(changed, gone, done, approves)):
+            return response
         if gone:
             messages.warning(self.request, self.gone(gone), fail_silently=True)
         return self.go(self.back, self.done(done, approves) if done else "")
 
-    def do(self, asked: Asked, approves: bool, reason: str) -> bool:
-        """Decide about one request. Return ``False`` if a token no longer waits."""
+    def ask_again(
+        self, names: list[str], gone: list[str], done: list[Asked], approves: bool
+    ) -> HttpResponse | None:
+        """Ask about the requests that were not as shown. Add those that were decided to ``gone``.
+
+        Return ``None`` if all were decided.
+        """
+        chosen, decided = self.chosen(names)
+        gone += decided
+        if not chosen:
+            return None
+        if done:
+            messages.success(self.request, self.done(done, approves), fail_silently=True)
+        labels = [label_of(each) for each in chosen]
+        text = ngettext(
+            "%(names)s has changed since you opened the page. Check it and decide again.",
+            "%(names)s have changed since you opened the page. Check them and decide again.",
+            len(labels),
+        )
+        form, changed = self.form(None, approves), text % {"names": listed(labels)}
+        return self.ask(form, chosen, gone, 409, approves=approves, changed=changed)
+
+    def do(self, asked: Asked, approves: bool, reason: str, facts: str) -> bool:
+        """Decide about one request. Return ``False`` if a token no longer waits.
+
+        ``facts`` is a digest of what the page showed of a token. It may approve no more.
+        """
         if not isinstance(asked, Request):
             if approves:
                 lifecycle.approve(asked, by=self.user)
@@ -132,13 +166,16 @@ class DecideMany(SettingsPage):
         entry = reach.find(asked.project, asked.key.public_id)
         if entry is None or not entry.awaits:
             return False
+        shown = Shown.pending(facts)
         if approves:
-            return reach.allow(asked.project, entry, by=self.user)
-        return reach.deny(asked.project, entry, by=self.user, reason=reason)
+            return reach.allow(asked.project, entry, by=self.user, shown=shown)
+        return reach.deny(asked.project, entry, by=self.user, reason=reason, shown=shown)
 
-    def chosen(self, asked: QueryDict) -> tuple[list[Asked], list[str]]:
+    def names(self, asked: QueryDict) -> list[str]:
+        return [*asked.getlist("id"), *asked.get("ids", "").split()][:MOST]
+
+    def chosen(self, names: Sequence[str]) -> tuple[list[Asked], list[str]]:
         """Return the selected pending requests, and the labels of those no longer pending."""
-        names = [*asked.getlist("id"), *asked.get("ids", "").split()][:MOST]
         pairs = {tuple(name.split(":", 1)) for name in names}
         policy = get_policy()
         found: list[AnyKey] = []
@@ -159,7 +196,7 @@ class DecideMany(SettingsPage):
         if self.hides_project_keys:
             return [], []
         parts = [name.split(":") for name in names if name.startswith(f"{ACCESS}:")]
-        among = {(unquote(part[2]), part[1]) for part in parts if len(part) == 3}
+        among = {(unquote(part[2]), part[1]) for part in parts if len(part) in (3, 4)}
         slugs = {slug for slug, _key in among if "\0" not in slug}
         decides = requests.deciding(self.user, slugs).projects if slugs else []
         projects = {slug_of(project): project for project in decides}
@@ -191,6 +228,15 @@ class DecideMany(SettingsPage):
         if not approves:
             return _("Rejected %(name)s.") % {"name": listed(labels)}
         if all(isinstance(each, Request) for each in found):
+            if any(not is_working(each) for each in found):
+                text = ngettext(
+                    "Approved %(names)s. It reaches the project once it works: it is pending "
+                    "approval itself, or paused.",
+                    "Approved %(names)s. Those that are pending approval themselves, or paused, "
+                    "reach the projects once they work.",
+                    len(labels),
+                )
+                return text % {"names": listed(labels)}
             text = ngettext(
                 "Approved %(names)s. It reaches the project now.",
                 "Approved %(names)s. They reach the projects now.",
@@ -212,6 +258,7 @@ class DecideMany(SettingsPage):
         status: int = 200,
         *,
         approves: bool,
+        changed: str = "",
     ) -> HttpResponse:
         if approves:
             title = ngettext("Approve %(n)d request?", "Approve %(n)d requests?", len(chosen))
@@ -226,8 +273,10 @@ class DecideMany(SettingsPage):
             rows=rows_of_requests(self.user, chosen),
             in_projects=in_projects,
             of_keys=len(chosen) - in_projects,
+            waits=any(isinstance(each, Request) and not is_working(each) for each in chosen),
             ids=" ".join(map(value_of, chosen)),
             gone=self.gone(gone) if gone else "",
+            changed=changed,
             approves=approves,
             back=self.back,
         )

@@ -9,9 +9,12 @@ from django.urls import reverse
 from ...conf import slug_of
 from ...keys import facts
 from ...lifecycle import permitted
-from ...models import AnyKey, PersonalAccessToken
+from ...models import AnyKey, PersonalAccessToken, State
+from ...reach import affected
 from ...reach.requests import Request, effective_scopes
+from ...reach.shown import facts_of
 from ...templatetags.apikeys_pages import quoted
+from ..access import names_of
 from ..owners import owner_of
 from .rows import creators_of, labelled, rows_of
 
@@ -26,11 +29,22 @@ def key_of(asked: Asked) -> AnyKey:
     return asked.key if isinstance(asked, Request) else asked
 
 
-def value_of(asked: Asked) -> str:
-    """Return the value of a request in forms. It has no spaces."""
+def name_of(asked: Asked) -> str:
+    """Return the kind, ID and project of a request in one word."""
     if isinstance(asked, Request):
         return f"{ACCESS}:{asked.key.public_id}:{quote(slug_of(asked.project), safe='')}"
     return f"{asked.KIND}:{asked.public_id}"
+
+
+def value_of(asked: Asked) -> str:
+    """Return the value of a request in forms: its name, and a digest of what the page shows.
+
+    It has no spaces. A pending key needs no digest, because it cannot be extended.
+    """
+    name = name_of(asked)
+    if isinstance(asked, Request):
+        return f"{name}:{facts_of(asked.key, asked.key.scope)}"
+    return name
 
 
 def label_of(asked: Asked) -> str:
@@ -39,15 +53,26 @@ def label_of(asked: Asked) -> str:
     return f"{name} ({asked.project})" if isinstance(asked, Request) else name
 
 
-def rows_of_requests(user: Any, found: Iterable[Asked]) -> list[dict[str, Any]]:
-    """Return the template data of requests, oldest first. Makes two queries at most.
+def is_working(asked: Asked) -> bool:
+    """Return whether the key of a request is neither pending nor paused."""
+    return key_of(asked).state() == State.LIVE
 
+
+def rows_of_requests(user: Any, found: Iterable[Asked]) -> list[dict[str, Any]]:
+    """Return the template data of requests, oldest first.
+
+    Makes four queries at most, and some for each token that created keys or was rotated.
     A policy of the site that answers itself is asked for the scopes in each project.
     """
     ordered = sorted(found, key=lambda each: (key_of(each).created_at, key_of(each).pk))
+    tokens = [each for each in ordered if isinstance(each, Request)]
+    stopped = dict(zip(map(name_of, tokens), affected.denied_with_each(tokens), strict=True))
     creators = creators_of([each for each in ordered if not isinstance(each, Request)])
-    allowed = effective_scopes([each for each in ordered if isinstance(each, Request)])
-    return [_row(user, each, creators, allowed) for each in ordered]
+    allowed = effective_scopes(tokens)
+    return [
+        _row(user, each, creators, allowed) | {"affected": names_of(stopped.get(name_of(each), []))}
+        for each in ordered
+    ]
 
 
 def _row(
