@@ -19,6 +19,7 @@ def test_no_migration_is_missing(db):
     call_command("makemigrations", "--check", "--dry-run", verbosity=0)
 
 
+@pytest.mark.long
 @pytest.mark.django_db(transaction=True)
 def test_they_can_be_undone_and_done_again():
     call_command("migrate", "payments", "zero", verbosity=0)

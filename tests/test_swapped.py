@@ -98,6 +98,7 @@ def test_another_project_model_after_migrating_is_refused_with_the_way_back(
     run("-m", "django", "check", "--database", "default", **database, **second)
 
 
+@pytest.mark.long
 def test_another_project_model_whose_migrations_are_new_is_refused_too(database):
     """Django itself would end in ``InconsistentMigrationHistory``."""
     database = database(SWAPPED_UNMIGRATED="1", **OURS)

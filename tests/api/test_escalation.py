@@ -278,7 +278,7 @@ class TestRevocation:
 
         assert is_dead(child["token"])
 
-    @pytest.mark.slow
+    @pytest.mark.long
     def test_chain_longer_than_the_recursion_limit_is_revoked(self, ada, parent):
         """An attacker could create such a chain to make revocation fail."""
         template = parent.key

@@ -16,6 +16,7 @@ import pytest
 
 from tests.documents import ROOT
 from tests.example.conftest import Demo, Served
+from tests.tiers import long
 
 pytestmark = pytest.mark.slow
 
@@ -275,7 +276,8 @@ def test_a_port_in_use_is_said_and_ends_no_credential(served, payment):
 
 
 @pytest.mark.parametrize(
-    ("name", "step"), [("demo", "Creating the tables"), ("migrated_demo", "Creating users")]
+    ("name", "step"),
+    [long(("demo", "Creating the tables")), ("migrated_demo", "Creating users")],
 )
 def test_interrupted_while_it_seeds_it_ends_with_a_sentence_and_can_start_again(
     request, name, step
@@ -311,9 +313,9 @@ def test_interrupted_while_it_seeds_it_ends_with_a_sentence_and_can_start_again(
     ("words", "sentence"),
     [
         (["--port", "http"], "'http' is not a port"),
-        (["--port", "65536"], "'65536' is not a port"),
+        long((["--port", "65536"], "'65536' is not a port")),
         (["--port", "0", "--no-serve"], "Leave out --no-serve"),
-        (["--frobnicate"], "unrecognized arguments: --frobnicate"),
+        long((["--frobnicate"], "unrecognized arguments: --frobnicate")),
     ],
 )
 def test_bad_arguments(demo, words, sentence):

@@ -276,6 +276,7 @@ def every_query_raising(error):
     def fail(self, *args, **kwargs):
         raise error
 
+    gc.freeze()  # the collection at the end need not look at what is there by now
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(CursorWrapper, "execute", fail)
         try:

@@ -18,6 +18,7 @@ from tests.gateway.servers import Site
 from tests.issuers import provider
 from tests.issuers.provider import URL, sign
 from tests.servers import RedisServer, running, wait_until
+from tests.tiers import long
 from tests.workloads.issuer import GITHUB, KUBERNETES, SETTINGS, TRUST
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
@@ -120,11 +121,11 @@ def delete_identity(identity):
     ("end", "code"),
     [
         (deny_subject, "revoked_token"),
-        (deny_token, "revoked_token"),
+        long((deny_token, "revoked_token")),
         (log_out, "revoked_token"),
-        (log_out_of_session, "revoked_token"),
+        long((log_out_of_session, "revoked_token")),
         (deactivate_user, "inactive_user"),
-        (delete_identity, "unknown_identity"),
+        long((delete_identity, "unknown_identity")),
     ],
 )
 def test_token_of_an_issuer_ends_in_every_process(other, identity, end, code):

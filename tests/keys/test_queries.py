@@ -14,6 +14,7 @@ from apikeys.keys.queries import expiring, idle, in_state, known, lasting, match
 from apikeys.models import PersonalAccessToken, ProjectKey, State
 from tests.benchmarks.listing import ENDED, OLD, ONE, analyze, fill, recording
 from tests.factories import MembershipFactory, UserFactory, mint_key, mint_pat
+from tests.tiers import long
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db]
 
@@ -111,7 +112,7 @@ def test_known_number_is_dropped_when_a_filter_is_added(of_each_state, monkeypat
     assert known(in_state(many, State.LIVE)) == 0
 
 
-@pytest.fixture(params=[ONE, ENDED])
+@pytest.fixture(params=[long(ONE), ENDED])
 def filled(request, monkeypatch):
     """A user and a project with many keys each."""
     if connection.vendor == "postgresql":

@@ -6,6 +6,7 @@ A site's admins get the mails, and pictures of the debug page end up in tickets.
 import logging
 from contextlib import contextmanager
 from functools import cache as cache_calls
+from itertools import count
 from urllib.parse import quote
 
 import oauthlib.common
@@ -23,6 +24,7 @@ from oauthlib.oauth2.rfc8628.endpoints import device_authorization
 from apikeys import token, usage
 from example_project.payments.demo import PASSWORD
 from tests import endpoints
+from tests.tiers import STEPS
 
 pytestmark = [
     pytest.mark.django_db,
@@ -140,19 +142,19 @@ def parsed_once(monkeypatch):
 
 
 @pytest.mark.usefixtures("parsed_once")
+@pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("name", endpoints.EVERY)
-def test_no_report_shows_a_secret(name, secrets, records, settings):
+def test_no_report_shows_a_secret(name, step, secrets, records, settings):
     settings.DEMO = True
     settings.ADMINS = [("Root", "root@example.com")]
     site = endpoints.Site()
-    number, failed, found = 0, 0, []
-    while True:
-        number += 1
+    failed, found = 0, []
+    for turn, number in enumerate(count(1, step)):
         failing = Failing(number)
         with transaction.atomic():
             request = endpoints.EVERY[name](site)
             records.clear()
-            is_debugged = number % 2 == 0
+            is_debugged = turn % 2 == 1
             with using("own", DEBUG=is_debugged), connection.execute_wrapper(failing):
                 response = site.send(request)
             transaction.set_rollback(True)

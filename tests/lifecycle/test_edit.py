@@ -392,23 +392,6 @@ def test_what_was_made_with_a_key_ends_with_it_whoever_rotated_it_since(ada):
     assert not is_live(rotated)
 
 
-@pytest.mark.slow
-def test_a_long_line_of_keys_is_no_way_to_survive(ada):
-    """Each made with the one before, longer than Python's stack."""
-    first = mint_pat(ada)
-    row = PersonalAccessToken.objects.filter(pk=first.key.pk).values().get()
-    del row["id"]
-    line = [token.generate_id() for _ in range(1200)]
-    makers = [first.key.public_id, *line]
-    PersonalAccessToken.objects.bulk_create(
-        PersonalAccessToken(**row | {"public_id": each, "minted_with": maker})
-        for each, maker in zip(line, makers, strict=False)
-    )
-
-    lifecycle.revoke(first.key, reason="leaked")
-    assert not PersonalAccessToken.objects.filter(revoked_at=None).exists()
-
-
 def test_a_credential_that_ended_meanwhile_makes_nothing(ada):
     """It was verified, then revoked, before what it asked for was written."""
     parent = mint_pat(ada)

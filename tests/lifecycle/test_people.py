@@ -2,7 +2,7 @@
 
 import pytest
 from django.contrib.auth import authenticate, get_user_model
-from django.contrib.auth.hashers import make_password
+from django.contrib.auth.hashers import PBKDF2PasswordHasher, make_password
 from django.core import mail
 from django.core.checks import run_checks
 from django.db.models import QuerySet
@@ -146,8 +146,9 @@ class TestPassword:
         assert state(minted) is State.LIVE
 
     @pytest.fixture
-    def old_hash(self, ada, settings):
+    def old_hash(self, ada, settings, monkeypatch):
         """The password of ada is hashed with an older algorithm."""
+        monkeypatch.setattr(PBKDF2PasswordHasher, "iterations", 1)
         settings.PASSWORD_HASHERS = [
             "django.contrib.auth.hashers.PBKDF2PasswordHasher",
             "django.contrib.auth.hashers.PBKDF2SHA1PasswordHasher",

@@ -21,6 +21,7 @@ from apikeys.signals import key_revoked
 from apikeys.verify import verify
 from tests.factories import MembershipFactory, UserFactory, bearer, mint_pat
 from tests.lifecycle.test_races import meanwhile
+from tests.tiers import long
 
 pytestmark = pytest.mark.slow
 
@@ -453,14 +454,14 @@ def fill(site, number, *, deep):
     return top, tokens
 
 
-@pytest.fixture(params=[None, {"TIMEOUT": 60}], ids=["", "cached"])
+@pytest.fixture(params=[long(None), {"TIMEOUT": 60}], ids=["", "cached"])
 def cached(request, settings):
     """With a cache, signals make Django load the rows that it deletes."""
     settings.APIKEYS = {**settings.APIKEYS, "CACHE": request.param}
 
 
-@pytest.mark.parametrize("deep", [False, True], ids=["wide", "deep"])
-@pytest.mark.parametrize("how", ["access token revoked", "at the pages", "client deleted"])
+@pytest.mark.parametrize("deep", [long(False), True], ids=["wide", "deep"])
+@pytest.mark.parametrize("how", ["access token revoked", long("at the pages"), "client deleted"])
 def test_two_thousand_tokens_end_in_fifty_queries(site, cached, deep, how):
     top, tokens = fill(site, 2000, deep=deep)
     key = lifecycle.mint(user=site.ada, name="k", scopes=["payments:read"])
@@ -477,7 +478,7 @@ def test_two_thousand_tokens_end_in_fifty_queries(site, cached, deep, how):
     assert not site.is_alive(key.token)
 
 
-@pytest.mark.parametrize("number", [1000, 3000])
+@pytest.mark.parametrize("number", [1000, long(3000)])
 def test_all_tokens_of_a_client_end_in_a_hundred_queries_per_thousand(site, cached, number):
     fill(site, number, deep=False)
 
@@ -533,7 +534,7 @@ def test_an_interrupted_revocation_keeps_what_has_ended_and_can_be_repeated(site
     assert not any(map(site.is_alive, tokens))
 
 
-@pytest.mark.parametrize("deep", [False, True], ids=["wide", "deep"])
+@pytest.mark.parametrize("deep", [long(False), True], ids=["wide", "deep"])
 def test_two_thousand_keys_end_in_a_bounded_number_of_queries(site, deep):
     top = lifecycle.mint(user=site.ada, name="top", scopes=["payments:read"]).key
     keys, maker = [], top.public_id

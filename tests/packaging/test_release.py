@@ -17,6 +17,7 @@ import apikeys
 from tests.documents import DOCUMENTS, ROOT, headings, links, read
 from tests.packaging.test_wheel import UV, run
 from tests.services import require
+from tests.tiers import sampled
 
 pytestmark = pytest.mark.packaging
 
@@ -232,7 +233,7 @@ def test_every_extra_is_tried(metadata):
     assert set(EXTRAS) == set(metadata.get_all("Provides-Extra"))
 
 
-@pytest.mark.parametrize("extra", EXTRAS)
+@pytest.mark.parametrize("extra", sampled(EXTRAS, 4))
 def test_an_extra_brings_what_its_part_needs(extra, wheel, tmp_path):
     apps, code = EXTRAS[extra]
     python = tmp_path / "venv" / "bin" / "python"

@@ -13,8 +13,9 @@ from tests.services import require, require_postgresql
 pytestmark = pytest.mark.process
 
 #: Walked at every run. The others are in the long tier.
-SHORT = ["base", "own-project", "tokyo", "sub-path"]
+SHORT = ["own-project", "sub-path"]
 LONG = [
+    "base", "tokyo",
     "active-property", "uuid-user", "email-login", "inherited-user", "atomic", "login-required",
     "cache", "base-template", "uvicorn",
 ]  # fmt: skip
