@@ -80,6 +80,7 @@ OURS, THEIRS = {"SWAPPED_MODEL": "apikeys.Project"}, {"SWAPPED_MODEL": "teams.Te
 @pytest.mark.parametrize(
     ("first", "second"), [(OURS, THEIRS), pytest.param(THEIRS, OURS, marks=pytest.mark.long)]
 )
+@pytest.mark.long
 def test_another_project_model_after_migrating_is_refused_with_the_way_back(
     database, first, second
 ):

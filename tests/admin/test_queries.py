@@ -17,7 +17,7 @@ pytestmark = [
 ]
 
 #: SQLite plans without looking at how many rows there are.
-ROWS = 5_000 if connection.vendor == "sqlite" else 100_000
+ROWS = 12_000 if connection.vendor == "sqlite" else 100_000
 PAGE_QUERIES = 12
 
 

@@ -130,7 +130,7 @@ def test_a_killed_import_can_be_repeated(start, get, takes, written, where):
     check_that_each_is_there_once(get, takes)
 
 
-@pytest.mark.parametrize("order", [1, -1], ids=["in the same order", "in the reverse order"])
+@pytest.mark.parametrize("order", [1, long(-1)], ids=["in the same order", "in the reverse order"])
 def test_parallel_imports_import_each_key_once(start, get, takes, order):
     """Both imports read before either of them writes."""
     both = [start(TEXTS[::each], WAIT_ONCE_IT_LOOKED) for each in (1, order)]
