@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.documents import ROOT
-from tests.prepared import migrated
+from tests.prepared import migrated, shared
 
 
 @dataclass
@@ -84,6 +85,22 @@ def demo(tmp_path):
 def migrated_demo(tmp_path, tmp_path_factory):
     """A demo that has only created its tables."""
     return Demo(migrated(tmp_path_factory, tmp_path / "demo.sqlite3"))
+
+
+@pytest.fixture
+def seeded_demo(tmp_path, tmp_path_factory):
+    """A demo that has run before. Its folder has what that run printed."""
+
+    def seed(folder):
+        folder.mkdir()
+        run = Demo(migrated(tmp_path_factory, folder / "demo.sqlite3")).manage(
+            "demo", "--no-serve", "--json"
+        )
+        assert run.returncode == 0, run.stderr
+        (folder / "printed.json").write_text(run.stdout)
+
+    made = shared(tmp_path_factory, "seeded", seed)
+    return Demo(shutil.copytree(made, tmp_path / "seeded") / "demo.sqlite3")
 
 
 @pytest.fixture(scope="module")
