@@ -4,6 +4,7 @@ import gc
 import io
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -64,6 +65,17 @@ def pytest_collection_finish(session):
     gc.enable()
 
 
+def pytest_ignore_collect(collection_path, config):
+    """Do not even import a module whose tests are all left out: this takes seconds."""
+    if collection_path.suffix != ".py" or not _is_quick(config):
+        return None
+    found = re.search(
+        r"^pytestmark = (?:\[\n[^]]*^]|.+)$", collection_path.read_text(), re.MULTILINE
+    )
+    marks = re.findall(r"\bmark\.(\w+)", found[0]) if found else []
+    return True if set(marks) & (ALL | LONG) else None
+
+
 def pytest_xdist_auto_num_workers(config):
     """Run a few modules in this process: starting workers takes longer than the tests."""
     return 0 if 0 < len(_named(config)) == len(config.args) <= 3 else None
@@ -80,8 +92,10 @@ def pytest_collection_modifyitems(config, items):
         in_tier = bool(config.option.markexpr) or _in_tier(config, item)
         if item.path in named or (in_tier and _fits_database(config, item)):
             kept.append(item)
-    if config.getoption("--database-only") or _is_quick(config):
-        kept = _with_few_parameters(kept)
+    if _is_quick(config):
+        kept = _with_few_parameters(kept, 1)
+    elif config.getoption("--database-only"):
+        kept = _with_few_parameters(kept, 3)
     left = set(items) - set(kept)
     if left:
         config.hook.pytest_deselected(items=list(left))
@@ -113,14 +127,19 @@ def _fits_database(config, item) -> bool:
     return bool(used) or not {"db", "transactional_db"}.isdisjoint(item.fixturenames)
 
 
-def _with_few_parameters(items):
-    """Keep three parameters of each test. `--all` runs it with all of them, on SQLite."""
+def _with_few_parameters(items, most):
+    """Keep ``most`` parameters of each test. `--all` runs it with all of them, on SQLite."""
     tests = {}
     for item in items:
         tests.setdefault(item.nodeid.partition("[")[0], []).append(item)
     kept = []
     for found in tests.values():
-        kept += found if len(found) <= 3 else [found[0], found[len(found) // 2], found[-1]]
+        last = len(found) - 1
+        kept += (
+            found[:most]
+            if last < most
+            else [found[last * n // max(1, most - 1)] for n in range(most)]
+        )
     return kept
 
 
