@@ -206,7 +206,7 @@ class Decide(AccessPage):
             words=words_of(self.verb, entry, self.project),
             shown=Shown.of(entry),
             affected=affected_by(self.verb, entry, self.project),
-            is_own=entry.user_pk is not None and entry.user_pk == self.user.pk,
+            is_requester=entry.user_pk is not None and entry.user_pk == self.user.pk,
             is_in_use=used is not None and timezone.now() - used < IN_USE,
         )
 

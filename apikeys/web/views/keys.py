@@ -64,7 +64,7 @@ class Key(KeyPage):
             may_decide=may_decide,
             decide=decide,
             why=why(key) if may_decide else (),
-            is_own=is_own(self.user, key),
+            is_requester=is_own(self.user, key),
             setups=setups(key),
             trust=rules.read(key.trust),
             may_convert=may_convert(key),
