@@ -17,7 +17,7 @@ RECORD = [
     "kind", "id", "name", "description", "user", "project", "scopes", "projects",
     "allowed_networks", "rate_limits", "expires_at", "not_before", "direct_use", "public_key",
     "trust", "secret_ends_at", "metadata", "state", "created_at", "created_by", "last_used_at",
-    "last_used_ip", "minted_with", "legacy", "approved_at", "approved_by", "rotated_at",
+    "last_used_ip", "minted_with", "legacy", "approved_at", "approved_by", "rejected", "rotated_at",
     "replaces", "replaced_by", "paused_at", "paused_by", "paused_reason", "held",
     "revoked_at", "revoked_by", "revoked_reason",
 ]  # fmt: skip
