@@ -23,7 +23,6 @@ from ..keys.facts import KINDS
 from ..models import KEY_MODELS, ProjectAccess, get_project_model
 from ..reach import Entry, exports, sources
 from ..reach.shown import Shown
-from ..templatetags.apikeys_pages import quoted
 from ..web.access import AccessFilter, affected_by, download, shown_in, words_of
 from . import theme
 from .forms import ConfirmForm, ReasonForm
@@ -255,28 +254,21 @@ class AccessPages(ListAdmin):
     ) -> None:
         """Decide as a site admin, and write to the history of the key."""
         shown = shown_in(request.POST, verb, entry)
-        by, facts = request.user, {"name": quoted(entry.name), "project": slug_of(project), **data}
+        by = request.user
         with transactions.atomic(self.model):
             if verb == "deny":
                 is_new = reach.deny(project, entry, by=by, reason=data["reason"], shown=shown)
-                if entry.awaits:
-                    done = _("Rejected in the project %(project)s.") % facts
-                    message = _("Rejected %(name)s in this project.") % facts
-                else:
-                    done = _("Denied in the project %(project)s.") % facts
-                    message = _("Denied %(name)s in this project.") % facts
-                done = f"{done} {data['reason']}".strip()
+                rejected = _("Rejected in the project %(project)s.")
+                done = rejected if entry.awaits else _("Denied in the project %(project)s.")
             else:
                 is_new = reach.allow(project, entry, by=by, as_admin=True, shown=shown)
-                if entry.is_request:
-                    done = _("Approved in the project %(project)s.") % facts
-                    message = _("Approved %(name)s in this project.") % facts
-                else:
-                    done = _("Allowed in the project %(project)s.") % facts
-                    message = _("Allowed %(name)s in this project.") % facts
+                approved = _("Approved in the project %(project)s.")
+                done = approved if entry.is_request else _("Allowed in the project %(project)s.")
+            done = f"{done % {'project': slug_of(project)}} {data.get('reason', '')}".strip()
             if is_new and (model := KINDS.get(entry.decided_as)) is not None:
                 self.log_change(request, model._default_manager.get(public_id=entry.id), done)
         if is_new:
+            message = words_of(verb, entry, project)["done"]
             self.message_user(request, message, messages.SUCCESS)
         else:
             self.message_user(request, _("Nothing has changed."), messages.WARNING)

@@ -42,8 +42,7 @@ def deciding(user: Any, slugs: Collection[str] | None = None) -> Deciding:
     projects in which a token is pending approval.
     """
     policy = get_policy()
-    # SQLite uses no index for a bare boolean, so the condition is a list of one value.
-    requiring = ProjectRules.objects.filter(approves_tokens__in=[True])
+    requiring = rules_requiring_approval()
     if not asks_policy(policy):
         managed = Membership.objects.filter(user=user, role__in=policy.managing_roles)
         found = _named(policy.active_projects(), requiring, slugs)
@@ -56,6 +55,12 @@ def deciding(user: Any, slugs: Collection[str] | None = None) -> Deciding:
     asked = list(islice(waiting, _MOST_ASKED))
     is_cut = len(listed) > _MOST_LISTED or next(waiting, None) is not None
     return Deciding([project for project in asked if _may_decide(policy, user, project)], is_cut)
+
+
+def rules_requiring_approval() -> QuerySet[Any]:
+    """Return the rules of the projects in which tokens need approval."""
+    # SQLite uses no index for a bare boolean, so the condition is a list of one value.
+    return ProjectRules.objects.filter(approves_tokens__in=[True])
 
 
 def _named(
@@ -74,9 +79,7 @@ def _waiting(projects: Collection[Any]) -> Iterator[Any]:
             rules = ProjectRules.objects.filter(Exists(sources.undecided(project)), pk=project.pk)
             rules = rules.annotate(place=Value(place, IntegerField()))
             parts.append(rules.values_list("place", flat=True))
-        first, *others = parts
-        places: QuerySet[Any] = first.union(*others, all=True) if others else first
-        yield from (some[place] for place in sorted(places))
+        yield from (some[place] for place in sorted(_together(parts)))
 
 
 def _may_decide(policy: Policy, user: Any, project: Any) -> bool:
@@ -166,6 +169,10 @@ def _union(projects: list[Any], ids: Collection[str] | None = None) -> QuerySet[
             rows = rows.filter(public_id__in=ids)
         rows = rows.annotate(place=Value(place, IntegerField()))
         parts.append(rows.values_list("created_at", "pk", "place"))
+    return _together(parts)
+
+
+def _together(parts: list[QuerySet[Any]]) -> QuerySet[Any]:
     first, *others = parts
     union: QuerySet[Any] = first.union(*others, all=True) if others else first
     return union

@@ -77,18 +77,21 @@ class AccessFilter(ListFilter):
 
 
 def words_of(verb: str, entry: Entry, project: Any) -> dict[str, str]:
-    """Return the title and the button of the page that asks before a decision about ``entry``."""
-    if verb == "deny":
-        is_request = entry.awaits
-        button = _("Reject") if is_request else _("Deny")
-        title = _("Deny %(name)s in %(project)s?")
-        title = _("Reject %(name)s in %(project)s?") if is_request else title
+    """Return the words for a decision about ``entry``: the question, its button, and the answer."""
+    if verb == "deny" and entry.awaits:
+        title, button = _("Reject %(name)s in %(project)s?"), _("Reject")
+        done = _("Rejected %(name)s in this project.")
+    elif verb == "deny":
+        title, button = _("Deny %(name)s in %(project)s?"), _("Deny")
+        done = _("Denied %(name)s in this project.")
+    elif entry.is_request:
+        title, button = _("Approve %(name)s in %(project)s?"), _("Approve")
+        done = _("Approved %(name)s in this project.")
     else:
-        is_request = entry.is_request
-        button = _("Approve") if is_request else _("Allow")
-        title = _("Allow %(name)s in %(project)s?")
-        title = _("Approve %(name)s in %(project)s?") if is_request else title
-    return {"verb": button, "title": title % {"name": quoted(entry.name), "project": project}}
+        title, button = _("Allow %(name)s in %(project)s?"), _("Allow")
+        done = _("Allowed %(name)s in this project.")
+    about = {"name": quoted(entry.name), "project": project}
+    return {"title": title % about, "verb": button, "done": done % about}
 
 
 def affected_by(verb: str, entry: Entry, project: Any) -> str:

@@ -52,8 +52,7 @@ def waiting_for(user: Any, projects: Callable[[], Collection[Any]], *, fresh: bo
     approval.
     """
     if not fresh:
-        # SQLite uses no index for a bare boolean, so the condition is a list of one value.
-        if not ProjectRules.objects.filter(approves_tokens__in=[True]).exists():
+        if not requests.rules_requiring_approval().exists():
             return Waiting(0, decides=False)
         if (known := _recall(user)) is not None:
             return known

@@ -18,7 +18,6 @@ from ...policy import get_policy
 from ...reach import exports, requests, sources
 from ...reach.entries import Entry
 from ...reach.shown import Shown
-from ...templatetags.apikeys_pages import quoted
 from .. import sudo
 from ..access import AccessFilter, affected_by, download, shown_in, words_of
 from .pages import OwnerPage, add_error
@@ -161,13 +160,14 @@ class Decide(AccessPage):
         if not form.is_valid():
             return self.ask(entry, form, 422)
         try:
-            done = self.decide(entry, form.cleaned_data["reason"])
+            shown = shown_in(request.POST, self.verb, entry)
+            self.decide(entry, form.cleaned_data["reason"], shown)
         except LifecycleError as error:
             if error.code == "changed_meanwhile":
                 return self.ask_again(form, error)
             add_error(form, self.worded(error))
             return self.ask(entry, form, 422)
-        return self.go(self.back, done % {"name": quoted(entry.name)})
+        return self.go(self.back, words_of(self.verb, entry, self.project)["done"])
 
     def ask_again(self, form: DenyForm, error: LifecycleError) -> HttpResponse:
         """Show what has changed since the page was shown. Ask again if there is anything to do."""
@@ -178,17 +178,13 @@ class Decide(AccessPage):
         add_error(form, error)
         return self.ask(entry, form, 409)
 
-    @property
-    def shown(self) -> Shown:
-        return shown_in(self.request.POST, self.verb, self.entry())
-
     def entry(self) -> Entry:
         entry = reach.find(self.project, self.kwargs["key_id"])
         if entry is None:
             raise Http404
         return entry
 
-    def decide(self, entry: Entry, reason: str) -> str:
+    def decide(self, entry: Entry, reason: str, shown: Shown) -> None:
         raise NotImplementedError
 
     def ask(self, entry: Entry, form: DenyForm, status: int = 200) -> HttpResponse:
@@ -214,21 +210,15 @@ class Decide(AccessPage):
 class Deny(Decide):
     verb = "deny"
 
-    def decide(self, entry: Entry, reason: str) -> str:
-        reach.deny(self.project, entry, by=self.user, reason=reason, shown=self.shown)
-        if entry.awaits:
-            return _("Rejected %(name)s in this project.")
-        return _("Denied %(name)s in this project.")
+    def decide(self, entry: Entry, reason: str, shown: Shown) -> None:
+        reach.deny(self.project, entry, by=self.user, reason=reason, shown=shown)
 
 
 class Allow(Decide):
     verb = "allow"
 
-    def decide(self, entry: Entry, reason: str) -> str:
-        reach.allow(self.project, entry, by=self.user, shown=self.shown)
-        if entry.is_request:
-            return _("Approved %(name)s in this project.")
-        return _("Allowed %(name)s in this project.")
+    def decide(self, entry: Entry, reason: str, shown: Shown) -> None:
+        reach.allow(self.project, entry, by=self.user, shown=shown)
 
 
 class Rule(AccessPage):
