@@ -180,8 +180,7 @@ class Policy:
         This is ``grantable`` for many users. The default takes one query, or one for each user
         if your policy overrides ``grantable`` or ``roles``.
         """
-        own = type(self)
-        if own.grantable is not Policy.grantable or own.roles is not Policy.roles:
+        if overrides(self, "grantable", "roles"):
             return {user.pk: self.grantable(user, project) for user in users}
         found = _scopes_by_role(self, [project], users)
         return {user.pk: found.get((project.pk, user.pk), frozenset()) for user in users}
@@ -267,6 +266,11 @@ class Policy:
         return keys.filter(reaching_only(managed.values("pk")), pk__in=with_any)
 
 
+def overrides(policy: Policy, *methods: str) -> bool:
+    """Return whether ``policy`` overrides one of these ``methods`` of ``Policy``."""
+    return any(getattr(type(policy), name) is not getattr(Policy, name) for name in methods)
+
+
 def scopes_in_projects(
     policy: Policy, members: Collection[tuple[Any, Any]]
 ) -> dict[tuple[Any, Any], frozenset[str]]:
@@ -276,9 +280,7 @@ def scopes_in_projects(
     """
     users = {user.pk: user for _project, user in members}
     projects = {project.pk: project for project, _user in members}
-    own = type(policy)
-    asked = (own.member_scopes, own.grantable, own.roles)
-    if asked == (Policy.member_scopes, Policy.grantable, Policy.roles):
+    if not overrides(policy, "member_scopes", "grantable", "roles"):
         return _scopes_by_role(policy, projects.values(), users.values())
     found: dict[tuple[Any, Any], frozenset[str]] = {}
     for pk, project in projects.items():

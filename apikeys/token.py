@@ -42,7 +42,7 @@ _SHAPE = re.compile(
 )
 _ID = re.compile(ID_PATTERN, re.ASCII)
 _IN_TEXT = re.compile(rf"{MIDDLE_PATTERN}[0-9A-Za-z]{{20}}", re.ASCII)
-# What logs and documentation show in place of a secret.
+# Logs and documentation show one of these in place of a secret.
 _LEFT_OUT = r"(?:\[redacted\]|…|\.{3})"
 _START = re.compile(rf"{MIDDLE_PATTERN}(?!{_LEFT_OUT}(?:\s|$)).", re.ASCII)
 # An ID or the start of one. An underscore may follow, but no part of the secret.

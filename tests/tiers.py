@@ -1,4 +1,4 @@
-"""What the slow tests leave to `--long`, so that `--all` answers in a quarter of an hour."""
+"""Leave parameters and steps of slow tests to `--long`, to keep `--all` short."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -23,5 +23,5 @@ def long(value: Any) -> Any:
     return pytest.param(*(value if isinstance(value, tuple) else (value,)), marks=pytest.mark.long)
 
 
-#: How many queries, or places, a walk goes on at each step.
+#: The number of queries, or pages, from one step of a walk to the next.
 STEPS = [pytest.param(4, id="each fourth"), pytest.param(1, id="each", marks=pytest.mark.long)]

@@ -37,9 +37,9 @@ _LIFE = (
     "paused_at", "paused_by", "paused_reason", "is_held",
     "revoked_at", "revoked_by", "revoked_reason",
 )  # fmt: skip
-#: The fields of a revoked key that replace those of others.
+#: A revoked key shows the second field in place of the first.
 _REVOKED = {"expires_at": "would_have_expired"}
-#: What the end of a rejected key is called instead.
+#: A rejected key shows the second field in place of the first.
 _REJECTED: Final = {
     "revoked_at": "rejected_at",
     "revoked_by": "rejected_by",

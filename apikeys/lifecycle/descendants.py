@@ -79,7 +79,7 @@ def end_made_with(
     by: Any = None,
     using: Access | None = None,
 ) -> list[AnyKey]:
-    """Revoke all descendants of ``keys`` and ``access_tokens``. Return those that it revoked.
+    """Revoke all descendants of ``keys`` and ``access_tokens``. Return the revoked keys.
 
     With ``older``, the descendants of the predecessors of ``keys`` end too. ``keys`` themselves,
     their predecessors and their successors stay valid, unless they descend from another of
@@ -105,9 +105,9 @@ def end_made_with(
 def below(keys: Collection[AnyKey], *, older: bool = False) -> list[AnyKey]:
     """Return the unended keys that were created with ``keys``, directly or through others.
 
-    With ``older``, add those that were created with the predecessors of ``keys``. The successors
-    of ``keys`` are left out. The successors of created keys are included. Takes two queries or
-    more for each kind of key.
+    With ``older``, add the keys that were created with the predecessors of ``keys``. The
+    successors of ``keys`` are left out. The successors of created keys are included. Takes two
+    queries or more for each kind of key.
     """
     links = _walk(_makers_of(keys, older=older))
     found: list[AnyKey] = []

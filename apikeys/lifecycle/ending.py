@@ -89,7 +89,7 @@ def revoke_all(reasons: Mapping[AnyKey, str], *, by: Any = None) -> list[AnyKey]
             if keys:
                 _end_all(model, keys, of_model, by)
                 ended += keys
-        # Of both kinds together: a selected key must not end as the descendant of another.
+        # Once both kinds are revoked: a selected key must not end as the descendant of another.
         if ended:
             _end_descendants(ended, by)
     return ended

@@ -22,7 +22,7 @@ from ..databases import transactions
 from ..databases.primary import reading_primary
 from ..lifecycle import locking
 from ..models import AnyKey, AuditEvent, State, live
-from ..policy import Policy, get_policy
+from ..policy import get_policy, overrides
 from . import recipients, send_once, url_of
 
 logger = logging.getLogger("apikeys")
@@ -38,7 +38,7 @@ def is_on() -> bool:
     """Return whether the policy of the site limits the time without use."""
     # Without a writer, the last use in the database may be old.
     has_uses = app_settings.LAST_USED_INTERVAL is not None
-    return has_uses and type(get_policy()).longest_idle is not Policy.longest_idle
+    return has_uses and overrides(get_policy(), "longest_idle")
 
 
 def candidates(keys: Any, now: datetime) -> Any:

@@ -26,7 +26,7 @@ class Approvals(models.Model):
         related_name="+",
         verbose_name=_("approved by"),
     )
-    #: A rejected key is revoked too. The columns of the revocation say when, by whom and why.
+    #: A rejected key is revoked too. The columns of the revocation have the time, user and reason.
     is_rejected = models.BooleanField(
         _("rejected"),
         default=False,

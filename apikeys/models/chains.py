@@ -73,7 +73,7 @@ def predecessors_of(keys: Iterable[Any], *fields: Any) -> dict[Any, tuple[Any, .
             found.update(
                 (row[0], row[1:]) for row in rows.filter(pk__in=pks).values_list("pk", *fields)
             )
-        # A chain goes on only after as many links as one query follows.
+        # Only a chain with as many links as one query follows can be longer.
         ends = [pk for pk in older if pk not in links] if len(links) >= _LINKS else []
     return found
 

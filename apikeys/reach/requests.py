@@ -10,13 +10,23 @@ from ..conf import slug_field, slug_of
 from ..databases.primary import reading_primary
 from ..keys import facts
 from ..models import Membership, PersonalAccessToken, ProjectRules
-from ..policy import Policy, get_policy, scopes_in_projects
+from ..policy import Policy, get_policy, overrides, scopes_in_projects
 from . import sources
 from .entries import effective
 
 _MOST_LISTED: Final = 1000  # projects to look for a token that is pending approval
 _MOST_ASKED: Final = 200  # projects to ask the policy of the site about
 _TOGETHER: Final = 100  # projects in one query
+
+#: The methods of the policy that say who may approve tokens in a project.
+_DECIDING: Final = (
+    "roles",
+    "projects",
+    "may_see_keys",
+    "may_manage_keys",
+    "may_see_access",
+    "may_deny",
+)
 
 
 class Request(NamedTuple):
@@ -37,13 +47,13 @@ class Deciding(NamedTuple):
 def deciding(user: Any, slugs: Collection[str] | None = None) -> Deciding:
     """Return the projects that require approval and in which ``user`` may approve tokens.
 
-    ``slugs`` are those of some projects, to return only these. Takes one query. If the policy of
-    the site decides itself, it is asked about each project of ``slugs``, or else about up to 200
-    projects in which a token is pending approval.
+    With ``slugs``, return only the projects with these slugs. Takes one query. A policy that
+    decides itself checks each of these projects. Without ``slugs``, it checks up to 200 projects
+    in which a token is pending approval.
     """
     policy = get_policy()
     requiring = rules_requiring_approval()
-    if not asks_policy(policy):
+    if not overrides(policy, *_DECIDING):
         managed = Membership.objects.filter(user=user, role__in=policy.managing_roles)
         found = _named(policy.active_projects(), requiring, slugs)
         return Deciding(list(found.filter(pk__in=managed.values("project"))))
@@ -91,17 +101,12 @@ def _may_decide(policy: Policy, user: Any, project: Any) -> bool:
     )
 
 
-def asks_policy(policy: Policy) -> bool:
-    """Return whether the policy of the site decides itself who may approve tokens in a project."""
-    names = ("roles", "projects", "may_see_keys", "may_manage_keys", "may_see_access", "may_deny")
-    return any(getattr(type(policy), name) is not getattr(Policy, name) for name in names)
-
-
 @reading_primary()
 def effective_scopes(found: Collection[Request]) -> dict[tuple[Any, Any], list[str]]:
     """Return the scopes that each token has in its project, by both primary keys. One query.
 
-    They are those of the page *Access*. A policy that answers itself is asked for each project.
+    The page *Access* shows the same scopes. A policy that overrides how they are found finds them
+    for each project.
     """
     members = [(each.project, each.key.user) for each in found]
     allowed = scopes_in_projects(get_policy(), members) if members else {}

@@ -156,21 +156,9 @@ def _tokens(project: Any, members: QuerySet[Any], only: str | None) -> list[Entr
             scope,
             user_pk=pk,
             user=str(user),
-            expires_at=expires_at,
-            state=state_of(is_pending, paused_at),
-            is_rotated=rotated_at is not None,
+            **_state(*state),
         )
-        for (
-            public_id,
-            name,
-            scope,
-            pk,
-            user,
-            expires_at,
-            is_pending,
-            paused_at,
-            rotated_at,
-        ) in rows.order_by("-pk").values_list(*columns)
+        for public_id, name, scope, pk, user, *state in rows.order_by("-pk").values_list(*columns)
     ]
 
 
@@ -186,22 +174,21 @@ def _keys(project: Any, only: str | None) -> list[Entry]:
             name,
             scope,
             last_used_at=used,
-            expires_at=expires_at,
-            state=state_of(is_pending, paused_at),
-            is_rotated=rotated_at is not None,
+            **_state(*state),
         )
-        for (
-            public_id,
-            name,
-            scope,
-            trust,
-            used,
-            expires_at,
-            is_pending,
-            paused_at,
-            rotated_at,
-        ) in rows.order_by("-pk").values_list(*columns)
+        for public_id, name, scope, trust, used, *state in rows.order_by("-pk").values_list(
+            *columns
+        )
     ]
+
+
+def _state(expires_at: Any, is_pending: bool, paused_at: Any, rotated_at: Any) -> dict[str, Any]:
+    """Return the members of an entry that the columns ``_STATE`` decide."""
+    return {
+        "expires_at": expires_at,
+        "state": state_of(is_pending, paused_at),
+        "is_rotated": rotated_at is not None,
+    }
 
 
 def _decide(project: Any, found: list[Entry], only: str | None) -> None:

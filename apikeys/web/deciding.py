@@ -11,7 +11,7 @@ from django.db.models import QuerySet
 
 from ..databases import tenants
 from ..models import KEY_MODELS, AnyKey, ProjectRules, live
-from ..policy import Policy, get_policy
+from ..policy import get_policy, overrides
 from ..reach import requests
 
 logger = logging.getLogger("apikeys")
@@ -101,13 +101,11 @@ def first_approvable(user: Any, pending: QuerySet[Any], most: int) -> list[AnyKe
     """Return the first ``pending`` keys that ``user`` may approve.
 
     ``approvable`` selects them in one query. A policy that overrides one of the methods behind it
-    is asked about each key too.
+    also checks each key.
     """
     policy = get_policy()
     found: Iterator[AnyKey] = policy.approvable(user, pending).iterator(chunk_size=100)
-    own = type(policy)
-    methods = (own.approvable, own.may_approve, own.may_manage_keys, own.roles)
-    if methods != (Policy.approvable, Policy.may_approve, Policy.may_manage_keys, Policy.roles):
+    if overrides(policy, "approvable", "may_approve", "may_manage_keys", "roles"):
         # Filter before slicing. Otherwise the keys of others could fill the page.
         found = (key for key in found if policy.may_approve(user, key))
     return list(islice(found, most))

@@ -55,7 +55,7 @@ USES: Final = (
     ("not-30", gettext_lazy("Not in the last 30 days")),
     ("30", gettext_lazy("In the last 30 days")),
 )
-#: The values of ``state`` that list ended keys only. Those that ended last come first.
+#: The values of ``state`` that list ended keys only. The key that ended last comes first.
 _ENDED: Final = ("ended", "expired", "revoked")
 _MOST_PROJECTS: Final = 200  # in the select box
 

@@ -45,7 +45,7 @@ def presets() -> list[dict[str, Any]]:
 def keep(form: KeyForm, entered: QueryDict) -> list[str]:
     """Fill in ``form`` with what the user entered before they chose a preset.
 
-    Return the names of the texts that a preset must not replace: those that no preset filled in.
+    Return the names of the texts that no preset filled in: a preset must not replace them.
     A pasted key is redacted, and a private key is dropped.
     """
     for name, field in form.fields.items():

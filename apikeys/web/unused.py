@@ -12,7 +12,7 @@ from django.utils import timezone
 from ..conf import app_settings, slug_field
 from ..keys import queries
 from ..models import AnyKey, Membership, PersonalAccessToken, ProjectKey, State
-from ..policy import Policy, get_policy
+from ..policy import get_policy, overrides
 
 #: A key is unused if it is older than this, and was not used for that long.
 DAYS: Final = 90
@@ -85,9 +85,7 @@ def managed(user: Any) -> QuerySet[Any] | list[Any]:
     and only projects with keys.
     """
     policy = get_policy()
-    own = type(policy)
-    decides = (own.roles, own.may_see_keys, own.may_manage_keys)
-    if decides == (Policy.roles, Policy.may_see_keys, Policy.may_manage_keys):
+    if not overrides(policy, "roles", "may_see_keys", "may_manage_keys"):
         memberships = Membership.objects.filter(user=user, role__in=policy.managing_roles)
         return policy.active_projects().filter(pk__in=memberships.values("project"))
     with_keys = ProjectKey._default_manager.filter(revoked_at=None).order_by().values("project")

@@ -210,7 +210,7 @@ def test_selected_keys_end_as_each_would_and_pages_name_all_of_it(ada, engine, s
     dice = random.Random(seed)
     site = Site(dice, ada, engine)
     if seed % 3 == 0:
-        # Of other lineages, as imports and edits leave them, and read in parts.
+        # Some keys have lost their lineage, as after an import, and links are read in parts.
         for model in KEY_MODELS.values():
             model.objects.filter(public_id__in=sorted(site.minted)[::2]).update(lineage="")
         monkeypatch.setattr(descendants, "_MANY", dice.choice([0, 1, 2]))

@@ -279,7 +279,7 @@ class TestNotWorking:
         assert "The token is pending approval itself." in access
         confirm(page, asked)
         text = text_of(page.get(f"{TOKENS}approvals/"))
-        assert "Those that are pending approval themselves, or paused, reach" in text
+        assert "Tokens that are pending approval themselves, or paused, reach" in text
 
     def test_a_denied_project_key_is_resumed(self, page, engine):
         key = mint_key(engine, name="server")

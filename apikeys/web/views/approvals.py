@@ -68,7 +68,7 @@ class DecideMany(SettingsPage):
     """Approve or reject the selected requests, after a page that lists who gets what.
 
     Each decision is made, and recorded, for itself. Requests that the user may not approve are
-    left out, and requests that are no longer pending are named.
+    left out. The page names the requests that someone decided, or withdrew, meanwhile.
     """
 
     section = "approvals"
@@ -133,7 +133,7 @@ class DecideMany(SettingsPage):
     def ask_again(
         self, names: list[str], gone: list[str], done: list[Asked], approves: bool
     ) -> HttpResponse | None:
-        """Ask about the requests that were not as shown. Add those that were decided to ``gone``.
+        """Ask again about the requests that have changed. Add the decided ones to ``gone``.
 
         Return ``None`` if all were decided.
         """
@@ -191,7 +191,7 @@ class DecideMany(SettingsPage):
     def chosen_access(self, names: Sequence[str]) -> tuple[list[Request], list[str]]:
         """Return the selected requests for projects in which the user may approve tokens.
 
-        Those no longer pending are named by ID only: the user may not see these tokens.
+        Name the others only by ID, because the user may not see these tokens.
         """
         if self.hides_project_keys:
             return [], []
@@ -232,7 +232,7 @@ class DecideMany(SettingsPage):
                 text = ngettext(
                     "Approved %(names)s. It reaches the project once it works: it is pending "
                     "approval itself, or paused.",
-                    "Approved %(names)s. Those that are pending approval themselves, or paused, "
+                    "Approved %(names)s. Tokens that are pending approval themselves, or paused, "
                     "reach the projects once they work.",
                     len(labels),
                 )

@@ -62,7 +62,7 @@ def rows_of_requests(user: Any, found: Iterable[Asked]) -> list[dict[str, Any]]:
     """Return the template data of requests, oldest first.
 
     Makes four queries at most, and some for each token that created keys or was rotated.
-    A policy of the site that answers itself is asked for the scopes in each project.
+    A policy that overrides how scopes are found finds them for each project.
     """
     ordered = sorted(found, key=lambda each: (key_of(each).created_at, key_of(each).pk))
     tokens = [each for each in ordered if isinstance(each, Request)]

@@ -70,7 +70,7 @@ def rows_of(
     """Return the template data of each key.
 
     ``with_usage`` adds its requests, and where a token is denied or pending approval.
-    ``creators`` are those of ``creators_of``, if they were found before.
+    Pass ``creators`` if you have called ``creators_of`` already.
     """
     now, mint = timezone.now(), owner.url("mint")
     standings = _standings(keys, owner, now) if with_usage else {}
