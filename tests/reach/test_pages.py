@@ -126,6 +126,7 @@ def test_allowing_a_pending_token_speaks_of_no_denial(page, ada, bob, engine):
     minted = mint_pat(bob, name="laptop")
     reach.require_approval(engine, True)
     asked = text_of(page.get(f"{URL}{minted.key.public_id}/allow/"))
+    assert "Permissions See payments" in asked
     assert "It reaches this project from the next request on. Its owner gets a mail." in asked
     assert "denied together" not in asked
 

@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from ... import reach, scopes
+from ... import reach
 from ...conf import slug_of
 from ...decisions import OAUTH
 from ...errors import LifecycleError
@@ -21,7 +21,7 @@ from ...reach.shown import Shown
 from .. import sudo
 from ..access import AccessFilter, affected_by, download, shown_in, words_of
 from .pages import OwnerPage, add_error
-from .rows import IN_USE
+from .rows import IN_USE, labelled
 
 _MOST: Final = 1000  # requests to count
 
@@ -110,10 +110,9 @@ class AccessList(AccessPage):
         return bool(requests.deciding(self.user, [slug_of(self.project)]).projects)
 
     def row(self, entry: Entry, kept: str) -> dict[str, Any]:
-        declared = scopes.declared()
         return {
             "entry": entry,
-            "scopes": [(name, declared.get(name, name)) for name in entry.scopes],
+            "scopes": labelled(entry.scopes),
             "deny": _url("deny", self.project, entry) + kept,
             "allow": _url("allow", self.project, entry) + kept,
         }
@@ -196,6 +195,7 @@ class Decide(AccessPage):
             status,
             form=form,
             entry=entry,
+            scopes=labelled(entry.scopes),
             at=url,
             back=self.back,
             verb=self.verb,

@@ -196,7 +196,7 @@ def _texts(key: AnyKey) -> list[tuple[str, str]]:
     return [(capfirst(label), text) for label, text in found if text]
 
 
-def labelled(names: tuple[str, ...]) -> list[tuple[str, str]]:
+def labelled(names: Iterable[str]) -> list[tuple[str, str]]:
     declared = scopes.declared()
     return [(name, declared.get(name, name)) for name in names]
 
