@@ -19,7 +19,7 @@ if "SWAPPED_SLUG" in os.environ:
 if "SWAPPED_UNMIGRATED" in os.environ:
     MIGRATION_MODULES = {"teams": None}
 APIKEYS = {**APIKEYS, "LAST_USED_INTERVAL": None}  # noqa: F405
-del APIKEYS["POLICY"]  # that of the demo
+APIKEYS.pop("POLICY", None)  # that of the demo
 
 DATABASES = {
     "default": {

@@ -24,6 +24,7 @@ import json
 from example_project.settings import *
 
 DATABASES = json.loads({databases!r})
+APIKEYS.pop("POLICY", None)  # that of the demo: 1.0 has none
 ALLOWED_HOSTS = ["*"]
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 EMAIL_BACKEND = "django.core.mail.backends.dummy.EmailBackend"
