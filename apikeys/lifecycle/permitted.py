@@ -111,8 +111,9 @@ def check_approval(key: AnyKey, has: Extent, had: Extent) -> None:
     new = to_approve(key.owner, " ".join(added) if isinstance(added, list) else added)
     if key.is_pending or new:
         message = _(
-            "You cannot add permissions that need approval to an existing key. Remove "
-            "permissions, or create a new key and have it approved."
+            "You cannot add permissions that need approval to an existing key, and cannot extend "
+            "a key that waits for approval. Remove what you added, or create a new key and have "
+            "it approved."
         )
         raise LifecycleError("approval_required", message, "scopes")
 

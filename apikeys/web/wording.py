@@ -38,8 +38,9 @@ _OF_TOKENS: Final[dict[str, Any]] = {
         "There is nothing to undo: 7 days have passed, or the token was edited since."
     ),
     "approval_required": _(
-        "You cannot add permissions that need approval to an existing token. Remove permissions, "
-        "or create a new token and have it approved."
+        "You cannot add permissions that need approval to an existing token, and cannot extend a "
+        "token that waits for approval. Remove what you added, or create a new token and have it "
+        "approved."
     ),
 }
 
