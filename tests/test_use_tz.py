@@ -1,7 +1,6 @@
 # ruff: noqa: DTZ001, DTZ005 - naive moments are what such a site has
 """Every page, command and endpoint on a site with ``USE_TZ = False``."""
 
-import gc
 import io
 import json
 import re
@@ -30,15 +29,16 @@ def without_time_zones(db, settings, monkeypatch):
     settings.USE_TZ = False
     settings.TIME_ZONE = "America/New_York"
 
-    compiled = Lookup._compiled
+    compiled, used = Lookup._compiled, {}
 
     def compile_anew(self, alias):
+        used[id(self)] = self
         self._local.__dict__.clear()  # what was compiled converts moments as the settings were
         return compiled(self, alias)
 
     monkeypatch.setattr(Lookup, "_compiled", compile_anew)
     yield
-    for lookup in [each for each in gc.get_objects() if type(each) is Lookup]:
+    for lookup in used.values():
         lookup._local.__dict__.clear()
 
 
