@@ -95,7 +95,7 @@ def pytest_collection_modifyitems(config, items):
     if _is_quick(config):
         kept = _with_few_parameters(kept, 1)
     elif config.getoption("--database-only"):
-        kept = _with_few_parameters(kept, 3)
+        kept = _with_few_parameters(kept, 2)
     left = set(items) - set(kept)
     if left:
         config.hook.pytest_deselected(items=list(left))

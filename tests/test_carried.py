@@ -194,6 +194,7 @@ def report(access, verify):
     return sorted(project.slug for project in found.projects("payments:read"))
 
 
+@pytest.mark.process
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.filterwarnings("default")
 def test_task_of_celery_acts_with_the_rights_of_its_request(ada):

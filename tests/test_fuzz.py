@@ -165,6 +165,7 @@ def test_no_header_ends_in_a_server_error(site, ends_badly, seed, number):
     assert ends_badly(with_a_header, Hostile(seed, site), number) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("seed", "number"), [*SAMPLE, *LONG_BODIES])
 def test_no_body_ends_in_a_server_error(site, ends_badly, seed, number):
     assert ends_badly(with_a_body, Hostile(seed, site), number) == []

@@ -127,6 +127,7 @@ def test_a_project_key_cannot_create_a_personal_access_token(ada, engine):
 # Keys of a project
 
 
+@pytest.mark.slow
 def test_a_project_key_manages_only_its_project(engine, loom):
     access = verify(mint_key(engine, scopes=["payments:read"], expires_at=in_days(3)).token)
     within = grants.for_project(engine, using=access)

@@ -125,6 +125,7 @@ def test_a_late_second_run_still_ends_no_key_before_its_time(ada):
     assert state(key) is State.PAUSED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("field", ["last_used_at", "approved_at", "resumed_at", "not_before"])
 def test_the_time_without_use_counts_from_the_latest_of(field):
     key = old(mint_pat(), days=1000, **{field: NOW - timedelta(days=10)})
@@ -132,6 +133,7 @@ def test_the_time_without_use_counts_from_the_latest_of(field):
     assert state(key) is State.LIVE
 
 
+@pytest.mark.slow
 def test_a_use_after_the_warning_starts_again(ada):
     key = old(mint_pat(ada), days=80)
     assert len(run(0, 1)) == 1
@@ -141,6 +143,7 @@ def test_a_use_after_the_warning_starts_again(ada):
     assert state(key) is State.LIVE
 
 
+@pytest.mark.slow
 def test_resuming_gives_a_full_new_span(ada):
     key = old(mint_pat(ada), days=80)
     run(0, 20)

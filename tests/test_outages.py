@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from tests.servers import PostgreSQLServer, RedisServer, Server, running, wait_until
+from tests.tiers import long
 
 # Processes of their own, a cluster and some seconds of load.
 pytestmark = pytest.mark.slow
@@ -139,7 +140,7 @@ def site(request, tmp_path, template):
 
 
 @pytest.mark.parametrize(
-    ("site", "path"), [("wsgi", "/plain/"), ("asgi", "/async/")], indirect=["site"]
+    ("site", "path"), [long(("wsgi", "/plain/")), ("asgi", "/async/")], indirect=["site"]
 )
 def test_nothing_is_answered_wrongly(site, path, capsys):
     database, redis, web, keys = site

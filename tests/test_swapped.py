@@ -118,6 +118,7 @@ def test_a_project_model_without_migrations_is_refused(tmp_path):
         assert "Traceback" not in said
 
 
+@pytest.mark.long
 def test_apikeys_can_join_a_site_that_was_migrated_before(tmp_path):
     database = {"SWAPPED_DATABASE": str(tmp_path / "db.sqlite3"), **THEIRS}
     run("-c", MIGRATE, "auth", "sessions", "teams", **database)

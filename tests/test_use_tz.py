@@ -87,6 +87,7 @@ def paths(patterns, prefix=""):
             yield path
 
 
+@pytest.mark.slow
 def test_every_url_answers(client, keys):
     token, key = (each.key for each in keys)
     application = Application.objects.create(

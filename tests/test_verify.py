@@ -243,6 +243,7 @@ def test_malformed_text_costs_no_query_and_no_hash(minted, damage, work, django_
     assert work == {"hmac": 0, "argon2": 0}
 
 
+@pytest.mark.slow
 @given(st.sampled_from(["acme_pat_", "acme_key_"]), st.text())
 def test_whatever_begins_like_a_key_is_refused_without_a_database(beginning, rest):
     """Outside ``db``, a query would be an error."""

@@ -298,7 +298,7 @@ def test_pages_about_access_fit_the_screen(open_page, engine, root, width, schem
 
 
 #: Each page once: Django's theme has every test.
-IN_CI = "created_and_revoked or (accessible and dark-375) or (about_access and light-1280)"
+IN_CI = "created_and_revoked or (accessible and dark-375)"
 
 
 @pytest.mark.skipif(UNFOLD, reason="this process already runs with django-unfold")

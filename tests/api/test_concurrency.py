@@ -18,7 +18,7 @@ from apikeys.models import PersonalAccessToken, ProjectKey
 from tests.documents import ROOT
 from tests.factories import mint_key, mint_pat
 
-WORKERS, THREADS, KEYS, ROUNDS = 2, 25, 6, 4
+WORKERS, THREADS, KEYS, ROUNDS = 2, 25, 6, 2
 SCOPES = ["keys:write", "payments:read", "payments:write", "reports:read"]
 
 # A worker process of the site. Each of its threads sends requests through the whole stack.

@@ -33,7 +33,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(invalidation, "_SETTLE", 0.2)
 
 
-@pytest.fixture(params=["alone", "with redis"])
+@pytest.fixture(params=["alone", pytest.param("with redis", marks=pytest.mark.process)])
 def kept(request, settings):
     """Configure an empty cache."""
     if request.param == "alone":
@@ -347,6 +347,7 @@ def test_mutable_values_are_copied():
     assert rows.get("key") == [["a"]]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("mint", [mint_pat, mint_key])
 def test_every_process_drops_a_revoked_key_before_revoking_returns(
     redis_server, another_process, settings, mint
@@ -376,6 +377,7 @@ def test_every_process_drops_the_keys_of_a_deactivated_owner(
     assert kept_key() is None
 
 
+@pytest.mark.process
 def test_redis_stores_only_names(redis_server, settings):
     settings.APIKEYS = {**settings.APIKEYS, "CACHE": {"LOCATION": redis_server.url}}
     assert get_cache().tracking.wait(10)
@@ -393,6 +395,7 @@ def test_redis_stores_only_names(redis_server, settings):
         assert {client.get(name) for name in names} <= {b"", None}
 
 
+@pytest.mark.process
 def test_a_flushed_redis_drops_everything(redis_server, another_process):
     kept_by = keep(another_process(redis_server), mint_pat())
     with Redis.from_url(redis_server.url) as client:
@@ -402,6 +405,7 @@ def test_a_flushed_redis_drops_everything(redis_server, another_process):
     wait_until(lambda: kept_by() is None)
 
 
+@pytest.mark.process
 def test_losing_redis_disables_the_cache_until_it_returns(
     redis, another_process, settings, django_assert_num_queries, monkeypatch
 ):
@@ -430,6 +434,7 @@ def test_losing_redis_disables_the_cache_until_it_returns(
     assert refusal(minted.token) == "revoked_key"
 
 
+@pytest.mark.process
 def test_a_hanging_redis_disables_the_cache(redis, another_process, monkeypatch):
     monkeypatch.setattr(invalidation, "_BEAT", 0.02)
     monkeypatch.setattr(invalidation, "_LEASE", 0.2)
@@ -441,6 +446,7 @@ def test_a_hanging_redis_disables_the_cache(redis, another_process, monkeypatch)
     redis.signal(signal.SIGCONT)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("options", ["", "?foo=bar", "?protocol=2"])
 def test_an_unusable_redis_is_logged_once(tmp_path, monkeypatch, caplog, options):
     monkeypatch.setattr(invalidation, "_BEAT", 0.02)
@@ -465,6 +471,7 @@ def test_an_unusable_redis_is_logged_once(tmp_path, monkeypatch, caplog, options
         server.kill()
 
 
+@pytest.mark.process
 def test_a_process_without_redis_exits_quickly(tmp_path):
     server = RedisServer(tmp_path)
     code = f"""
@@ -486,6 +493,7 @@ Tracking({server.url!r}, "apikeys:", lambda tags: None, 60).publish(["*"])
     assert "Traceback" not in errors
 
 
+@pytest.mark.process
 def test_many_threads_see_every_revocation(redis_server, another_process, settings, monkeypatch):
     monkeypatch.setattr(invalidation, "_PATIENCE", 10)  # for busy machines
     settings.APIKEYS = {**settings.APIKEYS, "CACHE": {"LOCATION": redis_server.url}}

@@ -24,7 +24,7 @@ from apikeys.verify import _LOOKUPS
 from tests.factories import UserFactory, mint_pat
 from tests.servers import RedisSentinel, RedisServer, proxying, running, wait_until
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.process, pytest.mark.django_db(transaction=True)]
 
 TAG = "app.model:1"
 
@@ -55,7 +55,7 @@ class FakeRedis(socketserver.ThreadingTCPServer):
         self.url = f"redis://127.0.0.1:{self.server_address[1]}/0"
 
     def __enter__(self):
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
         return self
 
     def __exit__(self, *args):

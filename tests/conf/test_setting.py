@@ -89,6 +89,7 @@ def test_a_rule_accepts_only_valid_values(rule, right, wrong):
     assert [value for value in wrong if rule.why_not(value) is None] == []
 
 
+@pytest.mark.slow
 def test_settings_of_optional_parts_are_known_without_them():
     code = """
 from django.conf import settings

@@ -5,11 +5,14 @@ import subprocess
 import sys
 
 import pytest
+from django.db import connection
 
 from tests.documents import ROOT
 from tests.services import require_postgresql
 
 pytestmark = [pytest.mark.slow, pytest.mark.process]
+if connection.vendor != "postgresql":  # its own database is there: once is enough
+    pytestmark.append(pytest.mark.long)
 
 
 def test_two_tenants_with_equal_primary_keys_stay_separate():

@@ -50,7 +50,7 @@ def serve():
 
     server = Server(("127.0.0.1", 0), Handler)
     server.set_app(get_wsgi_application())
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     return f"http://127.0.0.1:{server.server_port}"
 
 

@@ -19,6 +19,7 @@ from apikeys.databases import unavailable
 from tests.documents import ROOT, blocks
 from tests.servers import PgBouncer, running
 from tests.services import require
+from tests.tiers import sampled
 
 pytestmark = [
     pytest.mark.process,
@@ -116,12 +117,12 @@ def documented():
 
 #: Changes of the page's settings in each mode.
 MODES = {
-    "session": {"CONN_MAX_AGE": 60},
     "transaction": {"CONN_MAX_AGE": 60, "ATOMIC_REQUESTS": True},
+    "session": {"CONN_MAX_AGE": 60},
 }
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", sampled(MODES, 1))
 def test_everything_works_through_pgbouncer_with_the_documented_settings(database, mode):
     # In transaction mode, all threads share a few connections.
     how = {"pool_mode": mode, "default_pool_size": 30 if mode == "session" else 3}
@@ -146,7 +147,7 @@ DIRECT = {
 }
 
 
-@pytest.mark.parametrize("how", DIRECT)
+@pytest.mark.parametrize("how", sampled(DIRECT, 1))
 def test_everything_works_with_a_pool_and_with_prepared_statements(database, how):
     if "pool" in how:
         require("psycopg_pool", bool(find_spec("psycopg_pool")), "Install psycopg[binary,pool].")

@@ -311,6 +311,7 @@ def test_a_redis_that_accepts_no_writes(redis, state):
     assert unavailable.reason(error) is Reason.STORE
 
 
+@pytest.mark.process
 def test_a_redis_that_is_away(redis):
     client = type(redis)(port=free_port())
     assert unavailable.reason(error_of(client.ping)) is Reason.STORE

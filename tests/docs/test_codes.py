@@ -75,6 +75,7 @@ def found() -> list[tuple[str, str]]:
     )
 
 
+@pytest.mark.slow
 def test_the_scan_finds_codes_of_every_form(found):
     codes = {code for _, code in found}
     assert {"verification_busy", "name_required", "invalid_expiry", "csrf_failed"} <= codes

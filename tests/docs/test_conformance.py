@@ -42,6 +42,7 @@ def names(module):
             )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES)
 def test_every_test_that_is_named_is_there(page):
     told = re.findall(r"`([\w/]+\.py)::([\w:]+)`", read(page))

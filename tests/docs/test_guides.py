@@ -178,6 +178,7 @@ print(metrics(RequestFactory().get("/metrics/")).content.decode())
 """
 
 
+@pytest.mark.process
 def test_prometheus_gets_the_sum_of_all_workers(tmp_path):
     page = "docs/how-to/monitor.md"
     _, metrics, _, view, *_ = blocks(page, "python")
@@ -251,6 +252,7 @@ def test_what_else_monitoring_types():
         assert re.fullmatch(r"pip install [a-z -]+\n", line)
 
 
+@pytest.mark.process
 def test_terraform_keeps_the_token_out_of_the_state():
     (described,) = blocks("docs/how-to/workloads.md", "hcl")
     parsed = hcl2.loads(described)
@@ -316,7 +318,7 @@ def test_a_webhook_is_sent_after_the_commit_and_verified(
     receiver = module("receiver", receive)
     with HTTPServer(("127.0.0.1", 0), Receiver) as server:
         server.received = []
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         monkeypatch.setenv("WEBHOOK_URL", f"http://127.0.0.1:{server.server_port}/")
         monkeypatch.setenv("WEBHOOK_SECRET", "shared")
         webhooks = module("payments.webhooks", send)
@@ -473,6 +475,7 @@ def check(folder, page, code="", **environment):
     )
 
 
+@pytest.mark.process
 def test_the_settings_for_allauth_pass_their_checks(tmp_path):
     page = "docs/how-to/allauth.md"
     done = check(tmp_path, page)
@@ -480,6 +483,7 @@ def test_the_settings_for_allauth_pass_their_checks(tmp_path):
     follow(blocks(page, "console")[0])
 
 
+@pytest.mark.process
 def test_the_settings_for_identity_providers_pass_their_checks(tmp_path):
     page = "docs/how-to/identity-providers.md"
     install, *others = blocks(page, "python")

@@ -12,6 +12,7 @@ from tests.docs.reader import Reader
 from tests.docs.screenshots import browse, take
 from tests.servers import RedisServer, free_port, wait_until
 from tests.services import require
+from tests.tiers import long
 
 pytestmark = pytest.mark.slow
 
@@ -61,7 +62,7 @@ def beginner(tmp_path):
     reader.close()
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [long(p) if p == "how-to/upgrade" else p for p in PAGES])
 def test_a_page(reader, page):
     if page == "how-to/protect-a-view":  # it counts the payment that the tutorial makes later
         payment = (
@@ -88,6 +89,7 @@ def test_rotate_without_downtime(reader):
     reader.read("docs/how-to/rotate-without-downtime.md", meanwhile=meanwhile)
 
 
+@pytest.mark.long
 def test_own_project_model(beginner):
     beginner.read("docs/how-to/own-project-model.md")
     migration = beginner.directory / "teams/migrations/0001_initial.py"
@@ -209,6 +211,7 @@ def test_own_look(reader, chromium):
     reader.read("docs/how-to/own-look.md", meanwhile={"Style the settings pages": in_a_browser})
 
 
+@pytest.mark.long
 def test_exchange_keys_for_jwts(reader):
     reader.read("docs/how-to/exchange-keys-for-jwts.md")
 
@@ -273,6 +276,7 @@ def test_ship_a_cli(reader):
     assert "user_code" in printed
 
 
+@pytest.mark.long
 def test_go_to_many_workers(reader, tmp_path):
     redis = RedisServer(tmp_path)
     redis.start()
@@ -284,6 +288,7 @@ def test_go_to_many_workers(reader, tmp_path):
         redis.kill()
 
 
+@pytest.mark.long
 def test_sign_requests(reader, tmp_path):
     reader.type("export PYTHON_KEYRING_BACKEND=keyring.backends.fail.Keyring")
     redis = RedisServer(tmp_path)

@@ -108,16 +108,19 @@ class TestThroughTheTestClient:
     def test_known(self, client, db, value):
         ask(client, value.decode("latin-1"))
 
+    @pytest.mark.slow
     @fuzz
     @given(value=headers)
     def test_fuzzed(self, client, db, value):
         ask(client, value)
 
+    @pytest.mark.slow
     @fuzz
     @given(rest=st.text(max_size=80), start=st.sampled_from(["acme_pat_", "acme_key_", ""]))
     def test_fuzzed_credentials(self, client, db, start, rest):
         ask(client, f"Bearer {start}{rest}")
 
+    @pytest.mark.slow
     @fuzz
     @given(data=st.data())
     def test_a_good_key_with_any_one_change_is_refused(self, client, db, data):

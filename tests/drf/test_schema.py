@@ -127,6 +127,7 @@ def test_a_subclass_of_the_authentication():
     assert operations["get"] == [{"bearerAuth": ["payments:read"]}]
 
 
+@pytest.mark.slow
 def test_the_example(client, db):
     from example_project.urls import urlpatterns
 

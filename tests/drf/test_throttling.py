@@ -112,6 +112,7 @@ def test_each_key_is_counted_by_itself():
     assert [call(m.token).status_code for m in (one, other, one)] == [200, 200, 429]
 
 
+@pytest.mark.slow
 def test_it_goes_on_after_the_window():
     minted = mint_pat(rate_limits=["1/second"])
     assert call(minted.token).status_code == 200

@@ -197,6 +197,7 @@ def test_it_serves_with_nothing_but_json_on_standard_output_and_ends_cleanly(dem
     assert facts["last_used_at"]  # written on the way out
 
 
+@pytest.mark.long
 def test_a_second_run_gives_new_credentials_and_ends_the_old_ones(seeded_demo):
     demo = seeded_demo
     first = json.loads((demo.database.parent / "printed.json").read_text())

@@ -31,6 +31,7 @@ from example_project.payments.models import Payment
 DEMO_POLICY = "example_project.payments.policy.DemoPolicy"
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.django_db,
     pytest.mark.filterwarnings("ignore:The OAuth 2.0 resource owner password:DeprecationWarning"),
 ]

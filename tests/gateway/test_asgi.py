@@ -242,7 +242,7 @@ def redis_server(tmp_path_factory):
         yield server
 
 
-@pytest.fixture(params=["alone", "with redis"])
+@pytest.fixture(params=["alone", pytest.param("with redis", marks=pytest.mark.process)])
 def kept(request, settings):
     if request.param == "alone":
         settings.APIKEYS = settings.APIKEYS | {"CACHE": {"TIMEOUT": 60}}
@@ -321,6 +321,7 @@ def test_an_ended_key_is_refused_at_once(ask, kept, engine, bind):
     assert ask(minted.token).code == (401, "revoked_key")
 
 
+@pytest.mark.process
 def test_every_process_drops_a_binding_before_removing_it_returns(
     redis_server, settings, engine, bind
 ):

@@ -170,6 +170,7 @@ def test_its_tokens_act_for_the_users_that_they_are_linked_to(trusted, client):
     assert "keys:write" not in facts["scopes"]
 
 
+@pytest.mark.long
 def test_its_other_tokens_are_refused(trusted, client):
     text = trusted.access_token()
     link(trusted, text)

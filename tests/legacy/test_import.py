@@ -314,6 +314,7 @@ class TestDrfApiKey:
         assert get({"X-Api-Key": text})[0] == 200
         assert get({"Authorization": f"Api-Key {text}"}) == (401, "not_authenticated")
 
+    @pytest.mark.slow
     def test_a_password_hash_works_and_is_upgraded(self, apikeys, project, takes, get, settings):
         """Version 2 and older stored password hashes. Version 3 upgrades them, as this app does."""
         from rest_framework_api_key.models import APIKey
@@ -346,6 +347,7 @@ class TestDrfApiKey:
         apikeys("import", "--from", "drf-api-key", "--project", "shop", *SCOPE)
         return text
 
+    @pytest.mark.slow
     def test_attempts_at_a_slow_hash_are_limited(self, slow, get):
         wrong = {"Authorization": f"Api-Key {slow[:-2]}00"}
         told = [get(wrong)[1] for _ in range(4)]
@@ -354,6 +356,7 @@ class TestDrfApiKey:
         assert get(headers) == (503, "verification_busy")
         assert get(headers, REMOTE_ADDR="192.0.2.7")[0] == 200
 
+    @pytest.mark.slow
     def test_the_right_secret_does_not_count_while_its_hash_cannot_be_renewed(
         self, slow, get, mocker
     ):
@@ -373,6 +376,7 @@ class TestWeak:
         assert "Rotate it soon" in done.err
         return {"Authorization": "Token def"}
 
+    @pytest.mark.slow
     def test_only_its_argon2id_hash_is_stored(self, weak, get):
         for _ in range(2):
             legacy, key = LegacyKey.objects.get(), PersonalAccessToken.objects.get()
@@ -384,6 +388,7 @@ class TestWeak:
                 assert legacy.source not in fast
             assert get(weak)[0] == 200
 
+    @pytest.mark.slow
     def test_argon2_runs_once(self, weak, get, monkeypatch):
         from apikeys.legacy import texts
 
@@ -394,6 +399,7 @@ class TestWeak:
             assert get(weak)[0] == 200
         assert len(tried) == 1
 
+    @pytest.mark.slow
     def test_guesses_are_limited(self, weak, get, settings):
         settings.APIKEYS = {**settings.APIKEYS, "ARGON2_TRIES": 3}
         told = [get({"Authorization": f"Token abc{n}"})[1] for n in range(5)]
@@ -402,6 +408,7 @@ class TestWeak:
         assert get(weak) == (503, "verification_busy")
         assert get(weak, REMOTE_ADDR="192.0.2.7")[0] == 200
 
+    @pytest.mark.slow
     def test_guesses_from_all_addresses_are_limited(self, weak, get, settings):
         settings.APIKEYS = {**settings.APIKEYS, "ARGON2_TRIES": 1}
         told = [
@@ -410,6 +417,7 @@ class TestWeak:
         ]
         assert told == ["invalid_key"] * 10 + ["verification_busy"] * 2
 
+    @pytest.mark.slow
     def test_guesses_do_not_lock_out_a_key_that_was_used_before(self, weak, get, settings):
         settings.APIKEYS = {**settings.APIKEYS, "ARGON2_TRIES": 1}
         assert get(weak)[0] == 200
@@ -417,6 +425,7 @@ class TestWeak:
             get({"Authorization": f"Token abc{n}"})
         assert get(weak)[0] == 200
 
+    @pytest.mark.slow
     def test_strong_keys_are_never_busy(self, weak, get, apikeys, settings):
         text = authtoken_of(UserFactory())
         apikeys("import", "--from", "authtoken", *SCOPE)
@@ -448,6 +457,7 @@ class TestWeak:
         again = apikeys("import", "--from", "csv", "-", *SCOPE, "--json", stdin=lines)
         assert again.json["imported_before"] == 1
 
+    @pytest.mark.slow
     def test_a_second_import_skips_it(self, weak, apikeys):
         again = apikeys("import", "--from", "authtoken", *SCOPE, "--json").json
         assert (again["imported"], again["imported_before"]) == (0, 1)

@@ -52,6 +52,7 @@ def test_a_hash_that_was_imported_is_found_by_its_text(apikeys, ada, takes, get)
     assert get({"Authorization": f"Token {text}"}) == (401, "revoked_key")
 
 
+@pytest.mark.slow
 def test_a_slow_hash_is_checked_and_attempts_are_limited(apikeys, project, takes, settings):
     from rest_framework_api_key.models import APIKey
 

@@ -110,6 +110,7 @@ class TestAuthtoken:
         assert get(token(text)) == (401, "inactive_user")
         assert not PersonalAccessToken.objects.exists()
 
+    @pytest.mark.slow
     def test_a_weak_token_works_and_ends(self, live, get, ada):
         live()
         authtoken_of(ada, "letmein")

@@ -112,7 +112,7 @@ def check_that_each_is_there_once(get, takes):
     ("written", "where"),
     [
         long((CHUNK, "after INSERT INTO {q}apikeys_personalaccesstoken{q}")),
-        (CHUNK, "before INSERT INTO {q}apikeys_legacykey{q}"),
+        long((CHUNK, "before INSERT INTO {q}apikeys_legacykey{q}")),
         long((CHUNK, "after INSERT INTO {q}apikeys_auditevent{q}")),
         (2 * CHUNK, "before"),  # all keys are written, but not all are committed
     ],

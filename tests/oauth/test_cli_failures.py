@@ -508,6 +508,7 @@ def test_a_damaged_private_key_is_reported(site, tmp_path, run, text):
     assert "damaged" in run("api", "GET", "/x", "--sign")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "variables",
     [

@@ -28,7 +28,7 @@ print("The text browser had the terminal.")
 @pytest.fixture
 def site():
     with FakeSite() as site:
-        threading.Thread(target=site.serve_forever, daemon=True).start()
+        threading.Thread(target=site.serve_forever, args=(0.01,), daemon=True).start()
         yield site
         site.shutdown()
 

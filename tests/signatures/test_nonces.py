@@ -157,6 +157,7 @@ class TestPruning:
         assert nonces.prune(2) == 2
         assert [row.digest for row in UsedNonce.objects.all()] == [f"{2:064}"]
 
+    @pytest.mark.slow
     def test_use_deletes_old_nonces(self, db):
         self.rows(*range(10, 40))
         for number in range(2000):

@@ -66,6 +66,7 @@ def test_headers_of_a_trusted_proxy_change_the_url(settings):
     assert message_of(wsgi("/a", **said)).url == "https://api.example.com/a"
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_unusual_paths_are_verified_under_asgi(engine):
     """Run the whole site with uvicorn, and sign requests with unusual paths."""

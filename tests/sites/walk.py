@@ -89,7 +89,7 @@ def serve():
 
     server = WSGIServer(("127.0.0.1", 0), Quiet)
     server.set_app(mounted)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     return f"http://127.0.0.1:{server.server_port}{PREFIX}"
 
 

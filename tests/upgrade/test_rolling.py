@@ -16,6 +16,8 @@ from tests.packaging.test_wheel import UV, run
 from tests.services import require
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
+if connection.vendor != "postgresql":  # on which most sites deploy like this
+    pytestmark.append(pytest.mark.long)
 
 #: The commit that 1.0.0 was released from.
 RELEASE = "79c507501f1eb3f8257ce395336d90f92c29ea60"

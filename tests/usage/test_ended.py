@@ -245,6 +245,7 @@ def test_the_notes_are_bounded(monkeypatch):
     assert sorted(each[-1] for each in counted()) == [1, 2]
 
 
+@pytest.mark.slow
 def test_many_keys_are_written_in_few_statements(django_assert_max_num_queries):
     minted = mint_pat()
     PersonalAccessToken.objects.bulk_create(

@@ -146,6 +146,7 @@ def test_keys_of_both_kinds_with_the_same_primary_key_stay_separate():
     assert ProjectKey.objects.get().last_used_ip == "203.0.113.2"
 
 
+@pytest.mark.slow
 def test_many_keys_are_written_in_few_statements(django_assert_max_num_queries):
     user = UserFactory()
     PersonalAccessToken.objects.bulk_create(

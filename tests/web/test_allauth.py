@@ -124,6 +124,7 @@ def run(code):
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.long
 def test_first_consent_requires_reauthentication_by_allauth():
     to_page = (
         "/accounts/reauthenticate/?next=%2Fo%2Fauthorize%2F%3Fclient_id%3Dapp%26response_type"

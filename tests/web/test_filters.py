@@ -76,6 +76,7 @@ def test_whole_key_is_not_searched_and_leaves_the_url(page, place, ada, path):
     assert "Rotate it" in text_of(page.get(place.url))
 
 
+@pytest.mark.slow
 def test_filters_narrow_the_list(page, place, make):
     now = NOW()
     make("soon", expires_at=now + timedelta(days=3))
@@ -133,6 +134,7 @@ def test_unknown_value_lists_nothing(page, place, make, name):
     assert names(response) == []
 
 
+@pytest.mark.slow
 def test_list_is_sorted_and_paged_in_that_order(page, place, make):
     now = NOW()
     for n in range(25):
@@ -266,6 +268,7 @@ def test_ended_keys_are_sorted_by_the_moment_of_their_end(page, place, make):
     assert "Latest end first" not in text_of(page.get(place.url))
 
 
+@pytest.mark.slow
 def test_thousand_ended_tokens_are_paged_by_their_end(page, ada):
     now = NOW()
     PersonalAccessToken.objects.bulk_create(

@@ -36,6 +36,7 @@ def _gettext():
     require("gettext", shutil.which("msgattrib") is not None, "apt-get install gettext")
 
 
+@pytest.mark.slow
 @PACKAGES
 def test_no_string_is_missing_or_fuzzy(tmp_path, package):
     shutil.copytree(ROOT / package, tmp_path / package)
