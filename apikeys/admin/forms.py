@@ -237,6 +237,7 @@ class EditForm(AdminKeyForm):
 
 
 class ReasonForm(forms.Form):
+    required_css_class = "required"
     reason = forms.CharField(
         label=gettext_lazy("Reason"),
         max_length=PersonalAccessToken._meta.get_field("revoked_reason").max_length,

@@ -45,6 +45,8 @@ _REJECTED: Final = {
     "revoked_by": "rejected_by",
     "revoked_reason": "rejected_reason",
 }
+#: What a key with a secret lacks and does not show, with the model field of each.
+_PROOF: Final = {"public_key": "public_key", "workload": "trust"}
 _USE = ("last_used_at", "last_used_ip", "requests", "used_after_end")
 
 
@@ -127,8 +129,9 @@ class KeyAdmin(KeyColumns, KeyActions, KeyFinder):
             entered = [_REVOKED.get(name, name) for name in entered]
         words = _REJECTED if obj.is_rejected else {}
         life = [words.get(name, name) for name in _LIFE if self._has_to_tell(obj, name)]
+        shown = [n for n in self.shown if n not in _PROOF or getattr(obj, _PROOF[n])]
         return [
-            (None, {"fields": ["public_id", "state", "owner_link", *self.shown]}),
+            (None, {"fields": ["public_id", "state", "owner_link", *shown]}),
             (_("Permissions"), {"fields": [*entered, *edited]}),
             (_("Use"), {"fields": _USE}),
             (_("Lifetime"), {"fields": life}),

@@ -369,6 +369,13 @@ def test_key_pasted_into_the_name_is_not_shown_again(client, root, ada):
 # The page of a key
 
 
+def test_key_with_a_secret_shows_no_public_key_and_no_workload(client, root, engine):
+    page = text_of(client.get(f"{KEYS}{mint_key(engine).key.pk}/change/"))
+    assert "Created by" in page
+    assert "Public key" not in page
+    assert "Workload" not in page
+
+
 def test_page_shows_rotation_chain_created_keys_and_usage(client, root, ada):
     minted = mint_pat(ada)
     for _ in range(3):
