@@ -1,5 +1,6 @@
 """The pages name addresses that are refused because of the allowed IP ranges of a key."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -152,3 +153,93 @@ def test_an_edit_that_excludes_the_readers_address_is_saved_and_pointed_out(page
     assert "Your own address" not in text_of(page.get(url))
     edited(page, place, key, name="desk", allowed_networks=f"{OTHERS} 127.0.0.1")
     assert "Your own address" not in text_of(page.get(url))
+
+
+def hidden(response, name):
+    return re.findall(rf'name="{name}" value="([^"]*)"', response.content.decode())
+
+
+@pytest.fixture
+def used(page, place):
+    """A key that was used two hours ago, and the URL of its form."""
+    mint(page, place)
+    at = timezone.now() - timedelta(hours=2, seconds=1)
+    place.model.objects.update(last_used_at=at, last_used_on=at.date(), last_used_ip="203.0.113.7")
+    key = place.model.objects.get()
+    return key, f"{place.url}{key.public_id}/edit/"
+
+
+CUTS_OFF = "Its requests from there will be refused."
+
+
+def test_the_form_shows_and_adds_the_address_of_the_last_use(page, place, used):
+    key, url = used
+    response = page.get(url)
+    assert "Last used from 203.0.113.7 2 hours ago ." in text_of(response)
+    assert 'data-ak-add="203.0.113.7"' in response.content.decode()
+    assert CUTS_OFF not in text_of(response)
+
+    lifecycle.edit(key, allowed_networks=["198.51.100.0/24"])
+    shown = text_of(page.get(url))
+    assert "Last used from 203.0.113.7 2 hours ago , which is not in these ranges." in shown
+    assert CUTS_OFF not in shown  # they are refused already
+
+    place.model.objects.update(last_used_ip="127.0.0.1")
+    html = page.get(url).content.decode()
+    assert html.count('data-ak-add="127.0.0.1"') == 1  # also the current address
+    place.model.objects.update(last_used_ip=None)
+    assert "Last used from" not in text_of(page.get(url))
+
+
+def test_ranges_without_the_address_of_the_last_use_are_confirmed_once(page, place, used):
+    key, _url = used
+    ranges = "198.51.100.0/24 127.0.0.1"
+    asked = edited(page, place, key, name="job", allowed_networks=ranges)
+    assert asked.status_code == 422
+    text = text_of(asked)
+    assert "Not saved yet. Last used from 203.0.113.7 2 hours ago , which is not in" in text
+    assert CUTS_OFF in text
+    # Nothing that was entered is lost.
+    assert 'value="job"' in asked.content.decode()
+    assert ranges in asked.content.decode()
+    key.refresh_from_db()
+    assert (key.name, key.allowed_networks) == ("laptop", "")
+
+    (confirmed,) = hidden(asked, "excludes")
+    done = edited(page, place, key, name="job", allowed_networks=ranges, excludes=confirmed)
+    assert done.status_code == 302
+    key.refresh_from_db()
+    assert (key.name, key.allowed_networks) == ("job", "127.0.0.1/32 198.51.100.0/24")
+    # Excluded already, so other changes need no further confirmation.
+    assert edited(page, place, key, name="desk", allowed_networks=ranges).status_code == 302
+
+
+@pytest.mark.parametrize("ranges", ["", "203.0.113.0/24 127.0.0.1"], ids=["any", "with-it"])
+def test_ranges_with_the_address_of_the_last_use_are_saved_at_once(page, place, used, ranges):
+    key, _url = used
+    assert edited(page, place, key, allowed_networks=ranges).status_code == 302
+    place.model.objects.update(last_used_ip=None)  # unknown
+    assert edited(page, place, key, allowed_networks="198.51.100.0/24").status_code == 302
+
+
+def test_a_use_from_elsewhere_after_the_warning_is_shown_too(page, place, used):
+    key, _url = used
+    (confirmed,) = hidden(edited(page, place, key, allowed_networks=OTHERS[14:]), "excludes")
+    place.model.objects.update(last_used_ip="192.0.2.9")
+    asked = edited(page, place, key, allowed_networks=OTHERS[14:], excludes=confirmed)
+    assert "Last used from 192.0.2.9" in text_of(asked)
+    assert asked.status_code == 422
+
+
+def test_the_warning_follows_the_entries_over_a_new_log_in(page, place, ada, used):
+    key, url = used
+    lifecycle.edit(key, allowed_networks=["203.0.113.0/24"])
+    session = page.session
+    session["apikeys_logged_in_at"] = 0
+    session.save()
+    response = edited(page, place, key, allowed_networks="192.0.2.0/24")  # widens it
+    assert "/confirm/" in response["Location"]
+    page.force_login(ada)
+    shown = page.get(url)
+    assert CUTS_OFF in text_of(shown)
+    assert hidden(shown, "excludes") == ["203.0.113.7"]

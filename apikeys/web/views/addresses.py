@@ -42,6 +42,15 @@ def refused_addresses(key: AnyKey) -> list[dict[str, Any]]:
     ]
 
 
+def excludes_last_use(key: AnyKey, allowed: str) -> bool:
+    """Return whether the ranges ``allowed`` exclude the address from which ``key`` was last used.
+
+    ``False`` if that address is unknown.
+    """
+    ip = key.last_used_ip
+    return ip is not None and not networks.allowed_from([allowed], ip)
+
+
 def own_address_note(allowed: str, *, of_tokens: bool) -> str:
     """Return a sentence if the ranges ``allowed`` exclude the address of the current request.
 

@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
 
-from ... import lifecycle, reach, scopes, usage
+from ... import lifecycle, reach, restrictions, scopes, usage
 from ...conf import app_settings
 from ...errors import LifecycleError
 from ...grants import Extent
@@ -24,7 +24,7 @@ from ...templatetags.apikeys_pages import quoted
 from ...workloads import rules
 from ..expiry import KEEP
 from ..forms import ConvertForm, KeyForm, PauseForm, RevokeForm, RotateForm
-from .addresses import own_address_note, refused_addresses
+from .addresses import excludes_last_use, own_address_note, refused_addresses
 from .created import created_with, revoked
 from .pages import CONFLICTS, KeyPage, add_error
 from .requests import is_own, why
@@ -101,6 +101,9 @@ class Edit(KeyPage):
         try:
             if self.widens(asked) and not self.is_recent:
                 return self.ask_who()
+            # The form with the warning contains the address, so it is confirmed once.
+            if self.warns(form) and request.POST.get("excludes") != self.key.last_used_ip:
+                return self.ask(form, 422)
             changes = lifecycle.edit(self.key, by=self.user, within=self.owner.grant(), **asked)
         except LifecycleError as error:
             if error.code in CONFLICTS:
@@ -124,7 +127,22 @@ class Edit(KeyPage):
     def ask(self, form: KeyForm, status: int = 200, **context: Any) -> HttpResponse:
         if not form.is_bound:
             context["address"] = self.own_address_note()
+        context["excludes_last_use"] = excludes_last_use(self.key, self.entered_ranges(form))
+        context["warns"] = self.warns(form)
         return self.page("edit", status, form=form, ip=networks.current_ip(), **context)
+
+    def entered_ranges(self, form: KeyForm) -> str:
+        """Return the allowed IP ranges as ``form`` would save them."""
+        had = restrictions.of(self.key)
+        if form.is_bound and form.is_valid():
+            had = restrictions.parsed(form.asked(), had)
+        return str(dict(zip(restrictions.NAMES, had, strict=True))["allowed_networks"])
+
+    def warns(self, form: KeyForm) -> bool:
+        """Return whether ``form`` would cut off the address from which the key was last used."""
+        if excludes_last_use(self.key, self.key.allowed_networks):
+            return False  # cut off already
+        return excludes_last_use(self.key, self.entered_ranges(form))
 
     def form(self, data: QueryDict | None) -> KeyForm:
         return KeyForm(data, owner=self.owner.owner, grant=self.owner.grant(), key=self.key)
