@@ -295,6 +295,8 @@ class RotateForm(TrustForm, ExpiryForm):
     def __init__(self, *args: Any, owner: Any, key: AnyKey, **kwargs: Any) -> None:
         super().__init__(*args, owner=owner, key=key, start=timezone.now(), **kwargs)
         offer_overlaps(self.fields["overlap"])
+        of_project = isinstance(owner, get_project_model())
+        self.fields["expiry"].label = _("New key expires") if of_project else _("New token expires")
         if key.expires_at is not None:
             self.offer_again(key.expires_at - key.created_at)
         if not key.public_key:

@@ -161,7 +161,7 @@ def test_pages_work_without_javascript(open_page, live_server):
     page.get_by_role("button", name="Rotate").click()
     new = page.get_by_label("Personal access token", exact=True).input_value()
     page.get_by_role("link", name="I have copied it").click()
-    page.get_by_role("link", name="Revoke").click()
+    page.get_by_role("link", name="Revoke", exact=True).click()
     page.get_by_label("Also revoke").check()
     page.get_by_role("button", name="Revoke").click()
     assert [call(live_server, each) for each in (token, new)] == [401, 401]

@@ -1,5 +1,6 @@
 """The pages of a rotated key and of its successor say whether the old secret is used."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -140,3 +141,26 @@ def test_rotation_page_says_that_the_old_secret_expires_before_the_longest_overl
     ends = timezone.now() + timedelta(days=5)
     type(new).objects.filter(pk=new.pk).update(expires_at=ends)
     assert sentence in text_of(page.get(f"{new.url}rotate/"))
+
+
+def test_rotate_form_says_that_the_expiry_is_that_of_the_new_one(page, ada, engine):
+    for url, key, noun in (
+        (TOKENS, mint_pat(ada).key, "token"),
+        (KEYS, mint_key(engine).key, "key"),
+    ):
+        html = page.get(f"{url}{key.public_id}/rotate/").content.decode()
+        legends = re.findall(r"<legend>([^<]*)</legend>", html)
+        assert legends == ["The old one stops working", f"New {noun} expires"]
+
+
+def test_page_of_the_new_one_offers_to_end_an_unused_old_one(page, client, viewer, pair):
+    old, new = pair
+    link = f'<a href="{old.url}revoke/">Revoke the old one now</a>'
+    assert link in page.get(new.url).content.decode()
+    use(old, timezone.now())
+    assert "Revoke the old one now" not in page.get(new.url).content.decode()
+    use(old, timezone.now() - timedelta(days=1))
+    assert link in page.get(new.url).content.decode()
+    if KEYS in new.url:
+        client.force_login(viewer)
+        assert "Revoke the old one now" not in client.get(new.url).content.decode()

@@ -29,6 +29,9 @@ _REACHES_ALL: Final = Standing([], [])
 #: How long after its last use a key is said to be in use.
 IN_USE: Final = timedelta(hours=1)
 
+#: How long after its last use a page warns before the key is denied, as before it is revoked.
+USED_LATELY: Final = timedelta(days=30)
+
 #: The states of keys that have not ended.
 UNENDED: Final = ("live", "pending", "paused")
 
@@ -139,12 +142,19 @@ def _neighbours(key: AnyKey, owner: Tokens) -> dict[str, Any]:
     """Return the ID of the successor, and the URLs of the keys before and after ``key``."""
     may_have_one = key.rotated_at or key.state() not in UNENDED
     successor = facts.successor_id(key) if may_have_one else None
-    replaces = key.replaces
+    replaces: Any = key.replaces
     return {
         "successor_id": successor,
         "successor_url": successor and owner.url("key", SimpleNamespace(public_id=successor)),
         "predecessor_url": owner.url("key", replaces) if replaces else None,
+        "revoke_predecessor": owner.url("revoke", replaces) if replaces else None,
+        "is_old_unused": replaces is not None and _is_unused_since_rotation(replaces),
     }
+
+
+def _is_unused_since_rotation(key: AnyKey) -> bool:
+    used, rotated = key.last_used_at, key.rotated_at
+    return rotated is not None and (used is None or used <= rotated)
 
 
 def creators_of(keys: Iterable[AnyKey]) -> dict[str, str]:
