@@ -342,3 +342,16 @@ class TestOldKeyDoesNotDecideAboutItsReplacement:
         assert fresh(old.key).successor == successor
         assert fresh(replaced[0]).replaces is None
         assert verify(replaced[1])
+
+
+@pytest.mark.parametrize("how", ["replacement", "duplicate"])
+def test_form_that_another_key_filled_in_offers_no_presets(page, place, make, settings, how):
+    preset = {"name": "nightly", "scopes": ["reports:read"]}
+    settings.APIKEYS = settings.APIKEYS | {"PRESETS": {"Nightly report": preset}}
+    key = make().key
+    if how == "replacement":
+        expire(key)
+    text = text_of(page.get(f"{place.url}new/?from={key.public_id}"))
+    assert "Filled in from" in text
+    assert "Nightly report" not in text
+    assert "Nightly report" in text_of(page.get(f"{place.url}new/"))

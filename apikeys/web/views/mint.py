@@ -96,7 +96,8 @@ class Mint(OwnerPage):
         # The form fixes the ID of the new key, so that each form creates one key.
         to_sign = [token.generate_id(), str(self.user.pk), self.owner.label]
         context |= {"once": once.sign(to_sign, _SALT), "summary": self.summary(form)}
-        if not form.is_bound:
+        # A preset would replace what another key filled in, and leave it a replacement.
+        if not form.is_bound and "copy_of" not in context:
             context["presets"] = prefill.presets()
         context |= {"limit": self.limit(), "ip": networks.current_ip()}
         return self.page("mint", status, form=form, **context)
