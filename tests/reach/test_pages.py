@@ -369,7 +369,20 @@ class TestDenying:
         html = page.get(f"{URL}{minted.key.public_id}/deny/")
         assert "It was last used in this project 4 days ago ." in text_of(html)
         assert "Whatever sends" not in text_of(html)
+        assert "ak-notice ak-warn" in html.content.decode()
+
+    def test_token_not_used_for_a_month(self, page, bob, engine):
+        minted = mint_pat(bob, name="laptop")
+        used_at(engine, minted, timedelta(days=31), engine)
+        html = page.get(f"{URL}{minted.key.public_id}/deny/")
+        assert "It was last used in this project 31 days ago ." in text_of(html)
         assert "ak-warn" not in html.content.decode()
+
+    def test_project_key_says_once_that_it_is_paused(self, page, engine):
+        text = text_of(page.get(f"{URL}{mint_key(engine).key.public_id}/deny/"))
+        assert text.count("pauses") == 1
+        assert "Denying a project key pauses it." in text
+        assert "refused until someone allows or resumes it." in text
 
     def test_token_used_for_all_its_projects(self, page, bob, engine):
         minted = mint_pat(bob, name="laptop")

@@ -21,7 +21,7 @@ from ...reach.shown import Shown
 from .. import sudo
 from ..access import AccessFilter, affected_by, download, shown_in, words_of
 from .pages import OwnerPage, add_error
-from .rows import IN_USE, labelled
+from .rows import IN_USE, USED_LATELY, labelled
 
 _MOST: Final = 1000  # requests to count
 
@@ -204,6 +204,7 @@ class Decide(AccessPage):
             affected=affected_by(self.verb, entry, self.project),
             is_requester=entry.user_pk is not None and entry.user_pk == self.user.pk,
             is_in_use=used is not None and timezone.now() - used < IN_USE,
+            is_used_lately=used is not None and timezone.now() - used < USED_LATELY,
         )
 
 
