@@ -33,6 +33,13 @@ def test_projects_are_sorted_by_name_with_role_and_number_of_keys(page, several,
     assert "analytical-engine owner · 1 key" in told or "admin · 1 key" in told
 
 
+def test_projects_count_the_keys_that_their_pages_list(page, engine):
+    lifecycle.rotate(mint_key(engine).key, overlap=timedelta(hours=24))
+    lifecycle.pause(mint_key(engine).key)
+    assert page.get(KEYS).context["number"] == 3
+    assert "analytical-engine owner · 3 keys" in text_of(page.get(PROJECTS))
+
+
 def test_projects_are_searched(page, several):
     ProjectFactory(slug="compiler-of-others", name="Compiler of others")
     assert names(page.get(PROJECTS, {"q": "COMP"})) == ["Compiler"]

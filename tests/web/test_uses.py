@@ -1,8 +1,9 @@
 """The page of a key says what it used, narrows it to that, and undoes it."""
 
 import pytest
+from django.urls import reverse
 
-from apikeys import lifecycle
+from apikeys import lifecycle, usage
 from apikeys.models import AuditEvent
 from tests.factories import mint_key, mint_pat
 from tests.lifecycle.test_narrowing import SCOPES, aged, used
@@ -139,3 +140,45 @@ def test_pages_of_a_revoked_key_change_nothing(page, key):
     assert page.get(f"{key.url}keep-used/").status_code == 302
     assert page.post(f"{key.url}keep-used/", {"shown": "reports:read|"}).status_code == 409
     assert page.post(f"{key.url}undo/").status_code == 409
+
+
+COUNTS = "A request that needs no permission counts as a use of the"
+
+
+def test_use_without_a_permission_does_not_contradict_the_permissions(page, key):
+    aged(key, 2)
+    assert COUNTS not in text_of(page.get(key.url))
+    usage.note_use(type(key), key.pk, "203.0.113.7")
+    usage.flush()
+    text = text_of(page.get(key.url))
+    assert "never used" in text
+    noun = "token" if key.url.startswith(f"{TOKENS}{key.public_id}") else "key"
+    assert f"{COUNTS} {noun}, but not of a permission." in text
+    used(key, "reports:read", days=0)
+    assert COUNTS not in text_of(page.get(key.url))
+
+
+def test_test_on_the_page_of_the_secret_needs_no_permission(page, client, ada):
+    used(mint_pat().key, "reports:read", days=365)
+    minted = mint_pat(ada, scopes=SCOPES)
+    url = reverse("apikeys-token")
+    assert client.get(url, headers={"Authorization": f"Bearer {minted.token}"}).status_code == 200
+    usage.flush()
+    text = text_of(page.get(f"{TOKENS}{minted.key.public_id}/"))
+    assert "Last used just now" in text
+    assert f"{COUNTS} token" in text
+
+
+@pytest.mark.parametrize("is_rejected", [False, True], ids=["pending", "rejected"])
+def test_what_was_never_approved_was_requested_and_not_granted(page, ada, engine, is_rejected):
+    used(mint_pat().key, "reports:read", days=365)
+    for url, minted in ((TOKENS, mint_pat(ada, scopes=SCOPES)), (KEYS, mint_key(engine))):
+        key = aged(minted.key, 30)
+        type(key).objects.filter(pk=key.pk).update(is_pending=True)
+        key.refresh_from_db()
+        if is_rejected:
+            lifecycle.reject(key, by=ada)
+        text = text_of(page.get(f"{url}{key.public_id}/"))
+        assert f"Permissions requested: {len(key.scopes)}." in text
+        assert "granted" not in text
+        assert "if nothing needs it" not in text

@@ -210,7 +210,7 @@ class ProjectList(Finding):
             membership.project_id: membership.get_role_display()
             for membership in Membership.objects.filter(user=self.user, project__in=pks)
         }
-        active = ProjectKey.objects.filter(live(), project__in=pks, rotated_at=None).order_by()
+        active = ProjectKey.objects.filter(live(), project__in=pks).order_by()
         numbers = dict(active.values_list("project").annotate(number=Count("pk")))
         return [
             {

@@ -21,8 +21,10 @@ def uses_of(key: AnyKey, owner: Tokens) -> dict[str, Any]:
     own = narrowing.own_uses(key) if key.replaces_id is not None else found.scopes
     may_edit = owner.may_manage and is_editable(key)
     undoable = narrowing.undoable(key) if may_edit else None
+    last = key.last_used_at
     return {
         "uses": found,
+        "used_without_scope": not found.is_used and last is not None and last >= found.since,
         "scopes_used": [
             {
                 "name": name,
