@@ -7,6 +7,7 @@ import pytest
 from django.utils import timezone
 
 from apikeys import lifecycle, usage
+from apikeys.web.views.rows import labelled
 from tests.factories import mint_key, mint_pat
 from tests.web.conftest import KEYS, TOKENS, text_of
 
@@ -59,6 +60,16 @@ def test_confirmations_name_the_use(page, place, ada, engine):
     rotate = text_of(page.get(url + "rotate/"))
     assert "Last used 3 days ago" in rotate
     assert "needs the new secret" in rotate
+
+
+@pytest.mark.parametrize("action", ["revoke/", "pause/"])
+def test_confirmation_says_once_when_it_was_used_and_from_where(page, place, ada, engine, action):
+    made = mint_pat(ada) if place.url == TOKENS else mint_key(engine)
+    usage.note_use(place.model, made.key.pk, "203.0.113.7")
+    usage.flush()
+    told = text_of(page.get(f"{place.url}{made.key.public_id}/{action}"))
+    assert told.count("just now") == 1
+    assert "Last used from 203.0.113.7" in told
 
 
 def test_confirmation_of_several_names_their_use(page, place, ada, engine):
@@ -123,3 +134,15 @@ def test_every_choice_of_a_rotation_completes_its_label(page, place, ada, engine
     made = mint_pat(ada) if place.url == TOKENS else mint_key(engine)
     told = text_of(page.get(f"{place.url}{made.key.public_id}/rotate/"))
     assert "The old one stops working now after 1 hour after 24 hours after 7 days" in told
+
+
+def test_rows_name_all_permissions_where_there_is_no_room_for_them(page, place, ada, engine):
+    terms = {"scopes": ["payments:write", "reports:read"], "description": "At the <desk>"}
+    if place.url == TOKENS:
+        mint_pat(ada, **terms)
+    else:
+        mint_key(engine, **terms)
+    html = page.get(place.url).content.decode()
+    (title,) = re.findall(r'<p class="ak-words" title="([^"]*)"', html)
+    named = [f"{words} ({name})" for name, words in labelled(terms["scopes"])]
+    assert title == " · ".join([*named, "At the &lt;desk&gt;"])
