@@ -183,6 +183,13 @@ def are_uses_recorded(since: datetime) -> bool:
     return any(model._default_manager.filter(last_used_at__gte=since).exists() for model in models)
 
 
+def rejected(keys: QuerySet[Any]) -> QuerySet[Any]:
+    """Return the ``keys`` that were rejected. One short query."""
+    # A rejected key stays pending, and the index has that column.
+    piece = Q(revoked_at__gt=moments.long_ago(), is_pending__in=[True], is_rejected=True)
+    return matching(keys, [piece])
+
+
 def unreplaced(keys: QuerySet[Any]) -> QuerySet[Any]:
     """Return the ``keys`` that no other key replaced, by a rotation or after their end."""
     successors = keys.model._default_manager.filter(replaces=OuterRef("pk")).order_by()

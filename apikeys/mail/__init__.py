@@ -59,6 +59,11 @@ def is_configured() -> bool:
     return any(written.is_overridden(name) for name in names)
 
 
+def is_sent(name: str) -> bool:
+    """Return whether the site sends the mail ``name``."""
+    return name in app_settings.NOTICES and is_configured()
+
+
 def recipients(key: AnyKey, but: Any = None) -> list[str]:
     """Return the mail addresses of the user, or of the users who manage the project's keys.
 

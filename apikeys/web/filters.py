@@ -19,7 +19,7 @@ from ..audit import Event
 from ..conf import slug_field, slug_of
 from ..keys import queries
 from ..keys.event_queries import Asked
-from ..models import AnyKey, AuditEvent, State
+from ..models import AuditEvent, State
 from ..models.audit import EVENTS_OF_CLIENTS, EVENTS_OF_SITE
 from ..policy import get_policy
 from .owners import Tokens
@@ -35,6 +35,7 @@ STATES: Final[dict[str, tuple[State, ...]]] = {
     "ended": (State.EXPIRED, State.REVOKED),
     "expired": (State.EXPIRED,),
     "revoked": (State.REVOKED,),
+    "rejected": (State.REVOKED,),
     "all": (),
 }
 _STATES: Final = [
@@ -44,6 +45,7 @@ _STATES: Final = [
     ("ended", gettext_lazy("Expired and revoked")),
     ("expired", gettext_lazy("Only expired")),
     ("revoked", gettext_lazy("Only revoked or rejected")),
+    ("rejected", gettext_lazy("Only rejected")),
     ("all", gettext_lazy("All")),
 ]
 ANY: Final = ("", gettext_lazy("Any"))
@@ -56,7 +58,7 @@ USES: Final = (
     ("30", gettext_lazy("In the last 30 days")),
 )
 #: The values of ``state`` that list ended keys only. The key that ended last comes first.
-_ENDED: Final = ("ended", "expired", "revoked")
+_ENDED: Final = ("ended", "expired", "revoked", "rejected")
 _MOST_PROJECTS: Final = 200  # in the select box
 
 
@@ -175,7 +177,9 @@ class KeyFilter(ListFilter):
         if not self.is_valid():
             return keys.none()
         asked = self.cleaned_data
-        if states := STATES[asked["state"]]:
+        if asked["state"] == "rejected":
+            keys = queries.rejected(keys)
+        elif states := STATES[asked["state"]]:
             keys = queries.in_state(keys, *states)
         if expires := asked["expires"]:
             keys = _by_expiry(keys, expires)
@@ -254,35 +258,6 @@ def number_of(rows: QuerySet[Any]) -> int:
     if (number := queries.known(rows)) is not None:
         return number
     return rows.order_by().values("pk")[: queries.FEW + 1].count()
-
-
-def expiring_soon(owner: Tokens) -> tuple[list[AnyKey], int]:
-    """Return the active keys of ``owner`` that expire within ``SOON``: the first four, how many."""
-    now = timezone.now()
-    # SQLite uses no index for a bare boolean, so the condition is a list of one value.
-    keys = owner.keys().filter(
-        revoked_at=None,
-        is_pending__in=[False],
-        paused_at=None,
-        rotated_at=None,
-        expires_at__gt=now,
-        expires_at__lte=now + SOON,
-    )
-    first: list[AnyKey] = list(keys.order_by("expires_at")[:4])
-    return first, len(first) if len(first) < 4 else number_of(keys)
-
-
-def number_expired(owner: Tokens) -> int:
-    """Return the number of keys that expired within ``SOON`` and were not replaced."""
-    now = timezone.now()
-    of_owner = {owner.model.OWNER: owner.owner}
-    keys = queries.unreplaced(owner.model._default_manager.filter(**of_owner)).filter(
-        revoked_at=None,
-        is_pending__in=[False, True],
-        expires_at__gt=now - SOON,
-        expires_at__lte=now,
-    )
-    return number_of(keys)
 
 
 class ActivityFilter(ListFilter):

@@ -413,6 +413,18 @@ class TestDenying:
         text = text_of(page.get(f"{URL}{mint_key(engine).key.public_id}/deny/"))
         assert "Everyone who can view the key can read the reason." in text
 
+    @pytest.mark.parametrize("verb", ["deny", "allow"])
+    def test_page_promises_no_mail_if_the_site_sends_none(self, page, bob, engine, settings, verb):
+        minted = mint_pat(bob)
+        if verb == "allow":
+            deny(engine, minted)
+        url = f"{URL}{minted.key.public_id}/{verb}/"
+        assert "Its owner gets a mail." in text_of(page.get(url))
+        settings.APIKEYS = settings.APIKEYS | {"NOTICES": ()}
+        text = text_of(page.get(url))
+        assert "mail" not in text
+        assert verb == "allow" or "bob sees it on the page of the token." in text
+
     def test_allowing_says_nothing_of_use(self, page, bob, engine):
         minted = mint_pat(bob, name="laptop")
         used_at(engine, minted, timedelta(0), engine)

@@ -226,9 +226,16 @@ def test_keys_that_expired_lately_are_counted_above_the_active_ones(page, place,
         assert told not in text_of(page.get(place.url, params))
 
     place.model.objects.filter(name__in=["two", "pending"]).delete()
-    assert f"1 {noun} expired in the last 7 days." in text_of(page.get(place.url))
+    response = page.get(place.url)
+    assert "one expired 1 day ago . Create a replacement" in text_of(response)
+    only = place.model.objects.get(name="one").public_id
+    assert f'href="{place.url}{only}/"' in response.content.decode()
+    assert f'href="{place.url}new/?from={only}"' in response.content.decode()
+    assert "Show all" not in text_of(response)
     place.model.objects.filter(name="one").delete()
-    assert "in the last 7 days." not in text_of(page.get(place.url))
+    text = text_of(page.get(place.url))
+    assert "in the last 7 days." not in text
+    assert "expired 1 day ago" not in text
 
 
 def test_keys_of_others_that_expired_lately_are_not_counted(page, place):

@@ -4,18 +4,18 @@ from typing import Any, Final
 
 from django import forms
 from django.contrib.auth import get_user_model
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from ... import reach
+from ... import mail, reach
 from ...conf import slug_of
 from ...decisions import OAUTH
 from ...errors import LifecycleError
 from ...policy import get_policy
-from ...reach import exports, requests, sources
+from ...reach import exports, notices, requests, sources
 from ...reach.entries import Entry
 from ...reach.shown import Shown
 from .. import sudo
@@ -34,16 +34,20 @@ class DenyForm(forms.Form):
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
     )
 
-    def __init__(self, *args: Any, entry: Entry, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, entry: Entry, is_mailed: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if entry.user is None:
             help_text = _("Optional. Everyone who can view the key can read the reason.")
-        elif entry.kind == OAUTH:
+        elif entry.kind == OAUTH and is_mailed:
             help_text = _("Optional. %(user)s gets it by mail and sees it in the activity.")
-        else:
+        elif entry.kind == OAUTH:
+            help_text = _("Optional. %(user)s sees it in the activity.")
+        elif is_mailed:
             help_text = _(
                 "Optional. %(user)s gets it by mail and sees it on the page of the token."
             )
+        else:
+            help_text = _("Optional. %(user)s sees it on the page of the token.")
         self.fields["reason"].help_text = help_text % {"user": entry.user}
 
 
@@ -146,13 +150,13 @@ class Decide(AccessPage):
         if not self.may_deny:
             return self.refuse_decision()
         entry = self.entry()
-        return self.ask(entry, DenyForm(entry=entry))
+        return self.ask(entry, self.form(entry))
 
     def post(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
         if not self.may_deny:
             return self.refuse_decision()
         entry = self.entry()
-        form = DenyForm(request.POST, entry=entry)
+        form = self.form(entry, request.POST)
         if self.verb == "allow" and not self.is_recent:
             path = request.path + self.kept
             return HttpResponseRedirect(sudo.get_sudo().url(request, path))
@@ -167,6 +171,18 @@ class Decide(AccessPage):
             add_error(form, self.worded(error))
             return self.ask(entry, form, 422)
         return self.go(self.back, words_of(self.verb, entry, self.project)["done"])
+
+    def form(self, entry: Entry, data: QueryDict | None = None) -> DenyForm:
+        return DenyForm(data, entry=entry, is_mailed=self.is_mailed(entry))
+
+    def is_mailed(self, entry: Entry) -> bool:
+        """Return whether a mail tells the owner of the decision."""
+        if not mail.is_sent("denied" if self.verb == "deny" else "allowed"):
+            return False
+        if entry.user_pk is None:
+            return True
+        owner = notices.owner_of(self.project, entry)
+        return entry.user_pk != self.user.pk and bool(mail.addresses([owner] if owner else []))
 
     def ask_again(self, form: DenyForm, error: LifecycleError) -> HttpResponse:
         """Show what has changed since the page was shown. Ask again if there is anything to do."""
@@ -202,6 +218,7 @@ class Decide(AccessPage):
             words=words_of(self.verb, entry, self.project),
             shown=Shown.of(entry),
             affected=affected_by(self.verb, entry, self.project),
+            is_mailed=self.is_mailed(entry),
             is_requester=entry.user_pk is not None and entry.user_pk == self.user.pk,
             is_in_use=used is not None and timezone.now() - used < IN_USE,
             is_used_lately=used is not None and timezone.now() - used < USED_LATELY,

@@ -26,7 +26,16 @@ from .. import deciding, sudo
 from ..forms import PauseForm
 from ..wording import listed
 from .pages import CONFLICTS, SettingsPage, add_error
-from .requests import ACCESS, Asked, is_working, label_of, name_of, rows_of_requests, value_of
+from .requests import (
+    ACCESS,
+    Asked,
+    is_mailed,
+    is_working,
+    label_of,
+    name_of,
+    rows_of_requests,
+    value_of,
+)
 
 _MODELS: tuple[type[AnyKey], ...] = (ProjectKey, PersonalAccessToken)
 
@@ -264,6 +273,9 @@ class DecideMany(SettingsPage):
             title = ngettext("Approve %(n)d request?", "Approve %(n)d requests?", len(chosen))
         else:
             title = ngettext("Reject %(n)d request?", "Reject %(n)d requests?", len(chosen))
+            if any(is_mailed(self.user, each) for each in chosen):
+                help_text = _("Optional. The requesters can read the reason. Owners get a mail.")
+                form.fields["reason"].help_text = help_text
         in_projects = sum(isinstance(each, Request) for each in chosen)
         return self.page(
             "decide_many",

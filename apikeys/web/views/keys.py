@@ -27,7 +27,7 @@ from ..forms import ConvertForm, KeyForm, PauseForm, RevokeForm, RotateForm
 from .addresses import excludes_last_use, own_address_note, refused_addresses
 from .created import created_with, revoked
 from .pages import CONFLICTS, KeyPage, add_error
-from .requests import is_own, why
+from .requests import is_mailed, is_own, why
 from .rows import (
     UNENDED,
     chain_of,
@@ -54,6 +54,7 @@ class Key(KeyPage):
         (row,) = rows_of([key], self.owner)
         denials = reach.denials_of(key) if self.owner.project else row["denials"]
         may_decide = row["state"] == "pending" and get_policy().may_approve(self.user, key)
+        row["is_mailed"] = may_decide and is_mailed(self.user, key)
         decide = reverse("apikeys:decide", kwargs={"kind": key.KIND, "key_id": key.public_id})
         return self.page(
             "key",

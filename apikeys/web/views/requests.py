@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 from django.urls import reverse
 
+from ... import mail
 from ...conf import slug_of
 from ...keys import facts
 from ...lifecycle import permitted
@@ -85,6 +86,7 @@ def _row(
     owner, columns = owner_of(user, key), facts.COLUMNS_OF_APPROVALS
     (row,) = rows_of([key], owner, columns=columns, with_usage=False, creators=creators)
     row |= {"value": value_of(asked), "is_own": is_own(user, key), "access_to": None}
+    row |= {"is_mailed": is_mailed(user, asked)}
     # The pages of a user's token are the user's alone.
     is_seen = owner.project is not None or owner.user.pk == key.owner.pk
     row |= {"page": row["url"] if is_seen else ""}
@@ -111,3 +113,12 @@ def is_own(user: Any, key: AnyKey) -> bool:
     """Return whether ``user`` created the request."""
     creator = key.user if isinstance(key, PersonalAccessToken) else key.created_by
     return creator is not None and creator.pk == user.pk
+
+
+def is_mailed(user: Any, asked: Asked) -> bool:
+    """Return whether a mail tells the owner that ``user`` has rejected the request."""
+    name, key = ("denied", asked.key) if isinstance(asked, Request) else ("revoked", asked)
+    if not mail.is_sent(name):
+        return False
+    # The managers of a project's keys would take a query for each request.
+    return not isinstance(key, PersonalAccessToken) or bool(mail.recipients(key, but=user))
