@@ -115,6 +115,15 @@ TOKENS: Final = (
         21 * _DAY,
         "The computer was sold.",
     ),
+    Made(
+        "Token export",
+        (*MANAGES, *REPORTS),
+        52 * _DAY,
+        90 * _DAY,
+        state="rejected",
+        ago=51 * _DAY,
+        reason="An export needs no permission to change tokens.",
+    ),
     Made("Token cleanup", MANAGES, _DAY, 30 * _DAY, state="pending"),
 )
 KEYS: Final = (

@@ -21,7 +21,8 @@ CHANGED = "has changed since you opened the page"
 
 @pytest.fixture
 def bob(engine):
-    return MembershipFactory(user__username="bob", project=engine, role="developer").user
+    about = {"user__username": "bob", "user__email": "bob@example.com"}
+    return MembershipFactory(project=engine, role="developer", **about).user
 
 
 @pytest.fixture
