@@ -21,7 +21,7 @@ from ...models import AnyKey, AuditEvent, Membership, ProjectKey, State, live
 from ...policy import get_policy, has_field
 from ...reach.listing import noting_rules
 from .. import activity, by_id, event_pages
-from ..banners import Lately, expired_lately, expiring_soon, rejected_lately
+from ..banners import expired_lately, expiring_soon, rejected_lately
 from ..filters import ActivityFilter, KeyFilter, number_of
 from ..pagination import page_of
 from ..project_names import names_of
@@ -67,7 +67,8 @@ class KeyList(Finding, OwnerPage):
             kept=listed.link().removeprefix("?"),
             ended=listed.value("state") == "ended",
             soon=self.soon(listed),
-            **self.ended_lately(listed),
+            expired=None if listed.value("state") else expired_lately(self.owner),
+            rejected=None if listed.value("state") else rejected_lately(self.owner),
             selects=self.owner.may_manage and any(row["is_revocable"] for row in rows),
             pauses=any(row["state"] == State.LIVE for row in rows),
             resumes=any(row["may_resume"] for row in rows),
@@ -83,12 +84,6 @@ class KeyList(Finding, OwnerPage):
             for key in first[:3]
         ]
         return {"keys": keys, "number": number} if keys else None
-
-    def ended_lately(self, listed: KeyFilter) -> dict[str, Lately]:
-        """Return what the banners say of keys that ended, above the list of active keys."""
-        if listed.value("state"):
-            return {}
-        return {"expired": expired_lately(self.owner), "rejected": rejected_lately(self.owner)}
 
 
 class Activity(Finding, OwnerPage):
