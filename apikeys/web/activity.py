@@ -151,6 +151,9 @@ def _access(before: list[str], after: list[str]) -> str:
 
 def _changed(name: str, before: Any, after: Any) -> str:
     field = capfirst(str(_label(name)))
+    if name == "projects":
+        words = _("Projects changed: before {}; now {}.")
+        return format_html(words, _projects(before), _projects(after))
     before, after = _value(name, before), _value(name, after)
     if before and after:
         return format_html(_("{} changed from {} to {}."), field, before, after)
@@ -159,13 +162,17 @@ def _changed(name: str, before: Any, after: Any) -> str:
     return format_html(_("{} removed. It was {}."), field, before)
 
 
+def _projects(slugs: list[str] | None) -> str:
+    """Return the projects of a token as HTML; ``None`` for all."""
+    return in_em(_("all projects, also future ones")) if slugs is None else in_list(slugs)
+
+
 def _label(name: str) -> Any:
     if name in BY_NAME:
         return BY_NAME[name].label
     if name in TEXTS:
         return TEXTS[name].verbose_name
     return {
-        "projects": _("Projects"),
         "expires_at": _("Expiry"),
         "trust": _("Workload"),
         "approves_tokens": _("Approval of personal access tokens"),
@@ -186,8 +193,6 @@ def _trusted(trust: Mapping[str, Any]) -> str:
 
 def _value(name: str, value: Any) -> str:
     """Return a value of JSON as HTML; an empty string for no value."""
-    if name == "projects":
-        return all_projects() if value is None else in_list(value)
     if name == "expires_at":
         return at_time(value) if value else _("never")
     if isinstance(value, bool):

@@ -47,6 +47,16 @@ def test_id_of_a_token_is_found_among_project_keys(page, laptop, engine):
         assert f'href="{TOKENS}{laptop.public_id}/"' in response.content.decode()
 
 
+def test_no_list_says_that_nothing_matches_above_a_hit(page, server, laptop):
+    for url, key in ((TOKENS, server), (KEYS, laptop), (PROJECTS, laptop)):
+        text = text_of(search(page, url, key.public_id))
+        assert FOUND in text
+        assert "matches." not in text
+        assert "Search in all states" not in text
+        text = text_of(search(page, url, "nowhere"))
+        assert "matches." in text
+
+
 def test_key_of_another_project_of_the_user_is_found(page, ada, engine):
     project = MembershipFactory(user=ada, role="viewer", project__name="Compiler").project
     other = mint_key(project, name="theirs").key

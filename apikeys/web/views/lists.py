@@ -122,6 +122,7 @@ class Activity(Finding, OwnerPage):
             last=self.last(parts, asked, listed) if is_empty and asked else None,
             elsewhere=self.elsewhere(listed.value("q")) if is_empty else [],
             who=self.who(of_key, key, page.rows),
+            use_url=f"{self.owner.url('key', key)}#ak-use" if key and is_empty else "",
             replaced=replaced,
             has_replaced=key is not None and key.replaces_id is not None,
             kept=f"{kept.urlencode()}&" if kept else "",
