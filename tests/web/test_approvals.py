@@ -13,6 +13,7 @@ from apikeys import lifecycle
 from apikeys.models import AuditEvent
 from apikeys.policy import Policy
 from apikeys.verify import Refused, verify
+from apikeys.web import deciding
 from apikeys.web.views import approvals
 from tests.factories import PASSWORD, MembershipFactory, mint_key, mint_pat
 from tests.web.conftest import TOKENS, text_of
@@ -249,8 +250,17 @@ def test_the_list_says_that_more_are_pending(page, engine, monkeypatch, asked):
     assert "More are pending." not in text_of(page.get(URL))
     monkeypatch.setattr(approvals.Approvals, "size", 1)
     assert "More are pending." not in text_of(page.get(URL))
+    assert "2 pending requests" in text_of(page.get(URL))
     pending(mint_key(engine))
     assert "More are pending." in text_of(page.get(URL))
+    assert "The oldest 2 pending requests" in text_of(page.get(URL))
+
+
+@pytest.mark.parametrize(("number", "shown"), [(99, "99"), (100, "99+")])
+def test_the_badge_stops_at_99(page, monkeypatch, number, shown):
+    monkeypatch.setattr(deciding, "number_to_decide", lambda user, waiting: number)
+    badge = page.get("/settings/keys/").content.decode().partition("ak-badge ak-pending\">")[2]
+    assert badge.partition("<")[0] == shown
 
 
 def test_csrf_and_login_are_required(client, ada, asked):
