@@ -45,7 +45,7 @@ _REJECTED: Final = {
     "revoked_by": "rejected_by",
     "revoked_reason": "rejected_reason",
 }
-#: What a key with a secret lacks and does not show, with the model field of each.
+#: Fields that a key with a secret does not show, because it lacks them, with the model field.
 _PROOF: Final = {"public_key": "public_key", "workload": "trust"}
 _USE = ("last_used_at", "last_used_ip", "requests", "used_after_end")
 

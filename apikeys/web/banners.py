@@ -1,4 +1,4 @@
-"""What the list of an owner's keys says above the rows: which keys end soon, and which ended."""
+"""Find the keys that a list names above its rows: keys that end soon, and keys that ended."""
 
 from dataclasses import dataclass
 from typing import Any

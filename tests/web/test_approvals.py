@@ -259,7 +259,7 @@ def test_the_list_says_that_more_are_pending(page, engine, monkeypatch, asked):
 @pytest.mark.parametrize(("number", "shown"), [(99, "99"), (100, "99+")])
 def test_the_badge_stops_at_99(page, monkeypatch, number, shown):
     monkeypatch.setattr(deciding, "number_to_decide", lambda user, waiting: number)
-    badge = page.get("/settings/keys/").content.decode().partition("ak-badge ak-pending\">")[2]
+    badge = page.get("/settings/keys/").content.decode().partition('ak-badge ak-pending">')[2]
     assert badge.partition("<")[0] == shown
 
 

@@ -1,4 +1,4 @@
-"""What an empty list says, and which next step it offers."""
+"""An empty list says why it is empty, and offers the next step."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""What the owner of a rejected token or key reads, and for how long."""
+"""The owner of a rejected token or key reads who rejected it and why, for seven days."""
 
 import re
 from datetime import timedelta
