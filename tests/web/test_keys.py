@@ -106,9 +106,9 @@ def test_number_of_queries_does_not_grow_with_the_list(
     many(number)
     # Session and user. Then the choices of the filter by project, tokens, their projects and their
     # denials; or the project, two queries of the policy, and the keys. Then the active keys, by
-    # four ranges of an index. Then the usage, and three banners: keys that expire soon, expired keys,
-    # and rejected keys. Then whether keys of either kind are pending, in which projects of
-    # the user tokens need approval, and whether the user approves keys.
+    # four ranges of an index. Then the usage, and three banners: keys that expire soon, that
+    # expired, that were rejected. Then whether keys of either kind are pending, in which projects
+    # of the user tokens need approval, and whether the user approves keys.
     with django_assert_num_queries(2 + 4 + 4 + 2 + 6):
         response = page.get(place.url)
     assert len(response.context["rows"]) == 2 * number
