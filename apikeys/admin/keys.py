@@ -8,6 +8,7 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import OuterRef, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.utils.functional import lazy
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -16,7 +17,14 @@ from .. import token
 from ..conf import app_settings, slug_field
 from ..keys import trust_forms
 from ..keys.setup import setups
-from ..models import AnyKey, PersonalAccessToken, ProjectKey, State, get_project_model
+from ..models import (
+    AnyKey,
+    AuditEvent,
+    PersonalAccessToken,
+    ProjectKey,
+    State,
+    get_project_model,
+)
 from ..models.metadata import as_text
 from ..models.texts import OPTIONAL, TEXTS
 from ..restrictions import BY_NAME, RESTRICTIONS
@@ -206,6 +214,7 @@ class KeyAdmin(KeyColumns, KeyActions, KeyFinder):
             editable = self.is_editable(request, key)
             context |= {"show_save": editable, "show_save_and_continue": editable}
             context["key_actions"] = self._actions_for(request, key)
+            context["events_url"] = self._events_url(request, key)
             filters = request.GET.get("_changelist_filters", "")
             context["list_filters"] = "" if token.holds_secret(filters) else filters
             if isinstance(key, ProjectKey):
@@ -214,6 +223,14 @@ class KeyAdmin(KeyColumns, KeyActions, KeyFinder):
                 project = get_project_model()._default_manager.filter(pk=key.project_id).first()
                 context["access_url"] = project and access.url_of(request.user, site, project)
         return super().render_change_form(request, context, *args, **kwargs)
+
+    def _events_url(self, request: HttpRequest, key: AnyKey) -> str:
+        """Return the URL of the audit events of ``key``, or an empty string."""
+        events = self.admin_site._registry.get(AuditEvent)
+        if events is None or not events.has_view_permission(request):
+            return ""
+        url = reverse(f"{self.admin_site.name}:apikeys_auditevent_changelist")
+        return f"{url}?q={key.public_id}"
 
     def _actions_for(self, request: HttpRequest, key: AnyKey) -> list[tuple[str, str]]:
         """Return the actions for the buttons of a key's page, as names and labels."""

@@ -376,6 +376,16 @@ def test_key_with_a_secret_shows_no_public_key_and_no_workload(client, root, eng
     assert "Workload" not in page
 
 
+def test_page_links_to_the_audit_events_of_the_key(client, root, staff, ada):
+    key = mint_pat(ada).key
+    page = f"{TOKENS}{key.pk}/change/"
+    link = f"/admin/apikeys/auditevent/?q={key.public_id}"
+    assert f'href="{link}"' in client.get(page).content.decode()
+    assert key.public_id in text_of(client.get(link))
+    client.force_login(staff("view"))
+    assert link not in client.get(page).content.decode()
+
+
 def test_page_shows_rotation_chain_created_keys_and_usage(client, root, ada):
     minted = mint_pat(ada)
     for _ in range(3):

@@ -10,8 +10,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from apikeys import lifecycle, reach
+from apikeys import grants, lifecycle, reach
 from apikeys.models import PersonalAccessToken, ProjectAccess, ProjectRules, ScopeUse
+from apikeys.refusals import Refused
 from apikeys.token import grant_id
 from apikeys.verify import verify
 from apikeys.web import sudo
@@ -382,7 +383,17 @@ class TestDenying:
         text = text_of(page.get(f"{URL}{mint_key(engine).key.public_id}/deny/"))
         assert text.count("pauses") == 1
         assert "Denying a project key pauses it." in text
-        assert "refused until someone allows or resumes it." in text
+        assert "Resuming it lets in only the key itself." in text
+
+    def test_resuming_a_denied_key_leaves_what_it_created_denied(self, page, engine):
+        parent = mint_key(engine, scopes=["keys:write", "payments:read"])
+        child = mint_key(engine, within=grants.for_project(engine, using=verify(parent.token)))
+        page.post(f"{URL}{parent.key.public_id}/deny/")
+        parent.key.refresh_from_db()
+        lifecycle.resume(parent.key)
+        assert verify(parent.token).project == engine
+        with pytest.raises(Refused):
+            verify(child.token)
 
     def test_token_used_for_all_its_projects(self, page, bob, engine):
         minted = mint_pat(bob, name="laptop")

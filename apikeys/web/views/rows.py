@@ -153,8 +153,11 @@ def _neighbours(key: AnyKey, owner: Tokens) -> dict[str, Any]:
 
 
 def _is_unused_since_rotation(key: AnyKey) -> bool:
+    """Whether ``key`` was rotated, and not used in the hour or more since then."""
     used, rotated = key.last_used_at, key.rotated_at
-    return rotated is not None and (used is None or used <= rotated)
+    if rotated is None or timezone.now() - rotated < IN_USE:
+        return False
+    return used is None or used <= rotated
 
 
 def creators_of(keys: Iterable[AnyKey]) -> dict[str, str]:
