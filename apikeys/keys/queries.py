@@ -185,9 +185,13 @@ def are_uses_recorded(since: datetime) -> bool:
 
 def rejected(keys: QuerySet[Any]) -> QuerySet[Any]:
     """Return the ``keys`` that were rejected. One short query."""
+    return matching(keys, [rejected_since(moments.long_ago())])
+
+
+def rejected_since(moment: datetime) -> Q:
+    """Return the condition of keys that were rejected after ``moment``."""
     # A rejected key stays pending, and the index has that column.
-    piece = Q(revoked_at__gt=moments.long_ago(), is_pending__in=[True], is_rejected=True)
-    return matching(keys, [piece])
+    return Q(revoked_at__gt=moment, is_pending__in=[True], is_rejected=True)
 
 
 def unreplaced(keys: QuerySet[Any]) -> QuerySet[Any]:

@@ -54,10 +54,7 @@ def expired_lately(owner: Tokens) -> Lately:
 
 def rejected_lately(owner: Tokens) -> Lately:
     """Return which requests were rejected. One query for no key or one, else two."""
-    # A rejected key stays pending, and the index has that column.
-    keys = _unreplaced(owner).filter(
-        revoked_at__gt=timezone.now() - SOON, is_pending__in=[True], is_rejected=True
-    )
+    keys = _unreplaced(owner).filter(queries.rejected_since(timezone.now() - SOON))
     return _lately(keys.select_related("revoked_by"), owner)
 
 
