@@ -132,7 +132,6 @@ FRAGMENTS = {
 NOT_RUN = {
     ("docs/explanation/performance.md", "console"): "benchmarks, which take minutes",
     ("docs/reference/versions.md", "console"): "the reader's own tests",
-    ("README.md", "powershell"): "Windows: the README says that it is untested",
     ("docs/reference/gateway.md", "yaml"): "Traefik and Envoy: the page says that it is untested",
 }
 
