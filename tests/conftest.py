@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,11 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     if config.getoption("--all"):
         config.option.nomigrations = False
+    if _is_quick(config) and not config.getoption("numprocesses", 0):
+        from hypothesis import settings  # takes a third of a second, and the controller needs none
+
+        settings.register_profile("quick", max_examples=20)
+        settings.load_profile("quick")
     gc.disable()
 
 
@@ -84,7 +90,7 @@ def pytest_xdist_auto_num_workers(config):
 def pytest_collection_modifyitems(config, items):
     """Keep the tier that was requested, and modules named on the command line; slow ones first.
 
-    At the end, all workers would wait for a slow module.
+    At the end, all workers would wait for a module with many slow tests.
     """
     named = _named(config)
     kept = []
@@ -99,8 +105,9 @@ def pytest_collection_modifyitems(config, items):
     left = set(items) - set(kept)
     if left:
         config.hook.pytest_deselected(items=list(left))
-    slow = {item.path for item in kept if not ALL.isdisjoint(_marks(item))}
-    items[:] = sorted(kept, key=lambda item: item.path not in slow)
+    marked = Counter(item.path for item in kept if not ALL.isdisjoint(_marks(item)))
+    sizes = Counter(item.path for item in kept)
+    items[:] = sorted(kept, key=lambda item: 2 * marked[item.path] < sizes[item.path])
 
 
 def _in_tier(config, item) -> bool:

@@ -12,6 +12,7 @@ PACKAGES = sorted(
 )
 
 
+@pytest.mark.slow
 def test_imports_follow_the_contracts_in_pyproject(monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     status = lint_imports(no_cache=True, no_logo=True)

@@ -78,6 +78,7 @@ def test_nothing_is_built_or_published_before_ci_passes_for_the_tag():
         assert "if" not in job, name  # `always()` would start it after a failure
 
 
+@pytest.mark.slow
 def test_the_build_backend_of_a_release_is_pinned_with_hashes():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     locked = tomllib.loads((ROOT / "uv.lock").read_text("utf-8"))["package"]

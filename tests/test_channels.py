@@ -120,6 +120,7 @@ def checked_again(monkeypatch):
     return wait
 
 
+@pytest.mark.slow
 def test_credential_opens_the_websocket_and_is_in_the_scope(minted, checked_again):
     async def test():
         socket = Socket(minted.token)
@@ -210,6 +211,7 @@ def test_a_narrowed_token_closes_the_websocket_that_holds_its_old_rights(
     run(test)
 
 
+@pytest.mark.slow
 def test_a_widened_token_leaves_the_websocket_open(ada, engine, checked_again):
     MembershipFactory(user=ada, role="owner")
     minted = mint_pat(ada, projects=[engine], rate_limits=["5/hour"])
@@ -238,6 +240,7 @@ def live(settings):
     return live
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("word", ["Token", "Bearer"])
 @pytest.mark.parametrize("text", [None, "a-weak-word"])
 def test_an_imported_token_that_its_package_deleted_closes_the_websocket(live, ada, text, word):
@@ -255,6 +258,7 @@ def test_an_imported_token_that_its_package_deleted_closes_the_websocket(live, a
     assert PersonalAccessToken.objects.get().revoked_at is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("word", ["Token", "Bearer"])
 def test_an_imported_token_keeps_its_websocket_while_its_package_has_it(
     live, ada, word, checked_again
@@ -275,6 +279,7 @@ def test_an_imported_token_keeps_its_websocket_while_its_package_has_it(
         run(partial(test, header))
 
 
+@pytest.mark.slow
 def test_expiry_closes_the_websocket_at_once(ada):
     async def test():
         ends = timezone.now() + timedelta(milliseconds=300)
@@ -356,6 +361,7 @@ def test_without_required_scopes_the_application_decides(ada):
     run(test)
 
 
+@pytest.mark.slow
 def test_checks_while_it_is_open_are_no_use_of_the_key(ada, checked_again):
     from apikeys import usage
 

@@ -68,6 +68,7 @@ class Slow:
             pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("scheme", "first"),
     [

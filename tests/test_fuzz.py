@@ -160,6 +160,7 @@ def with_a_body(hostile, method, url):
     return request
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("seed", "number"), [*SAMPLE, *LONG_HEADERS])
 def test_no_header_ends_in_a_server_error(site, ends_badly, seed, number):
     assert ends_badly(with_a_header, Hostile(seed, site), number) == []

@@ -219,6 +219,7 @@ def test_parallel_requests_cannot_exceed_the_maximum(settings):
     assert PersonalAccessToken.objects.filter(user=user).count() == 3
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_a_key_created_while_its_parent_is_revoked_ends():
     for _ in range(3):

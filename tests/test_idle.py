@@ -74,6 +74,7 @@ def state(key):
     return type(key).objects.get(pk=key.pk).state()
 
 
+@pytest.mark.slow
 def test_the_owner_is_warned_14_and_3_days_before_and_the_key_is_paused(ada):
     key = old(mint_pat(ada, name="laptop"), days=60)
 
@@ -89,6 +90,7 @@ def test_the_owner_is_warned_14_and_3_days_before_and_the_key_is_paused(ada):
     assert AuditEvent.objects.filter(public_id=key.public_id, event="paused").count() == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mint", [mint_pat, mint_key], ids=["token", "key"])
 def test_a_site_may_revoke_instead(mint, settings):
     policy(settings, WHEN_IDLE="revoke")
@@ -108,6 +110,7 @@ def test_the_mail_says_what_will_happen_and_when(ada, settings):
     assert f"https://acme.example/settings/keys/{key.public_id}/" in message.body
 
 
+@pytest.mark.slow
 def test_a_policy_of_yesterday_ends_no_key_without_14_days_of_warning(ada):
     key = old(mint_pat(ada), days=1000)
     told = run(0, 20)
@@ -170,6 +173,7 @@ def test_a_key_that_is_used_between_the_reading_and_the_end_is_kept(ada, monkeyp
     assert state(key) is State.LIVE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", [lifecycle.pause, lifecycle.revoke])
 def test_a_key_that_ends_between_the_reading_and_the_end_keeps_its_reason(ada, end):
     key = old(mint_pat(ada), days=60)
@@ -182,6 +186,7 @@ def test_a_key_that_ends_between_the_reading_and_the_end_keeps_its_reason(ada, e
     assert "Not needed now." in (key.paused_reason, key.revoked_reason)
 
 
+@pytest.mark.slow
 def test_a_key_waits_until_its_last_uses_are_written(ada, settings):
     policy(settings, LAST_USED_INTERVAL=3600)
     key = old(mint_pat(ada), days=60)
@@ -192,6 +197,7 @@ def test_a_key_waits_until_its_last_uses_are_written(ada, settings):
     assert idle.act(key, limit, ends + timedelta(minutes=121)) == "idle"
 
 
+@pytest.mark.slow
 def test_keys_that_do_not_work_are_left_alone(ada):
     paused, pending, rotated, revoked, expired = (old(mint_pat(ada), 1000) for _ in range(5))
     lifecycle.pause(paused, reason="Mine.")
@@ -214,6 +220,7 @@ def test_without_a_limit_nothing_happens_and_the_policy_is_not_asked(ada, settin
     assert state(key) is State.LIVE
 
 
+@pytest.mark.slow
 def test_the_policy_decides_by_owner(ada, engine, settings):
     policy(settings, OnlyProjects)
     token, key = old(mint_pat(ada), days=1000), old(mint_key(engine), days=1000)
@@ -236,6 +243,7 @@ def test_a_site_that_writes_no_uses_ends_no_key(ada, settings):
     assert state(key) is State.LIVE
 
 
+@pytest.mark.slow
 def test_a_short_limit_warns_only_after_half_of_it(ada, settings):
     policy(settings, Short)
     key = old(mint_pat(ada), days=1)
@@ -243,6 +251,7 @@ def test_a_short_limit_warns_only_after_half_of_it(ada, settings):
     assert state(key) is State.PAUSED
 
 
+@pytest.mark.slow
 def test_without_a_mail_address_the_warning_is_recorded(settings):
     key = old(mint_pat(UserFactory(email="")), days=1000)
     assert run(0, 15) == [(14, "ended")]
@@ -261,6 +270,7 @@ def test_a_warning_that_could_not_be_sent_is_tried_again_and_nothing_ends(ada, s
     assert state(key) is State.LIVE
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_runs_at_once_warn_and_end_once():
     keys = [old(mint_pat(UserFactory(email=f"p{n}@example.com")), days=1000) for n in range(5)]

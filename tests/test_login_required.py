@@ -94,6 +94,7 @@ def addresses():
             yield get_script_prefix() + prefix + route
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["get", "post", "put", "patch", "delete", "options", "head"])
 def test_no_endpoint_redirects_to_the_login_page(strict, client, method):
     client.raise_request_exception = False

@@ -236,6 +236,7 @@ def test_it_cannot_be_rotated_or_edited_any_more(mint, settings):
     assert lifecycle.revoke(minted.key)
 
 
+@pytest.mark.slow
 def test_pages_and_api_show_when_it_ends(client, ada, settings):
     young, old = aged(mint_pat(ada, scopes=["keys:read"]), 80), aged(mint_pat(ada), 91)
     enforce(settings)

@@ -223,6 +223,7 @@ def ending(owner, **ends):
     return key
 
 
+@pytest.mark.slow
 def test_expiry_notices_are_sent_once_7_days_and_once_1_day_before(ada):
     key = ending(ada, days=8)
     told = []
@@ -305,6 +306,7 @@ def test_without_a_recipient_no_notice_is_recorded(ada, settings):
     assert notified.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_two_runs_at_once_send_each_notice_once():
     for n in range(10):

@@ -63,6 +63,7 @@ def test_edit_prints_each_field_before_and_after(ada):
     )
 
 
+@pytest.mark.slow
 def test_edit_refuses_wrong_values(ada):
     key, server = mint_pat(ada).key, mint_key().key
     for words, code in [

@@ -149,6 +149,7 @@ def send(peppers):
     return send
 
 
+@pytest.mark.slow
 def test_a_token_is_not_made(send, state, without_writes):
     without_writes()
     for headers in ({}, {"Idempotency-Key": "once"}):

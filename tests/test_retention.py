@@ -441,6 +441,7 @@ def test_a_leak_report_about_a_deleted_key_ends_nothing(ada):
     assert live.key.state() is State.LIVE
 
 
+@pytest.mark.slow
 def test_dry_run_counts_what_a_run_deletes(ada, monkeypatch):
     monkeypatch.setattr(retention, "_KEYS", 2)
     monkeypatch.setattr(retention, "_CHUNK", 2)

@@ -54,6 +54,7 @@ def test_splitting_and_joining_lose_and_add_nothing(given_names):
     assert scopes.join(reversed(given_names)) == scopes.join(given_names)
 
 
+@pytest.mark.slow
 @given(st.lists(names), st.lists(names))
 def test_only_write_implies_and_only_read(granted, required):
     implied = {name.replace(":write", ":read") for name in granted}

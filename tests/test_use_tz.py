@@ -140,6 +140,7 @@ def test_filters_of_many_rows(keys, monkeypatch):
     assert queries.unused(tokens).exists()
 
 
+@pytest.mark.slow
 def test_the_pages_mint_edit_rotate_and_revoke(client, ada):
     form = {"name": "laptop", "expiry": "custom", "scopes:payments": "payments:read"}
     form |= {"expires_on": (moments.today() + timedelta(days=9)).isoformat(), "reach": "all"}
@@ -160,6 +161,7 @@ def test_the_pages_mint_edit_rotate_and_revoke(client, ada):
         assert response.status_code in (200, 302), (name, response.content)
 
 
+@pytest.mark.slow
 def test_the_api_mints_edits_rotates_and_revokes(keys):
     headers = bearer(keys[0].token)
     later = datetime.now() + timedelta(days=1)
@@ -213,6 +215,7 @@ def run(*words):
     return out.getvalue()
 
 
+@pytest.mark.slow
 def test_every_command(keys, tmp_path):
     token = keys[0].key
     csv = tmp_path / "keys.csv"

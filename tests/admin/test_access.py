@@ -99,6 +99,7 @@ def test_the_page_lists_every_kind_and_names_no_other_project(page, bob, engine)
     assert "style=" not in html.partition('id="content-main"')[2].partition("</main>")[0]
 
 
+@pytest.mark.slow
 def test_search_filters_order_and_pages(page, bob, engine, ada):
     token, key = mint_pat(bob, name="laptop"), mint_key(engine, name="server")
     denied, allowed = mint_pat(ada, name="a"), mint_pat(ada, name="b")
@@ -121,6 +122,7 @@ def test_search_filters_order_and_pages(page, bob, engine, ada):
     assert found(denied="awaiting") == [ids[2]]
 
 
+@pytest.mark.slow
 def test_a_page_has_fifty_rows(page, engine):
     for number in range(51):
         mint_key(engine, name=f"server {number:02}")
@@ -163,6 +165,7 @@ def test_a_secret_in_the_search_is_not_searched(page):
         assert text not in response.content.decode()
 
 
+@pytest.mark.slow
 def test_projects_are_searched_by_the_start_of_the_slug(page, engine, bob):
     ProjectFactory(slug="loom")
     reach.deny(engine, reach.find(engine, mint_pat(bob).key.public_id))
@@ -226,6 +229,7 @@ def test_visitors_and_other_users_are_sent_to_the_login(page, client, ada):
     assert not ProjectAccess.objects.exists()
 
 
+@pytest.mark.slow
 def test_unknown_projects_and_credentials_do_not_exist(page, decider, bob):
     client, _ = decider
     stranger = mint_pat(MembershipFactory(project=ProjectFactory()).user).key.public_id
@@ -240,6 +244,7 @@ def test_unknown_projects_and_credentials_do_not_exist(page, decider, bob):
     assert not ProjectAccess.objects.exists()
 
 
+@pytest.mark.slow
 def test_deny_asks_first_and_allow_takes_it_back(
     page, decider, bob, engine, mailoutbox, django_capture_on_commit_callbacks
 ):
@@ -282,6 +287,7 @@ def test_deny_asks_first_and_allow_takes_it_back(
     assert "allowed here root" in words(client.get(page))
 
 
+@pytest.mark.slow
 def test_approval_asks_first_and_says_how_many_tokens_it_concerns(page, decider, bob, engine):
     client, _root = decider
     minted = mint_pat(bob)
@@ -339,6 +345,7 @@ def test_a_site_admin_allows_a_key_that_is_held(page, decider, engine):
     assert key.paused_at is None
 
 
+@pytest.mark.slow
 def test_a_reason_is_checked_and_a_secret_is_not_repeated(page, decider, bob):
     client, _ = decider
     minted = mint_pat(bob)
@@ -374,6 +381,7 @@ def links(client, engine, bob):
     return [f'href="{PROJECTS}' in client.get(url).content.decode() for url in pages]
 
 
+@pytest.mark.slow
 def test_the_index_the_inventory_and_a_key_link_to_it(page, engine, bob):
     reach.deny(engine, reach.find(engine, mint_pat(bob).key.public_id), reason="Lost.")
     client, _ = log_in(BOTH)
@@ -385,6 +393,7 @@ def test_the_index_the_inventory_and_a_key_link_to_it(page, engine, bob):
     assert re.search(rf'href="{page}">\s*Access to this project', html)
 
 
+@pytest.mark.slow
 def test_without_both_permissions_there_is_no_link_and_no_denial(engine, bob):
     reach.deny(engine, reach.find(engine, mint_pat(bob).key.public_id), reason="Lost laptop.")
     for permissions in (BOTH[:1], BOTH[1:], CHANGES):
@@ -394,6 +403,7 @@ def test_without_both_permissions_there_is_no_link_and_no_denial(engine, bob):
             assert b"Lost laptop." not in client.get(f"{TOKENS}inventory/{query}").content
 
 
+@pytest.mark.slow
 def test_a_site_without_project_keys_hides_it(page, engine, bob, decider, settings):
     client, _ = decider
     deny = f"{page}{mint_pat(bob).key.public_id}/deny/"
@@ -419,6 +429,7 @@ def test_a_site_without_projects_says_so(decider):
     assert "This site has no projects." in words(client.get(PROJECTS))
 
 
+@pytest.mark.slow
 @pytest.mark.urls(__name__)
 def test_the_pages_of_an_own_site_stay_in_it(engine, bob, decider):
     client, _ = decider
@@ -446,6 +457,7 @@ def test_a_site_with_its_own_class_for_tokens_has_no_link(engine, decider):
         assert "/access/" not in response.content.decode()
 
 
+@pytest.mark.slow
 def test_a_request_is_approved_or_rejected(page, decider, bob, engine):
     client, _root = decider
     minted = mint_pat(bob, name="laptop")
@@ -472,6 +484,7 @@ def test_a_request_is_approved_or_rejected(page, decider, bob, engine):
     assert verify(minted.token).allows(project=engine)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("verb", "other"), [("allow", "deny"), ("deny", "allow")])
 def test_a_decision_overrides_no_other(page, decider, bob, engine, verb, other):
     client, _root = decider
@@ -492,6 +505,7 @@ def test_a_decision_overrides_no_other(page, decider, bob, engine, verb, other):
     assert verify(minted.token).allows(project=engine) == (verb == "allow")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("given", [{}, {"shown": "awaits"}])
 def test_a_request_is_not_approved_unseen(page, decider, bob, engine, given):
     client, _root = decider
@@ -507,6 +521,7 @@ def test_a_request_is_not_approved_unseen(page, decider, bob, engine, given):
     assert not ProjectAccess.objects.exists()
 
 
+@pytest.mark.slow
 def test_a_token_that_an_older_worker_allowed_is_not_rejected(page, decider, bob, engine):
     """It leaves ``is_rejected`` in the row."""
     client, _root = decider

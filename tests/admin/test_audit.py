@@ -15,6 +15,7 @@ def test_actions_in_the_admin_are_logged_with_ip_address(root, client):
     assert (event.event, event.by, event.ip) == ("minted", "root", "127.0.0.1")
 
 
+@pytest.mark.slow
 def test_events_can_be_viewed(root, client):
     key = mint_pat(root).key
     lifecycle.revoke(key, by=root, reason="Lost.")

@@ -44,6 +44,7 @@ def test_the_page_shows_numbers_and_the_widest_keys(log_in):
     assert "style=" not in html.partition('id="content-main"')[2].partition("</main>")[0]
 
 
+@pytest.mark.slow
 def test_both_permissions_are_required(log_in):
     for permissions in ([], VIEWS[:1], VIEWS[1:], ["change_personalaccesstoken"]):
         client = log_in(*permissions)
@@ -68,6 +69,7 @@ def test_it_is_downloaded_as_csv_and_json(log_in):
     assert client.get(f"{PAGE}?format=xml").status_code == 400
 
 
+@pytest.mark.slow
 def test_the_lists_and_the_index_link_to_it(log_in):
     pages = ("/admin/apikeys/", "/admin/apikeys/projectkey/", "/admin/apikeys/personalaccesstoken/")
     client = log_in(*VIEWS)

@@ -124,6 +124,7 @@ def test_deleting_a_user_deletes_their_keys(client, root):
     assert not PersonalAccessToken.objects.exists()
 
 
+@pytest.mark.slow
 def test_token_for_another_user_requires_permission_to_change_users(client, staff, ada):
     admin = staff("view", "add")
     client.force_login(admin)
@@ -159,6 +160,7 @@ def test_policy_decides_who_can_approve(client, root, settings):
 # Mint
 
 
+@pytest.mark.slow
 def test_creating_shows_the_secret_once_and_does_not_store_it(client, root, ada, engine, caplog):
     caplog.set_level(logging.DEBUG)
     response = client.post(
@@ -190,6 +192,7 @@ def test_creating_shows_the_secret_once_and_does_not_store_it(client, root, ada,
         assert not [page for page in [*later, history] if stored in page]
 
 
+@pytest.mark.slow
 def test_resubmitted_form_creates_one_key(client, root, ada):
     url = f"{TOKENS}add/"
     once = client.get(url).context["adminform"].form["once"].value()
@@ -287,6 +290,7 @@ def test_edit_is_written_to_the_audit_log_and_the_history(client, root, ada, eng
     )
 
 
+@pytest.mark.slow
 def test_projects_and_expiry_can_be_edited(client, root, ada, engine):
     key = mint_pat(ada).key
     changes = {"all_projects": None, "projects": str(engine.pk)}
@@ -311,6 +315,7 @@ def test_edit_keeps_concurrent_changes(client, root, ada):
     assert stale.scopes == ("payments:write",)
 
 
+@pytest.mark.slow
 def test_refused_edit_shows_the_error_and_is_not_logged(client, root, ada):
     key = mint_pat(ada).key
     response = edit(client, key, scopes=[])
@@ -343,6 +348,7 @@ def test_ended_key_is_read_only(client, root, ada):
     assert key.name == "ci"
 
 
+@pytest.mark.slow
 def test_rejected_key_reads_as_rejected_everywhere(client, root, ada):
     key = mint_pat(ada, name="laptop").key
     key.is_pending = True
@@ -403,6 +409,7 @@ def test_page_shows_rotation_chain_created_keys_and_usage(client, root, ada):
     assert f"/admin/auth/user/{ada.pk}/change/" in page
 
 
+@pytest.mark.slow
 def test_page_links_a_replacement_after_the_end_in_both_directions(client, root, ada):
     old = mint_pat(ada, name="old").key
     lifecycle.revoke(old, reason="Lost.")
@@ -427,6 +434,7 @@ def test_page_links_a_replacement_after_the_end_in_both_directions(client, root,
         assert "field-replace" not in page
 
 
+@pytest.mark.slow
 def test_list_shows_a_row_in_few_cells_without_a_query_for_each(
     client, root, engine, django_assert_max_num_queries
 ):
@@ -452,6 +460,7 @@ def test_empty_list_says_why_it_is_empty(client, root, ada):
         assert "Nothing matches." in text_of(client.get(TOKENS, query))
 
 
+@pytest.mark.slow
 def test_number_of_queries_of_a_long_chain_is_bounded(
     client, root, ada, django_assert_max_num_queries
 ):
@@ -492,6 +501,7 @@ def test_revoking_requires_a_reason(client, root, ada):
     assert LogEntry.objects.count() == 1
 
 
+@pytest.mark.slow
 def test_metadata_is_entered_edited_and_shown(client, root, ada):
     client.post(f"{TOKENS}add/", mint_form(user=ada.pk, stored_metadata='{"team": "billing"}'))
     key = PersonalAccessToken.objects.get()
@@ -506,6 +516,7 @@ def test_metadata_is_entered_edited_and_shown(client, root, ada):
     assert '{"team": "sales"}' in text_of(client.get(f"{TOKENS}{key.pk}/change/"))
 
 
+@pytest.mark.slow
 def test_wrong_metadata_is_refused_and_a_key_in_it_is_not_shown_again(client, root, ada):
     minted = mint_pat(ada, metadata={"team": "billing"})
     for wrong in ("{", "[]", '{"a": "%s"}' % ("x" * 4096)):
@@ -601,6 +612,7 @@ def test_the_page_of_an_action_that_stops_keys_shows_their_last_use(client, root
     assert "last used" not in text_of(client.post(TOKENS, data))
 
 
+@pytest.mark.slow
 def test_a_pause_is_held_unless_unticked(client, root, ada):
     minted, other = mint_pat(ada), mint_pat(ada)
     page = client.get(f"{TOKENS}{minted.key.pk}/change/")
@@ -659,6 +671,7 @@ def test_reason_with_a_key_is_refused_and_not_shown_again(client, root, ada):
     assert not LogEntry.objects.exists()
 
 
+@pytest.mark.slow
 def test_expire_action_never_extends_an_expiry(client, root, ada):
     now = timezone.now()
     endless, soon = mint_pat(ada).key, mint_pat(ada, expires_at=now + timedelta(days=1)).key
@@ -785,6 +798,7 @@ def test_whole_key_of_a_kind_without_permission_is_not_shown(client, staff, engi
     assert "You do not have permission to view keys of this kind." in text_of(response)
 
 
+@pytest.mark.slow
 def test_whole_key_in_the_url_is_refused_and_not_shown_again(client, root, ada):
     minted = mint_pat(ada)
     secret = token.parse(minted.token, "acme").secret
@@ -820,6 +834,7 @@ def found(client, url, **query):
     return {row.name for row in client.get(url, query).context["cl"].result_list}
 
 
+@pytest.mark.slow
 def test_search_by_id_name_user_and_project(client, root, ada, engine):
     laptop = mint_pat(ada, name="Laptop of ada", projects=[engine]).key
     mint_pat(name="other")
@@ -846,6 +861,7 @@ def test_search_by_id_name_user_and_project(client, root, ada, engine):
     assert found(client, TOKENS, q=" ") == {"Laptop of ada", "other"}
 
 
+@pytest.mark.slow
 def test_filters_list_the_matching_keys(client, root, ada):
     now = timezone.now()
     keys = PersonalAccessToken.objects

@@ -22,6 +22,7 @@ def test_project_and_members_are_created(client, root):
     assert LogEntry.objects.count() == 2
 
 
+@pytest.mark.slow
 def test_projects_and_members_are_searched_by_prefix(client, root):
     MembershipFactory(user__username="ada", project__slug="engine")
     MembershipFactory(user__username="bob", project__slug="loom")

@@ -20,6 +20,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.urls(__name__)]
 LABELS = ("apikeys", "apikeys_gateway", "apikeys_issuers", "apikeys_oauth")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("root")
 def test_own_admin_site_has_every_page_of_every_model(client, ada, engine):
     key = mint_pat(ada).key

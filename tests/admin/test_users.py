@@ -30,6 +30,7 @@ def links(html):
     return [url for url in re.findall(r'href="([^"]*)"', html) if "?" in url]
 
 
+@pytest.mark.slow
 def test_links_lead_to_the_keys_of_the_user_only(client, root):
     person = UserFactory()
     token, key = mint_pat(person, name="hers").key, mint_key(name="made by her", by=person).key

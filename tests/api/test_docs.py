@@ -46,6 +46,7 @@ def commands():
     return [line for line in text.splitlines() if line.startswith("curl")]
 
 
+@pytest.mark.slow
 def test_documented_commands_work(shell, ada, engine, settings):
     (example,) = map(json.loads, blocks(DOCUMENT, "json"))
     for command in commands():

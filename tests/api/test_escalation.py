@@ -202,6 +202,7 @@ class TestEditing:
 
 
 class TestRotating:
+    @pytest.mark.slow
     def test_rotating_a_broader_key_is_refused(self, ada, engine):
         parent = mint_pat(ada, scopes=MANAGE, projects=[engine], expires_at=in_days(5))
         fits = {"projects": [engine], "expires_at": in_days(4)}
@@ -242,6 +243,7 @@ class TestRotating:
 
 
 class TestRevocation:
+    @pytest.mark.slow
     def test_revoking_a_token_revokes_all_descendants(self, ada, caller, parent):
         child = caller("POST", "tokens/", body(scopes=MANAGE)).json()
         below = Caller(child["token"])
@@ -332,6 +334,7 @@ def lifecycle_grant(user, access):
 
 
 class TestScopesOfTheApi:
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("scopes", "reads", "writes"),
         [
@@ -404,6 +407,7 @@ class TestProjectKeys:
     def key(self, engine):
         return mint_key(engine, scopes=MANAGE, expires_at=in_days(7))
 
+    @pytest.mark.slow
     def test_project_key_manages_keys_within_its_own_limits(self, key):
         caller, path = Caller(key.token), "projects/analytical-engine/keys/"
         fits = body(expires_at=in_days(6).isoformat())
@@ -539,6 +543,7 @@ class TestMembers:
 
 
 class TestStrangers:
+    @pytest.mark.slow
     def test_foreign_and_unknown_id_get_the_same_response(self, ada, stranger):
         key = mint_pat(ada).key
         callers = [Caller(user=stranger), Caller(mint_pat(stranger, scopes=MANAGE).token)]
@@ -570,6 +575,7 @@ class TestStrangers:
 
 
 class TestRestrictedTokens:
+    @pytest.mark.slow
     def test_tokens_with_other_projects_are_404(self, ada, engine, compiler):
         restricted = mint_pat(ada, scopes=MANAGE, projects=[engine])
         beyond = [
@@ -611,6 +617,7 @@ class TestOAuthTokens:
             scope=scope,
         )
 
+    @pytest.mark.slow
     def test_oauth_token_cannot_exceed_its_scopes_and_expiry(self, ada):
         token = self.token(ada)
         caller = Caller(token.token)

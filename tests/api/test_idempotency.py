@@ -161,6 +161,7 @@ def test_request_is_stored_as_hashes_only(caller):
         assert text not in row
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("fails", [False, True])
 def test_concurrent_requests_create_one_token(fails, monkeypatch, transactional_db, ada):

@@ -83,6 +83,7 @@ def test_a_report_takes_as_many_queries_for_a_hundred_keys(client, number):
     assert AuditEvent.objects.filter(event="leaked").count() == number
 
 
+@pytest.mark.slow
 def test_a_report_of_keys_that_rotated_themselves_takes_as_many_queries(client):
     makers = [mint_pat() for _ in range(20)]
     newer = [
@@ -331,6 +332,7 @@ def test_failed_fetch_is_not_repeated_for_each_request(client, db, signer):
     assert signer.fetched == 1
 
 
+@pytest.mark.slow
 def test_hanging_fetch_does_not_block_other_requests(client, signer):
     payload = payload_of(mint_pat(UserFactory()).token)
     assert send(client, payload, signer.headers(payload)).status_code == 200

@@ -15,6 +15,7 @@ def keys(request, ada, engine):
     return "tokens/" if request.param == "token" else f"projects/{engine.slug}/keys/"
 
 
+@pytest.mark.slow
 def test_metadata_is_written_and_read(ada, keys):
     caller = Caller(user=ada)
     body = {"name": "x", "scopes": ["payments:read"], "metadata": GIVEN}

@@ -194,6 +194,7 @@ def test_a_narrowing_cannot_be_undone_after_seven_days(ada, narrowed, monkeypatc
     assert scopes_of(narrowed) == ["reports:read"]
 
 
+@pytest.mark.slow
 def test_who_may_not_manage_a_key_neither_narrows_it_nor_undoes_that(
     ada, engine, stranger, compiler
 ):
@@ -254,6 +255,7 @@ def test_who_sees_a_key_sees_its_uses_and_nobody_else(ada, engine, stranger, com
         assert caller("GET", f"{path}uses/").status_code == status, (path, status)
 
 
+@pytest.mark.slow
 def test_a_credential_narrows_any_key_and_undoes_only_what_it_could_grant(ada):
     key = aged(mint_pat(ada, scopes=SCOPES, expires_at=in_days(30)).key)
     used(key, "reports:read")
@@ -311,6 +313,7 @@ def test_a_restricted_credential_does_not_bring_back_another_project(ada, engine
     assert [each.slug for each in key.reach()] == [engine.slug]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_selective", [False, True])
 def test_a_denied_credential_undoes_no_narrowing(ada, engine, compiler, is_selective):
     projects = [engine, compiler] if is_selective else None

@@ -139,6 +139,7 @@ def test_who_may_not_manage_a_key_may_not_pause_or_resume_it(
         assert len(events(minted.key, "paused", "resumed")) == (action == "resume")
 
 
+@pytest.mark.slow
 def test_a_credential_resumes_only_what_it_could_create(ada, engine):
     token = mint_pat(ada, scopes=["payments:write"], expires_at=in_days(30))
     path = f"tokens/{token.key.public_id}/"

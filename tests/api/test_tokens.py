@@ -204,6 +204,7 @@ def test_number_of_queries_does_not_grow_with_the_list(
         caller("GET", "tokens/")
 
 
+@pytest.mark.slow
 def test_edit_changes_only_the_given_fields(caller, ada, engine, compiler):
     key = mint_pat(ada, expires_at=in_days(5)).key
 
@@ -366,6 +367,7 @@ def test_a_session_needs_the_csrf_token(ada, client):
     assert not PersonalAccessToken.objects.exists()
 
 
+@pytest.mark.slow
 def test_session_needs_a_recent_log_in_to_widen_but_not_to_narrow(caller, ada, engine):
     key = mint_pat(ada, projects=[engine], expires_at=in_days(5)).key
     path = f"tokens/{key.public_id}/"

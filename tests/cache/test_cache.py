@@ -363,6 +363,7 @@ def test_every_process_drops_a_revoked_key_before_revoking_returns(
         assert [kept() for kept in kept_by] == [None] * 4
 
 
+@pytest.mark.slow
 def test_every_process_drops_the_keys_of_a_deactivated_owner(
     redis_server, another_process, settings
 ):

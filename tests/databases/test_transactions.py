@@ -185,6 +185,7 @@ def always(error, calls):
         raise error
 
 
+@pytest.mark.slow
 def test_a_conflict_is_repeated_a_bounded_number_of_times():
     calls = []
     with pytest.raises(OperationalError):
@@ -224,6 +225,7 @@ def test_what_fails_after_the_commit_is_not_repeated(ada):
     assert len(calls) == UsedNonce.objects.count() == 1
 
 
+@pytest.mark.slow
 def test_a_conflict_that_lasts_is_answered_with_503(client, ada, monkeypatch, caplog):
     def fail(*args):
         raise conflict()

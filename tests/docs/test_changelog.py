@@ -47,6 +47,7 @@ def test_every_guide_of_a_new_feature_is_in_the_list_of_versions(unreleased):
     assert [page for page in sorted(linked) if f"](../{page}" not in listed] == []
 
 
+@pytest.mark.slow
 def test_every_link_of_an_entry_leads_to_a_heading_of_the_documentation():
     text, *found = re.split(r"^(?=\[.+\]: docs/)", read("CHANGELOG.md"), flags=re.MULTILINE)
     links = [re.match(r"\[(.+)\]: (docs/\S+?\.md)(?:#(\S+))?$", line) for line in found]

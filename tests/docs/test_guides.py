@@ -81,6 +81,7 @@ def follow(lines, *, stdin=""):
 # Production and operation
 
 
+@pytest.mark.slow
 def test_the_settings_of_production_pass_every_check(production, settings):
     page = "docs/how-to/go-to-production.md"
     scope = {"MIDDLEWARE": ["django.middleware.security.SecurityMiddleware"]}
@@ -261,6 +262,7 @@ def test_terraform_keeps_the_token_out_of_the_state():
     assert headers == {"Authorization": '"Bearer ${var.acme_token}"'}
 
 
+@pytest.mark.slow
 def test_a_signing_key_is_published_before_it_signs(client, settings, monkeypatch):
     fallbacks, swap = blocks("docs/how-to/rotate-secrets.md", "python")
     monkeypatch.setenv("SECRET_KEY", "new")
@@ -368,6 +370,7 @@ def test_a_pipeline_calls_the_api_and_shows_no_key(live_server, engine, tmp_path
     assert key not in step["run"]
 
 
+@pytest.mark.slow
 def test_workloads_paste_what_the_guide_shows(tmp_path, engine, settings):
     page = "docs/how-to/workloads.md"
     site, terraform, program = blocks(page, "python")
@@ -401,6 +404,7 @@ def test_workloads_paste_what_the_guide_shows(tmp_path, engine, settings):
     assert trust["issuer"] == "https://app.terraform.io"
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_a_job_without_a_secret_gets_a_token_or_the_code_of_the_refusal(
     live_server, engine, tmp_path, settings
@@ -573,6 +577,7 @@ def test_a_time_stamp_adds_little():
     exec(blocks("docs/reference/faq.md", "python")[0], {})
 
 
+@pytest.mark.slow
 def test_a_project_admin_sees_the_personal_tokens_that_reach_the_project(client, ada, engine):
     """As the FAQ says: on one page of the project, and never the page of the token."""
     member = MembershipFactory(project=engine, role="developer").user

@@ -106,6 +106,7 @@ def test_the_life_of_a_key_in_python(ada):
     exec(policy, scope | {"Policy": Policy})
 
 
+@pytest.mark.slow
 def test_the_life_of_a_key_in_the_shell(ada, monkeypatch):
     key = mint_pat(ada)
     monkeypatch.setattr("sys.stdin", io.StringIO(key.token))

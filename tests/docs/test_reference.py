@@ -37,6 +37,7 @@ def test_every_signature_is_python():
         assert ast.parse(re.sub(r"^class (\w+)\(", r"def \1(", each))
 
 
+@pytest.mark.slow
 def test_no_operation_has_the_docstring_of_a_base_class():
     docstrings = {
         " ".join((inspect.getdoc(each) or "").split())

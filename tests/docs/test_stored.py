@@ -37,6 +37,7 @@ def test_every_column_is_named(model):
     assert fields <= sections()[model.__name__]
 
 
+@pytest.mark.slow
 def test_no_column_is_named_that_there_is_not():
     names = {model.__name__: model for model in MODELS}
     for heading, columns in sections().items():

@@ -83,6 +83,7 @@ def test_a_view_that_declares_none_is_named_with_the_fix(warnings):
         assert fix in messages[0].hint
 
 
+@pytest.mark.slow
 def test_all_are_one_warning_with_a_count_grouped_by_class(warnings):
     views = [view(f"View{n}", __module__="shop.views").as_view() for n in range(347)]
     (message,) = warnings(*views, views[0])

@@ -186,6 +186,7 @@ def send(address, *values, path="/api/payments/"):
 
 
 class TestOverASocket:
+    @pytest.mark.slow
     def test_known(self, server):
         for value in HOSTILE:
             check(*send(server, value))
@@ -207,6 +208,7 @@ class TestOverASocket:
         for form in (b"  Bearer %s", b"Bearer %s  ", b"\tbearer   %s\t"):
             assert send(server, form % good)[0] == 200
 
+    @pytest.mark.slow
     @settings(fuzz, max_examples=150)
     @given(
         value=st.lists(

@@ -29,6 +29,7 @@ def admin(engine):
     return UserFactory(username="admin", is_staff=True, is_superuser=True)
 
 
+@pytest.mark.slow
 def test_every_link_of_the_front_door_opens_after_one_login(client, admin):
     front = client.get("/")
     assert len(links(front)) >= 8

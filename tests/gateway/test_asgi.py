@@ -289,6 +289,7 @@ def test_a_new_binding_takes_effect_at_once(ask, kept, engine, bind):
     assert ask(token).status == 200
 
 
+@pytest.mark.slow
 def test_a_missing_binding_is_not_cached(ask, kept, engine, bind):
     token = mint_key(engine).token
     other = ProjectFactory()

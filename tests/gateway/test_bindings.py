@@ -328,6 +328,7 @@ def test_lines_before_an_unreadable_line_are_saved(ada, csv_file, wrong, encodin
     assert {identifier for *_, identifier in bound()} == {"1", "2"}
 
 
+@pytest.mark.slow
 def test_a_long_file_takes_few_statements(ada, csv_file, django_assert_max_num_queries):
     lines = [f"ada,subscriber_id,{number}\n" for number in range(5000)]
     file = csv_file("\ufeffuser,kind,identifier\n" + "".join(lines))
@@ -412,6 +413,7 @@ def test_a_secret_is_not_taken_as_an_identifier(ada):
 # The admin
 
 
+@pytest.mark.slow
 def test_the_admin_lists_bindings(admin_client, ada, bind):
     bind("1001", user=ada)
     url = "/admin/apikeys_gateway/resourcebinding/"

@@ -94,6 +94,7 @@ def test_an_invalid_route_is_reported_and_stops_the_gateway(db, settings, declar
         routes.find("GET", parse("/a/1"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("id_", "name", "values"),
     [

@@ -90,6 +90,7 @@ def test_a_root_needs_no_pepper(peppers):
     assert hashing.make_root("secret") != root, "no salt"
 
 
+@pytest.mark.slow
 def test_a_root_is_argon2id_with_the_parameters_of_rfc_9106(real_argon2):
     parameters = extract_parameters(real_argon2.hash("secret"))
 

@@ -140,6 +140,7 @@ def test_bad_answer_is_refused(server, page, reason):
     assert reason in refused(f"{server.url}/jwks")
 
 
+@pytest.mark.slow
 def test_slow_server_is_cut_off(server, monkeypatch):
     """Each byte arrives in time, but the whole answer does not."""
     monkeypatch.setattr(fetching, "TIMEOUT", 0.3)

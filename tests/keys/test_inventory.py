@@ -70,6 +70,7 @@ def test_keys_are_counted_by_state(keys):
     assert all(counts["personal_access_token"].values())
 
 
+@pytest.mark.slow
 def test_number_of_queries_does_not_grow(keys, django_assert_max_num_queries):
     for _ in range(30):
         mint_key(ProjectFactory())

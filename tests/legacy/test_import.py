@@ -443,6 +443,7 @@ class TestWeak:
         monkeypatch.delattr(texts, "slow")
         assert get({"Authorization": "Token def"}) == (401, "invalid_key")
 
+    @pytest.mark.slow
     def test_a_weak_key_imported_by_its_hash_works(self, apikeys, ada, takes, get):
         takes(csv=TOMORROW)
         stored = hashlib.sha256(b"def").hexdigest()

@@ -80,6 +80,7 @@ def test_a_wrong_text_revokes_nothing(imported, get, used):
     assert get(headers)[0] == 200
 
 
+@pytest.mark.slow
 def test_a_text_that_can_be_guessed_is_not_tried(apikeys, ada, takes, get):
     takes(authtoken=TOMORROW)
     authtoken_of(ada, "letmein")

@@ -97,6 +97,7 @@ class TestOddTexts:
 
 
 class TestMisses:
+    @pytest.mark.slow
     def test_they_take_as_many_queries_whatever_the_tables_hold(self, get, scheme):
         def miss():
             assert get(sent(scheme, UNKNOWN[scheme])) == (401, "invalid_key")
@@ -139,6 +140,7 @@ class TestGuesses:
         assert get(sent("authtoken", "letmein"))[1] == "verification_busy"
         assert not PersonalAccessToken.objects.exists()
 
+    @pytest.mark.slow
     def test_wrong_ones_are_counted_for_all_addresses_together(self, get, ada):
         authtoken_of(ada, "letmein")
         codes = [
@@ -155,11 +157,13 @@ class TestGuesses:
         found = queries_of(lambda: get(sent("authtoken", "letmein")))
         assert not [sql for sql in found if DRFToken._meta.db_table in sql]
 
+    @pytest.mark.slow
     def test_the_right_one_does_not_count(self, get, ada):
         authtoken_of(ada, "letmein")
         assert get(sent("authtoken", "letmein"))[0] == 200
         assert sum(AttemptCount.objects.values_list("number", flat=True)) == 0
 
+    @pytest.mark.slow
     def test_the_first_use_works_with_one_attempt(self, get, ada, settings):
         settings.APIKEYS = {**settings.APIKEYS, "ARGON2_TRIES": 1}
         authtoken_of(ada, "letmein")

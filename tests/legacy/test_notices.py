@@ -65,6 +65,7 @@ def in_use(apikeys, ada):
     return of("knox")
 
 
+@pytest.mark.slow
 def test_one_mail_lists_all_keys_two_weeks_before(in_use):
     told = []
     for days in range(30, -3, -1):
@@ -208,6 +209,7 @@ def test_the_mail_is_translated(in_use, settings):
     assert "last used" not in message.body
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_parallel_runs_send_one_mail(apikeys, takes):
     takes(knox=TOMORROW)

@@ -66,6 +66,7 @@ def test_the_pages_show_header_and_last_day(badges, header):
     assert badges() == [[told], [told]]  # the other key has no badge
 
 
+@pytest.mark.slow
 def test_the_pages_show_that_the_header_has_ended(badges, scheme, takes):
     told = "old header, no longer accepted"
     takes(**{scheme.replace("-", "_"): YESTERDAY})
@@ -81,6 +82,7 @@ def test_the_badge_is_translated(badges, header, client):
     assert badges() == [[told], [told]]
 
 
+@pytest.mark.slow
 def test_the_page_of_the_key_explains_how_to_replace_it(client, ada, key):
     url = TOKENS if isinstance(key, PersonalAccessToken) else KEYS
     client.force_login(ada)
@@ -101,6 +103,7 @@ def test_the_api_names_the_scheme(client, ada, key, scheme):
     assert client.get(f"/api/{path}/{key.public_id}/").json()["legacy"] == scheme
 
 
+@pytest.mark.slow
 def test_the_admin_names_the_scheme(client, key, scheme):
     client.force_login(UserFactory(is_staff=True, is_superuser=True))
     model = type(key)

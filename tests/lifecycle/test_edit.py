@@ -278,6 +278,7 @@ def test_rotation_obeys_a_policy_that_became_stricter(ada, policy):
         lifecycle.rotate(successor, expires_at=None)
 
 
+@pytest.mark.slow
 def test_no_error_page_shows_the_secret_of_a_key(ada, rf):
     """Not even of one that a receiver's error undid."""
     from django.views.debug import ExceptionReporter

@@ -449,6 +449,7 @@ def test_rotations_at_the_same_moment_yield_one_successor(mint, overlap):
     assert is_refused(won.token) is None
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_a_rotation_waits_for_one_that_is_not_committed_yet(mint, monkeypatch):
     """The slow one holds the row; whoever comes meanwhile neither fails nor gets through."""
@@ -474,6 +475,7 @@ def test_a_rotation_waits_for_one_that_is_not_committed_yet(mint, monkeypatch):
     assert fresh(old.key).successor == won.key
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_revoking_and_rotating_at_the_same_moment(mint):
     """Whichever comes first, the old key is dead; its successor lives only if it came first."""

@@ -44,6 +44,7 @@ def events(name):
     return AuditEvent.objects.filter(event=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [2, _LINKS, _LINKS + 1, 2 * _LINKS + 1])
 def test_a_chain_of_rotations_is_read_in_full(number):
     keys = rotated(UserFactory(), number)
@@ -60,6 +61,7 @@ def test_the_neighbours_of_a_key_are_the_nearest():
     assert keys[0].predecessors() == keys[4].successors() == []
 
 
+@pytest.mark.slow
 def test_a_key_that_was_rotated_a_thousand_times_is_revoked_in_few_queries():
     user = UserFactory()
     keys = rotated(user, 1000)
@@ -93,6 +95,7 @@ def test_one_mail_lists_the_keys_of_an_owner_that_end_together(django_capture_on
     assert "and 10 more" in body
 
 
+@pytest.mark.slow
 def test_a_deactivated_user_with_a_thousand_tokens_costs_one_query():
     user = UserFactory()
     minted = mint_pat(user)
@@ -105,6 +108,7 @@ def test_a_deactivated_user_with_a_thousand_tokens_costs_one_query():
         verify(minted.token)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("owner", ["user", "project"])
 def test_a_thousand_keys_that_are_deleted_with_their_owner_are_recorded(owner):
     if owner == "user":

@@ -53,6 +53,7 @@ def refusal(**kwargs):
     return caught.value.code
 
 
+@pytest.mark.slow
 def test_no_key_ends_where_the_calendar_does(ada, client, settings):
     """So that no page fails to show when, in whatever time zone."""
     last = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
@@ -94,6 +95,7 @@ def test_a_scope_taken_from_a_role_is_gone_at_the_next_request(engine, acme):
     assert not verify(minted.token).allows("payments:write", project=engine)
 
 
+@pytest.mark.slow
 def test_keys_that_break_a_stricter_policy_are_listed_with_reasons(ada, engine, acme):
     endless = mint_pat(ada).key
     long = mint_pat(ada, expires_at=in_days(365)).key
@@ -134,6 +136,7 @@ def test_a_key_keeps_its_reasons_together(ada, acme):
     assert audit()[0][key.public_id] == ["expiry_required", "too_many_keys", "approval_required"]
 
 
+@pytest.mark.slow
 def test_every_key_is_checked_whatever_the_chunk_size(ada, engine, acme, monkeypatch):
     keys = {mint_pat(UserFactory()).key.public_id for _ in range(3)}
     keys |= {mint_pat(ada).key.public_id for _ in range(4)}

@@ -107,6 +107,7 @@ def test_a_request_that_several_adapters_see_is_counted_once(get, middleware, wh
     assert answers[0]["RateLimit"].startswith('"2/hour";r=1;')
 
 
+@pytest.mark.slow
 def test_all_adapters_share_one_counter(get_by):
     minted = mint_pat(rate_limits=["5/hour"])
     wheres = list(VIEWS.values())[:5]

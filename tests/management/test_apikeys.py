@@ -199,6 +199,7 @@ class TestList:
             == "No keys. Use --all to include ended keys.\n"
         )
 
+    @pytest.mark.slow
     def test_never_shows_a_secret(self, apikeys):
         minted = [apikeys(*words, "--json").json for words in (PAT, KEY)]
         for words in (["list"], ["list", "--json"], ["list", "--all"]):
@@ -233,6 +234,7 @@ class TestList:
             live.public_id: "live", revoked.public_id: "revoked", expired.public_id: "expired",
         }  # fmt: skip
 
+    @pytest.mark.slow
     def test_each_filter_selects_its_keys(self, apikeys):
         pat, key = apikeys(*PAT, "--json").json, apikeys(*KEY, "--json").json
         inside = apikeys(*PAT, "--project", "engine", "--json").json
@@ -248,6 +250,7 @@ class TestList:
         assert ids("--user", "ada", "--project", "engine") == {inside["id"]}
         assert is_error(apikeys("list", "--user", "nobody", "--json"), "unknown_user")
 
+    @pytest.mark.slow
     def test_limit_bounds_the_list_and_says_that_there_are_more(self, apikeys):
         newest = [apikeys(*PAT, "--json").json["id"] for _ in range(3)][::-1]
         done = apikeys("list", "--limit", "2", "--json")
@@ -325,12 +328,14 @@ class TestShow:
         more = ["--reason", "x"] if command == "revoke" else []
         assert is_error(apikeys(command, public_id, *more, "--json"), code)
 
+    @pytest.mark.slow
     def test_the_state_has_the_word_of_the_pages(self, apikeys):
         public_id = apikeys(*PAT, "--json").json["id"]
         assert re.search("^state +active$", apikeys("show", public_id).out, re.MULTILINE)
         apikeys("revoke", public_id, "--reason", "Lost.")
         assert re.search("^state +revoked$", apikeys("show", public_id).out, re.MULTILINE)
 
+    @pytest.mark.slow
     def test_key_without_ranges_and_limits_shows_any_and_no_limit(self, apikeys):
         key = mint_key(allowed_networks=["203.0.113.0/24"]).key.public_id
         done = apikeys("edit", key, "--allow-network", "any")
@@ -501,6 +506,7 @@ class TestRevoke:
         with pytest.raises(Refused, match="revoked_key"):
             verify(minted["token"])
 
+    @pytest.mark.slow
     def test_revoking_again_keeps_the_first_reason(self, apikeys):
         minted = apikeys(*PAT, "--json").json
         first = apikeys("revoke", minted["id"], "--reason", "Lost.", "--json").json
@@ -524,6 +530,7 @@ class TestRevoke:
 
 
 class TestMetadata:
+    @pytest.mark.slow
     def test_it_is_stored_shown_and_edited(self, apikeys, tmp_path):
         minted = apikeys(*PAT, "--metadata", '{"team": "billing"}', "--json").json
         assert minted["metadata"] == verify(minted["token"]).metadata == {"team": "billing"}
@@ -645,6 +652,7 @@ class TestPause:
                 verify(minted.token)
         assert verify(used.token)
 
+    @pytest.mark.slow
     def test_revoking_names_the_keys_that_were_created_with_it(self, apikeys):
         maker = apikeys(*PAT, "--scope", "keys:write", "--json").json
         ada = PersonalAccessToken.objects.get(public_id=maker["id"]).user

@@ -187,6 +187,7 @@ class TestTokensOfTheSite:
 
         return accepts
 
+    @pytest.mark.slow
     def test_code_and_refresh_token_give_tokens_for_the_server(self, grant, client, accepts, ada):
         made = grant(self.RESOURCE)
         for token in (made["access_token"], refresh(client, made)["access_token"]):

@@ -129,6 +129,7 @@ LISTS = {
 }
 
 
+@pytest.mark.slow
 def test_resources_and_prompts_without_scopes_are_refused_to_everyone(app):
     token = mint_key(scopes=["payments:write", "reports:read"]).token
     for method, params in OTHERS:
@@ -139,6 +140,7 @@ def test_resources_and_prompts_without_scopes_are_refused_to_everyone(app):
         assert result(ask(app, RESOURCE, method, token))[name] == []
 
 
+@pytest.mark.slow
 def test_resources_and_prompts_need_the_scopes_of_the_others():
     def app():
         return make(others=["reports:read"]).app(stateless_http=True, json_response=True)
@@ -253,6 +255,7 @@ def test_method_that_is_no_text_is_refused(app, method):
     assert ask(app, RESOURCE, method, key.token).status_code < 500
 
 
+@pytest.mark.slow
 def test_call_counts_as_a_use_of_the_scopes_of_its_tool(app):
     minted = mint_key(scopes=["payments:write", "reports:read"])
     usage.flush()

@@ -166,6 +166,7 @@ def test_the_json_api_takes_only_a_string(call, collection, value):
 # The settings pages
 
 
+@pytest.mark.slow
 def test_the_form_takes_it_and_the_page_of_the_key_shows_it(page, place):  # noqa: F811
     mint(page, place, description=TEXT)
     key = place.model.objects.get()
@@ -200,6 +201,7 @@ def test_the_form_is_shown_again_with_the_reason(page, place, name):  # noqa: F8
         assert text not in answer.content.decode()
 
 
+@pytest.mark.slow
 def test_no_page_takes_it_for_html(page, place, ada, engine):  # noqa: F811
     mint(page, place, description=HTML)
     key = place.model.objects.get()
@@ -278,6 +280,7 @@ def test_the_admin_refuses_it(client, root, ada, text, code):  # noqa: F811
 # The commands
 
 
+@pytest.mark.slow
 def test_the_commands_take_and_show_it(apikeys, ada):  # noqa: F811
     words = ["--user", "ada", "--name", "ci", "--scope", "payments:read"]
     made = apikeys("mint", *words, "--description", TEXT, "--json").json

@@ -39,6 +39,7 @@ UNREADABLE = [*INVISIBLE, *TURNING]
 READABLE = ("laptop", "日本語 ключ", "👩‍💻", "نامه‌ای", "שלום", "∞", "3", "🏴\U000e0067\U000e007f")
 
 
+@pytest.mark.slow
 def test_the_bidirectional_controls_are_those_of_unicode():
     classes = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
     explicit = {chr(n) for n in range(0x110000) if unicodedata.bidirectional(chr(n)) in classes}
@@ -93,6 +94,7 @@ class TestEverywhere:
             Project(slug="loom", name=name).full_clean()
         assert error.value.error_dict["name"][0].code == "invalid_name"
 
+    @pytest.mark.slow
     def test_import_gives_such_a_key_another_name(self, ada, name):
         candidate = Candidate(
             where="line 2", name=name, user=ada, scopes=["payments:read"], text="a1" * 20

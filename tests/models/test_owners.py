@@ -143,6 +143,7 @@ class TestHidden:
             assert list(access.projects()) == []
             assert not access.allows("payments:read", project=membership.project)
 
+    @pytest.mark.slow
     def test_pages_lists_and_commands_answer(self, minted, client):
         owner = minted.key.owner
         ada = MembershipFactory(user__username="ada").user

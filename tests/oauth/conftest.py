@@ -1,4 +1,6 @@
+import ssl
 from base64 import urlsafe_b64encode
+from functools import cache
 from hashlib import sha256
 from urllib.parse import parse_qs, urlsplit
 
@@ -14,6 +16,14 @@ SECRET = "a-secret-of-the-client"
 
 # It takes the place of a package of django-oauth-toolkit's tests; see `test_dot_suite.py`.
 collect_ignore = ["dot/support"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def authorities():
+    """Read the trusted certificates once, not for each HTTP client of the CLI."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ssl, "create_default_context", cache(ssl.create_default_context))
+        yield
 
 
 @pytest.fixture

@@ -41,6 +41,7 @@ def test_an_admin_withdraws_a_consent(authorized, admin, how):
     assert (event.owner, event.by, event.name) == ("ada", "root", "Payments app")
 
 
+@pytest.mark.slow
 def test_an_admin_sees_consents_and_changes_none(authorized, admin):
     url = reverse("admin:apikeys_oauth_consent_changelist")
     page = admin.get(url, {"q": "ad"}).content.decode()

@@ -49,6 +49,7 @@ def ask(client, service):
     return ask
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("to", [TOKEN, INTROSPECT, REVOKE])
 def test_wrong_secrets_from_one_address_are_limited(ask, hashes, to):
     for _ in range(MOST):
@@ -61,18 +62,21 @@ def test_wrong_secrets_from_one_address_are_limited(ask, hashes, to):
     assert len(hashes) == MOST
 
 
+@pytest.mark.slow
 def test_all_endpoints_share_one_counter(ask, hashes):
     for number in range(MOST + 5):
         ask("wrong", to=(TOKEN, INTROSPECT, REVOKE)[number % 3])
     assert len(hashes) == MOST
 
 
+@pytest.mark.slow
 def test_the_client_is_not_locked_out_from_another_address(ask):
     for _ in range(MOST + 1):
         ask("wrong")
     assert ask(SECRET, "203.0.113.2").status_code == 200
 
 
+@pytest.mark.slow
 def test_a_known_client_is_not_locked_out_by_its_neighbor(ask):
     assert ask(SECRET).status_code == 200
     for _ in range(MOST + 5):
@@ -80,6 +84,7 @@ def test_a_known_client_is_not_locked_out_by_its_neighbor(ask):
     assert ask(SECRET).status_code == 200
 
 
+@pytest.mark.slow
 def test_wrong_secrets_cost_no_hash_once_the_right_one_is_known(ask, hashes):
     assert ask(SECRET).status_code == 200
     for number in range(MOST + 5):
@@ -87,12 +92,14 @@ def test_wrong_secrets_cost_no_hash_once_the_right_one_is_known(ask, hashes):
     assert len(hashes) == 1
 
 
+@pytest.mark.slow
 def test_right_secrets_do_not_count(ask):
     for _ in range(MOST + 5):
         client_secrets._right.clear()  # as in a new process
         assert ask(SECRET).status_code == 200
 
 
+@pytest.mark.slow
 def test_addresses_of_one_ipv6_network_count_together(ask, hashes):
     for number in range(MOST + 5):
         ask("wrong", f"2001:db8::{number:x}")
@@ -106,6 +113,7 @@ def test_a_replaced_secret_is_refused_at_once(ask, service):
     assert ask(secret).status_code == 200
 
 
+@pytest.mark.slow
 def test_a_replaced_secret_works_until_the_overlap_ends(ask, service):
     secret = registration.rotate_secret(service, timedelta(hours=1))
     for _ in range(MOST + 5):  # the process has not seen the new secret yet
@@ -115,6 +123,7 @@ def test_a_replaced_secret_works_until_the_overlap_ends(ask, service):
     assert ask("wrong").status_code == 401
 
 
+@pytest.mark.slow
 def test_a_public_client_costs_no_more_hashes(ask, hashes, service):
     Application.objects.filter(pk=service.pk).update(client_type=Application.CLIENT_PUBLIC)
     for _ in range(MOST + 5):
@@ -122,6 +131,7 @@ def test_a_public_client_costs_no_more_hashes(ask, hashes, service):
     assert len(hashes) == MOST
 
 
+@pytest.mark.slow
 def test_a_secret_in_clear_text_is_compared(ask, hashes, service):
     Application.objects.filter(pk=service.pk).update(client_secret=SECRET)
     assert ask(SECRET).status_code == 200

@@ -81,6 +81,7 @@ def test_all_projects_can_be_selected(client, allow, redeem, two, ada):
     assert "three" in projects(client, grant["access_token"])
 
 
+@pytest.mark.slow
 def test_selected_projects_limit_the_token_and_its_descendants(client, allow, redeem, two):
     grant = redeem(allow(reach="selected", projects=[two.pk])["code"]).json()
     assert projects(client, grant["access_token"]) == ["two"]
@@ -210,6 +211,7 @@ def test_a_refresh_is_refused_once_the_consent_was_withdrawn(client, allow, rede
     assert (response.status_code, response.json()["error"]) == (400, "invalid_grant")
 
 
+@pytest.mark.slow
 def test_an_authorization_lists_the_projects_of_all_live_tokens(allow, redeem, ada, two):
     three = MembershipFactory(user=ada).project
 
@@ -560,6 +562,7 @@ class TestDevice:
         now = time.time()
         monkeypatch.setattr("apikeys.limits.attempts.time.time", lambda: now)
 
+    @pytest.mark.slow
     @pytest.mark.usefixtures("still")
     def test_wrong_user_codes_are_limited(self, client, ada, begun):
         client.force_login(ada)
@@ -577,6 +580,7 @@ class TestDevice:
             REMOTE_ADDR=address,
         )
 
+    @pytest.mark.slow
     @pytest.mark.usefixtures("still")
     def test_codes_of_one_address_are_limited(self, client):
         for number in range(50):
@@ -722,6 +726,7 @@ class TestNotAsking:
         consent.projects.set(projects or ())
         return consent
 
+    @pytest.mark.slow
     def test_each_request_needs_one_consent_that_covers_it(self, client, ada, app, two, silently):
         self.consent(ada, app, "payments:read", [two])
         self.consent(ada, app, "reports:read")
@@ -763,6 +768,7 @@ class TestNotAsking:
 
         assert silently() is None
 
+    @pytest.mark.slow
     def test_a_code_without_asking_is_no_consent(self, ada, app, silently):
         given = self.consent(ada, app)
         assert silently()
@@ -770,6 +776,7 @@ class TestNotAsking:
 
         assert silently() is None
 
+    @pytest.mark.slow
     def test_a_consent_that_was_withdrawn_does_not_count(self, client, ada, app, silently):
         self.consent(ada, app)
         grant = silently()
@@ -796,6 +803,7 @@ class TestNotAsking:
 
         assert silently(prompt=prompt) is None
 
+    @pytest.mark.slow
     def test_prompt_none(self, ada, app, silently):
         """OpenID Connect Core section 3.1.2.6: answer with an error, never with a page."""
         assert silently(prompt="none") == "consent_required"
@@ -811,6 +819,7 @@ class TestNotAsking:
 
         assert silently(prompt="none") == "consent_required"
 
+    @pytest.mark.slow
     def test_a_client_that_the_site_vouches_for_keeps_the_users_limit(
         self, client, ada, app, two, silently
     ):

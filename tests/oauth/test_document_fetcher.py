@@ -39,6 +39,7 @@ def refused(url=URL):
     return str(error.value)
 
 
+@pytest.mark.slow
 def test_server_that_drips_bytes_does_not_hold_the_worker(provider, monkeypatch):
     provider(CIMD_FETCH_TIMEOUT_SECONDS=0.3)
     monkeypatch.setattr(fetching, "is_allowed", lambda *args, **kwargs: True)

@@ -168,6 +168,7 @@ def test_client_registers_no_other_clients(session):
     assert "error=invalid_scope" in response["Location"]
 
 
+@pytest.mark.slow
 def test_stale_document_is_fetched_again_and_kept_if_that_fails(session, documents):
     session.get("/o/authorize/", query())
     documents[CLIENT]["client_name"] = "Renamed"

@@ -176,6 +176,7 @@ def fails(site):
     return failed
 
 
+@pytest.mark.slow
 def test_the_example_passes_the_check_and_answers_every_request(site):
     assert named() == set()
     assert site.run() == []

@@ -132,6 +132,7 @@ def test_revoking_all_users_is_recorded_for_each(log_in, webapp, ada):
     assert recorded(event="withdrawn") == ["withdrawn"]
 
 
+@pytest.mark.slow
 def test_the_activity_page_shows_sentences(visitor, answer, app, ada, two):
     answer(reach="selected", projects=[two.pk])
     narrowing.narrow(ada, app, names=["payments:read"], projects=None, by=ada)

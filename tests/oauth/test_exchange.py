@@ -441,6 +441,7 @@ def test_a_forged_jwt_is_refused_without_a_query(
         assert status(client, forged) == 401
 
 
+@pytest.mark.slow
 def test_a_jwt_with_a_removed_signing_key_is_refused(client, text, settings):
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import rsa

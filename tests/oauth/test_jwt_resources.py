@@ -131,6 +131,7 @@ def test_fewer_scopes_are_in_the_jwt(grant, client, jwks):
     assert decoded(new["access_token"], jwks).claims["scope"] == new["scope"] == "payments:read"
 
 
+@pytest.mark.slow
 def test_revocation_takes_effect_here_at_once(grant, client, introspect, app, ada):
     made = grant(OWN)
     text = made["access_token"]
@@ -222,6 +223,7 @@ def test_the_id_token_names_the_jwt(client, ada, settings, jwks):
     assert decoded(made["id_token"], jwks).claims["at_hash"] == half
 
 
+@pytest.mark.slow
 def test_an_invalid_target_is_refused(grant):
     for resource in ("mcp.example", "https://[", "https://mcp.example/#x"):
         assert grant(None, resource=resource)["error"] == "invalid_target"

@@ -340,6 +340,7 @@ def test_a_token_for_one_service_is_refused_by_another(client, minted):
     assert refusal(client, elsewhere) == "invalid_token"
 
 
+@pytest.mark.slow
 def test_a_restricted_token_cannot_create_a_key(client, db):
     project = ProjectFactory(slug="engine")
     other = mint_key(project)

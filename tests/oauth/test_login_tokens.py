@@ -73,6 +73,7 @@ def test_token_has_the_requested_scope_project_and_time(login, ada):
     assert said["scopes"] == ["payments:read"]
 
 
+@pytest.mark.slow
 def test_login_goes_on(login):
     tokens = login()
     first, second = ask(tokens), ask(tokens)
@@ -111,6 +112,7 @@ def test_token_ends_when_a_refresh_token_is_replayed(login, settings):
     assert not works(answer)
 
 
+@pytest.mark.slow
 def test_token_of_another_login_goes_on(login):
     one, other = login(), login()
     answer = ask(other)

@@ -61,6 +61,7 @@ def text_of(response):
     return " ".join(body.split())
 
 
+@pytest.mark.slow
 def test_a_dropped_scope_is_gone_at_the_next_request_and_refresh(client, authorized, url):
     grant = authorized()
     assert client.get("/api/reports/", headers=bearer(grant["access_token"])).status_code == 200
@@ -181,6 +182,7 @@ def test_the_function_adds_nothing(ada, app, two):
     assert consent.narrowed_at is None
 
 
+@pytest.mark.slow
 def test_a_consent_that_keeps_nothing_ends_with_its_tokens(client, authorized, ada, app, two):
     grant = authorized(reach="selected", projects=[two.pk], scope="reports:read")
     wide = authorized()

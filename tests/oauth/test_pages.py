@@ -328,6 +328,7 @@ def lifetime(application, grant_type, **seconds):
     )
 
 
+@pytest.mark.slow
 def test_the_most_specific_lifetime_wins(client, webapp, log_in):
     assert log_in().json()["expires_in"] == 300
 
@@ -410,6 +411,7 @@ def test_ending_a_token_ends_the_key_created_with_it(client, ada, webapp, log_in
     assert (refused.status_code, refused.json()["code"]) == (401, "revoked_key")
 
 
+@pytest.mark.slow
 def test_registering_a_client_does_not_authorize_it(client, ada):
     client.force_login(ada)
     metadata = {"client_name": "Laptop", "redirect_uris": ["http://127.0.0.1/callback"],
@@ -432,6 +434,7 @@ def test_a_user_cannot_revoke_another_users_authorization(client, ada, webapp, g
     assert client.get("/api/token/", headers=bearer(grant["access_token"])).status_code == 200
 
 
+@pytest.mark.slow
 def test_the_owner_revokes_one_user_or_all_users(client, ada, webapp, grant):
     owner, other = UserFactory(), UserFactory(username="other")
     Application.objects.update(user=owner)
@@ -566,6 +569,7 @@ def crowd(ada):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("url", [OWN, "/settings/applications/"])
 def test_a_long_list_has_pages_and_a_search(pages, crowd, url):
     def names(**query):

@@ -68,6 +68,7 @@ def test_an_unknown_name_is_counted_too(log_in):
     assert log_in().status_code == 200
 
 
+@pytest.mark.slow
 def test_wrong_passwords_from_one_address_are_limited(log_in):
     for number in range(FROM_ADDRESS):
         assert error(log_in(username=f"nobody-{number}")) == (400, "invalid_grant")
@@ -95,6 +96,7 @@ def test_an_unusual_name_is_refused_quickly(log_in, name):
     assert log_in(username=name).json()["error"] in ("invalid_grant", "invalid_request")
 
 
+@pytest.mark.slow
 def test_an_address_over_its_limit_uses_no_attempts_of_a_name(log_in):
     for number in range(FROM_ADDRESS + OF_NAME):
         log_in(username=f"nobody-{number}", address="192.0.2.7")
@@ -105,6 +107,7 @@ def test_an_address_over_its_limit_uses_no_attempts_of_a_name(log_in):
     assert log_in(address="192.0.2.8").status_code == 200
 
 
+@pytest.mark.slow
 def test_all_addresses_of_an_ipv6_64_count_as_one(log_in):
     for number in range(FROM_ADDRESS):
         log_in(username=f"nobody-{number}", address=f"2001:db8:0:1:{number:x}::1")
@@ -123,11 +126,13 @@ def test_other_requests_do_not_evict_a_counter(log_in):
     assert error(log_in()) == (429, "too_many_tries")
 
 
+@pytest.mark.slow
 def test_the_right_password_is_not_counted(log_in):
     for _ in range(OF_NAME + 1):
         assert log_in().status_code == 200
 
 
+@pytest.mark.slow
 def test_a_new_window_starts_at_zero(log_in, monkeypatch):
     for number in range(OF_NAME + 1):
         log_in(password=f"wrong {number}")
@@ -147,6 +152,7 @@ def test_a_client_without_the_grant_does_not_learn_whether_a_password_is_right(l
         assert error(response) == (400, "unauthorized_client")
 
 
+@pytest.mark.slow
 def test_other_users_can_still_log_in(log_in, ada):
     other = UserFactory(username="grace")
     other.set_password(PASSWORD)

@@ -123,6 +123,7 @@ def test_only_managers_decide(as_, ada, engine, role):
     assert not ProjectAccess.objects.exists()
 
 
+@pytest.mark.slow
 def test_deny_and_allow(as_, ada, bob, engine, mailoutbox, django_capture_on_commit_callbacks):
     minted, client = mint_pat(bob), as_(ada)
     with django_capture_on_commit_callbacks(execute=True):
@@ -152,6 +153,7 @@ def test_ids_of_other_projects_are_unknown(as_, ada, eve, engine):
     assert {(each.status_code, each.content) for each in answers} == {(404, answers[0].content)}
 
 
+@pytest.mark.slow
 def test_unknown_parameters_and_bodies_are_refused(as_, ada):
     client, minted = as_(ada), mint_pat(ada)
     for params in ({"kind": "x"}, {"used": "not-x"}, {"sort": "id"}, {"page_size": 101}):
@@ -164,6 +166,7 @@ def test_unknown_parameters_and_bodies_are_refused(as_, ada):
     assert post(client, minted.key.public_id, "allow", {"reason": "x"}).status_code == 400
 
 
+@pytest.mark.slow
 def test_filters_and_pages(as_, ada, bob, engine):
     first, second = mint_pat(bob, name="alpha"), mint_pat(ada, name="beta")
     key = mint_key(engine, name="gamma")
@@ -196,6 +199,7 @@ def test_filters_and_pages(as_, ada, bob, engine):
     assert client.get(rest["previous"]).json()["results"] == page["results"]
 
 
+@pytest.mark.slow
 def test_credentials_need_the_scopes(client, ada, engine):
     target = mint_pat(ada, scopes=["payments:read"])
     reader, writer = mint_pat(ada, scopes=[READ]), mint_pat(ada, scopes=[WRITE])
@@ -246,6 +250,7 @@ def test_a_held_key_is_not_allowed(as_, ada, engine):
     assert reach.find(engine, minted.key.public_id).is_denied
 
 
+@pytest.mark.slow
 def test_the_number_of_queries_is_constant(as_, ada, engine, django_assert_max_num_queries):
     client = as_(ada)
     for _ in range(30):

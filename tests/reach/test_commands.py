@@ -29,6 +29,7 @@ def test_access_lists_the_credentials(apikeys, ada, engine):  # noqa: F811
     assert "acme_" not in text
 
 
+@pytest.mark.slow
 def test_access_filters_by_the_decision(apikeys, ada, engine):  # noqa: F811
     denied, allowed, other = (mint_pat(ada) for _ in range(3))
     for minted in (denied, allowed):
@@ -46,6 +47,7 @@ def test_access_filters_by_the_decision(apikeys, ada, engine):  # noqa: F811
     assert apikeys("access", *PROJECT, "--denied", "awaiting").out.startswith("Nothing matches.")
 
 
+@pytest.mark.slow
 def test_deny_and_allow(apikeys, ada, engine):  # noqa: F811
     minted = mint_pat(ada, name="laptop")
     public_id = minted.key.public_id
@@ -65,6 +67,7 @@ def test_deny_and_allow(apikeys, ada, engine):  # noqa: F811
     assert apikeys("allow", public_id, *PROJECT).out.startswith("Not denied:")
 
 
+@pytest.mark.slow
 def test_commands_call_a_request_rejected_and_approved(apikeys, ada, engine):  # noqa: F811
     reach.require_approval(engine, True)
     public_id = mint_pat(ada, name="laptop").key.public_id

@@ -104,6 +104,7 @@ def test_denying_costs_no_query_more(ada, engine, django_assert_num_queries):
         assert list(access.projects(READ)) == [engine]
 
 
+@pytest.mark.slow
 def test_what_a_denied_token_created_is_denied(ada, engine, other):
     minted = mint_pat(ada, scopes=MANAGE)
     child = mint_pat(ada, scopes=MANAGE, within=grants.for_tokens(ada, verify(minted.token)))
@@ -259,6 +260,7 @@ def webapp(db):
     )
 
 
+@pytest.mark.slow
 def test_a_denied_application_is_denied_with_all_its_tokens(ada, engine, other, webapp, grant):
     first, soon = grant(), timezone.now() + timedelta(minutes=30)
     colleague = MembershipFactory(project=engine, role="developer").user

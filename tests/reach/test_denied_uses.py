@@ -332,6 +332,7 @@ class TestShown:
     def page(self, client, url):
         return " ".join(client.get(url).content.decode().split())
 
+    @pytest.mark.slow
     def test_the_page_of_the_token_warns(self, client, ada, engine, used):
         client.force_login(ada)
         url = reverse("apikeys:key", kwargs={"key_id": used.key.public_id})
@@ -393,6 +394,7 @@ class TestShown:
         call_command("apikeys", "show", used.key.public_id, "--json", stdout=out)
         assert json.loads(out.getvalue())["used_after_denial"][0]["project"] == engine.slug
 
+    @pytest.mark.slow
     def test_the_admin_shows_it(self, client, engine, used):
         client.force_login(UserFactory(is_staff=True, is_superuser=True))
         url = reverse("admin:apikeys_personalaccesstoken_change", args=[used.key.pk])

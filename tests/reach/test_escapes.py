@@ -97,6 +97,7 @@ def test_a_token_that_is_extended_needs_approval_again(ada, engine, other):
     assert reached(minted.token) == {"difference"}
 
 
+@pytest.mark.slow
 def test_a_token_does_not_resume_the_one_that_created_it(ada, engine):
     creator = mint_pat(ada, scopes=MANAGE)
     child = of(ada, creator, scopes=MANAGE)
@@ -269,6 +270,7 @@ def allows(text, project, public_id):
     return call(text, "post", f"/api/projects/{project.slug}/access/{public_id}/allow/")
 
 
+@pytest.mark.slow
 def test_a_short_lived_token_allows_no_key_that_lives_longer(ada, engine):
     soon = timezone.now() + timedelta(hours=1)
     short = mint_pat(ada, scopes=["keys:write", "payments:read"], expires_at=soon)
@@ -283,6 +285,7 @@ def test_a_short_lived_token_allows_no_key_that_lives_longer(ada, engine):
     assert verify(key.token)
 
 
+@pytest.mark.slow
 def test_a_token_allows_nothing_that_was_denied_with_it_and_can_do_more(ada, engine):
     maker = mint_pat(ada, scopes=[*MANAGE, WRITE])
     within = grants.for_project(engine, ada, verify(maker.token))
@@ -296,6 +299,7 @@ def test_a_token_allows_nothing_that_was_denied_with_it_and_can_do_more(ada, eng
     assert refuses(answer, "scope_not_grantable")
 
 
+@pytest.mark.slow
 def test_a_token_does_not_allow_the_one_that_created_it(ada, engine):
     maker = mint_pat(ada, scopes=MANAGE)
     child = of(ada, maker, scopes=MANAGE)
@@ -307,6 +311,7 @@ def test_a_token_does_not_allow_the_one_that_created_it(ada, engine):
     assert refuses(answer, "created_with_key")
 
 
+@pytest.mark.slow
 def test_a_denial_of_its_own_outlasts_that_of_the_creator(ada, engine, other):
     maker = mint_pat(ada, scopes=MANAGE)
     child = of(ada, maker)
@@ -364,6 +369,7 @@ def test_a_pruned_event_is_not_reported_again(ada):
     assert EndedUse.objects.get().count == 2
 
 
+@pytest.mark.slow
 def test_uses_of_many_ended_keys_send_one_mail_to_their_owner(
     ada, mailoutbox, django_capture_on_commit_callbacks
 ):

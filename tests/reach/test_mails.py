@@ -61,6 +61,7 @@ def test_a_site_without_the_mail_about_pauses_sends_the_other(mailed, root, ada,
     assert len(mailed(reach.allow, key, by=root)) == 1
 
 
+@pytest.mark.slow
 def test_a_loop_sends_each_mail_once(mailed, root, ada, engine):
     laptop, other = mint_pat(ada, name="laptop").key, mint_pat(ada, name="other").key
     sent = []

@@ -41,6 +41,7 @@ def deny(engine, minted, **kwargs):
     reach.deny(engine, reach.find(engine, minted.key.public_id), **kwargs)
 
 
+@pytest.mark.slow
 def test_the_list_shows_what_reaches_the_project(page, ada, bob, engine):
     hidden = ProjectFactory(slug="hidden-project", name="Hidden Project")
     MembershipFactory(user=bob, project=hidden, role="owner")
@@ -58,6 +59,7 @@ def test_the_list_shows_what_reaches_the_project(page, ada, bob, engine):
     assert f'href="{URL}"' in page.get(URL.removesuffix("access/")).content.decode()
 
 
+@pytest.mark.slow
 def test_search_filter_and_no_match(page, ada, bob, engine):
     token, key = mint_pat(bob, name="laptop"), mint_key(engine, name="server")
     found = text_of(page.get(URL, {"kind": "project_key"}))
@@ -71,6 +73,7 @@ def test_search_filter_and_no_match(page, ada, bob, engine):
         assert key.key.public_id not in text_of(page.get(URL, params))
 
 
+@pytest.mark.slow
 def test_pages_of_fifty(page, ada, engine):
     for number in range(51):
         mint_key(engine, name=f"server {number:02}")
@@ -95,6 +98,7 @@ def test_exports_escape_formulas_and_name_no_other_project(page, ada, bob, engin
     assert page.get(URL, {"format": "xml"}).status_code == 400
 
 
+@pytest.mark.slow
 def test_deny_asks_first_and_names_the_consequence(page, ada, bob, engine):
     minted = mint_pat(bob, name="laptop")
     url = f"{URL}{minted.key.public_id}/deny/"
@@ -132,6 +136,7 @@ def test_allowing_a_pending_token_speaks_of_no_denial(page, ada, bob, engine):
     assert "denied together" not in asked
 
 
+@pytest.mark.slow
 def test_the_owner_sees_who_denied_the_token_and_why(client, ada, bob, engine):
     minted = mint_pat(bob, name="laptop")
     deny(engine, minted, by=ada, reason="Unknown laptop.")
@@ -148,6 +153,7 @@ def test_the_owner_sees_who_denied_the_token_and_why(client, ada, bob, engine):
     assert "laptop was denied in Analytical Engine" in activity
 
 
+@pytest.mark.slow
 def test_the_activity_names_projects_of_the_user_only(page, ada, bob, engine):
     loom = ProjectFactory(slug="loom", name="Secret Loom")
     membership = MembershipFactory(user=bob, project=loom, role="developer")
@@ -175,6 +181,7 @@ def test_slugs_of_a_former_slug_field_are_shown_as_they_are(page, ada, engine, s
     assert "was denied in analytical-engine" in text
 
 
+@pytest.mark.slow
 def test_names_of_projects_take_one_query(page, ada, engine):
     def queries():
         with CaptureQueriesContext(
@@ -193,6 +200,7 @@ def test_names_of_projects_take_one_query(page, ada, engine):
     assert queries() == before
 
 
+@pytest.mark.slow
 def test_members_see_their_own_and_decide_nothing(client, ada, bob, engine):
     own, other = mint_pat(bob), mint_pat(ada)
     key = mint_key(engine)
@@ -213,6 +221,7 @@ def test_members_see_their_own_and_decide_nothing(client, ada, bob, engine):
     assert not ProjectRules.objects.exists()
 
 
+@pytest.mark.slow
 def test_outsiders_and_unknown_ids_get_404(client, page, ada, engine):
     stranger = UserFactory(username="eve")
     foreign = mint_pat(MembershipFactory(user=stranger).user)
@@ -227,6 +236,7 @@ def test_outsiders_and_unknown_ids_get_404(client, page, ada, engine):
     assert client.get(URL).status_code == 302
 
 
+@pytest.mark.slow
 def test_approval_is_a_switch(page, ada, bob, engine):
     minted = mint_pat(bob, name="zulu")
     mint_key(engine, name="alpha")
@@ -241,6 +251,7 @@ def test_approval_is_a_switch(page, ada, bob, engine):
     assert "Approval of personal access tokens" in text_of(activity)
 
 
+@pytest.mark.slow
 def test_turning_approval_on_asks_first_and_names_the_number_of_tokens(page, ada, bob, engine):
     url = f"{URL}approval/"
     assert f'href="{url}"' in page.get(URL).content.decode()
@@ -260,6 +271,7 @@ def test_turning_approval_on_asks_first_and_names_the_number_of_tokens(page, ada
     assert page.get(url).status_code == 302, "it is on already"
 
 
+@pytest.mark.slow
 def test_turning_approval_off_asks_first_and_names_the_number_of_tokens(page, ada, bob, engine):
     url = f"{URL}approval/?approve=no"
     assert page.get(url).status_code == 302, "it is off already"
@@ -315,6 +327,7 @@ def test_only_to_widen_needs_a_recent_login(page, ada, engine):
     assert ProjectRules.objects.get().approves_tokens
 
 
+@pytest.mark.slow
 def test_the_number_of_queries_is_constant(page, ada, engine, django_assert_max_num_queries):
     for _ in range(20):
         mint_pat(MembershipFactory(project=engine).user)
@@ -331,6 +344,7 @@ def used_at(engine, minted, ago, project=None):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_use_across_projects_is_not_called_never(page, ada, bob, engine):
     minted = mint_pat(bob, name="laptop")
     used_at(engine, minted, timedelta(0))
@@ -385,6 +399,7 @@ class TestDenying:
         assert "Denying a project key pauses it." in text
         assert "Resuming it lets in only the key itself." in text
 
+    @pytest.mark.slow
     def test_resuming_a_denied_key_leaves_what_it_created_denied(self, page, engine):
         parent = mint_key(engine, scopes=["keys:write", "payments:read"])
         child = mint_key(engine, within=grants.for_project(engine, using=verify(parent.token)))
@@ -406,6 +421,7 @@ class TestDenying:
         )
         assert "Whatever sends these requests stops working here." in text
 
+    @pytest.mark.slow
     def test_unused_token_and_key_in_use(self, page, bob, engine):
         text = text_of(page.get(f"{URL}{mint_pat(bob).key.public_id}/deny/"))
         assert "It was never used in this project." in text
@@ -418,12 +434,14 @@ class TestDenying:
         url = f"{URL}{mint_pat(bob).key.public_id}/deny/"
         assert "Analytical Engine / Access" in text_of(page.get(url))
 
+    @pytest.mark.slow
     def test_reason_says_who_reads_it_where(self, page, bob, engine):
         text = text_of(page.get(f"{URL}{mint_pat(bob).key.public_id}/deny/"))
         assert "bob gets it by mail and sees it on the page of the token." in text
         text = text_of(page.get(f"{URL}{mint_key(engine).key.public_id}/deny/"))
         assert "Everyone who can view the key can read the reason." in text
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("verb", ["deny", "allow"])
     def test_page_promises_no_mail_if_the_site_sends_none(self, page, bob, engine, settings, verb):
         minted = mint_pat(bob)
@@ -447,6 +465,7 @@ class TestDenying:
 class TestDeniedToken:
     """The pages of the owner of a denied token."""
 
+    @pytest.mark.slow
     def test_selected_projects_name_those_that_denied_it(self, client, bob, engine):
         other = MembershipFactory(user=bob, project__slug="loom", project__name="Loom").project
         minted = mint_pat(bob, name="laptop", projects=[engine, other])
@@ -458,6 +477,7 @@ class TestDeniedToken:
         assert "(denied in Analytical Engine, Loom)" in text
         assert "Ask a manager of the project's keys to allow it again." in text
 
+    @pytest.mark.slow
     def test_a_project_that_was_taken_from_the_token_is_not_named(self, client, bob, engine):
         other = MembershipFactory(user=bob, project__slug="loom", project__name="Loom").project
         minted = mint_pat(bob, name="laptop", projects=[engine, other])
@@ -482,6 +502,7 @@ class TestDeniedToken:
         client.force_login(bob)
         assert "denied in" not in text_of(client.get("/settings/keys/"))
 
+    @pytest.mark.slow
     def test_revoked_token_and_allowed_token_are_not_called_denied(self, client, ada, bob, engine):
         revoked, allowed = mint_pat(bob, name="old"), mint_pat(bob, name="new")
         for minted in (revoked, allowed):
@@ -492,6 +513,7 @@ class TestDeniedToken:
         for state in ("", "?state=ended"):
             assert "denied in" not in text_of(client.get(f"/settings/keys/{state}"))
 
+    @pytest.mark.slow
     def test_token_of_a_denied_application_is_called_denied(self, client, bob, engine):
         minted = mint_pat(bob, name="made by an app")
         PersonalAccessToken.objects.update(upstream=f"client:7 user:{bob.pk}")
@@ -503,6 +525,7 @@ class TestDeniedToken:
         text = text_of(client.get(f"/settings/keys/{minted.key.public_id}/"))
         assert "The application that created it was denied in Analytical Engine (" in text
 
+    @pytest.mark.slow
     def test_list_makes_one_query_for_all_tokens(self, client, bob, engine):
         client.force_login(bob)
         numbers = []

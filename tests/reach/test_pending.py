@@ -53,6 +53,7 @@ def allow(project, minted):
     reach.allow(project, reach.find(project, minted.key.public_id))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("selects", [False, True], ids=["all", "selected"])
 def test_list_and_page_say_where_the_token_is_pending(page, bob, strict, other, selects):
     minted = mint_pat(bob, name="laptop", projects=[strict, other] if selects else None)
@@ -86,6 +87,7 @@ def test_several_projects_are_counted_and_named(page, bob, strict, other):
     assert "Pending approval in Analytical Engine, Loom" in text_of(of(page, minted))
 
 
+@pytest.mark.slow
 def test_projects_that_do_not_concern_the_token_are_not_named(page, bob, strict, other):
     """Not selected, lost, or without approval."""
     elsewhere = mint_pat(bob, name="elsewhere", projects=[other])
@@ -96,6 +98,7 @@ def test_projects_that_do_not_concern_the_token_are_not_named(page, bob, strict,
     assert "pending approval in" not in text_of(page.get(TOKENS))
 
 
+@pytest.mark.slow
 def test_decision_about_another_token_does_not_count(page, bob, ada, strict):
     allow(strict, mint_pat(bob, name="phone"))
     minted = mint_pat(bob, name="laptop")
@@ -114,6 +117,7 @@ def test_decision_about_another_token_does_not_count(page, bob, ada, strict):
     assert BADGE not in text
 
 
+@pytest.mark.slow
 def test_denied_and_ended_tokens_are_not_called_pending(page, bob, strict):
     denied, revoked = mint_pat(bob, name="denied"), mint_pat(bob, name="revoked")
     allow(strict, denied)
@@ -139,6 +143,7 @@ def test_project_key_is_never_pending_in_its_project(client, ada, strict):
         assert "pending approval in" not in text_of(client.get(f"{url}{path}"))
 
 
+@pytest.mark.slow
 def test_list_makes_one_query_more_only_where_approval_is_required(page, bob, engine, other):
     def queries():
         with CaptureQueriesContext(connection) as captured:

@@ -467,6 +467,7 @@ def test_a_start_that_has_passed_is_no_notice(page, ada):
     assert "Starts on May 1, 2020" in text_of(page.get(f"{TOKENS}{key.public_id}/"))
 
 
+@pytest.mark.slow
 def test_the_form_keeps_the_time_of_a_start_whose_day_is_not_changed(page, ada):
     key = mint_pat(ada, not_before=START, name="laptop").key
     url = f"{TOKENS}{key.public_id}/edit/"

@@ -94,6 +94,7 @@ def test_saving_the_form_as_it_is_changes_nothing(restriction, page, place):
     assert getattr(model.objects.get(), restriction.name) == stored(restriction)
 
 
+@pytest.mark.slow
 @each_restriction
 def test_the_summary_and_the_page_of_a_key_say_the_restriction(restriction, page, place):
     url, _, make = place

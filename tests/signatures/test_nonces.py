@@ -66,6 +66,7 @@ def test_of_parallel_uses_one_succeeds(kept, round_):
     ]
 
 
+@pytest.mark.slow
 def test_of_parallel_requests_one_succeeds(kept, live_server, engine):
     request = caller(engine).sign("POST", f"{live_server.url}/echo/", body=b"{}", headers={
         "Content-Type": "application/json"
@@ -144,6 +145,7 @@ class TestPruning:
         UsedNonce.objects.create(digest="a" * 64, ends_at=timezone.now() - timedelta(hours=23))
         assert nonces.prune() == 0
 
+    @pytest.mark.slow
     def test_a_failed_deletion_does_not_fail_the_request(self, db, monkeypatch, caplog):
         def fail(most):
             raise OperationalError("deadlock")

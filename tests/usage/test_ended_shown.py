@@ -79,6 +79,7 @@ class TestPage:
         other = mint_pat(ada).key
         assert "still used" not in page(other)
 
+    @pytest.mark.slow
     def test_a_resumed_key_shows_no_warning(self, page, ada):
         minted = mint_pat(ada)
         lifecycle.pause(minted.key)
@@ -90,6 +91,7 @@ class TestPage:
         assert "still used" not in page(minted.key)
         assert not EndedUse.objects.exists()
 
+    @pytest.mark.slow
     def test_a_second_pause_counts_from_zero(self, page, ada):
         minted = mint_pat(ada)
         for _ in range(2):
@@ -100,6 +102,7 @@ class TestPage:
             lifecycle.resume(minted.key)
 
 
+@pytest.mark.slow
 def test_a_member_who_only_sees_keys_gets_no_link_to_the_activity(client, engine, ada):
     viewer = UserFactory()
     MembershipFactory(user=viewer, project=engine, role="viewer")
@@ -146,6 +149,7 @@ def test_the_command_shows_it(used):
     assert "from 203.0.113.2" in out.getvalue()
 
 
+@pytest.mark.slow
 def test_the_admin_shows_it(client, used):
     client.force_login(UserFactory(is_staff=True, is_superuser=True))
     for minted in used:

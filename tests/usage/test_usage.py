@@ -230,6 +230,7 @@ def test_kept_notes_do_not_replace_newer_ones():
     assert last_use(minted)[1] == "203.0.113.2"
 
 
+@pytest.mark.slow
 def test_parallel_flushes_run_one_after_the_other(monkeypatch):
     """Otherwise the exit of a process could interrupt a write of its thread."""
     begun, goes_on, order = threading.Event(), threading.Event(), []

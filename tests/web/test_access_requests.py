@@ -55,6 +55,7 @@ def reaches(minted, project):
     return verify(minted.token).allows(project=project)
 
 
+@pytest.mark.slow
 def test_tokens_are_listed_beside_keys_and_one_confirmation_approves_all(
     page, engine, waiting, bob
 ):
@@ -92,6 +93,7 @@ def test_a_project_that_requires_no_approval_asks_for_nothing(page, engine, bob)
     assert "No pending approvals." in text_of(page.get(URL))
 
 
+@pytest.mark.slow
 def test_one_request_is_decided_in_its_row(page, engine, waiting):
     laptop, desk = waiting
     ask(page, [laptop], engine, confirm="yes")
@@ -106,6 +108,7 @@ def test_one_request_is_decided_in_its_row(page, engine, waiting):
     assert 'name="confirm" value="yes"' in form
 
 
+@pytest.mark.slow
 def test_rejected_tokens_read_as_rejected_and_not_as_denied(page, client, engine, waiting, bob):
     shown = ask(page, waiting, engine, "reject")
     text = text_of(shown)
@@ -135,6 +138,7 @@ def test_rejected_tokens_read_as_rejected_and_not_as_denied(page, client, engine
     assert "denied here" not in listed
 
 
+@pytest.mark.slow
 def test_a_rejected_token_can_be_approved_and_a_denied_one_is_allowed(page, engine, waiting):
     laptop, desk = waiting
     ask(page, [laptop], engine, "reject", confirm="yes")
@@ -170,6 +174,7 @@ def test_who_may_not_decide_sees_and_decides_nothing(
     assert ask(client, waiting, engine, decision, **confirmed)["Location"].startswith("/login/")
 
 
+@pytest.mark.slow
 def test_requests_of_other_projects_are_left_out(page, engine, waiting):
     """By hand: another project's slug, a token that does not wait there, and nonsense."""
     theirs = ProjectFactory(slug="loom")
@@ -184,6 +189,7 @@ def test_requests_of_other_projects_are_left_out(page, engine, waiting):
     assert not ProjectAccess.objects.exists()
 
 
+@pytest.mark.slow
 def test_what_was_decided_meanwhile_is_named_and_stays(page, engine, waiting):
     laptop, desk = waiting
     shown = ask(page, waiting, engine, "reject")
@@ -201,6 +207,7 @@ def test_what_was_decided_meanwhile_is_named_and_stays(page, engine, waiting):
     assert gone in text_of(page.get(URL))
 
 
+@pytest.mark.slow
 def test_a_decision_between_the_check_and_the_rejection_stays(page, engine, waiting, monkeypatch):
     find = reach.find
 
@@ -215,6 +222,7 @@ def test_a_decision_between_the_check_and_the_rejection_stays(page, engine, wait
     assert reaches(waiting[0], engine)
 
 
+@pytest.mark.slow
 def test_approving_needs_a_recent_login_and_keeps_the_selection(page, engine, waiting):
     log_in_ages(page)
     response = ask(page, waiting, engine, confirm="yes")
@@ -227,6 +235,7 @@ def test_approving_needs_a_recent_login_and_keeps_the_selection(page, engine, wa
     assert all(reaches(each, engine) for each in waiting)
 
 
+@pytest.mark.slow
 def test_rejecting_needs_no_recent_login(page, engine, waiting):
     log_in_ages(page)
     ask(page, waiting, engine, "reject", confirm="yes")
@@ -250,6 +259,7 @@ def test_the_manager_learns_no_more_of_the_token_than_on_access(page, engine, bo
     assert "acme_pat" not in html
 
 
+@pytest.mark.slow
 def test_who_created_the_request_is_told_so(page, ada, engine, bob):
     mint_pat(bob, name="laptop")
     reach.require_approval(engine, True)
@@ -259,6 +269,7 @@ def test_who_created_the_request_is_told_so(page, ada, engine, bob):
     assert text_of(page.get(URL)).count("You created this request yourself.") == 2
 
 
+@pytest.mark.slow
 def test_naming_what_is_gone_takes_no_query_for_each(page, engine, bob):
     def queries(number):
         ids = [f"access:{n:016}:{engine.slug}" for n in range(number)]
@@ -357,6 +368,7 @@ class OwnersSeeNoAccess(Policy):
         return False
 
 
+@pytest.mark.slow
 def test_the_policy_decides_who_sees_the_tab_and_the_requests(
     page, client, engine, waiting, bob, settings
 ):
@@ -370,6 +382,7 @@ def test_the_policy_decides_who_sees_the_tab_and_the_requests(
     assert ">Approvals" not in client.get(TOKENS).content.decode(), "nothing waits"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["Blind", "SeesNoAccess"])
 def test_who_may_not_see_keys_or_access_sees_no_request(
     client, engine, waiting, bob, settings, policy
@@ -382,6 +395,7 @@ def test_who_may_not_see_keys_or_access_sees_no_request(
     assert not ProjectAccess.objects.exists()
 
 
+@pytest.mark.slow
 def test_who_may_decide_but_not_see_access_sees_no_request(page, engine, waiting, settings):
     settings.APIKEYS = settings.APIKEYS | {"POLICY": f"{__name__}.OwnersSeeNoAccess"}
     assert not BADGE.search(text_of(page.get(TOKENS)))
@@ -413,6 +427,7 @@ class TestManyProjects:
         assert not response.context["cut"]
         assert Asked.asked == [engine.slug]
 
+    @pytest.mark.slow
     def test_the_page_says_that_projects_were_left_out(self, page, engine, waiting, others):
         for project in others:
             mint_pat(MembershipFactory(project=project, role="developer").user)
@@ -450,6 +465,7 @@ class TestTab:
         assert waiting == (0, False)
         assert len(captured) == 1
 
+    @pytest.mark.slow
     def test_remembered(self, page, engine, waiting, bob, settings):
         settings.APIKEYS = settings.APIKEYS | {"POLICY": f"{__name__}.Asked"}
         Asked.asked = []
@@ -474,12 +490,14 @@ class TestTab:
         client.force_login(viewer)
         assert self.badge(client) is None
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("decision", ["approve", "reject"])
     def test_forgotten_after_a_decision(self, page, engine, waiting, decision):
         assert self.badge(page) == 2
         ask(page, waiting[:1], engine, decision, confirm="yes")
         assert self.badge(page) == 1
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("verb", ["allow", "deny"])
     def test_forgotten_after_a_decision_on_access(self, page, waiting, verb):
         assert self.badge(page) == 2
@@ -490,6 +508,7 @@ class TestTab:
         page.post(f"{access}approval/", {"approve": "no"})
         assert self.badge(page) is None
 
+    @pytest.mark.slow
     def test_counted_if_the_cache_does_not_answer(self, page, engine, waiting, monkeypatch):
         monkeypatch.setattr(deciding, "cache", None)
         assert self.badge(page) == 2
@@ -512,6 +531,7 @@ def test_a_site_without_project_keys_lists_none(page, engine, waiting, settings)
     assert not ProjectAccess.objects.exists()
 
 
+@pytest.mark.slow
 def test_queries_do_not_grow_with_projects_and_requests(page, ada, engine, bob):
     def queries():
         with CaptureQueriesContext(connection) as captured:
@@ -566,6 +586,7 @@ class TestAccess:
         assert "Reject “laptop” in Analytical Engine?" in asked
         assert "It does not reach this project. It keeps working everywhere else." in asked
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("verb", ["allow", "deny"])
     def test_the_filter_stays(self, page, waiting, verb):
         query = "?denied=awaiting&sort=name&q=a+b"
@@ -589,6 +610,7 @@ class TestAccess:
         assert waiting[0].token not in page.get(mine).content.decode()
         assert page.post(mine, shown_on(page, mine))["Location"] == self.URL
 
+    @pytest.mark.slow
     def test_a_token_that_is_being_replaced_is_marked(self, page, engine, bob):
         old = mint_pat(bob, name="laptop")
         assert "being replaced" not in text_of(page.get(self.URL))

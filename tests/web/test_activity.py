@@ -5,6 +5,7 @@ import re
 from datetime import timedelta
 from html import unescape
 
+import pytest
 from django.db.models import QuerySet
 from django.utils import timezone
 
@@ -20,6 +21,7 @@ def body(response):
     return b"".join(response.streaming_content).decode()
 
 
+@pytest.mark.slow
 def test_actions_on_the_pages_are_listed(page, ada, place):
     mint(page, place)
     key = place.model.objects.get()
@@ -34,6 +36,7 @@ def test_actions_on_the_pages_are_listed(page, ada, place):
     assert f"{place.url}activity/" in page.get(place.url).content.decode()
 
 
+@pytest.mark.slow
 def test_events_are_sentences_without_python(page, ada, place, engine):
     mint(page, place)
     key = place.model.objects.get()
@@ -95,6 +98,7 @@ def test_events_are_grouped_by_day(page, ada):
     assert [len(day["events"]) for day in days] in ([2, 2], [1, 1, 2])
 
 
+@pytest.mark.slow
 def test_events_are_filtered_by_event_name_person_and_time(page, place, ada, engine):
     mint(page, place)
     key = place.model.objects.get()
@@ -168,6 +172,7 @@ def test_an_id_without_events_is_not_named(page):
     assert "Only events of <code>zejlosc9kd96fngc</code>." in html
 
 
+@pytest.mark.slow
 def test_events_of_a_rotated_key_include_those_that_it_replaced(page, ada, place):
     mint(page, place)
     first = place.model.objects.get()
@@ -229,6 +234,7 @@ def test_a_refused_address_is_said_to_be_listed_once_a_day(page, ada):
     assert "outside its allowed IP ranges. Only the first such request of a day is listed." in told
 
 
+@pytest.mark.slow
 def test_links_set_the_days_and_keep_the_other_filters(page, ada, place):
     mint(page, place)
     url = f"{place.url}activity/"
@@ -252,6 +258,7 @@ def test_links_set_the_days_and_keep_the_other_filters(page, ada, place):
     assert "Yesterday" in text_of(empty)
 
 
+@pytest.mark.slow
 def test_long_list_is_paged(page, ada):
     key = mint_pat(ada).key
     for n in range(60):
@@ -265,6 +272,7 @@ def test_long_list_is_paged(page, ada):
     assert "name 3" in page.get(f"/settings/keys/activity/?after={oldest}").content.decode()
 
 
+@pytest.mark.slow
 def test_invalid_cursor_shows_no_events(page, ada, place):
     mint(page, place)
     key = place.model.objects.get()
@@ -309,6 +317,7 @@ def test_name_is_escaped(page, ada):
     assert "<script>alert" not in page.get("/settings/keys/activity/").content.decode()
 
 
+@pytest.mark.slow
 def test_ip_ranges_and_rate_limits_are_entered_on_the_pages(page, ada, place):
     mint(page, place, allowed_networks="203.0.113.0/24, 2001:db8::/32", rate_limits="10/s")
     key = place.model.objects.get()
@@ -336,6 +345,7 @@ def test_a_pasted_secret_is_not_shown(page, ada):
     assert "You entered a key or its secret" in text_of(response)
 
 
+@pytest.mark.slow
 def test_an_empty_filter_links_to_the_last_event(page, ada, place, engine):
     is_token = place.model is PersonalAccessToken
     key = (mint_pat(ada, name="laptop") if is_token else mint_key(engine, name="laptop")).key

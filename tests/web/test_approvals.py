@@ -57,6 +57,7 @@ def is_untouched(minted):
     return minted.key.is_pending and minted.key.revoked_at is None
 
 
+@pytest.mark.slow
 def test_one_confirmation_lists_who_gets_what_and_approves_all(page, asked, engine, ada):
     html = page.get(URL).content.decode()
     assert re.findall(r'name="id" value="([\w:]+)"', html) == [value(m) for m in asked]
@@ -83,6 +84,7 @@ def test_only_the_selected_are_approved(page, asked):
     assert is_untouched(asked[1])
 
 
+@pytest.mark.slow
 def test_all_selected_are_rejected_for_one_reason(page, asked, ada):
     shown = ask(page, asked, "reject")
     assert "This cannot be undone." in text_of(shown)
@@ -102,6 +104,7 @@ def test_an_invalid_reason_rejects_nothing(page, asked, reason):
     assert all(map(is_untouched, asked))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("decision", ["approve", "reject"])
 def test_what_was_withdrawn_meanwhile_is_named_and_the_others_are_decided(page, asked, decision):
     gone, other = asked
@@ -157,6 +160,7 @@ def test_who_may_not_approve_decides_nothing(client, engine, viewer, asked, deci
     assert all(map(is_untouched, asked))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("confirmed", [{}, {"confirm": "yes"}], ids=["asked", "confirmed"])
 def test_requests_of_other_projects_are_left_out(page, asked, confirmed):
     """By hand: a key of another project, a token for all projects, and what is no ID."""
@@ -246,6 +250,7 @@ def test_one_request_has_no_checkbox(page, engine):
     assert 'name="id"' not in page.get(URL).content.decode()
 
 
+@pytest.mark.slow
 def test_the_list_says_that_more_are_pending(page, engine, monkeypatch, asked):
     assert "More are pending." not in text_of(page.get(URL))
     monkeypatch.setattr(approvals.Approvals, "size", 1)

@@ -68,6 +68,7 @@ def test_blocks_of_the_site_and_of_the_pages_do_not_meet(page):
     assert "Confirm your password" in html
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("base")
 def test_secret_is_shown_inside_the_base_template(page, place):
     made = mint(page, place, step="make")
@@ -77,6 +78,7 @@ def test_secret_is_shown_inside_the_base_template(page, place):
     assert place.model.objects.count() == 1
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("base")
 def test_messages_are_shown_once(page, ada):
     key = mint_pat(ada, name="laptop").key

@@ -67,6 +67,7 @@ def test_all_that_match_the_filters_are_revoked(page, place, three):
     assert place.model.objects.filter(revoked_at=None).count() == 1
 
 
+@pytest.mark.slow
 def test_many_keys_take_as_many_queries_as_few(page, place, three, ada, engine):
     make = mint_pat if place.url == TOKENS else mint_key
     owner = ada if place.url == TOKENS else engine

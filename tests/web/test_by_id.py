@@ -28,6 +28,7 @@ def search(page, url, term):
     return page.get(url, {"q": term})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["{}", "acme_{kind}_{}", "acme_{kind}_{}_[redacted]", " {:.6} "])
 def test_id_of_a_key_is_found_from_every_tab(page, server, laptop, form):
     term = form.format(server.public_id, kind=server.KIND)
@@ -39,6 +40,7 @@ def test_id_of_a_key_is_found_from_every_tab(page, server, laptop, form):
         assert f'href="{KEYS}{server.public_id}/"' in response.content.decode()
 
 
+@pytest.mark.slow
 def test_id_of_a_token_is_found_among_project_keys(page, laptop, engine):
     lifecycle.revoke(laptop)
     for url in (KEYS, PROJECTS, TOKENS):
@@ -47,6 +49,7 @@ def test_id_of_a_token_is_found_among_project_keys(page, laptop, engine):
         assert f'href="{TOKENS}{laptop.public_id}/"' in response.content.decode()
 
 
+@pytest.mark.slow
 def test_no_list_says_that_nothing_matches_above_a_hit(page, server, laptop):
     for url, key in ((TOKENS, server), (KEYS, laptop), (PROJECTS, laptop)):
         text = text_of(search(page, url, key.public_id))
@@ -72,6 +75,7 @@ def test_what_the_list_shows_is_not_repeated(page, server, laptop):
         assert FOUND not in text_of(response)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length", [16, 8])
 def test_keys_that_the_user_may_not_see_are_not_found(page, engine, length):
     theirs = mint_pat(name="secret token").key, mint_key(name="secret key").key
@@ -98,6 +102,7 @@ def test_policy_decides_on_each_project(page, server, monkeypatch):
         assert FOUND not in text_of(search(page, TOKENS, term))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("term", ["", "abc", "nothing like it", "\0abcd", "abcd%", "x" * 17])
 def test_other_text_is_no_id(page, server, laptop, term):
     for model in (PersonalAccessToken, ProjectKey):
@@ -108,6 +113,7 @@ def test_other_text_is_no_id(page, server, laptop, term):
         assert FOUND not in text_of(response)
 
 
+@pytest.mark.slow
 def test_number_of_queries_is_bounded(page, ada, engine):
     def make(number):
         for _ in range(number):

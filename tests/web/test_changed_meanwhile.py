@@ -45,6 +45,7 @@ def widen(minted, **changes):
     lifecycle.edit(key, **{"scopes": ["payments:read", "payments:write"]} | changes)
 
 
+@pytest.mark.slow
 def test_access_does_not_approve_what_was_rejected_meanwhile(page, engine, laptop):
     data = shown_on(page, url(laptop, "allow"))
     reach.deny(engine, found(engine, laptop), reason="Use the server.")
@@ -60,6 +61,7 @@ def test_access_does_not_approve_what_was_rejected_meanwhile(page, engine, lapto
     assert reaches(laptop, engine)
 
 
+@pytest.mark.slow
 def test_access_does_not_reject_what_was_approved_meanwhile(page, engine, laptop):
     data = shown_on(page, url(laptop, "deny"))
     reach.allow(engine, found(engine, laptop))
@@ -80,6 +82,7 @@ def test_access_says_that_the_same_was_decided_meanwhile(page, engine, laptop, v
     assert ProjectAccess.objects.values().get() == before
 
 
+@pytest.mark.slow
 def test_another_denial_is_another_decision(page, engine, laptop):
     reach.deny(engine, found(engine, laptop), reason="First.")
     data = shown_on(page, url(laptop, "allow"))
@@ -90,6 +93,7 @@ def test_another_denial_is_another_decision(page, engine, laptop):
     assert "Second." in text_of(response)
 
 
+@pytest.mark.slow
 def test_access_approves_no_more_than_it_showed(page, engine, laptop):
     data = shown_on(page, url(laptop, "allow"))
     widen(laptop)
@@ -105,6 +109,7 @@ def test_access_approves_nothing_without_what_it_showed(page, engine, laptop, da
     assert not ProjectAccess.objects.exists()
 
 
+@pytest.mark.slow
 def test_an_owner_cannot_prevent_a_rejection_by_editing(page, engine, laptop):
     data = shown_on(page, url(laptop, "deny"))
     widen(laptop)
@@ -142,6 +147,7 @@ def test_approvals_shows_a_request_again_that_changed(page, engine, laptop, bob,
     assert reaches(laptop, engine)
 
 
+@pytest.mark.slow
 def test_a_value_without_a_digest_approves_nothing(page, engine, laptop):
     name = value(laptop, engine).rpartition(":")[0]
     for given in (name, f"{name}:", f"{name}:0"):
@@ -150,6 +156,7 @@ def test_a_value_without_a_digest_approves_nothing(page, engine, laptop):
     assert not ProjectAccess.objects.exists()
 
 
+@pytest.mark.slow
 def test_approvals_rejects_what_changed(page, engine, laptop):
     shown = ask(page, [laptop], engine, "reject")
     widen(laptop)
@@ -157,6 +164,7 @@ def test_approvals_rejects_what_changed(page, engine, laptop):
     assert ProjectAccess.objects.get().is_rejected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("decision", ["approve", "reject"])
 def test_a_decision_just_before_the_lock_stays(page, engine, laptop, monkeypatch, decision):
     find, other = reach.find, {"approve": reach.deny, "reject": reach.allow}[decision]
@@ -203,6 +211,7 @@ class TestAffected:
 
     NAMES = "“old” (personal access token), “server” (project key)"
 
+    @pytest.mark.slow
     def test_approvals_names_what_a_rejection_stops(self, page, engine, new):
         stops = "Rejecting it also stops these in the project"
         assert self.NAMES in text_of(page.get(f"{TOKENS}approvals/"))
@@ -215,6 +224,7 @@ class TestAffected:
         assert not reaches(new[0], engine)
         assert type(new[2].key).objects.get(pk=new[2].key.pk).paused_at is not None
 
+    @pytest.mark.slow
     def test_access_names_what_a_rejection_stops_and_an_approval_allows(self, page, engine, new):
         _old, token, server = new
         asked = text_of(page.get(url(token, "deny")))
@@ -232,6 +242,7 @@ class TestAffected:
         assert reaches(token, engine)
         assert verify(server.token)
 
+    @pytest.mark.slow
     def test_a_token_alone_has_the_short_texts(self, page, engine, laptop):
         asked = text_of(page.get(url(laptop, "deny")))
         assert "because they were created with it" not in asked
@@ -241,6 +252,7 @@ class TestAffected:
         assert "It reaches this project from the next request on. Its owner gets a mail." in asked
         assert "denied together" not in asked
 
+    @pytest.mark.slow
     def test_managers_learn_nothing_of_tokens_that_do_not_reach_the_project(
         self, page, engine, bob, laptop
     ):
@@ -259,6 +271,7 @@ class TestAffected:
 class TestNotWorking:
     """A token that is pending or paused itself reaches nothing yet."""
 
+    @pytest.mark.slow
     def test_paused(self, page, engine, laptop, bob):
         lifecycle.pause(laptop.key, by=bob)
         asked = ask(page, [laptop], engine)
@@ -272,6 +285,7 @@ class TestNotWorking:
         assert "It reaches the project once it works" in text
         assert "now." not in text
 
+    @pytest.mark.slow
     def test_pending_among_others(self, page, engine, laptop, bob):
         desk = pending(mint_pat(bob, name="desk"))
         asked = ask(page, [laptop, desk], engine)

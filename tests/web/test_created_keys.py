@@ -43,6 +43,7 @@ def create(ada, engine):
     return create
 
 
+@pytest.mark.slow
 def test_the_confirmation_and_the_message_name_what_ends_too(page, place, parent, create):
     made = create(parent, "deploy", "backup")
     url = f"{place.url}{parent.key.public_id}/revoke/"
@@ -58,6 +59,7 @@ def test_the_confirmation_and_the_message_name_what_ends_too(page, place, parent
         assert each.key.revoked_at is not None
 
 
+@pytest.mark.slow
 def test_what_ends_has_another_kind(page, ada, engine, create):
     parent = mint_pat(ada, name="Parent", scopes=SCOPES)
     create(parent, "deploy", project=engine)
@@ -69,6 +71,7 @@ def test_what_ends_has_another_kind(page, ada, engine, create):
     assert "Revoked “Parent”, and 2 tokens and keys that were created with it." in done
 
 
+@pytest.mark.slow
 def test_nothing_is_said_without_such_keys(page, place, parent, create):
     (made,) = create(parent, "deploy")
     lifecycle.revoke(made.key)
@@ -86,6 +89,7 @@ def test_a_key_revoked_twice_ends_nothing_more(page, place, parent, create):
     assert "Revoked “Parent”." in text_of(page.post(url, follow=True))
 
 
+@pytest.mark.slow
 def test_keys_of_revoked_successors_are_counted_once(page, place, parent, create, ada):
     create(parent, "deploy")
     new = lifecycle.rotate(parent.key, by=ada)
@@ -95,6 +99,7 @@ def test_keys_of_revoked_successors_are_counted_once(page, place, parent, create
     assert "Revoked “Parent”, and 2 " in done
 
 
+@pytest.mark.slow
 def test_the_page_links_the_newest_twenty(page, place, parent, create):
     names = [f"job-{n:02}" for n in range(22)]
     made = create(parent, *names)
@@ -107,6 +112,7 @@ def test_the_page_links_the_newest_twenty(page, place, parent, create):
         assert shown == [False] * 2 + [True] * 20
 
 
+@pytest.mark.slow
 def test_the_number_of_queries_does_not_grow(page, place, parent, create):
     counts = []
     for names in (["a"], ["b", "c", "d", "e"]):
@@ -155,6 +161,7 @@ def test_a_key_names_the_key_that_created_it(page, engine, ada, create):
     assert f"Created by {parent.key.public_id}" in listed
 
 
+@pytest.mark.slow
 def test_revoking_one_selected_key_names_what_ends_too(page, place, parent, create):
     made = create(parent, "deploy", "backup")
     lifecycle.revoke(create(parent, "gone")[0].key)
@@ -203,6 +210,7 @@ def test_revoking_several_names_and_ends_the_predecessor_that_one_of_them_create
             verify(each.token)
 
 
+@pytest.mark.slow
 def test_revoking_unused_keys_of_both_kinds_names_all_that_ends(page, ada, engine, create):
     parent, old = mint_pat(ada, scopes=SCOPES), mint_key(engine, scopes=SCOPES, by=ada)
     create(old, "of the old one")
@@ -252,6 +260,7 @@ def test_bulk_confirmation_takes_as_many_queries_for_many_created_keys(page, pla
     assert counts[0] == counts[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("many", [0, 500])
 def test_what_ends_is_found_in_long_lineages_too(
     page, place, parent, create, ada, monkeypatch, many

@@ -34,6 +34,7 @@ def make(place, ada, engine):
     return make
 
 
+@pytest.mark.slow
 def test_search_finds_name_description_and_id(page, place, make):
     one, two = make("Deploy from CI"), make("laptop", description="Used by the deploy team")
     make("other")
@@ -46,6 +47,7 @@ def test_search_finds_name_description_and_id(page, place, make):
     assert "matches." in text_of(response)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["acme_{}_{}", " ACME_{}_{} ", "acme_{}_{}_"])
 def test_search_finds_an_id_with_its_prefix(page, place, make, form):
     key = make("leaked")
@@ -111,6 +113,7 @@ def test_filters_narrow_the_list(page, place, make):
     assert found(used="not-90", q="idl", state="all") == {"idle"}
 
 
+@pytest.mark.slow
 def test_tokens_are_filtered_by_project(page, ada, engine):
     other = MembershipFactory(user=ada, role="owner", project__slug="compiler").project
     mint_pat(ada, name="everywhere")
@@ -160,6 +163,7 @@ def test_list_is_sorted_and_paged_in_that_order(page, place, make):
         assert page.get(place.url, {"sort": sort, "after": "nosuchkey"}).context["rows"] == []
 
 
+@pytest.mark.slow
 def test_links_of_a_filtered_list_keep_the_filters(page, place, make):
     for n in range(21):
         make(f"job {n}")
@@ -169,6 +173,7 @@ def test_links_of_a_filtered_list_keep_the_filters(page, place, make):
     assert "21 " in text_of(page.get(place.url, {"q": "job", "sort": "name"}))
 
 
+@pytest.mark.slow
 def test_banner_names_keys_that_expire_within_seven_days(page, place, make):
     make("far", expires_at=NOW() + timedelta(days=8))
     assert "expires" not in banner(page.get(place.url))
@@ -188,6 +193,7 @@ def banner(response):
     return " ".join(re.sub(r"<[^>]*>", "", found[0]).split()) if found else ""
 
 
+@pytest.mark.slow
 def test_thousand_tokens_take_little_time(page, ada, engine):
     now = NOW()
     PersonalAccessToken.objects.bulk_create(
@@ -207,6 +213,7 @@ def test_thousand_tokens_take_little_time(page, ada, engine):
         assert sum(float(query["time"]) for query in caught.captured_queries) < 0.5
 
 
+@pytest.mark.slow
 def test_keys_that_expired_lately_are_counted_above_the_active_ones(page, place, make):
     now = NOW()
     for name, days in (("one", 1), ("two", 6), ("long ago", 8)):
@@ -245,6 +252,7 @@ def test_keys_of_others_that_expired_lately_are_not_counted(page, place):
     assert "in the last 7 days." not in text_of(page.get(place.url))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("days", [30, 90])
 def test_a_list_of_unused_keys_says_which_never_used_ones_it_has(page, place, make, days):
     told = f"were never used count only if they are older than {days} days."
@@ -258,6 +266,7 @@ def test_a_list_of_unused_keys_says_which_never_used_ones_it_has(page, place, ma
         assert "count only if" not in text_of(page.get(place.url, {"used": used}))
 
 
+@pytest.mark.slow
 def test_ended_keys_are_sorted_by_the_moment_of_their_end(page, place, make):
     now = NOW()
     make("revoked first", revoked_at=now - timedelta(days=9))

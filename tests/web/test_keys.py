@@ -53,6 +53,7 @@ def test_list_shows_the_facts_of_a_key(page, place, made):
     assert "1 request in the last 30 days" in page.get(place.url).content.decode()
 
 
+@pytest.mark.slow
 def test_active_and_ended_keys_are_listed_separately(page, place, made):
     assert made.key.public_id in text_of(page.get(place.url))
     assert made.key.public_id not in text_of(page.get(place.url, {"state": "ended"}))
@@ -63,6 +64,7 @@ def test_active_and_ended_keys_are_listed_separately(page, place, made):
     assert made.key.public_id in text_of(page.get(place.url, {"state": "ended"}))
 
 
+@pytest.mark.slow
 def test_project_key_is_listed_after_its_creator_is_deleted(page, engine):
     maker = MembershipFactory(user__username="grace", project=engine, role="admin").user
     key = mint_key(engine, by=maker)
@@ -114,6 +116,7 @@ def test_number_of_queries_does_not_grow_with_the_list(
     assert len(response.context["rows"]) == 2 * number
 
 
+@pytest.mark.slow
 def test_list_is_paged_forwards_and_backwards(page, ada):
     made = [mint_pat(ada, name=f"token {n:03}").key for n in range(3)]
     rest = [
@@ -152,6 +155,7 @@ def test_unknown_cursor_shows_an_empty_page(page, ada, direction, cursor):
     assert response.context["rows"] == []
 
 
+@pytest.mark.slow
 def test_next_page_works_after_the_cursor_key_is_revoked(page, ada):
     for n in range(21):
         PersonalAccessToken.objects.create(user=ada, name=f"token {n}", scope="x")
@@ -174,6 +178,7 @@ def test_list_of_projects_shows_own_projects_only(page, ada, engine):
     assert "not-mine" not in told
 
 
+@pytest.mark.slow
 def test_rotation_chain_is_shown_with_the_end_of_the_overlap(page, place, made, ada):
     new = lifecycle.rotate(made.key, overlap=timedelta(hours=1), by=ada).key
     told = text_of(page.get(place.url))
@@ -243,6 +248,7 @@ def test_key_of_another_project_is_404(page, ada, path):
     assert page.get(f"{KEYS}{token.public_id}/{path}").status_code == 404
 
 
+@pytest.mark.slow
 def test_viewer_can_view_but_not_manage(as_viewer, engine, ada):
     key = mint_key(engine, by=ada).key
     listed = as_viewer.get(KEYS)
@@ -309,6 +315,7 @@ def test_edit_restricts_a_token_to_selected_projects(page, ada, engine):
     assert list(verify(made.token).projects()) == [engine]
 
 
+@pytest.mark.slow
 def test_edit_can_keep_scopes_that_the_user_cannot_grant(client, viewer, engine):
     made = mint_pat(viewer, scopes=["payments:write"])
     client.force_login(viewer)
@@ -505,6 +512,7 @@ def test_project_admin_approves_key(page, engine, ada):
     assert "No pending approvals." in text_of(page.get(APPROVALS))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mint", ["key", "token"])
 def test_pending_keys_of_other_owners_do_not_hide_own_approvals(page, engine, ada, mint):
     other = MembershipFactory(user=ada, role="viewer").project
@@ -525,6 +533,7 @@ def test_pending_keys_of_other_owners_do_not_hide_own_approvals(page, engine, ad
     assert "other 1" not in shown
 
 
+@pytest.mark.slow
 def test_approvals_refused_by_the_policy_do_not_hide_others(page, engine, settings):
     settings.APIKEYS = {**settings.APIKEYS, "POLICY": f"{__name__}.Picky"}
     for number in range(25):
@@ -554,6 +563,7 @@ def test_project_admin_approves_token_of_selected_projects(page, engine, viewer)
     assert verify(made.token)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("decision", ["approve", "reject"])
 def test_others_cannot_approve_or_reject(as_viewer, as_stranger, engine, viewer, decision):
     for made in (
@@ -579,6 +589,7 @@ def test_site_admin_approves_any_key(client, viewer):
     assert verify(made.token)
 
 
+@pytest.mark.slow
 def test_tab_counts_pending_keys_and_is_hidden_from_users_who_decide_nothing(
     page, as_viewer, as_stranger, engine, ada
 ):
@@ -648,6 +659,7 @@ def test_chart_counts_the_last_thirty_days(page, engine):
     assert (row["counts"][-1], row["counts"][0]) == (5, 1200)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("lifetime", "left", "longest", "days"),
     [

@@ -2,6 +2,8 @@
 
 import re
 
+import pytest
+
 from tests.factories import mint_key, mint_pat
 from tests.web.conftest import KEYS, TOKENS, text_of
 
@@ -46,6 +48,7 @@ def test_approvals_are_pending_only_if_there_are_any(page, engine):
     assert pending in text_of(page.get(f"{TOKENS}approvals/"))
 
 
+@pytest.mark.slow
 def test_list_links_once_to_what_is_unused(page, ada, engine):
     mint_pat(ada)
     mint_key(engine)
@@ -54,6 +57,7 @@ def test_list_links_once_to_what_is_unused(page, ada, engine):
         assert html.count("Everything of yours that was not used in 90 days") == 1
 
 
+@pytest.mark.slow
 def test_activity_without_events_links_to_the_requests(page, place, ada, engine):
     key = (mint_pat(ada) if place.url == TOKENS else mint_key(engine)).key
     link = f'href="{place.url}{key.public_id}/#ak-use"'

@@ -3,6 +3,8 @@
 import json
 from html import unescape
 
+import pytest
+
 from apikeys import lifecycle
 from apikeys.verify import verify
 from tests.factories import mint_key, mint_pat
@@ -23,6 +25,7 @@ def entered(response):
     return unescape(html[start : html.index("</textarea>", start)]).lstrip("\n")
 
 
+@pytest.mark.slow
 def test_metadata_is_entered_shown_and_edited(page, place):
     made = mint(page, place, metadata=WRITTEN)
     token = secret_of(made)
@@ -43,6 +46,7 @@ def test_metadata_is_entered_shown_and_edited(page, place):
     assert "Metadata" not in text_of(page.get(url))
 
 
+@pytest.mark.slow
 def test_an_error_says_where_it_is_and_loses_nothing(page, place):
     for written, words in {
         '{"team": "billing",\n "x": }': "line 2, column 7",

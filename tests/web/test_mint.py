@@ -63,12 +63,14 @@ def test_resubmitted_form_creates_no_second_key_and_shows_no_secret(page, place)
     assert "acme_" not in again.content.decode()
 
 
+@pytest.mark.slow
 def test_two_forms_create_two_keys(page, place):
     mint(page, place)
     mint(page, place)
     assert place.model.objects.count() == 2
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_concurrent_submissions_of_one_form_create_one_key(page, ada, engine):
     form = {"name": "x", "expiry": "30", "scopes:payments": "payments:read", "reach": "all"}
@@ -239,6 +241,7 @@ def test_other_actions_are_checkboxes_and_write_without_read_is_offered(page, se
     assert PersonalAccessToken.objects.get().scopes == ("all", "logs:write", "refunds:approve")
 
 
+@pytest.mark.slow
 def test_secret_is_not_stored_or_logged(page, place, caplog):
     for logger in ("", "django", "django.db.backends", "apikeys"):
         caplog.set_level(logging.DEBUG, logger)

@@ -35,6 +35,7 @@ def not_recent(page):
     session.save()
 
 
+@pytest.mark.slow
 def test_a_key_is_paused_with_a_reason_and_resumed(page, place, make):
     minted = make(name="laptop")
     url = f"{place.url}{minted.key.public_id}/"
@@ -88,6 +89,7 @@ def test_pausing_needs_no_recent_login(page, place, make):
     assert refused(minted)
 
 
+@pytest.mark.slow
 def test_a_held_key_names_who_can_resume_it(page, place, make):
     minted = make()
     lifecycle.pause(minted.key, reason="Suspicious.", held=True)
@@ -129,6 +131,7 @@ def test_wrong_reasons_are_refused_on_the_page(page, place, make):
     assert verify(minted.token)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("action", ["pause", "resume"])
 def test_who_may_not_manage_the_keys_changes_nothing(client, engine, ada, viewer, action):
     token, key = mint_pat(ada), mint_key(engine)
@@ -177,6 +180,7 @@ def confirm(page, url, response, **changes):
     return page.post(url, hidden | changes)
 
 
+@pytest.mark.slow
 def test_several_keys_are_paused_and_resumed_with_one_confirmation(page, place, make):
     one, two, other = (make(name=f"job {n}") for n in range(3))
     ids = [one.key.public_id, two.key.public_id]
@@ -237,6 +241,7 @@ def test_the_filter_lists_paused_keys(page, place, make):
     assert "awake" in both
 
 
+@pytest.mark.slow
 def test_many_paused_keys_take_as_many_queries_as_few(page, place, make, django_assert_num_queries):
     for number in range(2):
         lifecycle.pause(make(name=f"job {number}").key, by=UserFactory(), reason="Why?")

@@ -19,6 +19,7 @@ def _careful(settings):
     settings.APIKEYS = settings.APIKEYS | {"POLICY": path}
 
 
+@pytest.mark.slow
 def test_lifetimes_beyond_the_policy_are_hidden_and_refused(page, place):
     html = page.get(f"{place.url}new/").content.decode()
     offered = re.findall(r'name="expiry" value="(\w+)"', html)
@@ -40,6 +41,7 @@ def test_longest_lifetime_is_accepted(page, place, expiry):
     assert key.expires_at <= key.created_at + timedelta(days=60)
 
 
+@pytest.mark.slow
 def test_key_with_approval_scope_is_announced_and_pending(page, place, client):
     assert "needs approval" in text_of(page.get(f"{place.url}new/"))
     form = {"scopes:payments": "payments:write"}
@@ -76,6 +78,7 @@ def test_adding_an_approval_scope_by_an_edit_is_refused(page, place):
     assert key.scope == "payments:read"
 
 
+@pytest.mark.slow
 def test_fourth_active_key_is_refused(page, place):
     for _ in range(3):
         assert mint(page, place).status_code == 200

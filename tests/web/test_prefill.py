@@ -203,6 +203,7 @@ class TestAgent:
         assert self.submit(page, expiry=expiry).status_code == 422
         assert PersonalAccessToken.objects.count() == 0
 
+    @pytest.mark.slow
     def test_hours_stay_within_the_policy(self, page, ada, engine, settings):
         class Short(Policy):
             def longest_lifetime(self, owner):
@@ -236,6 +237,7 @@ def full(place, ada, engine):
     return mint_key(engine, **terms).key
 
 
+@pytest.mark.slow
 def test_replacement_of_an_ended_key_has_its_terms(page, place, full, ada):
     lifecycle.revoke(full)
     detail = page.get(f"{place.url}{full.public_id}/")
@@ -311,6 +313,7 @@ def test_number_of_keys_is_stated_before_the_form(page, place, strict, ada, engi
     assert f"The limit of 2 {noun} is reached." in text_of(page.get(f"{place.url}new/"))
 
 
+@pytest.mark.slow
 def test_summary_warns_of_an_active_key_with_the_same_name(page, place):
     mint(page, place)
     form = place.form | open_form(page, place.url)
@@ -351,6 +354,7 @@ def test_first_error_gets_the_focus(page, place, changes, field):
     assert field in tag
 
 
+@pytest.mark.slow
 def test_own_address_is_shown_beside_the_ip_ranges(page, place):
     mint(page, place)
     for path in ("new/", f"{place.model.objects.get().public_id}/edit/"):
@@ -451,6 +455,7 @@ class TestPresetsKeepWhatWasEntered:
         values = filled(self.choose(page, place, "ci", name="", description="Mine."))
         assert (values["name"], values["description"]) == ("CI", "Mine.")
 
+    @pytest.mark.slow
     def test_another_preset_replaces_the_texts_of_the_first(self, page, place):
         first = {"name": "CI", "description": "Mine.", "scopes:payments": "payments:read"}
         response = self.choose(page, place, "agent", expiry="30", **first)

@@ -58,6 +58,7 @@ def test_many_projects_are_paged_by_name(page, ada):
     assert shown == [f"P {n:02}" for n in range(40)]
 
 
+@pytest.mark.slow
 def test_viewer_is_told_whom_to_ask(client, viewer, engine, ada):
     key = mint_key(engine, by=ada).key
     client.force_login(viewer)
@@ -69,6 +70,7 @@ def test_manager_is_not_told_whom_to_ask(page, engine):
     assert "ask ada" not in text_of(page.get(KEYS))
 
 
+@pytest.mark.slow
 def test_key_that_expires_soon_has_a_warning(page, place, ada, engine):
     end = timezone.now() + timedelta(days=2, minutes=1)
     is_token = place.model is PersonalAccessToken
@@ -83,6 +85,7 @@ def test_key_that_expires_soon_has_a_warning(page, place, ada, engine):
     assert newer.count(f'href="{url}"') == 2  # in the note and in the history
 
 
+@pytest.mark.slow
 def test_creator_of_a_project_key_is_named_correctly(page, engine):
     maker = MembershipFactory(user__username="grace", project=engine, role="admin").user
     kept, orphan = mint_key(engine, by=maker).key, mint_key(engine, by=None).key

@@ -86,6 +86,7 @@ def test_public_key_is_kept_in_the_session(page, engine, settings):
     assert row.get_decoded()["apikeys_draft"]["data"]["public_key"] == [public]
 
 
+@pytest.mark.slow
 def test_invalid_or_reused_public_key_is_refused(page, engine):
     for given, told in [("hello", "This is not a public key"), ("{}", "This is not a public key")]:
         response = make(page, public_key=given)
@@ -109,6 +110,7 @@ def test_page_of_the_key_shows_the_public_key(page, engine):
     assert 'name="public_key"' not in edit
 
 
+@pytest.mark.slow
 def test_rotation_requires_a_new_public_key(page, engine):
     key = mint_key(engine, public_key=pem(ed25519_key())).key
     url = f"{KEYS}{key.public_id}/rotate/"

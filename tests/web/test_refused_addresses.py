@@ -117,6 +117,7 @@ def test_the_note_does_not_block_the_creation(page, place):
     assert place.model.objects.get().allowed_networks == OTHERS
 
 
+@pytest.mark.slow
 def test_the_note_names_the_address_that_the_package_checks(page, place, settings):
     settings.APIKEYS = settings.APIKEYS | {"TRUSTED_PROXIES": ["127.0.0.1"]}
     page.defaults["HTTP_X_FORWARDED_FOR"] = "203.0.113.7"
@@ -134,6 +135,7 @@ def edited(page, place, key, **changes):
     return page.post(f"{place.url}{key.public_id}/edit/", form | {"reach": "all"} | changes)
 
 
+@pytest.mark.slow
 def test_an_edit_that_excludes_the_readers_address_is_saved_and_pointed_out(page, place):
     mint(page, place)
     key = place.model.objects.get()

@@ -51,6 +51,7 @@ def test_list_names_a_rejected_request_with_its_reason(page, place, rejected):
     assert f'href="{place.url}new/?from={key.public_id}"' in html
 
 
+@pytest.mark.slow
 def test_list_counts_several_and_links_to_them(page, place, rejected):
     rejected("one")
     rejected("two")
@@ -67,6 +68,7 @@ def test_list_counts_several_and_links_to_them(page, place, rejected):
     assert [row["key"].name for row in shown.context["rows"]] == ["two", "one", "earlier"]
 
 
+@pytest.mark.slow
 def test_banner_ends_after_seven_days_or_with_a_replacement(page, place, rejected):
     key = rejected(days=8)
     assert banners(page.get(place.url)) == []
@@ -136,6 +138,7 @@ def reject_form(response):
     return " ".join(re.sub("<[^>]*>", "", re.search(r"(?s)ak-reject.*?</form>", html)[0]).split())
 
 
+@pytest.mark.slow
 def test_page_of_approvals_promises_the_mail_that_is_sent(
     page, request_of_bob, mailoutbox, settings, django_capture_on_commit_callbacks
 ):

@@ -61,6 +61,7 @@ def newest(place):
     return place.model.objects.order_by("-pk").first()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["expired", "revoked"])
 def test_old_and_new_key_name_each_other(page, place, make, how):
     old = make().key
@@ -93,6 +94,7 @@ def test_old_and_new_key_name_each_other(page, place, make, how):
     assert f"was created to replace {old.public_id}" in activity
 
 
+@pytest.mark.slow
 def test_notice_of_expired_keys_does_not_count_a_replaced_one(page, place, make, expired):
     other = expire(make(name="other").key)
     assert "2 " in (text := text_of(page.get(place.url)))
@@ -107,6 +109,7 @@ def test_notice_of_expired_keys_does_not_count_a_replaced_one(page, place, make,
     assert [row["key"] for row in listed.context["rows"]] == [other]
 
 
+@pytest.mark.slow
 def test_form_is_shown_again_with_the_link(page, place, expired):
     """After an error, in the review, when changed, and after the password is asked for again."""
     hidden = f'<input type="hidden" name="replaces" value="{expired.public_id}"'
@@ -174,6 +177,7 @@ def test_user_who_may_no_longer_manage_the_keys_links_nothing(client, engine):
     assert ProjectKey.objects.get() == old
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["replaced", "rotated"])
 def test_second_replacement_is_created_without_a_link(page, place, make, how):
     old = make().key
@@ -193,6 +197,7 @@ def test_second_replacement_is_created_without_a_link(page, place, make, how):
     assert fresh(old).successor == first
 
 
+@pytest.mark.slow
 def test_activity_of_the_new_key_includes_the_key_that_it_replaced(page, place, expired):
     replace(page, place, expired.public_id)
     key = newest(place)
@@ -214,6 +219,7 @@ def test_successor_of_a_deleted_rotation_is_created_without_a_link(page, place, 
     assert newest(place).replaces is None
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_one_of_two_forms_at_once_gets_the_link(page, place, expired):
     forms = [

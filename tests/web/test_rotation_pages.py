@@ -74,6 +74,7 @@ def test_ended_predecessor_is_not_mentioned(page, pair):
         assert "since the rotation" not in text_of(page.get(key.url))
 
 
+@pytest.mark.slow
 def test_use_with_the_key_that_was_replaced_is_called_so(page, ada):
     old = mint_pat(ada, scopes=["payments:read", "reports:read"]).key
     used(old, "payments:read", days=0)
@@ -153,6 +154,7 @@ def test_rotate_form_says_that_the_expiry_is_that_of_the_new_one(page, ada, engi
         assert legends == ["The old one stops working", f"New {noun} expires"]
 
 
+@pytest.mark.slow
 def test_page_of_the_new_one_offers_to_end_an_unused_old_one(page, client, viewer, pair):
     old, new = pair
     link = f'<a href="{old.url}revoke/">Revoke the old one now</a>'

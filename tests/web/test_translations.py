@@ -66,6 +66,7 @@ def test_compiled_catalogue_is_up_to_date(tmp_path, package):
     assert strings(ROOT / package / GERMAN / "django.mo") == strings(tmp_path / "django.mo"), AGAIN
 
 
+@pytest.mark.slow
 def test_browser_with_german_language_gets_german_pages(page, ada):
     mint_pat(ada)
     german = {"Accept-Language": "de"}

@@ -79,6 +79,7 @@ def test_young_used_ended_and_foreign_ones_are_not_listed(page, ada, engine):
         assert name not in text
 
 
+@pytest.mark.slow
 def test_it_lists_what_the_filter_of_the_lists_lists(page, ada, engine, mine):
     paused = aged(mint_pat(ada, name="paused job"))
     lifecycle.pause(paused.key)
@@ -94,6 +95,7 @@ def test_it_lists_what_the_filter_of_the_lists_lists(page, ada, engine, mine):
     assert listed(URL) == listed(f"{TOKENS}?used=not-90") | listed(f"{KEYS}?used=not-90")
 
 
+@pytest.mark.slow
 def test_everything_is_revoked_with_one_confirmation(page, mine, engine):
     asked = page.post(REVOKE, {"which": "all"})
     text = text_of(asked)
@@ -123,6 +125,7 @@ def test_only_the_selected_are_revoked(page, mine):
     assert not is_revoked(token)
 
 
+@pytest.mark.slow
 def test_many_names_are_summed_up(page, ada):
     for n in range(7):
         aged(mint_pat(ada, name=f"job {n}"))
@@ -130,6 +133,7 @@ def test_many_names_are_summed_up(page, ada):
     assert "“job 4” and 2 more." in text_of(page.get(URL))
 
 
+@pytest.mark.slow
 def test_what_is_used_while_the_user_confirms_stays(page, mine):
     token, key = mine
     asked = page.post(REVOKE, {"which": "all"})
@@ -171,6 +175,7 @@ def test_what_belongs_to_others_is_left_out(page, mine, confirmed):
     assert not any(map(is_revoked, others))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("role", ["viewer", "developer"])
 def test_who_may_only_view_keys_neither_sees_nor_revokes_them(client, engine, mine, role):
     user = MembershipFactory(project=engine, role=role).user
@@ -252,6 +257,7 @@ def test_where_no_use_is_recorded_nothing_counts_as_unused(page, ada, settings, 
     assert "laptop" in text_of(page.get(URL))
 
 
+@pytest.mark.slow
 def test_the_number_of_queries_is_constant(page, ada, mine):
     def queries(method, *args):
         with CaptureQueriesContext(connection) as captured:
@@ -268,6 +274,7 @@ def test_the_number_of_queries_is_constant(page, ada, mine):
     assert many == few
 
 
+@pytest.mark.slow
 def test_pages_and_bounds(page, ada, engine, mine, monkeypatch):
     monkeypatch.setattr(views, "_SIZE", 1)
     first = page.get(URL)
@@ -291,6 +298,7 @@ def test_pages_and_bounds(page, ada, engine, mine, monkeypatch):
     assert not is_revoked(mine[1])
 
 
+@pytest.mark.slow
 def test_the_lists_lead_to_it(page, mine):
     for url in (TOKENS, KEYS, f"{TOKENS}projects/", f"{KEYS}access/", f"{KEYS}?used=not-90"):
         assert f'href="{URL}"' in page.get(url).content.decode(), url

@@ -62,6 +62,7 @@ def narrow(page, key):
     return page.post(f"{key.url}keep-used/", {"shown": shown})
 
 
+@pytest.mark.slow
 def test_preview_confirmation_and_undo(page, key):
     used(key, "payments:read")
     logged_in_long_ago(page)  # less access needs no new log-in
@@ -87,6 +88,7 @@ def test_undo_needs_a_recent_log_in(page, key):
     assert key.scopes == ("payments:read",)
 
 
+@pytest.mark.slow
 def test_undo_restores_what_was_removed(page, key, ada):
     used(key, "payments:read")
     narrow(page, key)
@@ -145,6 +147,7 @@ def test_pages_of_a_revoked_key_change_nothing(page, key):
 COUNTS = "A request that needs no permission counts as a use of the"
 
 
+@pytest.mark.slow
 def test_use_without_a_permission_does_not_contradict_the_permissions(page, key):
     aged(key, 2)
     assert COUNTS not in text_of(page.get(key.url))

@@ -40,6 +40,7 @@ def test_conflict_on_a_token_page_says_token(page, ada):
     assert "All tokens" in text_of(response)
 
 
+@pytest.mark.slow
 def test_confirmations_name_the_use(page, place, ada, engine):
     made = mint_pat(ada) if place.url == TOKENS else mint_key(engine)
     url = f"{place.url}{made.key.public_id}/"
@@ -115,6 +116,7 @@ def test_several_that_were_used_earlier_today_name_only_their_requests(page, pla
     assert "used in the last hour" not in told
 
 
+@pytest.mark.slow
 def test_revoked_key_shows_when_it_would_have_expired(page, place, ada, engine):
     ends = {"expires_at": timezone.now() + timedelta(days=20)}
     made = mint_pat(ada, **ends) if place.url == TOKENS else mint_key(engine, **ends)

@@ -87,6 +87,7 @@ def test_key_is_rotated_with_new_rules(page, key):
 
 
 class TestConvert:
+    @pytest.mark.slow
     def test_secret_works_during_the_overlap(self, page, engine):
         minted = mint_key(engine)
         url = f"{KEYS}{minted.key.public_id}/"

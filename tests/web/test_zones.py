@@ -135,6 +135,7 @@ def test_chart_has_an_axis_values_and_a_table(page, ada):
     assert "style=" not in html
 
 
+@pytest.mark.slow
 def test_thirty_days_are_thirty_days(page, place):
     assert "in 30 days" in text_of(mint(page, place))
     assert "in 30 days" in text_of(page.get(place.url))
