@@ -20,7 +20,7 @@ class Demo:
     database: Path
     seconds: int = 3600  # longer than the tests of a module take
     words: Sequence[str] = ()
-    settings: str = "example_project.settings"
+    settings: str = "tests.example.settings"
 
     def _environment(self):
         return os.environ | {

@@ -1,6 +1,6 @@
 """The example as an identity provider of other sites."""
 
-from example_project.settings import *  # noqa: F403
+from tests.example.settings import *  # noqa: F403
 
 APIKEYS = {
     **APIKEYS,  # noqa: F405
