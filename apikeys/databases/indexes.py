@@ -9,25 +9,35 @@ class AddIndexWithoutLock(AddIndex):
     """Add an index with ``CREATE INDEX CONCURRENTLY`` on PostgreSQL, so that writes go on.
 
     Use it in a migration with ``atomic = False``. In a transaction, such as that of a test, and
-    on other databases, it works like ``AddIndex``. MariaDB does not stop writes either. An
-    invalid index that an interrupted run left behind is replaced.
+    on other databases, it works like ``AddIndex``. MariaDB does not stop writes either. What an
+    interrupted run left behind is no error: PostgreSQL builds the index anew, and the others keep
+    it.
     """
 
     def database_forwards(
         self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any
     ) -> None:
         connection = schema_editor.connection
-        if connection.vendor != "postgresql" or connection.in_atomic_block:
-            super().database_forwards(app_label, schema_editor, from_state, to_state)
-            if connection.vendor == "sqlite":
-                _analyze(connection, self.index.name)
-            return
         model = to_state.apps.get_model(app_label, self.model_name)
-        if self.allow_migrate_model(connection.alias, model):
+        if not self.allow_migrate_model(connection.alias, model):
+            return
+        name = self.index.name
+        if connection.vendor == "postgresql" and not connection.in_atomic_block:
             schema_editor.execute(
-                f"DROP INDEX CONCURRENTLY IF EXISTS {schema_editor.quote_name(self.index.name)}"
+                f"DROP INDEX CONCURRENTLY IF EXISTS {schema_editor.quote_name(name)}"
             )
             schema_editor.add_index(model, self.index, concurrently=True)
+            return
+        if name not in _indexes(connection, model):
+            super().database_forwards(app_label, schema_editor, from_state, to_state)
+        if connection.vendor == "sqlite":
+            _analyze(connection, name)
+
+
+def _indexes(connection: Any, model: Any) -> Any:
+    """Return the indexes and constraints of the table of a model, by name."""
+    with connection.cursor() as cursor:
+        return connection.introspection.get_constraints(cursor, model._meta.db_table)
 
 
 def _analyze(connection: Any, index: str) -> None:

@@ -42,20 +42,4 @@ class Migration(migrations.Migration):
             name='upstream',
             field=models.TextField(blank=True, db_default='', default='', editable=False, help_text='The users and clients of the access tokens that it came from.', verbose_name='upstream'),
         ),
-        migrations.AddIndex(
-            model_name='personalaccesstoken',
-            index=models.Index(fields=['made_with_token'], name='apikeys_tokens_made_with'),
-        ),
-        migrations.AddIndex(
-            model_name='personalaccesstoken',
-            index=models.Index(fields=['lineage'], name='apikeys_tokens_lineage'),
-        ),
-        migrations.AddIndex(
-            model_name='projectkey',
-            index=models.Index(fields=['made_with_token'], name='apikeys_keys_made_with'),
-        ),
-        migrations.AddIndex(
-            model_name='projectkey',
-            index=models.Index(fields=['lineage'], name='apikeys_keys_lineage'),
-        ),
     ]

@@ -22,12 +22,4 @@ class Migration(migrations.Migration):
             name='description',
             field=models.CharField(blank=True, db_default='', default='', help_text='What the key is for, where it is used, and whom to ask about it.', max_length=500, verbose_name='description'),
         ),
-        migrations.AddIndex(
-            model_name='personalaccesstoken',
-            index=models.Index(fields=['description'], name='apikeys_tokens_description', opclasses=['varchar_pattern_ops']),
-        ),
-        migrations.AddIndex(
-            model_name='projectkey',
-            index=models.Index(fields=['description'], name='apikeys_keys_description', opclasses=['varchar_pattern_ops']),
-        ),
     ]

@@ -22,8 +22,4 @@ class Migration(migrations.Migration):
             name='trust_anchor',
             field=models.CharField(blank=True, db_default='', default='', editable=False, max_length=64),
         ),
-        migrations.AddIndex(
-            model_name='projectkey',
-            index=models.Index(fields=['trust_anchor'], name='apikeys_keys_trust'),
-        ),
     ]

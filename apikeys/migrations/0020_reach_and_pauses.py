@@ -98,7 +98,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='personalaccesstoken',
             name='paused_by',
-            field=models.ForeignKey(blank=True, editable=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='paused by'),
+            field=models.ForeignKey(blank=True, db_index=False, editable=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='paused by'),
         ),
         migrations.AddField(
             model_name='personalaccesstoken',
@@ -128,7 +128,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='projectkey',
             name='paused_by',
-            field=models.ForeignKey(blank=True, editable=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='paused by'),
+            field=models.ForeignKey(blank=True, db_index=False, editable=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='paused by'),
         ),
         migrations.AddField(
             model_name='projectkey',
@@ -144,14 +144,6 @@ class Migration(migrations.Migration):
             model_name='auditevent',
             name='event',
             field=models.CharField(choices=[('minted', 'created'), ('imported', 'imported'), ('edited', 'edited'), ('approved', 'approved'), ('rotated', 'rotated'), ('revoked', 'revoked'), ('paused', 'paused'), ('resumed', 'resumed'), ('expired', 'expired'), ('deleted', 'deleted'), ('first_used', 'first used'), ('new_network', 'used from a new network'), ('refused_network', 'refused: address not allowed'), ('used_after_end', 'used after its end'), ('denied', 'denied in a project'), ('allowed', 'allowed in a project'), ('notified', 'expiry notice sent'), ('leaked', 'reported as leaked'), ('exchanged', 'exchanged for an access token'), ('consented', 'application authorized'), ('narrowed', 'application limited'), ('withdrawn', 'application revoked'), ('token_issued', 'application logged in'), ('client_registered', 'client registered'), ('client_edited', 'client edited'), ('client_rotated', 'client secret rotated'), ('client_deleted', 'client deleted')], max_length=24, verbose_name='event'),
-        ),
-        migrations.AddIndex(
-            model_name='personalaccesstoken',
-            index=models.Index(fields=['paused_at'], name='apikeys_tokens_paused'),
-        ),
-        migrations.AddIndex(
-            model_name='projectkey',
-            index=models.Index(fields=['paused_at'], name='apikeys_keys_paused'),
         ),
         migrations.AddConstraint(
             model_name='endeduse',

@@ -227,6 +227,7 @@ def _indexes(prefix: str, owner: str) -> list[models.Index]:
         models.Index(fields=["last_used_on", "created_at"], name=f"{prefix}_used"),
         models.Index(fields=["expires_at"], name=f"{prefix}_expires"),
         models.Index(fields=["paused_at"], name=f"{prefix}_paused"),
+        models.Index(fields=["paused_by"], name=f"{prefix}_paused_by"),  # for deleting a user
         # Find the keys that end with a credential.
         models.Index(fields=["made_with_token"], name=f"{prefix}_made_with"),
         models.Index(fields=["lineage"], name=f"{prefix}_lineage"),

@@ -25,6 +25,7 @@ class Pauses(models.Model):
         editable=False,
         related_name="+",
         verbose_name=_("paused by"),
+        db_index=False,  # the index is in ``Meta``, so that a migration can add it without a lock
     )
     paused_reason = models.CharField(
         _("reason of the pause"),

@@ -91,6 +91,7 @@ class TokenOrigin(models.Model):
         models.DO_NOTHING,
         null=True,
         db_constraint=False,
+        db_index=False,  # the index is in ``Meta``, so that a migration can add it without a lock
         related_name="+",
     )
     #: The users and applications of the parent tokens; see ``upstream``.
@@ -98,6 +99,9 @@ class TokenOrigin(models.Model):
     consent = models.ForeignKey(
         Consent, models.DO_NOTHING, null=True, db_constraint=False, related_name="+"
     )
+
+    class Meta:
+        indexes = (models.Index(fields=["first"], name="apikeys_origins_first"),)
 
     def __str__(self) -> str:
         return f"of access token {self.pk}"

@@ -21,7 +21,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='tokenorigin',
             name='first',
-            field=models.ForeignKey(db_constraint=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to=oauth2_settings.ACCESS_TOKEN_MODEL),
+            field=models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to=oauth2_settings.ACCESS_TOKEN_MODEL),
         ),
         migrations.AddField(
             model_name='tokenorigin',
