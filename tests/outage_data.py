@@ -9,10 +9,10 @@ import django
 def main() -> None:
     os.environ["DJANGO_SETTINGS_MODULE"] = "tests.server_settings"
     django.setup()
-    from django.core.management import call_command
-
-    call_command("migrate", verbosity=0)
     from tests.factories import mint_key, mint_pat
+    from tests.prepared import create_tables
+
+    create_tables()
 
     made = {
         "kept": mint_pat(),

@@ -12,6 +12,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from django.apps import apps
+from django.core.management import call_command
+from django.test import override_settings
 from filelock import FileLock
 
 from tests.documents import ROOT
@@ -49,6 +52,13 @@ def migrated(
     variables = {"DJANGO_SETTINGS_MODULE": settings, **environment}
     shutil.copyfile(shared(factory, name, lambda draft: _migrate(draft, variables)), path)
     return path
+
+
+def create_tables() -> None:
+    """Create the tables of the models as they are, in a fifth of the time of the migrations."""
+    labels = [config.label for config in apps.get_app_configs()]
+    with override_settings(MIGRATION_MODULES=dict.fromkeys(labels)):
+        call_command("migrate", run_syncdb=True, verbosity=0)
 
 
 def _migrate(path: Path, environment: dict[str, str]) -> None:

@@ -66,7 +66,7 @@ def test_the_plugin_loads_on_the_command_line(tmp_path):
     )
     (tmp_path / "pytest.ini").write_text(
         "[pytest]\nDJANGO_SETTINGS_MODULE = example_project.settings\n"
-        "addopts = -p apikeys.testing.pytest\n"
+        "addopts = -p apikeys.testing.pytest --nomigrations\n"
     )
     env = {k: v for k, v in os.environ.items() if not k.startswith(("DJANGO_", "PYTEST_"))}
     env |= {"PYTHONPATH": str(ROOT)}

@@ -16,9 +16,9 @@ LIFE = """
 import json, time
 import django; django.setup()
 from django.contrib.auth import get_user_model
-from django.core.management import call_command
 from django.test import Client
-call_command("migrate", verbosity=0)
+from tests.prepared import create_tables
+create_tables()
 get_user_model().objects.create_user("ada", password="a-password-of-adas")
 client, seen = Client(), []
 
