@@ -26,6 +26,7 @@ import io, json, sys, django
 from django.core.management import call_command
 django.setup()
 exec(sys.argv[1])
+print("ready", flush=True)
 for line in sys.stdin:
     out = io.StringIO()
     call_command("apikeys", *json.loads(line), stdout=out)
@@ -73,6 +74,8 @@ def site(tmp_path_factory):
         stdout=subprocess.PIPE,
         text=True,
     )
+
+    assert preparing.stdout.readline() == "ready\n"  # ada and the projects are there
 
     class Site:
         def __init__(self):
