@@ -194,23 +194,32 @@ def banner(response):
 
 
 @pytest.mark.slow
-def test_thousand_tokens_take_little_time(page, ada, engine):
+def test_thousand_tokens_take_as_many_queries_as_fifty(page, ada):
     now = NOW()
-    PersonalAccessToken.objects.bulk_create(
-        PersonalAccessToken(
-            user=ada,
-            name=f"job {n}",
-            scope="payments:read",
-            created_at=now - timedelta(days=200),
-            expires_at=now + timedelta(days=n % 300, hours=1) if n % 3 else None,
+
+    def create(numbers):
+        PersonalAccessToken.objects.bulk_create(
+            PersonalAccessToken(
+                user=ada,
+                name=f"job {n}",
+                scope="payments:read",
+                created_at=now - timedelta(days=200),
+                expires_at=now + timedelta(days=n % 300, hours=1) if n % 3 else None,
+            )
+            for n in numbers
         )
-        for n in range(1000)
-    )
-    page.get(TOKENS)
-    for params in ({}, {"q": "job 9", "used": "not-90", "sort": "name", "scope": "payments:read"}):
+
+    def queries(params):
         with CaptureQueriesContext(connection) as caught:
             assert len(names(page.get(TOKENS, params))) == 20
-        assert sum(float(query["time"]) for query in caught.captured_queries) < 0.5
+        return len(caught)
+
+    searches = ({}, {"q": "job 9", "used": "not-90", "sort": "name", "scope": "payments:read"})
+    create(range(900, 950))
+    page.get(TOKENS)
+    few = [queries(params) for params in searches]
+    create([*range(900), *range(950, 1000)])
+    assert [queries(params) for params in searches] == few
 
 
 @pytest.mark.slow
@@ -302,7 +311,6 @@ def test_thousand_ended_tokens_are_paged_by_their_end(page, ada):
     while url:
         with CaptureQueriesContext(connection) as caught:
             response = page.get(url)
-        assert sum(float(query["time"]) for query in caught.captured_queries) < 0.5
         counts.add(len(caught))
         rows = [row["key"] for row in response.context["rows"]]
         seen += [(key.revoked_at or key.expires_at, key.pk) for key in rows]
