@@ -47,7 +47,7 @@ def test_keys_of_the_sites_own_projects():
 def test_projects_without_a_slug_are_named_by_another_field():
     out = run(
         *("-m", "pytest", "-q", "-p", "no:cacheprovider", "-n0"),
-        *("--ds=tests.swapped.settings", "tests/swapped/check_code.py"),
+        *("--migrations", "--ds=tests.swapped.settings", "tests/swapped/check_code.py"),
         SWAPPED_MODEL="teams.Customer",
         SWAPPED_SLUG="code",
     )

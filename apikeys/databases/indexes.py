@@ -9,9 +9,8 @@ class AddIndexWithoutLock(AddIndex):
     """Add an index with ``CREATE INDEX CONCURRENTLY`` on PostgreSQL, so that writes go on.
 
     Use it in a migration with ``atomic = False``. In a transaction, such as that of a test, and
-    on other databases, it works like ``AddIndex``. MariaDB does not stop writes either. What an
-    interrupted run left behind is no error: PostgreSQL builds the index anew, and the others keep
-    it.
+    on other databases, it works like ``AddIndex``. MariaDB does not stop writes either. If an
+    interrupted run left the index behind, PostgreSQL builds it again. Other databases keep it.
     """
 
     def database_forwards(

@@ -61,7 +61,7 @@ def test_postgresql_builds_them_while_requests_go_on(filled):
     assert {"apikeys_tokens_lineage", "apikeys_origins_first", "apikeys_audit_event"} <= built
 
 
-def test_an_index_that_an_interrupted_run_built_is_no_error():
+def test_a_migration_that_was_interrupted_after_an_index_can_be_run_again():
     state = ProjectState()
     state.add_model(ModelState.from_model(PersonalAccessToken, exclude_rels=True))
     index = models.Index(fields=["lineage"], name="apikeys_tokens_lineage")

@@ -279,7 +279,7 @@ SEGMENT = st.one_of(
 
 
 @pytest.mark.slow
-@settings(deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.one_of(st.text(max_size=300), st.lists(SEGMENT, max_size=4).map(".".join)))
 def test_random_text_is_refused_without_an_error(text):
     tokens.issuer_of(text)
@@ -294,7 +294,7 @@ VALUES = st.one_of(
 )
 
 
-@settings(deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.dictionaries(st.sampled_from(NAMES), VALUES), st.booleans())
 def test_random_claims_never_pass_without_a_signature(changes, is_signed):
     payload = json.dumps({**provider.claims(), **changes})
